@@ -1,0 +1,11 @@
+from .clock import Clock as Clock
+from .errors import BadInput as BadInput
+from .errors import Interrupted as Interrupted
+from .errors import MissingExtra as MissingExtra
+from .errors import VergenceError as VergenceError
+from .errors import need as need
+from .errors import unknown as unknown
+from .features import Features as Features
+from .features import pooled as pooled
+from .method import Method as Method
+from .recipe import Recipe as Recipe

@@ -1,0 +1,52 @@
+"""How a paper trains: the defaults that the engine follows unless the user says otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """Training defaults of one method.
+
+    Args:
+        optimizer: Name of the optimizer.
+        lr: Peak learning rate at a batch of ``batch`` samples, above 0.
+        lr_scaling: How the rate follows the batch size that is really used.
+        batch: Samples (not views) a step over all processes, at least 1.
+        epochs: Passes over the data.
+        momentum: Of SGD and LARS, in [0, 1).
+        nesterov: Nesterov's momentum, for SGD.
+        betas: Of Adam and AdamW.
+        weight_decay: One value, or ``(start, end)`` along half a cosine. Biases, norms and what
+            ``Method.no_decay`` names are spared.
+        schedule: Shape of the learning rate after warm-up.
+        warmup: Epochs of linear warm-up.
+        milestones: Shares of the run at which ``schedule="steps"`` multiplies the rate by ``gamma``.
+        gamma: That factor.
+        layer_decay: Each encoder layer's rate is this share of the next one's, in (0, 1].
+        clip: Largest gradient norm, or None.
+        ema: Decay of the averaged copy of the encoder that is kept as the result, or None.
+        encoder: Backbone that the paper's idea is usually run with here; None lets the modality choose.
+        size: Side of the image views in pixels; None lets the modality choose.
+    """
+
+    optimizer: Literal["sgd", "lars", "adam", "adamw"] = "adamw"
+    lr: float = 1e-3
+    lr_scaling: Literal["linear", "sqrt", "none"] = "linear"
+    batch: int = 256
+    epochs: int = 100
+    momentum: float = 0.9
+    nesterov: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float | tuple[float, float] = 0.0
+    schedule: Literal["cosine", "steps", "constant"] = "cosine"
+    warmup: float = 0.0
+    milestones: tuple[float, ...] = ()
+    gamma: float = 0.1
+    layer_decay: float = 1.0
+    clip: float | None = None
+    ema: float | None = None
+    encoder: str | None = None
+    size: int | None = None

@@ -1,0 +1,122 @@
+"""The one interface through which every modality's data is read."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vergence.core.errors import BadInput
+
+
+@dataclass
+class Skipped:
+    """The samples that could not be read, each once, with the reason.
+
+    Args:
+        limit: Largest share of a source that may be unreadable, in [0, 1], before reading stops.
+    """
+
+    limit: float = 0.5
+    reasons: dict[str, str] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, name: str, reason: str) -> None:
+        with self._lock:
+            self.reasons.setdefault(name, " ".join(reason.split()))
+
+    def check(self, total: int, uri: str) -> None:
+        """Raise ``BadInput`` when more than ``limit`` of ``total`` samples could not be read."""
+        bad = len(self.reasons)
+        if bad and (bad >= total or bad > self.limit * total):
+            name, reason = next(iter(self.reasons.items()))
+            raise BadInput(
+                f"{bad} of {total} samples of {uri} cannot be read, for instance {name}: {reason}. "
+                f"Repair or remove them; up to {self.limit:.0%} are skipped."
+            )
+
+    def write(self, path: Path) -> None:
+        """Write ``name,reason`` rows to a csv file, header included, even when there are none."""
+        import csv
+
+        with path.open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["name", "reason"])
+            rows.writerows(self.reasons.items())
+
+
+class Source(ABC):
+    """Data of one modality, labelled or not.
+
+    Attributes:
+        uri: What it was opened with; opening it again gives the same samples in the same order.
+        modality: Name of the folder in ``learn`` whose views and encoders fit it.
+        labels: ``(n,)`` int64, -1 where unknown; None when nothing is labelled.
+        classes: Names of the labels, or None.
+        names: One stable name a sample (a relative path, or ``file.parquet#17``).
+        skipped: What could not be read so far.
+        view_options: Defaults of the modality's views that fit this data better than the general
+            ones, such as no mirror images of digits.
+    """
+
+    uri: str
+    modality: str
+    labels: np.ndarray | None
+    classes: list[str] | None
+    names: Sequence[str]
+    skipped: Skipped
+    view_options: dict[str, Any]
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def sample(self, i: int) -> Any:
+        """Return sample ``i`` as a person would look at it (an image: ``(H, W, 3)`` uint8).
+
+        Raises:
+            BadInput: If it cannot be read.
+        """
+
+    @abstractmethod
+    def subset(self, rows: Sequence[int] | np.ndarray) -> Source:
+        """Return these rows as a source of its own; shares whatever is already in memory."""
+
+    @abstractmethod
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        drop_last: bool = False,
+        workers: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[Any]:
+        """Yield the batches of one epoch.
+
+        The order depends on ``(seed, epoch)`` alone, so that a run can be resumed inside an epoch.
+
+        Args:
+            batch_size: Samples a batch and process.
+            size: Shorter side in pixels that the views need; larger photos are shrunk towards it
+                while decoding, smaller ones are left alone.
+            shuffle: A new order each epoch; unreadable samples are then replaced by the next
+                readable ones, so that batches stay full. Without it they are left out.
+            seed: Of the order.
+            epoch: Counted from 0.
+            start: Batches of this epoch that are already done and are not read.
+            drop_last: Leave out a last batch that is not full.
+            workers: Decoding threads or processes; None takes as many as there are cores.
+            rank: This process among ``world``; the processes share out each global batch.
+            world: Number of processes.
+        """
