@@ -1,0 +1,5 @@
+"""The one training engine: devices, precision, processes, checkpoints, progress, health."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

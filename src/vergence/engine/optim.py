@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vergence.core import Clock, Method, Recipe
 
@@ -130,8 +130,3 @@ def set_rates(opt: torch.optim.Optimizer, recipe: Recipe, clock: Clock, batch_si
         group["weight_decay"] = decay if group["decays"] else 0.0
     return lr
 
-
-def clip_gradients(parameters: list[nn.Parameter], limit: float | None) -> None:
-    """Scale all gradients so that their joint norm is at most ``limit``."""
-    if limit is not None:
-        torch.nn.utils.clip_grad_norm_(parameters, limit)

@@ -1,0 +1,79 @@
+"""The folder that a training run leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from vergence.core.errors import BadInput
+from vergence.engine.embed import embed
+from vergence.engine.files import read_yaml, write_whole
+from vergence.engine.journal import read_csv
+
+if TYPE_CHECKING:
+    from vergence.data import Source
+    from vergence.data.store import Store
+
+
+class Run:
+    """A finished or interrupted training.
+
+    ``config.yaml`` (enough to repeat it), ``metrics.csv``, ``health.csv``, ``skipped.csv``,
+    ``encoder.safetensors``, ``checkpoint/last.pt``, ``tensorboard/``.
+
+    Args:
+        path: The folder.
+        encoder: The trained encoder in evaluation mode.
+
+    Raises:
+        BadInput: If the folder is not a run.
+    """
+
+    def __init__(self, path: str | Path, encoder: nn.Module) -> None:
+        self.path = Path(path)
+        self.config: dict[str, Any] = read_yaml(self.path / "config.yaml")
+        self.encoder = encoder.eval()
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, method={self.config.get('method')!r}, source={self.config.get('source')!r})"
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.csv``."""
+        return read_csv(self.path / "metrics.csv")
+
+    @property
+    def health(self) -> list[dict[str, Any]]:
+        """The rows of ``health.csv``."""
+        return read_csv(self.path / "health.csv")
+
+    def embed(self, source: str | Source, out: str | Path | None = None) -> Store:
+        """Write the embeddings of ``source`` to a table at ``out``, by default inside the run."""
+        from vergence.data import open as open_source
+        from vergence.data.store import Store
+
+        source = open_source(source)
+        found = embed(self.encoder, source)
+        return Store.create(out or self.path / "embeddings.lance", source, found, model=str(self.path))
+
+
+def save_encoder(encoder: nn.Module, path: Path) -> None:
+    write_whole(path, lambda aside: save_model(encoder, str(aside)))
+
+
+def load_encoder(encoder: nn.Module, path: Path) -> nn.Module:
+    """Fill ``encoder`` with the weights at ``path``.
+
+    Raises:
+        BadInput: If the file is missing, broken, or holds another architecture.
+    """
+    if not path.exists():
+        raise BadInput(f"{path} is missing: the run has not finished; go on with --resume {path.parent}.")
+    try:
+        load_model(encoder, str(path))
+    except Exception as error:
+        raise BadInput(f"{path} does not fit this encoder: {str(error).splitlines()[0]}") from error
+    return encoder

@@ -1,0 +1,263 @@
+"""``vergence.learn`` and ``vergence.load``: names become modules, then the engine trains."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import importlib.metadata
+import inspect
+import platform
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vergence import catalog
+from vergence.core import BadInput, Method, Recipe, unknown
+from vergence.data import Source
+from vergence.data import open as open_source
+from vergence.engine import Run, make_fabric, train
+from vergence.engine.files import read_yaml
+from vergence.engine.run import load_encoder
+
+
+def method_class(key: str) -> type[Method]:
+    """Return the class behind a key of the catalog.
+
+    Raises:
+        BadInput: If no paper has that key, its code is still planned, or it is not trained.
+    """
+    paper = catalog.find(key)
+    if paper.code is None:
+        raise BadInput(f"'{key}' ({paper.title}) is planned but not there yet; see: vergence papers")
+    module, _, name = paper.code.partition(":")
+    found = getattr(importlib.import_module(module), name) if name else None
+    if not (inspect.isclass(found) and issubclass(found, Method)):
+        raise BadInput(f"'{key}' ({paper.title}) is not something to train; it lives in {module}.")
+    return found
+
+
+def _options_of(cls: type[Method]) -> list[str]:
+    return [p.name for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
+def _modality(name: str, part: str) -> Any:
+    return importlib.import_module(f"vergence.learn.{name}.{part}")
+
+
+def _batch_size(recipe: Recipe, wanted: int | None, samples: int) -> int:
+    """Choose what fits: the paper's batch, at most 256 on a CPU and 1,024 on a GPU, and 4 steps an epoch."""
+    if wanted is not None:
+        if wanted < 2:
+            raise BadInput(f"A batch needs 2 or more samples; got {wanted}. Raise --batch-size.")
+        return min(wanted, samples)
+    most = 1024 if torch.cuda.is_available() else 256
+    return max(2, min(recipe.batch, most, samples // 4))
+
+
+def _next_folder() -> Path:
+    taken = {path.name for path in Path("runs").glob("*")}
+    return Path("runs") / next(str(i) for i in range(1, len(taken) + 2) if str(i) not in taken)
+
+
+def learn(
+    method: str | Method,
+    source: str | Path | Source,
+    *,
+    encoder: str | nn.Module | None = None,
+    size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+    out: str | Path | None = None,
+    seed: int = 0,
+    precision: str = "auto",
+    devices: int | str = "auto",
+    nodes: int = 1,
+    workers: int | None = None,
+    accumulate: int = 1,
+    save_every: int | None = None,
+    resume: bool = False,
+    views: Mapping[str, Any] | None = None,
+    quiet: bool = False,
+    **options: Any,
+) -> Run:
+    """Learn a representation of unlabelled data and leave a run folder.
+
+    Args:
+        method: Key of the catalog, such as "simclr", or a ``Method`` of your own.
+        source: What ``vergence.open`` understands, or a ``Source``.
+        encoder: Name of a backbone, or a module with ``out_dim``; None lets recipe and data choose.
+        size: Side of the views in pixels (images); None lets recipe and data choose.
+        epochs: Passes over the data; None takes the paper's.
+        batch_size: Samples an optimizer step over all processes; None takes the paper's where it fits.
+        lr: Learning rate at that batch size; None scales the paper's.
+        out: Folder of the run; None takes the next free number in ``runs/``.
+        seed: Of weights, order and views.
+        precision: "auto" (bf16 where the hardware has it), "bf16" or "fp32".
+        devices: Processes a node; "auto" takes every GPU, or one on a CPU.
+        nodes: Machines.
+        workers: Decoding threads; None takes as many as there are cores.
+        accumulate: Parts into which each step's batch is split, to save memory.
+        save_every: Steps between checkpoints; None saves at the ends of epochs.
+        resume: Go on from the checkpoint in ``out``.
+        views: Options of the modality's views, such as ``{"flip": 0.0}``.
+        quiet: Print nothing.
+        **options: Arguments of the method, such as ``temperature=0.2``.
+
+    Returns:
+        The run, with its trained encoder.
+
+    Raises:
+        BadInput: For an unknown name, an unusable source, or options that do not fit.
+        Interrupted: After SIGINT or SIGTERM, once the state is saved.
+    """
+    source = open_source(source)
+    folder = Path(out) if out is not None else _next_folder()
+    if not resume and (folder / "config.yaml").exists():
+        raise BadInput(f"{folder} already holds a run; choose another --out, or go on with --resume {folder}.")
+    if len(source) < 4:
+        raise BadInput(f"{source.uri} has {len(source)} samples; learning needs 4 or more.")
+    for name, value in {"epochs": epochs, "accumulate": accumulate, "save_every": save_every}.items():
+        if value is not None and value < 1:
+            raise BadInput(f"--{name.replace('_', '-')} needs 1 or more; got {value}.")
+
+    cls = method_class(method) if isinstance(method, str) else type(method)
+    for name in options:
+        if name not in _options_of(cls):
+            raise unknown(f"option of {method}", name, _options_of(cls))
+    recipe = cls.recipe
+    fabric = make_fabric(precision, devices, nodes)
+    torch.manual_seed(seed)
+    encoders, view_kinds = _modality(source.modality, "encoders"), _modality(source.modality, "views")
+    if isinstance(method, Method):
+        net, built = method.encoder, method
+    else:
+        if isinstance(encoder, nn.Module):
+            net = encoder
+        else:
+            side = size or recipe.size or encoders.default_size(source)
+            net = encoders.build(encoder or recipe.encoder, size=side)
+        built = cls(net, **options)
+    size = getattr(net, "size", size)
+
+    chosen = {**source.view_options, **(views or {})}
+    pair = view_kinds.KINDS["pair"](size, **chosen)
+    if isinstance(built.views, str):
+        built.views = view_kinds.KINDS[built.views](size, **chosen)
+    elif views:
+        raise BadInput(f"{cls.__name__} makes its own views; --views does not apply.")
+
+    batch = _batch_size(recipe, batch_size, len(source))
+    settings = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
+    if lr is not None:
+        settings = dataclasses.replace(settings, lr=lr, batch=batch, lr_scaling="none")
+    config = {
+        "command": shlex.join(["vergence", *sys.argv[1:]]) if Path(sys.argv[0]).name == "vergence" else "python API",
+        "method": method if isinstance(method, str) else cls.__name__,
+        "source": source.uri,
+        "modality": source.modality,
+        "samples": len(source),
+        "encoder": getattr(net, "spec", {"name": type(net).__name__}),
+        "options": dict(options),
+        "views": dict(views or {}),
+        "epochs": settings.epochs,
+        "batch_size": batch,
+        "lr": lr,
+        "recipe": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()},
+        "accumulate": accumulate,
+        "save_every": save_every,
+        "seed": seed,
+        "precision": str(fabric._precision.precision),
+        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "parameters": sum(p.numel() for p in net.parameters()),
+        "versions": {
+            "vergence": importlib.metadata.version("vergence"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    return train(
+        built,
+        source,
+        out=folder,
+        recipe=settings,
+        batch_size=batch,
+        config=config,
+        seed=seed,
+        size=size,
+        fabric=fabric,
+        workers=workers,
+        accumulate=accumulate,
+        save_every=save_every,
+        resume=resume,
+        pair=pair,
+        quiet=quiet,
+    )
+
+
+def resume(run: str | Path, *, workers: int | None = None, quiet: bool = False) -> Run:
+    """Go on with an interrupted run, exactly as it would have gone on by itself.
+
+    Raises:
+        BadInput: If the folder is not a run that ``learn`` can rebuild from names.
+    """
+    folder = Path(run)
+    config = read_yaml(folder / "config.yaml")
+    spec = dict(config["encoder"])
+    if config["command"] == "python API" and "size" not in spec:
+        raise BadInput(f"{folder} was trained with an encoder of your own; call learn(..., out={str(folder)!r}, resume=True).")
+    return learn(
+        config["method"],
+        config["source"],
+        encoder=encoder_from(config),
+        epochs=config["epochs"],
+        batch_size=config["batch_size"],
+        lr=config["lr"],
+        out=folder,
+        seed=config["seed"],
+        precision={"bf16-mixed": "bf16"}.get(config["precision"], "fp32"),
+        workers=workers,
+        accumulate=config["accumulate"],
+        save_every=config["save_every"],
+        resume=True,
+        views=config["views"],
+        quiet=quiet,
+        **config["options"],
+    )
+
+
+def encoder_from(config: Mapping[str, Any]) -> nn.Module:
+    """Build the untrained encoder that a run's configuration names.
+
+    Raises:
+        BadInput: If it was a module of the user's own.
+    """
+    spec = config["encoder"]
+    if "size" not in spec:
+        raise BadInput(f"The run's encoder is your own {spec['name']}: pass it as load(run, encoder=...).")
+    return _modality(config["modality"], "encoders").build(**spec)
+
+
+def load(run: str | Path, *, encoder: nn.Module | None = None) -> nn.Module:
+    """Return the trained encoder of a run, in evaluation mode, ready to embed, fine-tune or export.
+
+    Args:
+        run: The run's folder.
+        encoder: The architecture, where it was one of your own.
+
+    Raises:
+        BadInput: If the folder is not a finished run, or the weights do not fit.
+    """
+    folder = Path(run)
+    net = encoder if encoder is not None else encoder_from(read_yaml(folder / "config.yaml"))
+    return load_encoder(net, folder / "encoder.safetensors").eval()
+
+
+def open_run(path: str | Path) -> Run:
+    """Return the finished run at ``path`` with its trained encoder."""
+    return Run(path, load(path))
