@@ -1,0 +1,69 @@
+import pytest
+import torch
+
+from vergence.core.errors import BadInput
+from vergence.use import search
+from vergence.use.search import topk
+
+
+def vectors(n, d=7, seed=0):
+    return torch.randn(n, d, generator=torch.Generator().manual_seed(seed))
+
+
+def by_loop(queries, bank, k, metric):
+    found = []
+    for q in queries.double():
+        if metric == "cosine":
+            score = torch.stack([q @ b / (q.norm() * b.norm()) for b in bank.double()])
+        elif metric == "dot":
+            score = torch.stack([q @ b for b in bank.double()])
+        else:
+            score = torch.stack([-(q - b).norm() for b in bank.double()])
+        order = sorted(range(len(bank)), key=lambda i, score=score: -score[i].item())[:k]
+        found.append((score[order], order))
+    return torch.stack([s for s, _ in found]).float(), torch.tensor([o for _, o in found])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize("block", [1, 40, 1 << 24])
+def test_topk_equals_a_loop_whatever_the_block(metric, block, monkeypatch):
+    monkeypatch.setattr(search, "_BLOCK", block)
+    queries, bank = vectors(9), vectors(31, seed=1)
+    scores, rows = topk(queries, bank, 5, metric)
+    expected, order = by_loop(queries, bank, 5, metric)
+    assert torch.equal(rows, order)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_topk_merges_blocks_of_a_bank_wider_than_one(monkeypatch):
+    monkeypatch.setattr(search, "_COLUMNS", 4)
+    queries, bank = vectors(6), vectors(30, seed=1)
+    assert torch.equal(topk(queries, bank, 7)[1], by_loop(queries, bank, 7, "cosine")[1])
+
+
+def test_topk_gives_the_whole_bank_when_k_is_larger():
+    scores, rows = topk(vectors(3), vectors(4, seed=1), 10)
+    assert rows.sort(1).values.tolist() == [[0, 1, 2, 3]] * 3
+    assert (scores.diff(dim=1) <= 0).all()
+
+
+def test_topk_accumulates_bfloat16_in_float32():
+    bank = vectors(200, 64, seed=1).bfloat16()
+    scores, rows = topk(bank[:5], bank, 1)
+    assert rows[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert scores.dtype == torch.float32
+    torch.testing.assert_close(scores, torch.ones(5, 1))
+
+
+def test_topk_takes_no_queries_and_an_empty_bank():
+    assert topk(vectors(0), vectors(4), 3)[1].shape == (0, 3)
+    assert topk(vectors(2), vectors(0), 3)[1].shape == (2, 0)
+
+
+def test_topk_says_what_is_wrong():
+    with pytest.raises(BadInput, match="Unknown metric 'cosin'; did you mean 'cosine'"):
+        topk(vectors(2), vectors(2), 1, "cosin")
+    with pytest.raises(ValueError, match=r"got \(2, 7\) and \(2, 3\)"):
+        topk(vectors(2), vectors(2, 3), 1)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        topk(vectors(2), vectors(2), 0)
