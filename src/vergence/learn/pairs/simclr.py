@@ -1,0 +1,46 @@
+"""A Simple Framework for Contrastive Learning of Visual Representations (SimCLR), arXiv:2002.05709."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from vergence.core import Method, Recipe
+from vergence.engine.distributed import gather
+from vergence.losses import nt_xent
+from vergence.nets import mlp
+
+
+class SimCLR(Method):
+    """Find the other view of a sample among the views of all others in the batch.
+
+    Chen, Kornblith, Norouzi, Hinton 2020, arXiv:2002.05709. Differs from the paper: batch norm in
+    the encoder sees one view at a time, not both at once and, in several processes, not all of them.
+    The projector's hidden layer has batch norm, as in the released code. The recipe is the paper's
+    (LARS, 4.8 at a batch of 4,096, scaled to the batch in use).
+
+    Args:
+        encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.
+        dim: Width of the contrasted vectors.
+        hidden: Width of the projector's hidden layer; None takes the encoder's, as in the paper.
+        temperature: Softmax temperature, above 0. 0.1 is best on ImageNet (Table 5), 0.5 on
+            CIFAR-10 (Sec. B.9).
+    """
+
+    recipe = Recipe(
+        optimizer="lars", lr=4.8, lr_scaling="linear", batch=4096, epochs=100, weight_decay=1e-6, warmup=10
+    )
+    views = "pair"
+
+    def __init__(
+        self, encoder: nn.Module, *, dim: int = 128, hidden: int | None = None, temperature: float = 0.1
+    ) -> None:
+        super().__init__(encoder)
+        self.projector = mlp(encoder.out_dim, hidden or encoder.out_dim, dim)  # g in Eq. 1's z = g(h)
+        self.temperature = temperature
+
+    def loss(self, views: Any) -> dict[str, Tensor]:
+        first, second = (self.projector(self.encode(view)) for view in views)
+        everyone = gather(first), gather(second)  # own rows first
+        return {"contrast": nt_xent(*everyone, temperature=self.temperature, anchors=len(first))}

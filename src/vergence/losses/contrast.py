@@ -1,0 +1,149 @@
+"""Pick the one that belongs to you out of many: InfoNCE and NT-Xent, with memory linear in the batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import normalize
+
+from vergence.losses.precision import in_float32
+
+# Scores held at a time. Of a processor: what its caches hold. Of a GPU: enough to keep it busy.
+SCORES_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+
+
+@in_float32
+def info_nce(queries: Tensor, keys: Tensor, *, temperature: float) -> Tensor:
+    """Return the cost of picking each query's own key out of all keys.
+
+    Row i of ``queries`` matches row i of ``keys``; rows are first scaled to unit length. Memory
+    grows with B + M, not with B x M.
+
+    Args:
+        queries: ``(B, D)``.
+        keys: ``(M, D)`` with M >= B; rows after the first B are extra negatives.
+        temperature: Divides the cosine similarities; above 0.
+
+    Returns:
+        Scalar, in nats, averaged over the B queries. Equal similarities give log M.
+
+    Raises:
+        ValueError: If the widths differ, M < B, or ``temperature`` is not positive.
+
+    Source: van den Oord et al., arXiv:1807.03748, Eq. 4.
+
+    >>> info_nce(torch.eye(2), torch.eye(2), temperature=1.0)
+    tensor(0.3133)
+    """
+    if queries.ndim != 2 or queries.shape[1:] != keys.shape[1:] or not 0 < len(queries) <= len(keys):
+        raise ValueError(
+            f"info_nce needs queries (B, D) and keys (M, D) with M >= B >= 1; "
+            f"got {tuple(queries.shape)} and {tuple(keys.shape)}."
+        )
+    own = torch.arange(len(queries), device=queries.device)
+    return _pick(normalize(queries, dim=1), normalize(keys, dim=1), own, None, temperature, "info_nce")
+
+
+@in_float32
+def nt_xent(first: Tensor, second: Tensor, *, temperature: float, anchors: int | None = None) -> Tensor:
+    """Return the cost of finding each vector's other view among all vectors of both views.
+
+    Every vector asks once: its partner is the same row of the other view, the negatives are all
+    other rows of both views, itself excluded. Rows are first scaled to unit length. Memory grows
+    with the number of rows, not with its square.
+
+    Args:
+        first: ``(M, D)``, one view.
+        second: ``(M, D)``, the other view of the same samples.
+        temperature: Divides the cosine similarities; above 0.
+        anchors: Only the first so many samples ask, at least 1, the rest are negatives: in
+            several processes, each asks for its own rows among the gathered ones. None: all.
+
+    Returns:
+        Scalar, in nats, averaged over the asking vectors. Equal similarities give log(2M - 1).
+
+    Raises:
+        ValueError: If the shapes differ, ``anchors`` is not in 1..M or ``temperature`` not positive.
+
+    Source: Chen et al., arXiv:2002.05709, Eq. 1 and Algorithm 1; between two views of a graph's
+    nodes it is the loss of GRACE, arXiv:2006.04131, Eq. 1.
+
+    >>> nt_xent(torch.eye(2), torch.eye(2), temperature=1.0)
+    tensor(0.5514)
+    """
+    rows = len(first)
+    asking = rows if anchors is None else anchors
+    if first.ndim != 2 or first.shape != second.shape or not 1 <= asking <= rows:
+        raise ValueError(
+            f"nt_xent needs two views (M, D) of one shape and 1 <= anchors <= M; "
+            f"got {tuple(first.shape)}, {tuple(second.shape)} and anchors={anchors}."
+        )
+    keys = normalize(torch.cat([first, second]), dim=1)
+    one = torch.arange(asking, device=keys.device)
+    queries = keys if asking == rows else torch.cat([keys[:asking], keys[rows : rows + asking]])
+    partner, itself = torch.cat([one + rows, one]), torch.cat([one, one + rows])
+    return _pick(queries, keys, partner, itself, temperature, "nt_xent")
+
+
+def _pick(
+    queries: Tensor, keys: Tensor, own: Tensor, banned: Tensor | None, temperature: float, name: str
+) -> Tensor:
+    """Return mean_i [log sum_(j != banned_i) exp(q_i k_j / T) - q_i k_own_i / T] of unit rows."""
+    if temperature <= 0:
+        raise ValueError(f"{name} needs temperature > 0; got {temperature}.")
+    wanted = torch.is_grad_enabled() and (queries.requires_grad or keys.requires_grad)
+    return _Pick.apply(queries / temperature, keys, own, banned, 1 / temperature, wanted)
+
+
+class _Pick(torch.autograd.Function):
+    """Softmax cross-entropy a block of rows at a time.
+
+    A row's gradient needs that row only, so it is taken while the row's scores are still there:
+    nothing of size B x M is kept for the backward pass, and nothing is computed twice.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        queries: Tensor,
+        keys: Tensor,
+        own: Tensor,
+        banned: Tensor | None,
+        largest: float,
+        wanted: bool,
+    ) -> Tensor:
+        # exp() of anything up to 60 adds up without overflow in float32: no maximum to subtract.
+        shift = largest > 60
+        toward_queries = torch.empty_like(queries) if wanted and queries.requires_grad else None
+        toward_keys = torch.zeros_like(keys) if wanted and keys.requires_grad else None
+        total = queries.new_zeros(())
+        rows = max(1, SCORES_AT_ONCE.get(queries.device.type, 2**21) // len(keys))
+        for start in range(0, len(queries), rows):
+            at = slice(start, start + rows)
+            asked, target = queries[at], own[at]
+            scores = asked @ keys.T  # (R, M)
+            if banned is not None:
+                scores.scatter_(1, banned[at, None], -torch.inf)
+            if shift:
+                scores -= scores.amax(dim=1, keepdim=True)
+            hit = scores.gather(1, target[:, None])
+            mass = scores.exp_().sum(dim=1, keepdim=True)
+            total += (mass.log() - hit).sum()
+            if toward_queries is not None:
+                toward_queries[at] = torch.mm(scores, keys).div_(mass).sub_(keys[target])
+            if toward_keys is not None:
+                toward_keys.addmm_(scores.T, asked / mass)
+                toward_keys.index_add_(0, target, asked, alpha=-1)
+        ctx.save_for_backward(toward_queries, toward_keys)
+        ctx.rows = len(queries)
+        return total / len(queries)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        scale = upstream / ctx.rows
+        grads = (None if grad is None else grad * scale for grad in ctx.saved_tensors)
+        return *grads, None, None, None, None
