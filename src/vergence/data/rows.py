@@ -1,0 +1,182 @@
+"""The rows of a store, a chunk at a time: names, vectors, labels and small pictures as Arrow."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from vergence.core.errors import BadInput
+from vergence.data.source import Source
+
+COLUMNS = ("id", "uri", "vector", "label", "class", "thumbnail")
+_CHUNK = 2048  # rows held at a time
+
+
+class HasVectors(Protocol):
+    """What ``engine.embed`` returns: vectors ``(n, D)`` and their rows ``(n,)`` in the source."""
+
+    @property
+    def vectors(self) -> np.ndarray: ...
+
+    @property
+    def index(self) -> np.ndarray: ...
+
+
+class Rows:
+    """Embeddings joined with what their source knows about each sample, checked and ready to be written.
+
+    The arguments are those of ``Store.create``.
+    """
+
+    def __init__(
+        self,
+        source: Source | None,
+        embeddings: HasVectors | np.ndarray,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        metadata: Mapping[str, Any] | pa.Table | None = None,
+        thumbnail: int = 96,
+    ) -> None:
+        given = isinstance(embeddings, np.ndarray)
+        self.vectors = checked(embeddings if given else embeddings.vectors)
+        self.index = np.arange(len(self.vectors)) if given else np.asarray(embeddings.index)
+        if source is not None and ids is None:
+            if given and len(source) != len(self.vectors):
+                raise BadInput(
+                    f"{source.uri} has {len(source)} samples, but {len(self.vectors)} vectors came."
+                )
+            ids = [source.names[i] for i in self.index.tolist()]
+        if ids is None:
+            raise BadInput("Vectors without a source need a name each: pass ids=[...].")
+        self.ids = list(ids)
+        self.metadata = pa.table({}) if metadata is None else pa.table(metadata)
+        for what, found in {
+            "ids": self.ids,
+            "labels": labels,
+            "metadata": metadata and self.metadata,
+        }.items():
+            if found is not None and len(found) != len(self.vectors):
+                raise BadInput(
+                    f"{len(self.vectors)} vectors came with {len(found)} {what}; one each is needed."
+                )
+        if len(set(self.ids)) < len(self.ids):
+            twice = next(name for name in sorted(self.ids) if self.ids.count(name) > 1)
+            raise BadInput(f"A store needs a different id for every row; '{twice}' occurs more than once.")
+        taken = [name for name in self.metadata.column_names if name in COLUMNS]
+        if taken:
+            raise BadInput(f"Metadata cannot be called {', '.join(taken)}: a store has such columns already.")
+        if labels is None and source is not None and source.labels is not None:
+            labels = source.labels[self.index]
+        self.labels = None if labels is None else np.asarray(labels, np.int64)
+        self.source, self.classes = source, source.classes if source is not None else None
+        self.uris = self.ids if source is None else uris(source.uri, self.ids)
+        self.thumbnail = thumbnail
+
+    @property
+    def schema(self) -> pa.Schema:
+        own = {
+            "id": pa.string(),
+            "uri": pa.string(),
+            "vector": pa.list_(pa.float32(), self.vectors.shape[1]),
+            "label": pa.int64(),
+            "class": pa.string(),
+            "thumbnail": pa.binary(),
+        }
+        return pa.schema([*own.items(), *self.metadata.schema])
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in the shape of ``schema``; columns that are not known here are null."""
+        workers = ThreadPoolExecutor(os.cpu_count())
+        with workers:
+            for start in range(0, len(self.ids), _CHUNK):
+                part = slice(start, min(start + _CHUNK, len(self.ids)))
+                n = part.stop - part.start
+                columns = {
+                    "id": pa.array(self.ids[part], pa.string()),
+                    "uri": pa.array(self.uris[part], pa.string()),
+                    "vector": vector_array(self.vectors[part]),
+                    "label": pa.nulls(n, pa.int64()),
+                    "class": pa.nulls(n, pa.string()),
+                    "thumbnail": pa.array(list(workers.map(self._picture, self.index[part])), pa.binary()),
+                }
+                if self.labels is not None:
+                    labels = self.labels[part]
+                    columns["label"] = pa.array(labels, pa.int64(), mask=labels < 0)
+                    columns["class"] = pa.array([self._class(i) for i in labels.tolist()], pa.string())
+                for name in self.metadata.column_names:
+                    columns[name] = self.metadata[name][part].combine_chunks()
+                yield pa.record_batch(
+                    [
+                        columns[f.name].cast(f.type) if f.name in columns else pa.nulls(n, f.type)
+                        for f in schema
+                    ],
+                    schema=schema,
+                )
+
+    def _class(self, label: int) -> str | None:
+        return self.classes[label] if self.classes and 0 <= label < len(self.classes) else None
+
+    def _picture(self, row: int) -> bytes | None:
+        if self.source is None or not self.thumbnail:
+            return None
+        try:
+            return picture(self.source.sample(int(row)), self.thumbnail)
+        except BadInput:
+            return None
+
+
+def checked(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors as contiguous float32 ``(n, D)``.
+
+    Raises:
+        BadInput: If the shape is another, there are none, or a value is not finite.
+    """
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise BadInput(f"A store needs vectors (n, D) with at least one row; got shape {vectors.shape}.")
+    vectors = np.ascontiguousarray(vectors, np.float32)
+    bad = ~np.isfinite(vectors).all(axis=1)
+    if bad.any():
+        raise BadInput(
+            f"{bad.sum()} of {len(bad)} vectors, the first in row {bad.argmax()}, are not finite: "
+            "the encoder has diverged; train it again with a lower learning rate."
+        )
+    return vectors
+
+
+def vector_array(vectors: np.ndarray) -> pa.FixedSizeListArray:
+    """Return ``(n, D)`` float32 as Arrow, without a copy."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), vectors.shape[1])
+
+
+def uris(root: str, names: Sequence[str]) -> list[str]:
+    """Return where each named sample of a source can be found: a path where it is a file."""
+    if names and "://" not in root:
+        for folder in (Path(root), Path(root).parent):
+            if (folder / names[0].partition("#")[0]).is_file():
+                return [f"{folder.resolve()}/{name}" for name in names]
+    return [f"{root}#{name}" for name in names]
+
+
+def picture(sample: Any, side: int) -> bytes | None:
+    """Return an image ``(H, W, 3)`` uint8 as a small file, or None for a sample of another kind.
+
+    Up to 64 pixels it is kept exactly, as PNG; larger ones become a JPEG of ``side`` pixels.
+    """
+    if not isinstance(sample, np.ndarray) or sample.dtype != np.uint8 or sample.shape[2:] != (3,):
+        return None
+    image, file = Image.fromarray(sample), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    if max(image.size) <= 64:
+        image.save(file, "PNG")
+    else:
+        image.save(file, "JPEG", quality=87)
+    return file.getvalue()

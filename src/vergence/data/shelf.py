@@ -1,0 +1,85 @@
+"""Where encoded pictures lie: the little that an image source asks of a format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from vergence.data.decode import Raw
+
+
+class Shelf(Protocol):
+    """Pictures in a stable order.
+
+    Attributes:
+        names: One a picture.
+        labels: ``(n,)`` int64, -1 where unknown, or None.
+        classes: Names of the labels, or None.
+        blocks: ``(n,)`` int64, the piece that each picture is read with, where only some of the
+            pieces fit in memory at a time; None where one costs as much as the next.
+    """
+
+    names: Sequence[str]
+    labels: np.ndarray | None
+    classes: list[str] | None
+    blocks: np.ndarray | None
+
+    def read(self, i: int) -> Raw:
+        """Return picture ``i``, encoded or decoded; several threads may ask at once.
+
+        Raises:
+            Unreadable: If it is known to be broken.
+            OSError: If its file cannot be read.
+        """
+
+
+@dataclass
+class Pixels:
+    """Pictures that a library gave us decoded.
+
+    Args:
+        pixels: ``(n, H, W, 3)`` uint8.
+        labels: See ``Shelf``.
+        classes: See ``Shelf``.
+        stem: Start of their names.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    classes: list[str] | None
+    stem: str
+    blocks: None = None
+
+    def __post_init__(self) -> None:
+        self.names = numbered(self.stem, len(self.pixels))
+
+    def read(self, i: int) -> np.ndarray:
+        return self.pixels[i]
+
+
+def numbered(stem: str, n: int) -> list[str]:
+    """Name samples that have no names of their own.
+
+    >>> numbered("digits", 2)
+    ['digits#0', 'digits#1']
+    """
+    return [f"{stem}#{i}" for i in range(n)]
+
+
+def coded(values: list[Any]) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return labels as numbers, and their names where they were words; None, None if none is known.
+
+    >>> coded(["dog", None, "cat"])
+    (array([ 1, -1,  0]), ['cat', 'dog'])
+    """
+    known = [v for v in values if v is not None]
+    if not known:
+        return None, None
+    if all(isinstance(v, int) for v in known):
+        return np.array([-1 if v is None else v for v in values], dtype=np.int64), None
+    classes = sorted({str(v) for v in known})
+    place = {name: i for i, name in enumerate(classes)}
+    return np.array([-1 if v is None else place[str(v)] for v in values], dtype=np.int64), classes

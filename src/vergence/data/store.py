@@ -1,0 +1,474 @@
+"""Where embeddings are kept: a Lance table, one row a sample, that every tool of ``use`` works on.
+
+A store is an ordinary Lance dataset; ``lance``, ``lancedb`` and DuckDB read it without vergence.
+
+===========  ====================  ============================================================
+column       type                  what
+===========  ====================  ============================================================
+id           string                the sample's stable name in its source, once a store
+uri          string                where the sample itself can be found
+vector       float32[D]            its embedding; other models' go to columns of their own
+label        int64, may be null    class number
+class        string, may be null   class name
+thumbnail    binary, may be null   small PNG or JPEG
+===========  ====================  ============================================================
+
+Any further columns are metadata and may be used in SQL conditions like the ones above.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import lance
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+
+from vergence.core.errors import BadInput, VergenceError, unknown
+from vergence.data.rows import COLUMNS, HasVectors, Rows, checked, vector_array
+from vergence.data.source import Source
+
+Index = Literal["hnsw", "pq"]
+INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
+_KEY = "vergence"  # of the table's own note about itself
+
+
+class Store:
+    """A table of embeddings on disk. Make one with ``create``, come back to it with ``open``.
+
+    Rows are counted from 0 in the table's order; a deleted row moves the later ones up. Every
+    change is one atomic step that makes a new ``version``; the earlier ones stay readable.
+    """
+
+    def __init__(self, path: Path, table: lance.LanceDataset) -> None:
+        self.path, self.table = path, table
+        self._kept: dict[tuple[str, int], np.ndarray] = {}
+
+    def __len__(self) -> int:
+        return self.table.count_rows()
+
+    def __repr__(self) -> str:
+        columns = ", ".join(f"{name} ({width})" for name, width in self.vector_columns.items())
+        return f"<Store {self.path}: {len(self):,} rows, {columns}>"
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        source: Source | None,
+        embeddings: HasVectors | np.ndarray,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        metadata: Mapping[str, Any] | pa.Table | None = None,
+        thumbnail: int = 96,
+        model: str = "",
+        info: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> Store:
+        """Write embeddings to a new table at ``path``; it appears there whole or not at all.
+
+        Args:
+            path: A folder that does not exist yet, by custom ``something.lance``.
+            source: Gives names, labels and pictures; None for vectors from elsewhere.
+            embeddings: What ``engine.embed`` returned, or ``(n, D)`` vectors, one for each sample.
+            ids: One unique name a row; taken from ``source`` when None.
+            labels: ``(n,)`` int64, -1 where unknown; taken from ``source`` when None.
+            metadata: Further columns of n values each.
+            thumbnail: Longer side in pixels of the pictures kept; 0 keeps none.
+            model: What made the vectors, such as the path of a run.
+            info: Anything JSON can hold about the whole table.
+            overwrite: Replace the store at ``path``.
+
+        Raises:
+            BadInput: If something is at ``path`` already, a name occurs twice, lengths differ or a
+                vector is not finite.
+            VergenceError: If the disk refuses.
+        """
+        path = Path(path)
+        if path.exists() and not (overwrite and _is_table(path)):
+            hint = ", or pass overwrite=True to replace it" if _is_table(path) else ""
+            raise BadInput(f"{path} exists already: choose another path{hint}.")
+        rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
+        about = {
+            "format": 1,
+            "source": source.uri if source is not None else None,
+            "classes": rows.classes,
+            "models": {"vector": model},
+            "info": dict(info or {}),
+        }
+        schema = rows.schema.with_metadata({_KEY: json.dumps(about)})
+        aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+        with _told(path):
+            try:
+                for left in (aside, old):
+                    shutil.rmtree(left, ignore_errors=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with _reading(rows.batches(schema), schema) as reader:
+                    lance.write_dataset(reader, str(aside), enable_stable_row_ids=True)
+                if path.exists():
+                    path.rename(old)
+                aside.rename(path)
+            finally:
+                for left in (aside, old):
+                    shutil.rmtree(left, ignore_errors=True)
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: str | Path, *, version: int | None = None) -> Store:
+        """Open the table at ``path``, as it is now or as it was at ``version``.
+
+        Raises:
+            BadInput: If there is none, or it lacks the columns of a store.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise BadInput(
+                f"There is no store at {path}: make one with `vergence embed RUN SOURCE --out {path}`."
+            )
+        try:
+            table = lance.dataset(str(path), version=version)
+        except (ValueError, OSError):
+            what = "is not a store (a Lance table)" if version is None else f"has no version {version}"
+            raise BadInput(f"{path} {what}; give the folder that `vergence embed` wrote.") from None
+        missing = [name for name in COLUMNS if name not in table.schema.names]
+        if missing:
+            raise BadInput(f"{path} is a Lance table but not a store: it lacks {', '.join(missing)}.")
+        return cls(path, table)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """The table's note about itself: ``source``, ``classes``, ``models`` by vector column, ``info``."""
+        return json.loads((self.table.schema.metadata or {}).get(_KEY.encode(), b"{}"))
+
+    @property
+    def vector_columns(self) -> dict[str, int]:
+        """Names and widths of the columns that hold embeddings."""
+        return {f.name: f.type.list_size for f in self.table.schema if pa.types.is_fixed_size_list(f.type)}
+
+    @property
+    def version(self) -> int:
+        """Number of the latest change; ``open(path, version=...)`` goes back to an earlier one."""
+        return self.table.version
+
+    @property
+    def names(self) -> list[str]:
+        """The ids, in the table's order."""
+        return self.read(["id"])["id"].to_pylist()
+
+    @property
+    def labels(self) -> np.ndarray | None:
+        """``(n,)`` int64, -1 where unknown; None when no row has a label."""
+        column = self.read(["label"])["label"]
+        return None if column.null_count == len(column) else column.fill_null(-1).to_numpy()
+
+    @property
+    def classes(self) -> list[str] | None:
+        """Names of the labels, or None."""
+        return self.about.get("classes")
+
+    def width(self, column: str = "vector") -> int:
+        """Return D of a vector column; raises ``BadInput`` if there is none of that name."""
+        widths = self.vector_columns
+        if column not in widths:
+            raise unknown("vector column", column, widths)
+        return widths[column]
+
+    def vectors(self, column: str = "vector") -> np.ndarray:
+        """Return ``(n, D)`` float32, read once and then kept; a row without such a vector is NaN."""
+
+        def fill() -> np.ndarray:
+            found = np.full((len(self), self.width(column)), np.nan, np.float32)
+            start = 0
+            for batch in self.table.to_batches(columns=[column]):
+                stop = start + batch.num_rows
+                present = batch[column].is_valid().to_numpy(zero_copy_only=False)
+                found[start:stop][present] = batch[column].flatten().to_numpy().reshape(-1, found.shape[1])
+                start = stop
+            return found
+
+        return self._once(column, fill)
+
+    def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
+        """Return rows as Arrow.
+
+        Args:
+            columns: Names; None reads all.
+            where: SQL condition, such as ``"class = 'cat' AND label IS NOT NULL"``.
+
+        Raises:
+            BadInput: If a column does not exist or the condition makes no sense.
+        """
+        return self._asked(columns, where)
+
+    def take(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return these rows, in this order, as Arrow."""
+        return self.table.take([int(row) for row in rows], columns=None if columns is None else list(columns))
+
+    def where(self, condition: str) -> np.ndarray:
+        """Return the rows ``(m,)`` int64, ascending, that fulfil a SQL condition."""
+        found = self._asked([], condition, with_row_id=True)
+        return np.sort(self._rows_of(found["_rowid"].to_numpy()))
+
+    def find(self, name: str) -> int:
+        """Return the row of an id; raises ``BadInput`` if there is none."""
+        rows = self.where(f"id = {_quoted(name)}")
+        if not len(rows):
+            some = ", ".join(self.take(range(min(3, len(self))), ["id"])["id"].to_pylist())
+            raise BadInput(f"{self.path} has no row '{name}'; its ids look like {some}.")
+        return int(rows[0])
+
+    def append(
+        self,
+        source: Source | None,
+        embeddings: HasVectors | np.ndarray,
+        *,
+        ids: Sequence[str] | None = None,
+        labels: np.ndarray | None = None,
+        metadata: Mapping[str, Any] | pa.Table | None = None,
+        thumbnail: int = 96,
+        replace: bool = False,
+    ) -> None:
+        """Add rows; the arguments are those of ``create``.
+
+        Columns that the new rows do not bring are null there.
+
+        Args:
+            replace: Overwrite rows whose id is there already, instead of refusing them.
+
+        Raises:
+            BadInput: If an id is there already, or widths, classes or columns do not fit the table.
+        """
+        rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
+        have, come = self.width(), rows.vectors.shape[1]
+        if have != come:
+            raise BadInput(
+                f"{self.path} holds vectors of {have} values, the new ones have {come}: use one encoder."
+            )
+        if rows.classes and self.classes and rows.classes != self.classes:
+            raise BadInput(
+                f"{self.path} numbers its classes otherwise than the new rows; give labels=... that fit."
+            )
+        strange = [name for name in rows.metadata.column_names if name not in self.table.schema.names]
+        if strange:
+            raise BadInput(
+                f"{self.path} has no column {', '.join(strange)}; it has {', '.join(self.table.schema.names)}."
+            )
+        there = set(self.names).intersection(rows.ids)
+        if there and not replace:
+            some = ", ".join(sorted(there)[:3])
+            raise BadInput(
+                f"{len(there)} ids are in {self.path} already ({some}); pass replace=True to renew them."
+            )
+        schema = self.table.schema
+        with _told(self.path), _reading(rows.batches(schema), schema) as reader:
+            if there:
+                insert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+                insert.execute(reader)
+            else:
+                lance.write_dataset(reader, str(self.path), mode="append")
+        self._reload()
+
+    def add_vectors(
+        self, column: str, vectors: np.ndarray, *, ids: Sequence[str] | None = None, model: str = ""
+    ) -> None:
+        """Put another model's embeddings beside the ones that are there.
+
+        Args:
+            column: A new name, such as ``"vector_dinov2"``.
+            vectors: ``(m, D)``.
+            ids: Which rows they belong to; None means all, in the table's order. The others stay
+                without.
+            model: What made them.
+
+        Raises:
+            BadInput: If the name is taken or lengths differ.
+        """
+        names = self.names if ids is None else list(ids)
+        if column in self.table.schema.names or not column.isidentifier():
+            raise BadInput(f"'{column}' cannot name new vectors: use a new word of letters, digits and _.")
+        if len(names) != len(vectors):
+            raise BadInput(f"{len(vectors)} vectors came for {len(names)} rows; one each is needed.")
+        with _told(self.path):
+            self.table.merge(pa.table({"id": names, column: vector_array(checked(vectors))}), "id")
+            about = self.about
+            about["models"][column] = model
+            self.table.update_schema_metadata({_KEY: json.dumps(about)})
+        self._reload()
+
+    def delete(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
+        """Delete rows by id or by SQL condition, and return how many they were."""
+        if (ids is None) == (where is None):
+            raise BadInput("delete needs either ids or a condition (where=...).")
+        condition = where if ids is None else f"id IN ({', '.join(map(_quoted, ids))})"
+        if ids is not None and not len(ids):
+            return 0
+        gone = self._asked([], condition, with_row_id=True).num_rows
+        if gone:
+            with _told(self.path):
+                self.table.delete(condition)
+            self._reload()
+        return gone
+
+    def has_index(self, column: str = "vector") -> bool:
+        """Whether ``nearest`` can skip most rows; rows added since then are still looked at one by one."""
+        return any(column in index.field_names for index in self.table.describe_indices())
+
+    def index(self, column: str = "vector", kind: Index = "hnsw") -> None:
+        """Build an index for approximate search by cosine; replaces an earlier one.
+
+        Args:
+            column: Which vectors.
+            kind: ``"hnsw"``, a neighbourhood graph over one byte a value: the better recall;
+                ``"pq"``, product quantisation: the smaller index.
+        """
+        width = self.width(column)
+        with _told(self.path):
+            if kind == "hnsw":
+                options = {"num_partitions": max(1, len(self) // 100_000)}
+                self.table.create_index(column, "IVF_HNSW_SQ", metric="cosine", replace=True, **options)
+            elif kind == "pq":
+                parts = next(m for m in (4, 2, 1) if width % m == 0)
+                options = {
+                    "num_partitions": max(1, round(len(self) ** 0.5)),
+                    "num_sub_vectors": width // parts,
+                }
+                self.table.create_index(column, "IVF_PQ", metric="cosine", replace=True, **options)
+            else:
+                raise unknown("index", kind, ("hnsw", "pq"))
+        self._reload()
+
+    def nearest(
+        self, query: np.ndarray, k: int, *, column: str = "vector", where: str | None = None, effort: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return approximate neighbours of one vector by the index, best first.
+
+        Args:
+            query: ``(D,)``.
+            k: How many.
+            column: Which vectors.
+            where: SQL condition that the answers fulfil.
+            effort: From 1; more finds more of the true neighbours and takes longer.
+
+        Returns:
+            Cosine similarities ``(k,)`` float32 and rows ``(k,)`` int64; fewer if there are fewer.
+        """
+        asked = {
+            "column": column,
+            "q": np.asarray(query, np.float32),
+            "k": k,
+            "nprobes": 32 * effort,
+            "refine_factor": 2 + 2 * effort,
+            "metric": "cosine",
+        }
+        found = self._asked(
+            ["_distance"], where, with_row_id=True, nearest=asked, prefilter=where is not None
+        )
+        return 1 - found["_distance"].to_numpy(), self._rows_of(found["_rowid"].to_numpy())
+
+    def export(self, path: str | Path, *, where: str | None = None) -> Path:
+        """Write rows to one file, whole or not at all, and return its path.
+
+        Args:
+            path: ``.parquet`` holds every column; ``.npz`` the arrays ids, labels and one a vector
+                column; ``.npy`` the vectors alone.
+            where: SQL condition that chooses rows; None writes all.
+        """
+        path = Path(path)
+        if path.suffix not in (".parquet", ".npz", ".npy"):
+            raise BadInput(f"Cannot write {path}: the name must end in .parquet, .npz or .npy.")
+        rows = np.arange(len(self)) if where is None else self.where(where)
+        aside = path.with_name(f".{path.stem}.part{path.suffix}")
+        with _told(path):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.suffix == ".parquet":
+                    pa.parquet.write_table(self.read(where=where), aside)
+                elif path.suffix == ".npy":
+                    np.save(aside, self.vectors()[rows])
+                else:
+                    known = self.read(["id", "label"], where=where)
+                    arrays = {name: self.vectors(name)[rows] for name in self.vector_columns}
+                    labels = known["label"].fill_null(-1).to_numpy()
+                    np.savez(aside, ids=np.array(known["id"].to_pylist()), labels=labels, **arrays)
+                aside.replace(path)
+            finally:
+                aside.unlink(missing_ok=True)
+        return path
+
+    def _rows_of(self, keys: np.ndarray) -> np.ndarray:
+        """Translate Lance's ``_rowid``, which outlives changes, into rows."""
+        known = self._once(
+            "_rowid", lambda: self.table.to_table(columns=[], with_row_id=True)["_rowid"].to_numpy()
+        )
+        order = self._once("_rowid order", lambda: np.argsort(known, kind="stable"))
+        return order[np.searchsorted(known, keys, sorter=order)]
+
+    def _once(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+        key = (name, self.version)
+        if key not in self._kept:
+            self._kept[key] = make()
+            self._kept[key].flags.writeable = False
+        return self._kept[key]
+
+    def _asked(self, columns: Sequence[str] | None, where: str | None, **options: Any) -> pa.Table:
+        try:
+            chosen = None if columns is None else list(columns)
+            return self.table.to_table(columns=chosen, filter=where, **options)
+        except (ValueError, OSError) as error:
+            asked = " and ".join(str(part) for part in (columns, where) if part)
+            raise BadInput(
+                f"{self.path} cannot answer {asked}: {_line(error)} It has the columns "
+                f"{', '.join(self.table.schema.names)}."
+            ) from error
+
+    def _reload(self) -> None:
+        self.table = lance.dataset(str(self.path))
+        self._kept.clear()
+
+
+def _is_table(path: Path) -> bool:
+    return (path / "_versions").is_dir()
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _line(error: Exception) -> str:
+    first = str(error).splitlines()[0]
+    return first.partition(", rust/")[0].partition(", /")[0].rstrip(".") + "."
+
+
+@contextlib.contextmanager
+def _reading(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatchReader]:
+    """Hand batches to Lance; what goes wrong while making them is raised as it was."""
+    failed: list[Exception] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    try:
+        yield pa.RecordBatchReader.from_batches(schema, watched())
+    except OSError as error:
+        raise (failed[0] if failed else error) from None
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn a failing disk into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or _line(error)
+        raise VergenceError(f"Cannot write {path}: {reason.rstrip('.')}. Nothing of it was kept.") from error
