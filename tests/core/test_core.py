@@ -1,0 +1,60 @@
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from vergence.core import Clock, Features, Method, pooled, unknown
+from vergence.core.errors import BadInput, MissingExtra, need
+
+
+def test_clock_reads_epoch_progress_and_schedules():
+    clock = Clock(step=25, total=100, steps_per_epoch=10)
+    assert (clock.epoch, clock.progress) == (2, 0.25)
+    assert Clock(0, 10).cosine(2.0, 4.0) == 2.0
+    assert Clock(10, 10).cosine(2.0, 4.0) == pytest.approx(4.0)
+    assert clock.linear(0.0, 1.0) == 0.25
+    assert clock.linear(0.0, 1.0, epochs=5) == 0.5
+    assert clock.linear(0.0, 1.0, epochs=2) == 1.0
+
+
+def test_pooled_takes_either_answer_of_an_encoder():
+    x = torch.randn(2, 3)
+    assert pooled(x) is x
+    assert pooled(Features(pooled=x)) is x
+
+
+def test_embed_is_without_gradient_and_encode_with():
+    method = Method(nn.Linear(3, 2))
+    assert not method.embed(torch.randn(4, 3)).requires_grad
+    assert method.encode(torch.randn(4, 3)).requires_grad
+
+
+def test_watched_values_are_drained_once_and_hold_no_graph():
+    method = Method(nn.Linear(3, 2))
+    method.watch("norm", method.encode(torch.randn(4, 3)).norm())
+    assert not method.drain_watched()["norm"].requires_grad
+    assert method.drain_watched() == {}
+
+
+def test_a_method_without_a_loss_says_what_is_missing():
+    with pytest.raises(NotImplementedError, match="define loss"):
+        Method(nn.Linear(3, 2)).loss([])
+
+
+def test_unknown_names_the_nearest():
+    error = unknown("encoder", "resnet-tiy", ["resnet-tiny", "vit-micro"])
+    assert isinstance(error, BadInput)
+    assert "did you mean 'resnet-tiny'?" in str(error)
+    assert "known: a, b" in str(unknown("thing", "zzz", ["b", "a"]))
+
+
+def test_a_missing_extra_says_what_to_install():
+    with pytest.raises(MissingExtra, match=r"pip install 'vergence\[maps\]'"):
+        need("surely_not_installed.sub", extra="maps")
+
+
+def test_importing_vergence_and_its_errors_leaves_torch_alone():
+    code = "import sys, vergence, vergence.core.errors, vergence.learn; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -1,0 +1,45 @@
+import os
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from vergence.engine.distributed import gather
+
+
+def test_one_process_gets_its_own_tensor_back():
+    x = torch.randn(3, 2)
+    assert gather(x) is x
+
+
+def two_sided(x, w):
+    """A loss that compares every sample with every other."""
+    return (torch.tanh(x @ w) @ torch.tanh(x @ w).T).square().mean()
+
+
+def worker(rank, file, results):
+    os.environ.update(MASTER_ADDR="127.0.0.1")
+    dist.init_process_group("gloo", init_method=f"file://{file}", rank=rank, world_size=2)
+    torch.manual_seed(0)
+    x, w = torch.randn(8, 3), torch.randn(3, 2, requires_grad=True)
+    mine = torch.tanh(x[4 * rank : 4 * rank + 4] @ w)
+    everyone = gather(mine)
+    assert torch.equal(everyone[:4], mine)
+    loss = (mine @ everyone.T).square().mean()
+    loss.backward()
+    dist.all_reduce(w.grad)
+    dist.all_reduce(loss.detach())
+    torch.save({"grad": w.grad / 2, "loss": loss.detach() / 2}, f"{results}{rank}")
+    dist.destroy_process_group()
+
+
+def test_two_processes_give_the_loss_and_gradient_of_one_with_both_halves(tmp_path):
+    mp.spawn(worker, args=(str(tmp_path / "meet"), str(tmp_path / "result")), nprocs=2)
+    torch.manual_seed(0)
+    x, w = torch.randn(8, 3), torch.randn(3, 2, requires_grad=True)
+    loss = two_sided(x, w)
+    loss.backward()
+    for rank in range(2):
+        found = torch.load(tmp_path / f"result{rank}")
+        torch.testing.assert_close(found["loss"], loss.detach())
+        torch.testing.assert_close(found["grad"], w.grad)
