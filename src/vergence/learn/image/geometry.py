@@ -1,0 +1,187 @@
+"""Where a view looks: crop boxes and motions drawn a batch at a time, and one resampling that applies them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Range = tuple[float, float]
+
+
+def uniform(rows: int, low: float, high: float, like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Draw ``(rows,)`` numbers from [low, high) on the device of ``like``."""
+    return torch.rand(rows, generator=generator, device=like.device).mul_(high - low).add_(low)
+
+
+def random_boxes(
+    sizes: Tensor, *, scale: Range, ratio: Range, generator: torch.Generator | None = None
+) -> Tensor:
+    """Draw crop boxes as torchvision's ``RandomResizedCrop`` does, all at once.
+
+    Ten boxes are tried a photo; where none fits, the largest central box within ``ratio`` is taken.
+
+    Args:
+        sizes: ``(B, 2)`` height and width of each photo in pixels.
+        scale: Least and largest share of the photo's area.
+        ratio: Least and largest width over height, drawn log-uniformly.
+        generator: Of the photos' device.
+
+    Returns:
+        ``(B, 4)`` float32 top, left, height, width; whole pixels.
+    """
+    height, width = sizes.float().unbind(1)
+    shape = (len(sizes), 10)
+    draw = torch.rand((4, *shape), generator=generator, device=sizes.device)
+    area = (height * width)[:, None] * (scale[0] + (scale[1] - scale[0]) * draw[0])
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    aspect = torch.exp(low + (high - low) * draw[1])
+    w, h = (area * aspect).sqrt().round(), (area / aspect).sqrt().round()
+    fits = (w >= 1) & (h >= 1) & (w <= width[:, None]) & (h <= height[:, None])
+    first = fits.to(torch.uint8).argmax(1, keepdim=True)
+    top = (draw[2] * (height[:, None] - h + 1)).floor()
+    left = (draw[3] * (width[:, None] - w + 1)).floor()
+    box = torch.stack([top, left, h, w]).gather(2, first.expand(4, -1, -1))[:, :, 0]
+    wide = (height * ratio[1]).round().minimum(width)
+    tall = (width / ratio[0]).round().minimum(height)
+    centre = torch.stack([((height - tall) / 2).round(), ((width - wide) / 2).round(), tall, wide])
+    return torch.where(fits.any(1), box, centre).T.contiguous()
+
+
+def centre_boxes(sizes: Tensor) -> Tensor:
+    """Return the largest central square of each photo: ``(B, 2)`` sizes -> ``(B, 4)`` boxes."""
+    side = sizes.float().amin(1)
+    corner = ((sizes - side[:, None]) / 2).floor()
+    return torch.cat([corner, side[:, None], side[:, None]], 1)
+
+
+def _taps(
+    start: Tensor, length: Tensor, n_in: int, n_out: int, mirror: Tensor | None, antialias: bool
+) -> Tensor:
+    """Return the ``(B, n_out, n_in)`` weights that resample ``[start, start + length)`` to ``n_out`` pixels.
+
+    Each output pixel is a triangle around its centre, as wide as the downscaling asks, cut at the
+    box and normalised: what PIL and torchvision call (antialiased) bilinear.
+    """
+    step = (length / n_out)[:, None]
+    at = torch.arange(n_out, device=start.device)[None] + 0.5
+    if mirror is not None:
+        at = torch.where(mirror[:, None], n_out - at, at)
+    reach = step.clamp_min(1) if antialias else torch.ones_like(step)
+    pixel = torch.arange(n_in, device=start.device)[None] + 0.5
+    inside = (pixel > start.floor()[:, None]) & (pixel < (start + length).ceil()[:, None])
+    pixel = torch.where(inside, pixel, torch.inf) / reach
+    weights = ((start[:, None] + at * step) / reach)[:, :, None] - pixel[:, None]
+    weights = weights.abs_().neg_().add_(1).relu_()
+    return weights.div_(weights.sum(2, keepdim=True))
+
+
+def resized_crop(
+    pixels: Tensor, boxes: Tensor, size: int, *, flip: Tensor | None = None, antialias: bool = True
+) -> Tensor:
+    """Cut a box out of every image and resize it to ``(size, size)``.
+
+    Args:
+        pixels: ``(B, C, H, W)``; uint8 becomes float32 in [0, 1], float keeps its range.
+        boxes: ``(B, 4)`` top, left, height, width within the image; may be fractional.
+        size: Side of the result in pixels.
+        flip: ``(B,)`` bool, mirror left and right.
+        antialias: Average over the pixels that one output pixel covers when shrinking.
+    """
+    b, channels, height, width = pixels.shape
+    top, left, tall, wide = boxes.float().unbind(1)
+    rows = _taps(top, tall, height, size, None, antialias)
+    columns = _taps(left, wide, width, size, flip, antialias)
+    if pixels.dtype == torch.uint8:
+        rows = rows.div_(255)
+    source = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+    narrow = torch.bmm(source.view(b, channels * height, width), columns.transpose(1, 2))
+    return torch.matmul(rows[:, None], narrow.view(b, channels, height, size))
+
+
+def quarter_turns(pixels: Tensor, k: Tensor | int) -> Tensor:
+    """Turn ``(B, C, S, S)`` images counter-clockwise by ``k`` exact quarters, one ``k`` or ``(B,)`` of them."""
+    if isinstance(k, int):
+        return torch.rot90(pixels, k, (2, 3))
+    if pixels.shape[2] != pixels.shape[3]:
+        raise ValueError(f"quarter_turns by a k per image needs square images; got {tuple(pixels.shape)}.")
+    k = (k % 4).view(-1, 1, 1, 1)
+    turned = torch.where(k % 2 == 1, pixels.transpose(2, 3).flip(2), pixels)
+    return torch.where(k >= 2, turned.flip(2, 3), turned)
+
+
+def box_matrix(boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
+    """Return ``(B, 2, 3)`` maps from output to source pixels, ``(x, y, 1) -> (x, y)``, of crops.
+
+    Coordinates are continuous: the first pixel's centre is 0.5.
+    """
+    top, left, tall, wide = boxes.float().unbind(1)
+    across, origin = wide / size, left
+    if flip is not None:
+        across = torch.where(flip, -across, across)
+        origin = torch.where(flip, left + wide, left)
+    zero = torch.zeros_like(top)
+    return torch.stack([across, zero, origin, zero, tall / size, top], 1).view(-1, 2, 3)
+
+
+def affine_matrix(
+    sizes: Tensor,
+    *,
+    angle: Tensor | None = None,
+    translate: Tensor | None = None,
+    scale: Tensor | None = None,
+    shear: Tensor | None = None,
+) -> Tensor:
+    """Return ``(B, 3, 3)`` maps from moved to unmoved pixels about each image's centre.
+
+    Args:
+        sizes: ``(B, 2)`` height and width in pixels.
+        angle: ``(B,)`` radians, clockwise as it is seen (torchvision's ``affine``).
+        translate: ``(B, 2)`` pixels to the right and down.
+        scale: ``(B,)`` factor of magnification, above 0.
+        shear: ``(B, 2)`` radians along x and y.
+    """
+    b = len(sizes)
+    centre = sizes.float().flip(1) / 2
+    zero = centre.new_zeros(b)
+    angle = zero if angle is None else angle
+    shear_x, shear_y = (zero, zero) if shear is None else shear.unbind(1)
+    factor = 1 if scale is None else scale
+    a = torch.cos(angle - shear_y) / torch.cos(shear_y)
+    c = -torch.cos(angle - shear_y) * torch.tan(shear_x) / torch.cos(shear_y) - torch.sin(angle)
+    d = torch.sin(angle - shear_y) / torch.cos(shear_y)
+    e = -torch.sin(angle - shear_y) * torch.tan(shear_x) / torch.cos(shear_y) + torch.cos(angle)
+    linear = torch.linalg.inv(torch.stack([a, c, d, e], 1).view(b, 2, 2)) / torch.as_tensor(factor).view(-1, 1, 1)
+    moved = centre if translate is None else centre + translate
+    offset = centre - (linear @ moved[:, :, None])[:, :, 0]
+    last = centre.new_tensor([0.0, 0.0, 1.0]).expand(b, 1, 3)
+    return torch.cat([torch.cat([linear, offset[:, :, None]], 2), last], 1)
+
+
+def warp(pixels: Tensor, matrix: Tensor, size: int, *, sizes: Tensor | None = None) -> Tensor:
+    """Resample images under any affine map in one go; what lies outside a photo is black.
+
+    Args:
+        pixels: ``(B, C, H, W)``; uint8 becomes float32 in [0, 1], float keeps its range.
+        matrix: ``(B, 2, 3)`` from output to source pixels, ``(x, y, 1) -> (x, y)``.
+        size: Side of the result in pixels.
+        sizes: ``(B, 2)`` height and width of the photo on its canvas; None where it fills it.
+    """
+    height, width = pixels.shape[2:]
+    source = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
+    if sizes is not None:
+        rows = torch.arange(height, device=pixels.device) < sizes[:, :1]
+        columns = torch.arange(width, device=pixels.device) < sizes[:, 1:]
+        source = source * (rows[:, None, :, None] & columns[:, None, None])
+    # a photo larger than the view is averaged over a finer grid: bilinear taps alone would alias
+    fine = min(4, max(1, round(min(height, width) / size)))
+    at = (torch.arange(size * fine, device=pixels.device) + 0.5) / fine
+    unit = matrix.new_tensor([2 / width, 2 / height]).view(2, 1)
+    matrix = matrix * unit
+    x = matrix[:, None, :, 0] * at[:, None]
+    y = matrix[:, None, :, 1] * at[:, None] + matrix[:, None, :, 2] - 1
+    grid = x[:, None] + y[:, :, None]
+    out = F.grid_sample(source, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.avg_pool2d(out, fine) if fine > 1 else out
