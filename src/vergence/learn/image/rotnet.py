@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from vergence.core import Method, Recipe
 from vergence.data.batch import ImageBatch
+from vergence.learn.image.encoders import ImageEncoder
 from vergence.learn.image.geometry import quarter_turns, resized_crop
 from vergence.learn.image.views import plain
 
@@ -30,8 +31,9 @@ class RotNet(Method):
         optimizer="sgd", lr=0.1, batch=128, epochs=200, nesterov=True, weight_decay=5e-4,
         schedule="steps", milestones=(0.3, 0.6, 0.8), gamma=0.2, encoder="nin",
     )  # fmt: skip
+    encoder: ImageEncoder
 
-    def __init__(self, encoder: nn.Module, *, shift: float = 0.125, flip: float = 0.5) -> None:
+    def __init__(self, encoder: ImageEncoder, *, shift: float = 0.125, flip: float = 0.5) -> None:
         super().__init__(encoder)
         if shift < 0 or not 0 <= flip <= 1:
             raise ValueError(f"RotNet needs shift >= 0 and flip in [0, 1]; got {shift} and {flip}.")
