@@ -11,7 +11,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -73,6 +73,9 @@ def learn(
     epochs: int | None = None,
     batch_size: int | None = None,
     lr: float | None = None,
+    optimizer: Literal["sgd", "lars", "adam", "adamw"] | None = None,
+    weight_decay: float | None = None,
+    warmup: float | None = None,
     out: str | Path | None = None,
     seed: int = 0,
     precision: str = "auto",
@@ -96,6 +99,9 @@ def learn(
         epochs: Passes over the data; None takes the paper's.
         batch_size: Samples an optimizer step over all processes; None takes the paper's where it fits.
         lr: Learning rate at that batch size; None scales the paper's.
+        optimizer: None takes the paper's.
+        weight_decay: None takes the paper's.
+        warmup: Epochs of linear warm-up; None takes the paper's share of the run.
         out: Folder of the run; None takes the next free number in ``runs/``.
         seed: Of weights, order and views.
         precision: "auto" (bf16 where the hardware has it), "bf16" or "fp32".
@@ -140,8 +146,7 @@ def learn(
         if isinstance(encoder, nn.Module):
             net = encoder
         else:
-            side = size or recipe.size or encoders.default_size(source)
-            net = encoders.build(encoder or recipe.encoder, size=side)
+            net = encoders.suited(source, encoder or recipe.encoder, size=size or recipe.size)
         built = cls(net, **options)
     size = getattr(net, "size", size)
 
@@ -153,9 +158,14 @@ def learn(
         raise BadInput(f"{cls.__name__} makes its own views; --views does not apply.")
 
     batch = _batch_size(recipe, batch_size, len(source))
-    settings = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
-    if lr is not None:
-        settings = dataclasses.replace(settings, lr=lr, batch=batch, lr_scaling="none")
+    epochs = epochs or recipe.epochs
+    asked = {
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+        "warmup": warmup if warmup is not None else recipe.warmup * min(1.0, epochs / recipe.epochs),
+        **({"lr": lr, "batch": batch, "lr_scaling": "none"} if lr is not None else {}),
+    }
+    settings = dataclasses.replace(recipe, epochs=epochs, **{k: v for k, v in asked.items() if v is not None})
     config = {
         "command": shlex.join(["vergence", *sys.argv[1:]]) if Path(sys.argv[0]).name == "vergence" else "python API",
         "method": method if isinstance(method, str) else cls.__name__,
@@ -168,6 +178,9 @@ def learn(
         "epochs": settings.epochs,
         "batch_size": batch,
         "lr": lr,
+        "optimizer": optimizer,
+        "weight_decay": weight_decay,
+        "warmup": warmup,
         "recipe": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()},
         "accumulate": accumulate,
         "save_every": save_every,
@@ -218,6 +231,9 @@ def resume(run: str | Path, *, workers: int | None = None, quiet: bool = False) 
         epochs=config["epochs"],
         batch_size=config["batch_size"],
         lr=config["lr"],
+        optimizer=config["optimizer"],
+        weight_decay=config["weight_decay"],
+        warmup=config["warmup"],
         out=folder,
         seed=config["seed"],
         precision={"bf16-mixed": "bf16"}.get(config["precision"], "fp32"),

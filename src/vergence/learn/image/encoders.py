@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, unknown
 from vergence.data.batch import ImageBatch
+from vergence.data.source import Source
 from vergence.learn.image.views import View, plain
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
@@ -168,6 +169,20 @@ def build(
         encoder = build_timm(name, size, registers, pretrained, options, own=sorted(own))
     encoder.spec = {"name": name, "size": size, "registers": registers, **options}
     return encoder
+
+
+def suited(source: Source, name: str | None = None, *, size: int | None = None) -> ImageEncoder:
+    """Make the encoder that suits a source's images.
+
+    Args:
+        source: Of images; the first readable one tells how large they are.
+        name: As in ``build``; None chooses.
+        size: Side in pixels; None takes 16, 32 or 64 for images of about that size, else 224.
+    """
+    if size is None:
+        side = min(source.loader(1).__next__().pixels.shape[2:])
+        size = next((s for s in (16, 32, 64) if side <= 1.25 * s), 224)
+    return build(name, size=size)
 
 
 def _build_own(
