@@ -47,8 +47,11 @@ class Rows:
         thumbnail: int = 96,
     ) -> None:
         given = isinstance(embeddings, np.ndarray)
-        self.vectors = checked(embeddings if given else embeddings.vectors)
-        self.index = np.arange(len(self.vectors)) if given else np.asarray(embeddings.index)
+        if isinstance(embeddings, np.ndarray):
+            self.vectors = checked(embeddings)
+            self.index = np.arange(len(self.vectors))
+        else:
+            self.vectors, self.index = checked(embeddings.vectors), np.asarray(embeddings.index)
         if source is not None and ids is None:
             if given and len(source) != len(self.vectors):
                 raise BadInput(
@@ -121,6 +124,19 @@ class Rows:
                     ],
                     schema=schema,
                 )
+
+    def check_fits(self, path: str, schema: pa.Schema, classes: list[str] | None) -> None:
+        """Raise ``BadInput`` if these rows cannot be added to the table at ``path``."""
+        have, come = schema.field("vector").type.list_size, self.vectors.shape[1]
+        if have != come:
+            raise BadInput(
+                f"{path} holds vectors of {have} values, the new ones have {come}: use one encoder."
+            )
+        if self.classes and classes and self.classes != classes:
+            raise BadInput(f"{path} numbers its classes otherwise than the new rows: give labels that fit.")
+        strange = [name for name in self.metadata.column_names if name not in schema.names]
+        if strange:
+            raise BadInput(f"{path} has no column {', '.join(strange)}; it has {', '.join(schema.names)}.")
 
     def _class(self, label: int) -> str | None:
         return self.classes[label] if self.classes and 0 <= label < len(self.classes) else None

@@ -18,19 +18,19 @@ Any further columns are metadata and may be used in SQL conditions like the ones
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import lance
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet
 
-from vergence.core.errors import BadInput, VergenceError, unknown
+from vergence.core.errors import BadInput, unknown
+from vergence.data.export import export
+from vergence.data.lance_io import is_table, line, quoted, reading, told
 from vergence.data.rows import COLUMNS, HasVectors, Rows, checked, vector_array
 from vergence.data.source import Source
 
@@ -92,8 +92,8 @@ class Store:
             VergenceError: If the disk refuses.
         """
         path = Path(path)
-        if path.exists() and not (overwrite and _is_table(path)):
-            hint = ", or pass overwrite=True to replace it" if _is_table(path) else ""
+        if path.exists() and not (overwrite and is_table(path)):
+            hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
             raise BadInput(f"{path} exists already: choose another path{hint}.")
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         about = {
@@ -105,12 +105,12 @@ class Store:
         }
         schema = rows.schema.with_metadata({_KEY: json.dumps(about)})
         aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
-        with _told(path):
+        with told(path):
             try:
                 for left in (aside, old):
                     shutil.rmtree(left, ignore_errors=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with _reading(rows.batches(schema), schema) as reader:
+                with reading(rows.batches(schema), schema) as reader:
                     lance.write_dataset(reader, str(aside), enable_stable_row_ids=True)
                 if path.exists():
                     path.rename(old)
@@ -218,7 +218,7 @@ class Store:
 
     def find(self, name: str) -> int:
         """Return the row of an id; raises ``BadInput`` if there is none."""
-        rows = self.where(f"id = {_quoted(name)}")
+        rows = self.where(f"id = {quoted(name)}")
         if not len(rows):
             some = ", ".join(self.take(range(min(3, len(self))), ["id"])["id"].to_pylist())
             raise BadInput(f"{self.path} has no row '{name}'; its ids look like {some}.")
@@ -246,20 +246,7 @@ class Store:
             BadInput: If an id is there already, or widths, classes or columns do not fit the table.
         """
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
-        have, come = self.width(), rows.vectors.shape[1]
-        if have != come:
-            raise BadInput(
-                f"{self.path} holds vectors of {have} values, the new ones have {come}: use one encoder."
-            )
-        if rows.classes and self.classes and rows.classes != self.classes:
-            raise BadInput(
-                f"{self.path} numbers its classes otherwise than the new rows; give labels=... that fit."
-            )
-        strange = [name for name in rows.metadata.column_names if name not in self.table.schema.names]
-        if strange:
-            raise BadInput(
-                f"{self.path} has no column {', '.join(strange)}; it has {', '.join(self.table.schema.names)}."
-            )
+        rows.check_fits(str(self.path), self.table.schema, self.classes)
         there = set(self.names).intersection(rows.ids)
         if there and not replace:
             some = ", ".join(sorted(there)[:3])
@@ -267,7 +254,7 @@ class Store:
                 f"{len(there)} ids are in {self.path} already ({some}); pass replace=True to renew them."
             )
         schema = self.table.schema
-        with _told(self.path), _reading(rows.batches(schema), schema) as reader:
+        with told(self.path), reading(rows.batches(schema), schema) as reader:
             if there:
                 insert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 insert.execute(reader)
@@ -295,7 +282,7 @@ class Store:
             raise BadInput(f"'{column}' cannot name new vectors: use a new word of letters, digits and _.")
         if len(names) != len(vectors):
             raise BadInput(f"{len(vectors)} vectors came for {len(names)} rows; one each is needed.")
-        with _told(self.path):
+        with told(self.path):
             self.table.merge(pa.table({"id": names, column: vector_array(checked(vectors))}), "id")
             about = self.about
             about["models"][column] = model
@@ -306,12 +293,12 @@ class Store:
         """Delete rows by id or by SQL condition, and return how many they were."""
         if (ids is None) == (where is None):
             raise BadInput("delete needs either ids or a condition (where=...).")
-        condition = where if ids is None else f"id IN ({', '.join(map(_quoted, ids))})"
+        condition = where if ids is None else f"id IN ({', '.join(map(quoted, ids))})"
         if ids is not None and not len(ids):
             return 0
         gone = self._asked([], condition, with_row_id=True).num_rows
         if gone:
-            with _told(self.path):
+            with told(self.path):
                 self.table.delete(condition)
             self._reload()
         return gone
@@ -329,17 +316,22 @@ class Store:
                 ``"pq"``, product quantisation: the smaller index.
         """
         width = self.width(column)
-        with _told(self.path):
+        with told(self.path):
             if kind == "hnsw":
-                options = {"num_partitions": max(1, len(self) // 100_000)}
-                self.table.create_index(column, "IVF_HNSW_SQ", metric="cosine", replace=True, **options)
+                cells = max(1, len(self) // 100_000)
+                self.table.create_index(
+                    column, "IVF_HNSW_SQ", metric="cosine", replace=True, num_partitions=cells
+                )
             elif kind == "pq":
                 parts = next(m for m in (4, 2, 1) if width % m == 0)
-                options = {
-                    "num_partitions": max(1, round(len(self) ** 0.5)),
-                    "num_sub_vectors": width // parts,
-                }
-                self.table.create_index(column, "IVF_PQ", metric="cosine", replace=True, **options)
+                self.table.create_index(
+                    column,
+                    "IVF_PQ",
+                    metric="cosine",
+                    replace=True,
+                    num_partitions=max(1, round(len(self) ** 0.5)),
+                    num_sub_vectors=width // parts,
+                )
             else:
                 raise unknown("index", kind, ("hnsw", "pq"))
         self._reload()
@@ -379,28 +371,11 @@ class Store:
             path: ``.parquet`` holds every column; ``.npz`` the arrays ids, labels and one a vector
                 column; ``.npy`` the vectors alone.
             where: SQL condition that chooses rows; None writes all.
+
+        Raises:
+            BadInput: If the name ends otherwise.
         """
-        path = Path(path)
-        if path.suffix not in (".parquet", ".npz", ".npy"):
-            raise BadInput(f"Cannot write {path}: the name must end in .parquet, .npz or .npy.")
-        rows = np.arange(len(self)) if where is None else self.where(where)
-        aside = path.with_name(f".{path.stem}.part{path.suffix}")
-        with _told(path):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                if path.suffix == ".parquet":
-                    pa.parquet.write_table(self.read(where=where), aside)
-                elif path.suffix == ".npy":
-                    np.save(aside, self.vectors()[rows])
-                else:
-                    known = self.read(["id", "label"], where=where)
-                    arrays = {name: self.vectors(name)[rows] for name in self.vector_columns}
-                    labels = known["label"].fill_null(-1).to_numpy()
-                    np.savez(aside, ids=np.array(known["id"].to_pylist()), labels=labels, **arrays)
-                aside.replace(path)
-            finally:
-                aside.unlink(missing_ok=True)
-        return path
+        return export(self, Path(path), where)
 
     def _rows_of(self, keys: np.ndarray) -> np.ndarray:
         """Translate Lance's ``_rowid``, which outlives changes, into rows."""
@@ -424,51 +399,10 @@ class Store:
         except (ValueError, OSError) as error:
             asked = " and ".join(str(part) for part in (columns, where) if part)
             raise BadInput(
-                f"{self.path} cannot answer {asked}: {_line(error)} It has the columns "
+                f"{self.path} cannot answer {asked}: {line(error)} It has the columns "
                 f"{', '.join(self.table.schema.names)}."
             ) from error
 
     def _reload(self) -> None:
         self.table = lance.dataset(str(self.path))
         self._kept.clear()
-
-
-def _is_table(path: Path) -> bool:
-    return (path / "_versions").is_dir()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _line(error: Exception) -> str:
-    first = str(error).splitlines()[0]
-    return first.partition(", rust/")[0].partition(", /")[0].rstrip(".") + "."
-
-
-@contextlib.contextmanager
-def _reading(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatchReader]:
-    """Hand batches to Lance; what goes wrong while making them is raised as it was."""
-    failed: list[Exception] = []
-
-    def watched() -> Iterator[pa.RecordBatch]:
-        try:
-            yield from batches
-        except Exception as error:
-            failed.append(error)
-            raise
-
-    try:
-        yield pa.RecordBatchReader.from_batches(schema, watched())
-    except OSError as error:
-        raise (failed[0] if failed else error) from None
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Turn a failing disk into one line."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or _line(error)
-        raise VergenceError(f"Cannot write {path}: {reason.rstrip('.')}. Nothing of it was kept.") from error

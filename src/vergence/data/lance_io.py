@@ -1,0 +1,52 @@
+"""Talking to Lance: its errors in one line each, and batches that may fail while they are made."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from vergence.core.errors import VergenceError
+
+
+def is_table(path: Path) -> bool:
+    return (path / "_versions").is_dir()
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def line(error: Exception) -> str:
+    first = str(error).splitlines()[0]
+    return first.partition(", rust/")[0].partition(", /")[0].rstrip(".") + "."
+
+
+@contextlib.contextmanager
+def reading(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatchReader]:
+    """Hand batches to Lance; what goes wrong while making them is raised as it was."""
+    failed: list[Exception] = []
+
+    def watched() -> Iterator[pa.RecordBatch]:
+        try:
+            yield from batches
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    try:
+        yield pa.RecordBatchReader.from_batches(schema, watched())
+    except OSError as error:
+        raise (failed[0] if failed else error) from None
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Turn a failing disk into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or line(error)
+        raise VergenceError(f"Cannot write {path}: {reason.rstrip('.')}. Nothing of it was kept.") from error
