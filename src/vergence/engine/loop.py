@@ -306,7 +306,7 @@ def train(
             with contextlib.suppress(OSError):
                 source.skipped.write(out / "skipped.csv")
 
-    result = averaged.module if averaged is not None else method.encoder
+    result = averaged.network if averaged is not None else method.encoder
     if first:
         save_encoder(result, out / "encoder.safetensors")
         config = {**config, "seconds": round(config.get("seconds", 0.0) + time.monotonic() - began, 1)}
