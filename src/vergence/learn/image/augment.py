@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.data.batch import ImageBatch
 from vergence.learn.image import colour, geometry
 from vergence.learn.image.geometry import Range, uniform
@@ -56,6 +57,25 @@ class Affine:
     scale: Range = (1.0, 1.0)
     shear: float = 0.0
 
+    def __post_init__(self) -> None:
+        if not 0 < self.scale[0] <= self.scale[1]:
+            raise BadInput(f"affine scale needs 0 < least <= largest magnification; got {self.scale}.")
+        if not -90 < self.shear < 90:
+            raise BadInput(f"affine shear needs degrees between -90 and 90; got {self.shear}.")
+
+    @classmethod
+    def of(cls, value: Affine | Mapping[str, Any] | Sequence[Any]) -> Affine:
+        """Read a motion from a dict of its fields or from their values in order."""
+        if isinstance(value, Affine):
+            return value
+        names = [field.name for field in fields(cls)]
+        if not isinstance(value, Mapping):
+            value = dict(zip(names, value, strict=False))
+        for name in value:
+            if name not in names:
+                raise unknown("affine option", name, names)
+        return cls(**value)
+
     def draw(self, sizes: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
         """Return ``(B,)`` angles in radians and ``(B, 3, 3)`` maps from moved to unmoved pixels."""
         b, turn, tilt = len(sizes), math.radians(self.degrees), math.radians(self.shear)
@@ -100,15 +120,13 @@ class Augment:
     grey: float = 0.2
     blur: float | None = None
     solarize: float = 0.0
-    affine: Affine | dict | tuple | None = None
+    affine: Affine | Mapping[str, Any] | Sequence[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.blur is None:
             object.__setattr__(self, "blur", 0.5 if self.size > 64 else 0.0)
-        if isinstance(self.affine, dict):
-            object.__setattr__(self, "affine", Affine(**self.affine))
-        elif isinstance(self.affine, tuple):
-            object.__setattr__(self, "affine", Affine(*self.affine))
+        if self.affine is not None:
+            object.__setattr__(self, "affine", Affine.of(self.affine))
         if self.size < 1:
             raise BadInput(f"A view needs a size of 1 pixel or more; got {self.size}.")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
@@ -132,11 +150,13 @@ class Augment:
         flip = self._chosen(self.flip, sizes, generator)
         matrix = geometry.box_matrix(box, self.size, flip)
         angle = torch.zeros(b, device=pixels.device)
-        if self.affine is not None:
+        if isinstance(self.affine, Affine):
             angle, motion = self.affine.draw(sizes, generator)
             matrix = motion[:, :2, :2] @ matrix + torch.nn.functional.pad(motion[:, :2, 2:], (2, 0))
         factors = self._draw_jitter(sizes, generator)
-        order = torch.randperm(4, generator=generator, device=generator.device if generator else None).tolist()
+        order = torch.randperm(
+            4, generator=generator, device=generator.device if generator else None
+        ).tolist()
         grey = self._chosen(self.grey, sizes, generator)
         blur = self._chosen(self.blur, sizes, generator)
         sigma = uniform(b, 0.1, 2.0, sizes, generator)
@@ -145,11 +165,13 @@ class Augment:
         out = torch.empty(
             (b, 3, self.size, self.size), device=pixels.device, memory_format=torch.channels_last
         )
+        lines = geometry.crop_lines(box, (pixels.shape[2], pixels.shape[3]), self.size, flip=flip)
         for rows in blocks(pixels, self.size):
             if self.affine is None:
-                x = geometry.resized_crop(pixels[rows], box[rows], self.size, flip=flip[rows])
+                x = geometry.resample(pixels[rows], lines[0][rows], lines[1][rows])
             else:
-                x = geometry.warp(pixels[rows], matrix[rows], self.size, sizes=batch.sizes and sizes[rows])
+                real = None if batch.sizes is None else sizes[rows]
+                x = geometry.warp(pixels[rows], matrix[rows], self.size, sizes=real)
             if factors is not None:
                 for step in order:
                     x = _JITTER[step](x, factors[step, rows])
@@ -166,7 +188,7 @@ class Augment:
         return torch.rand(len(sizes), generator=generator, device=sizes.device) < (p or 0.0)
 
     def _draw_jitter(self, sizes: Tensor, generator: torch.Generator | None) -> Tensor | None:
-        """Return ``(4, B)`` factors of brightness, contrast, saturation and hue; no change where not chosen."""
+        """Return ``(4, B)`` factors of brightness, contrast and saturation and turns of hue, or None."""
         if not self.jitter_p or not any(self.jitter):
             return None
         chosen = self._chosen(self.jitter_p, sizes, generator)

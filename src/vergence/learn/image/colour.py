@@ -95,7 +95,7 @@ def adjust_hue(pixels: Tensor, turn: Tensor) -> Tensor:
 
 def greyscale(pixels: Tensor) -> Tensor:
     """Return the luma in all three channels."""
-    return _luma(pixels).expand(-1, 3, -1, -1).contiguous()
+    return _luma(pixels).expand(-1, 3, -1, -1)
 
 
 def solarize(pixels: Tensor, threshold: float = 0.5) -> Tensor:
@@ -126,9 +126,7 @@ def gaussian_blur(pixels: Tensor, sigma: Tensor, kernel: int | None = None) -> T
     return flat.view(b, channels, height, width)
 
 
-def on_rows(
-    pixels: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor
-) -> Tensor:
+def on_rows(pixels: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
     """Return ``pixels`` with ``change`` done to the ``chosen (B,)`` samples; may write into ``pixels``.
 
     On an accelerator all samples are changed and the chosen ones kept, so that nothing waits for the

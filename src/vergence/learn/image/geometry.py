@@ -1,8 +1,9 @@
-"""Where a view looks: crop boxes and motions drawn a batch at a time, and one resampling that applies them."""
+"""Where a view looks: crop boxes and motions, a batch at a time, and the one resampling that does them."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -57,25 +58,75 @@ def centre_boxes(sizes: Tensor) -> Tensor:
     return torch.cat([corner, side[:, None], side[:, None]], 1)
 
 
-def _taps(
-    start: Tensor, length: Tensor, n_in: int, n_out: int, mirror: Tensor | None, antialias: bool
-) -> Tensor:
-    """Return the ``(B, n_out, n_in)`` weights that resample ``[start, start + length)`` to ``n_out`` pixels.
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Where the rows or columns of crops lie among those of their images, in units of a tap's reach.
 
-    Each output pixel is a triangle around its centre, as wide as the downscaling asks, cut at the
-    box and normalised: what PIL and torchvision call (antialiased) bilinear.
+    Args:
+        centre: ``(B, n_out)`` centres of the output's lines.
+        source: ``(B, n_in)`` centres of the image's lines; infinite outside the box.
+        shrinks: Whether any output line may cover more than one of the image.
     """
-    step = (length / n_out)[:, None]
-    at = torch.arange(n_out, device=start.device)[None] + 0.5
-    if mirror is not None:
-        at = torch.where(mirror[:, None], n_out - at, at)
-    reach = step.clamp_min(1) if antialias else torch.ones_like(step)
-    pixel = torch.arange(n_in, device=start.device)[None] + 0.5
-    inside = (pixel > start.floor()[:, None]) & (pixel < (start + length).ceil()[:, None])
-    pixel = torch.where(inside, pixel, torch.inf) / reach
-    weights = ((start[:, None] + at * step) / reach)[:, :, None] - pixel[:, None]
-    weights = weights.abs_().neg_().add_(1).relu_()
-    return weights.div_(weights.sum(2, keepdim=True))
+
+    centre: Tensor
+    source: Tensor
+    shrinks: bool
+
+    @classmethod
+    def of(
+        cls, start: Tensor, length: Tensor, n_in: int, n_out: int, mirror: Tensor | None, antialias: bool
+    ) -> Lines:
+        """Lay ``n_out`` lines evenly over ``[start, start + length)``, backwards where ``mirror`` says."""
+        step = (length / n_out)[:, None]
+        line = torch.arange(0.5, n_out, device=start.device)[None]
+        if mirror is not None:
+            line = torch.where(mirror[:, None], n_out - line, line)
+        first, last = start.floor()[:, None], (start + length).ceil()[:, None]
+        source = torch.arange(0.5, n_in, device=start.device)[None]
+        source = torch.where((source > first) & (source < last), source, torch.inf)
+        centre = start[:, None] + line * step
+        if antialias and n_in > n_out:
+            reach = step.clamp_min(1)
+            return cls(centre / reach, source / reach, True)
+        return cls(centre.maximum(first + 0.5).minimum(last - 0.5), source, False)
+
+    def __getitem__(self, rows: slice) -> Lines:
+        """Return the lines of these samples."""
+        return Lines(self.centre[rows], self.source[rows], self.shrinks)
+
+    def taps(self, total: float = 1.0) -> Tensor:
+        """Return the ``(B, n_out, n_in)`` weights of the image's lines in the output's, adding up to ``total``.
+
+        Each output line is a triangle around its centre, as wide as the shrinking asks, cut at the
+        box and normalised: what PIL and torchvision call (antialiased) bilinear.
+        """
+        weights = (self.centre * total)[:, :, None] - (self.source * total)[:, None]
+        weights = torch.rsub(weights.abs_(), total).relu_()
+        return weights.div_(weights.sum(2, keepdim=True).div_(total)) if self.shrinks else weights
+
+
+def crop_lines(
+    boxes: Tensor, shape: tuple[int, int], size: int, *, flip: Tensor | None = None, antialias: bool = True
+) -> tuple[Lines, Lines]:
+    """Return the rows and columns by which ``resample`` cuts ``boxes`` out of images of this ``shape``."""
+    top, left, tall, wide = boxes.float().unbind(1)
+    return (
+        Lines.of(top, tall, shape[0], size, None, antialias),
+        Lines.of(left, wide, shape[1], size, flip, antialias),
+    )
+
+
+def resample(pixels: Tensor, rows: Lines, columns: Lines) -> Tensor:
+    """Resample ``(B, C, H, W)`` images by a small matrix product along each axis, colour planes apart."""
+    b, channels, height, width = pixels.shape
+    source = pixels.to(torch.float32, memory_format=torch.contiguous_format)
+    narrow = torch.bmm(source.view(b, channels * height, width), columns.taps().transpose(1, 2))
+    narrow = narrow.view(b, channels, height, -1)
+    taps = rows.taps(1 / 255 if pixels.dtype == torch.uint8 else 1.0)
+    out = narrow.new_empty((channels, b, taps.shape[1], narrow.shape[3]))
+    for channel in range(channels):
+        torch.bmm(taps, narrow[:, channel], out=out[channel])
+    return out.transpose(0, 1)
 
 
 def resized_crop(
@@ -90,19 +141,12 @@ def resized_crop(
         flip: ``(B,)`` bool, mirror left and right.
         antialias: Average over the pixels that one output pixel covers when shrinking.
     """
-    b, channels, height, width = pixels.shape
-    top, left, tall, wide = boxes.float().unbind(1)
-    rows = _taps(top, tall, height, size, None, antialias)
-    columns = _taps(left, wide, width, size, flip, antialias)
-    if pixels.dtype == torch.uint8:
-        rows = rows.div_(255)
-    source = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-    narrow = torch.bmm(source.view(b, channels * height, width), columns.transpose(1, 2))
-    return torch.matmul(rows[:, None], narrow.view(b, channels, height, size))
+    shape = (pixels.shape[2], pixels.shape[3])
+    return resample(pixels, *crop_lines(boxes, shape, size, flip=flip, antialias=antialias))
 
 
 def quarter_turns(pixels: Tensor, k: Tensor | int) -> Tensor:
-    """Turn ``(B, C, S, S)`` images counter-clockwise by ``k`` exact quarters, one ``k`` or ``(B,)`` of them."""
+    """Turn ``(B, C, S, S)`` images counter-clockwise by ``k`` exact quarters, a number or ``(B,)``."""
     if isinstance(k, int):
         return torch.rot90(pixels, k, (2, 3))
     if pixels.shape[2] != pixels.shape[3]:
@@ -153,7 +197,9 @@ def affine_matrix(
     c = -torch.cos(angle - shear_y) * torch.tan(shear_x) / torch.cos(shear_y) - torch.sin(angle)
     d = torch.sin(angle - shear_y) / torch.cos(shear_y)
     e = -torch.sin(angle - shear_y) * torch.tan(shear_x) / torch.cos(shear_y) + torch.cos(angle)
-    linear = torch.linalg.inv(torch.stack([a, c, d, e], 1).view(b, 2, 2)) / torch.as_tensor(factor).view(-1, 1, 1)
+    linear = torch.linalg.inv(torch.stack([a, c, d, e], 1).view(b, 2, 2)) / torch.as_tensor(factor).view(
+        -1, 1, 1
+    )
     moved = centre if translate is None else centre + translate
     offset = centre - (linear @ moved[:, :, None])[:, :, 0]
     last = centre.new_tensor([0.0, 0.0, 1.0]).expand(b, 1, 3)

@@ -37,13 +37,14 @@ def stratified_ratios(
 
 def random_mask(
     rows: int,
-    tokens: int,
+    grid: int | tuple[int, int],
     ratio: float | tuple[float, float],
     *,
     device: torch.device | str | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Hide patches anywhere: ``(rows, tokens)`` bool, True is hidden; each row rounds its ratio."""
+    """Hide patches anywhere; arguments and result are those of ``block_mask``."""
+    tokens = grid * grid if isinstance(grid, int) else grid[0] * grid[1]
     count = (stratified_ratios(rows, ratio, device=device, generator=generator) * tokens).round()
     return _first(torch.rand((rows, tokens), generator=generator, device=device), count)
 

@@ -7,7 +7,8 @@ every step, or from ``generator`` of the batch's device.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,9 +18,43 @@ from vergence.core.errors import BadInput
 from vergence.data.batch import ImageBatch
 from vergence.learn.image import geometry
 from vergence.learn.image.augment import Affine, Augment, View, blocks, photo_sizes
-from vergence.learn.image.geometry import Range
+from vergence.learn.image.colour import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    gaussian_blur,
+    greyscale,
+    solarize,
+)
+from vergence.learn.image.geometry import Range, quarter_turns, resized_crop, warp
+from vergence.learn.image.masks import block_mask, random_mask, stratified_ratios
 
-__all__ = ["KINDS", "Affine", "Augment", "Several", "View", "pair", "plain", "two_crops"]
+__all__ = [
+    "KINDS",
+    "Affine",
+    "Augment",
+    "Masked",
+    "Several",
+    "View",
+    "adjust_brightness",
+    "adjust_contrast",
+    "adjust_hue",
+    "adjust_saturation",
+    "block_mask",
+    "crops",
+    "gaussian_blur",
+    "greyscale",
+    "masked",
+    "pair",
+    "plain",
+    "quarter_turns",
+    "random_mask",
+    "resized_crop",
+    "solarize",
+    "two_crops",
+    "warp",
+]
 
 
 class Several:
@@ -53,13 +88,111 @@ def two_crops(
         solarize: Probability, one a view or one for both.
         options: Those of ``Augment``; a probability may be given as one a view too.
     """
-    options |= {"blur": blur if blur is not None else (1.0, 0.1) if size > 64 else 0.0, "solarize": solarize}
-    each: list[dict[str, Any]] = [{}, {}]
-    for name, value in options.items():
-        split = name in ("flip", "jitter_p", "grey", "blur", "solarize") and isinstance(value, tuple | list)
-        for view, own in enumerate(each):
-            own[name] = value[view] if split else value
-    return Several(*(Augment(size, **own) for own in each))
+    blur = blur if blur is not None else (1.0, 0.1) if size > 64 else 0.0
+    split: dict[str, Any] = {"blur": _each("blur", blur, 2), "solarize": _each("solarize", solarize, 2)}
+    for name in ("flip", "jitter_p", "grey"):
+        if name in options:
+            split[name] = _each(name, options.pop(name), 2)
+    return Several(
+        *(Augment(size, **{name: p[view] for name, p in split.items()}, **options) for view in (0, 1))
+    )
+
+
+def _each(name: str, value: float | Sequence[float], count: int) -> list[float]:
+    """Return one probability a view, from one for all or from ``count`` of them."""
+    values = [value] * count if isinstance(value, int | float) else list(value)
+    if len(values) != count:
+        raise BadInput(f"{name} needs one probability or {count} of them; got {value}.")
+    return values
+
+
+def crops(
+    size: int,
+    *,
+    local_size: int | None = None,
+    n_local: int = 8,
+    global_scale: Range = (0.32, 1.0),
+    local_scale: Range = (0.05, 0.32),
+    blur: float | Sequence[float] | None = None,
+    solarize: float | Sequence[float] = (0.0, 0.2, 0.0),
+    **options: Any,
+) -> Several:
+    """Two global views, then ``n_local`` small local ones (DINO, arXiv:2104.14294, and DINOv2).
+
+    Args:
+        size: Side of the global views in pixels.
+        local_size: Side of the local views; None takes half of ``size``.
+        n_local: Number of local views.
+        global_scale: Share of the photo's area in the global views.
+        local_scale: Share of the photo's area in the local views.
+        blur: Probability, one for all or one for the first, the second and the local views; None
+            takes (1.0, 0.1, 0.5) above 64 pixels, else 0.
+        solarize: Probability, one for all or one for each of the three.
+        options: Those of ``Augment``, for all views.
+    """
+    if n_local < 0:
+        raise BadInput(f"crops needs n_local of 0 or more; got {n_local}.")
+    blur = blur if blur is not None else (1.0, 0.1, 0.5) if size > 64 else 0.0
+    blurs, solarizes = _each("blur", blur, 3), _each("solarize", solarize, 3)
+    first, second = (
+        Augment(size, scale=global_scale, blur=blurs[i], solarize=solarizes[i], **options) for i in (0, 1)
+    )
+    local_size = size // 2 if local_size is None else local_size
+    local = Augment(local_size, scale=local_scale, blur=blurs[2], solarize=solarizes[2], **options)
+    return Several(first, second, *[local] * n_local)
+
+
+class Masked:
+    """Make views with some patches marked as hidden; the pixels stay as they are."""
+
+    def __init__(
+        self, augment: Augment, *, patch: int, ratio: float | Range, block: bool, views: int
+    ) -> None:
+        if augment.size % patch:
+            raise BadInput(
+                f"masked needs a size that is a multiple of the patch; got {augment.size} and {patch}."
+            )
+        self.augment, self.ratio, self.views = augment, ratio, views
+        self.grid = augment.size // patch
+        self.draw = block_mask if block else random_mask
+        stratified_ratios(1, ratio)  # a wrong range is told now, not at the first step
+
+    def __call__(self, batch: ImageBatch, generator: torch.Generator | None = None) -> list[View]:
+        views = []
+        for _ in range(self.views):
+            view = self.augment(batch, generator)
+            mask = self.draw(len(view), self.grid, self.ratio, device=view.pixels.device, generator=generator)
+            views.append(replace(view, mask=mask))
+        return views
+
+
+def masked(
+    size: int,
+    *,
+    patch: int,
+    ratio: float | Range = 0.75,
+    block: bool = False,
+    views: int = 1,
+    jitter_p: float = 0.0,
+    grey: float = 0.0,
+    blur: float = 0.0,
+    **options: Any,
+) -> Masked:
+    """Views with hidden patches; cropped and mirrored only, unless asked otherwise (MAE, arXiv:2111.06377).
+
+    Args:
+        size: Side of the views in pixels, a multiple of ``patch``.
+        patch: Side of a patch in pixels.
+        ratio: Share of hidden patches in [0, 1), or a range that each batch covers evenly.
+        block: Hide rectangles (BEiT, iBOT) instead of patches anywhere.
+        views: Views a photo.
+        jitter_p: Probability of colour jitter.
+        grey: Probability of greyscale.
+        blur: Probability of blur.
+        options: The others of ``Augment``.
+    """
+    augment = Augment(size, jitter_p=jitter_p, grey=grey, blur=blur, **options)
+    return Masked(augment, patch=patch, ratio=ratio, block=block, views=views)
 
 
 def plain(batch: ImageBatch, size: int) -> Tensor:
@@ -68,12 +201,15 @@ def plain(batch: ImageBatch, size: int) -> Tensor:
     if batch.sizes is None and pixels.shape[2:] == (size, size):
         return pixels.to(torch.float32, memory_format=torch.channels_last).div_(255)
     boxes = geometry.centre_boxes(photo_sizes(batch))
-    out = torch.empty(
-        (len(pixels), 3, size, size), device=pixels.device, memory_format=torch.channels_last
-    )
+    out = torch.empty((len(pixels), 3, size, size), device=pixels.device, memory_format=torch.channels_last)
     for rows in blocks(pixels, size):
         out[rows] = geometry.resized_crop(pixels[rows], boxes[rows], size)
     return out
 
 
-KINDS: dict[str, Callable[..., Callable[..., list[View]]]] = {"pair": pair}
+KINDS: dict[str, Callable[..., Callable[..., list[View]]]] = {
+    "pair": pair,
+    "two_crops": two_crops,
+    "crops": crops,
+    "masked": masked,
+}
