@@ -1,5 +1,22 @@
 """Objectives: pure functions on tensors, shared by every modality. No state, no collective."""
 
 from vergence.losses.contrast import info_nce, nt_xent
+from vergence.losses.decorrelate import barlow_twins, covariance_penalty, variance_hinge, vicreg
+from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
+from vergence.losses.predict import byol, negative_cosine
 
-__all__ = ["info_nce", "nt_xent"]
+__all__ = [
+    "barlow_twins",
+    "byol",
+    "centred",
+    "covariance_penalty",
+    "dino",
+    "info_nce",
+    "koleo",
+    "negative_cosine",
+    "nt_xent",
+    "sinkhorn",
+    "soft_cross_entropy",
+    "variance_hinge",
+    "vicreg",
+]

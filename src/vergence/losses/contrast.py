@@ -12,7 +12,7 @@ from torch.nn.functional import normalize
 from vergence.losses.precision import in_float32
 
 # Scores held at a time. Of a processor: what its caches hold. Of a GPU: enough to keep it busy.
-SCORES_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+SCORES_AT_ONCE = {"cpu": 2**20, "cuda": 2**26}
 
 
 @in_float32
@@ -120,7 +120,7 @@ class _Pick(torch.autograd.Function):
         toward_queries = torch.empty_like(queries) if wanted and queries.requires_grad else None
         toward_keys = torch.zeros_like(keys) if wanted and keys.requires_grad else None
         total = queries.new_zeros(())
-        rows = max(1, SCORES_AT_ONCE.get(queries.device.type, 2**21) // len(keys))
+        rows = max(1, SCORES_AT_ONCE.get(queries.device.type, 2**20) // len(keys))
         for start in range(0, len(queries), rows):
             at = slice(start, start + rows)
             asked, target = queries[at], own[at]

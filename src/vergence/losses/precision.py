@@ -23,12 +23,13 @@ def in_float32(loss: Callable[P, R]) -> Callable[P, R]:
     def computed(*args: P.args, **kwargs: P.kwargs) -> R:
         device = next((value.device.type for value in args if isinstance(value, Tensor)), "cpu")
         with torch.autocast(device, enabled=False):
-            wide = {name: _widened(value) for name, value in kwargs.items()}
-            return loss(*map(_widened, args), **wide)  # type: ignore[arg-type]
+            named = {name: _widened(value) for name, value in kwargs.items()}
+            return loss(*map(_widened, args), **named)  # type: ignore[arg-type]
 
     return computed
 
 
 def _widened(value: object) -> object:
-    half = isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16)
-    return value.float() if half else value  # type: ignore[union-attr]
+    if isinstance(value, Tensor) and value.dtype in (torch.bfloat16, torch.float16):
+        return value.float()
+    return value

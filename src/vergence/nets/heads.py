@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vergence.core import Features, pooled
+from vergence.core import BadInput, Features, pooled
 
 
 class Head(nn.Sequential):
@@ -42,9 +43,24 @@ def mlp(
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"mlp needs two or more widths, each at least 1; got {widths}.")
     layers: list[nn.Module] = []
-    for into, out in zip(widths[:-2], widths[1:-1], strict=True):
+    for into, out in pairwise(widths[:-1]):
         layers += [nn.Linear(into, out, bias=not norm), *([nn.BatchNorm1d(out)] if norm else []), act()]
     layers.append(nn.Linear(widths[-2], widths[-1], bias=last_bias and not last_norm))
     if last_norm:
         layers.append(nn.BatchNorm1d(widths[-1], affine=last_affine))
     return Head(*layers)
+
+
+def width_of(encoder: nn.Module) -> int:
+    """Return the width D of an encoder's vectors, which every encoder states as ``out_dim``.
+
+    Raises:
+        BadInput: If it does not.
+    """
+    width = getattr(encoder, "out_dim", None)
+    if not isinstance(width, int):
+        raise BadInput(
+            f"An encoder needs the attribute out_dim, the width of its vectors; "
+            f"{type(encoder).__name__} has {width!r}. Set it."
+        )
+    return width

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vergence.core import Method, Recipe
 from vergence.engine.distributed import gather
 from vergence.losses import nt_xent
-from vergence.nets import mlp
+from vergence.nets import mlp, width_of
 
 
 class SimCLR(Method):
@@ -37,7 +37,8 @@ class SimCLR(Method):
         self, encoder: nn.Module, *, dim: int = 128, hidden: int | None = None, temperature: float = 0.1
     ) -> None:
         super().__init__(encoder)
-        self.projector = mlp(encoder.out_dim, hidden or encoder.out_dim, dim)  # g in Eq. 1's z = g(h)
+        width = width_of(encoder)
+        self.projector = mlp(width, hidden or width, dim)  # g: z = W2 relu(W1 h), Sec. 2.1
         self.temperature = temperature
 
     def loss(self, views: Any) -> dict[str, Tensor]:

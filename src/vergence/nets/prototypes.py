@@ -1,0 +1,37 @@
+"""The head that scores a vector against learned prototypes."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import linear, normalize
+
+from vergence.core import Features, pooled
+from vergence.nets.heads import mlp
+
+
+class PrototypeHead(nn.Module):
+    """Cosines between a narrow projection and K prototypes; DINO, arXiv:2104.14294, Appendix C.
+
+    A three-layer network without batch norm, unit length, then prototypes of unit length (weight
+    norm whose gain stays 1).
+
+    Args:
+        into: Width of the input.
+        prototypes: K, their number.
+        hidden: Width of the two hidden layers.
+        bottleneck: Width of the prototypes.
+    """
+
+    def __init__(self, into: int, prototypes: int, *, hidden: int = 2048, bottleneck: int = 256) -> None:
+        super().__init__()
+        self.project = mlp(into, hidden, hidden, bottleneck, norm=False, act=nn.GELU)
+        for layer in self.project:
+            if isinstance(layer, nn.Linear):
+                nn.init.trunc_normal_(layer.weight, std=0.02)
+                nn.init.zeros_(layer.bias)
+        self.prototypes = nn.Linear(bottleneck, prototypes, bias=False)
+
+    def forward(self, x: Tensor | Features) -> Tensor:
+        """Return the scores in [-1, 1]: ``(..., into)`` -> ``(..., K)``."""
+        unit = normalize(self.project(pooled(x)), dim=-1)
+        return linear(unit, normalize(self.prototypes.weight, dim=1))
