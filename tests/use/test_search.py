@@ -1,0 +1,148 @@
+"""Search and near-duplicates against slow, obvious derivations."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from vergence.core.errors import BadInput
+from vergence.data.store import INDEX_FROM, Store
+from vergence.use.search import duplicates, near_pairs, search
+
+
+def cosines(x):
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def made(tmp_path, vectors, **options):
+    return Store.create(
+        tmp_path / "s.lance", None, vectors, ids=[f"r{i}" for i in range(len(vectors))], **options
+    )
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+
+
+def test_a_row_finds_its_nearest_but_not_itself(tmp_path, vectors):
+    store = made(tmp_path, vectors)
+    hits = search(store, "r7", k=5)
+    similarity = cosines(vectors)[7]
+    similarity[7] = -2
+    expected = np.argsort(-similarity)[:5]
+    assert hits.rows[0].tolist() == expected.tolist()
+    assert hits.ids == [[f"r{i}" for i in expected]]
+    np.testing.assert_allclose(hits.scores[0], similarity[expected], rtol=1e-5)
+    assert search(str(store.path), 7, k=5).ids == hits.ids, "by row and by path alike"
+
+
+def test_vectors_find_rows_and_conditions_are_kept(tmp_path, vectors):
+    store = made(tmp_path, vectors, metadata={"even": [i % 2 == 0 for i in range(60)]})
+    hits = search(store, vectors[[3, 4]], k=4, where="even")
+    assert hits.rows.shape == (2, 4) and (hits.rows % 2 == 0).all()
+    assert hits.rows[1, 0] == 4 and hits.scores[1, 0] == pytest.approx(1)
+    few = search(store, vectors[3], k=4, where="id IN ('r5', 'r9')")
+    assert (
+        sorted(few.rows[0]) == [-1, -1, 5, 9] and len(few.ids[0]) == 2 and np.isnan(few.scores[0, 2:]).all()
+    )
+
+
+def test_a_second_model_is_searched_where_it_has_vectors(tmp_path, vectors):
+    store = made(tmp_path, vectors)
+    store.add_vectors("vector_b", vectors[:3, :2], ids=["r10", "r20", "r30"])
+    hits = search(store, vectors[1, :2], k=5, column="vector_b")
+    assert hits.rows[0, 0] == 20 and set(hits.rows[0]) == {10, 20, 30, -1}
+
+
+def test_an_image_finds_its_like(tmp_path):
+    class Mean(nn.Module):
+        size = 8
+
+        def forward(self, batch):
+            return batch.pixels.float().mean((2, 3))
+
+    colours = np.eye(3, dtype=np.float32) * 255
+    store = made(tmp_path, colours)
+    Image.new("RGB", (8, 8), (0, 200, 0)).save(tmp_path / "green.png")
+    assert search(store, str(tmp_path / "green.png"), k=1, encoder=Mean()).ids == [["r1"]]
+    with pytest.raises(BadInput, match="give the encoder"):
+        search(store, tmp_path / "green.png")
+
+
+def test_the_index_finds_nearly_all_true_neighbours(tmp_path):
+    generator = np.random.default_rng(0)
+    n = INDEX_FROM + 500
+    x = (
+        generator.standard_normal((50, 16))[generator.integers(0, 50, n)] + generator.standard_normal((n, 16))
+    ).astype(np.float32)
+    store = made(tmp_path, x)
+    exact, quick = search(store, x[:50], k=10), search(store, x[:50], k=10, exact=False)
+    assert store.has_index()
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.rows, quick.rows, strict=True)])
+    assert recall >= 0.95
+    assert (np.diff(quick.scores, axis=1) <= 0).all()
+    filtered = search(store, "r3", k=5, exact=False, where="id IN ('r1', 'r2', 'r3')")
+    assert set(filtered.rows[0]) == {1, 2, -1}
+    store.delete(["r0"])
+    moved = search(store, x[5], k=1, exact=False)
+    assert moved.ids == [["r5"]] and moved.rows.tolist() == [[4]]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("threshold", [0.3, 0.8, 1.0])
+def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, threshold):
+    import vergence.use.search as module
+
+    monkeypatch.setattr(module, "_SIDE", 16)
+    monkeypatch.setattr(module, "_EDGES", 20)
+    monkeypatch.setattr(module, "best_precision", lambda device: precision)
+    torch.manual_seed(0)
+    x = torch.randn(70, 6)
+    x[50:55] = x[3] * 2.5  # the same direction
+    x[60] = x[3] + 0.1 * torch.randn(6)
+    found = near_pairs(x, threshold=threshold)
+    similarity = cosines(x.double().numpy())
+    expected = {(i, j) for i in range(70) for j in range(i + 1, 70) if similarity[i, j] >= threshold - 1e-6}
+    assert {(i, j) for i, j in found.pairs.tolist()} == expected and found.total == len(expected) >= 15
+    assert (np.diff(found.similarity) <= 0).all()
+    np.testing.assert_allclose(found.similarity, similarity[tuple(found.pairs.T)], atol=1e-5)
+
+    group = {i: {i} for i in range(70)}
+    for i, j in expected:
+        joined = group[i] | group[j]
+        for member in joined:
+            group[member] = joined
+    wanted = sorted({tuple(sorted(g)) for g in group.values() if len(g) > 1}, key=lambda g: (-len(g), g[0]))
+    assert [tuple(g.tolist()) for g in found.groups] == wanted
+
+
+def test_when_everything_is_alike_the_list_is_cut_but_the_group_is_whole():
+    found = near_pairs(torch.ones(1500, 4), threshold=0.9, limit=10)
+    assert found.total == 1500 * 1499 // 2
+    assert found.pairs.tolist()[:3] == [[0, 1], [0, 2], [0, 3]] and len(found.pairs) == 10
+    assert [len(g) for g in found.groups] == [1500]
+    assert found.surplus.tolist() == list(range(1, 1500))
+
+
+def test_nothing_alike_gives_nothing(tmp_path):
+    found = duplicates(made(tmp_path, np.eye(5, dtype=np.float32)), threshold=0.5)
+    assert found.pairs.shape == (0, 2) and found.groups == [] and found.total == 0 and not len(found.surplus)
+
+
+@pytest.mark.parametrize(
+    ("ask", "line"),
+    [
+        (lambda s: search(s, "r99"), "no row 'r99'"),
+        (lambda s: search(s, 60), "rows 0 to 59; row 60"),
+        (lambda s: search(s, np.ones(3)), "The query has 3 values, vector of .* has 8"),
+        (lambda s: search(s, "r1", k=0), "k of at least 1; got 0"),
+        (lambda s: search("nowhere.lance", "r1"), "There is no store at nowhere.lance"),
+        (lambda s: duplicates(s, threshold=1.5), r"threshold is a cosine in \(0, 1\]; got 1.5"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, vectors, ask, line):
+    with pytest.raises(BadInput, match=line):
+        ask(made(tmp_path, vectors))
