@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -54,7 +55,8 @@ def write_whole(path: Path, write: Callable[[Path], None], *, kept: str = "") ->
 
 
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    plain = json.loads(json.dumps(content, default=str))  # tuples as lists, paths as text
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     write_whole(path, lambda aside: aside.write_text(text) and None)
 
 

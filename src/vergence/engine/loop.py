@@ -29,6 +29,15 @@ from vergence.engine.run import Run, save_encoder
 from vergence.nets import Teacher
 
 
+class _Parcel:
+    """Carries a batch past Fabric, which would take dataclasses apart and convert what is in them."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+
 class _Step(nn.Module):
     """Views and loss in one forward call, so that the data-parallel wrapper sees all of it."""
 
@@ -36,7 +45,8 @@ class _Step(nn.Module):
         super().__init__()
         self.method = method
 
-    def forward(self, batch: Any) -> dict[str, Tensor]:
+    def forward(self, parcel: _Parcel) -> dict[str, Tensor]:
+        batch = parcel.batch
         device = batch.index.device if hasattr(batch, "index") else next(self.parameters()).device
         with torch.no_grad(), torch.autocast(device.type, enabled=False):
             views = self.method.views(batch)  # type: ignore[operator]
@@ -262,7 +272,7 @@ def train(
                         if batch is None:
                             break
                         with fabric.no_backward_sync(step_module, enabled=part < accumulate - 1):
-                            terms = step_module(batch)
+                            terms = step_module(_Parcel(batch))
                             loss = torch.stack(list(terms.values())).sum()
                             fabric.backward(loss / accumulate)
                         for name, value in {"loss": loss, **terms, **method.drain_watched()}.items():

@@ -190,7 +190,7 @@ def learn(
         "parameters": sum(p.numel() for p in net.parameters()),
         "versions": {
             "vergence": importlib.metadata.version("vergence"),
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "python": platform.python_version(),
         },
     }
