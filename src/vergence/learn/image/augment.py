@@ -172,7 +172,9 @@ class Augment:
             else:
                 real = None if batch.sizes is None else sizes[rows]
                 x = geometry.warp(pixels[rows], matrix[rows], self.size, sizes=real)
-            if factors is not None:
+            if factors is None:
+                x.clamp_(0, 1)  # sums of rounded weights may exceed 1 in the last bit
+            else:
                 for step in order:
                     x = _JITTER[step](x, factors[step, rows])
             if self.grey:

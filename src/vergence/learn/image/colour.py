@@ -123,7 +123,7 @@ def gaussian_blur(pixels: Tensor, sigma: Tensor, kernel: int | None = None) -> T
     flat = F.pad(flat, (half, half, half, half), mode="reflect")
     flat = F.conv2d(flat, taps[:, :, None], groups=b * channels)
     flat = F.conv2d(flat, taps[:, :, :, None], groups=b * channels)
-    return flat.view(b, channels, height, width)
+    return flat.view(b, channels, height, width).clamp_(0, 1)
 
 
 def on_rows(pixels: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:

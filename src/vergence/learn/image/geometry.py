@@ -95,7 +95,7 @@ class Lines:
         return Lines(self.centre[rows], self.source[rows], self.shrinks)
 
     def taps(self, total: float = 1.0) -> Tensor:
-        """Return the ``(B, n_out, n_in)`` weights of the image's lines in the output's, adding up to ``total``.
+        """Return the ``(B, n_out, n_in)`` weights of the image's lines, adding up to ``total``.
 
         Each output line is a triangle around its centre, as wide as the shrinking asks, cut at the
         box and normalised: what PIL and torchvision call (antialiased) bilinear.

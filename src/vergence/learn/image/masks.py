@@ -86,8 +86,9 @@ def block_mask(
     in_columns = (x >= left[:, :, None]) & (x < (left + wide)[:, :, None])
     covered = (in_rows[:, :, :, None] & in_columns[:, :, None]).flatten(2)  # (rows, laid, h * w)
     arrival = torch.where(covered.any(1), covered.to(torch.uint8).argmax(1), laid).float()
-    order = torch.arange(height * width, device=device) / (height * width)
     chance = torch.rand((rows, height * width), generator=generator, device=device)
+    order = torch.arange(height * width, device=device) / (height * width)
+    order = torch.where(chance[:, :1] < 0.5, order, 1 - order)  # the last is cut from above or below
     return _first(arrival + torch.where(arrival < laid, order, chance), count)
 
 
