@@ -15,7 +15,7 @@ _SMALL_JPEG = 512 * 512  # pixels up to which shrinking while decoding saves les
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # start-of-frame markers of baseline and progressive JPEG
 
 
-class Unreadable(ValueError):
+class DecodeError(ValueError):
     """A picture that cannot be decoded; the message is the reason."""
 
 
@@ -36,7 +36,7 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
             pixels, and cut what is longer than 3:1 to its middle. None returns the whole picture.
 
     Raises:
-        Unreadable: If it is broken, of an unknown format, or larger than Pillow's bomb limit.
+        DecodeError: If it is broken, of an unknown format, or larger than Pillow's bomb limit.
     """
     if isinstance(raw, np.ndarray):
         return _finish(_to_rgb(Image.fromarray(raw)), size)
@@ -51,9 +51,9 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
                 _draft(image, size)
             return _finish(_to_rgb(ImageOps.exif_transpose(image)), size)
     except UnidentifiedImageError:
-        raise Unreadable("empty" if not len(raw) else "not a picture in a known format") from None
+        raise DecodeError("empty" if not len(raw) else "not a picture in a known format") from None
     except Exception as error:  # a decoder may raise anything on bytes that were made to break it
-        raise Unreadable(str(error) or type(error).__name__) from None
+        raise DecodeError(str(error) or type(error).__name__) from None
 
 
 def shape(raw: Raw) -> tuple[int, int]:
@@ -82,7 +82,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _grey(values: np.ndarray) -> Image.Image:
     if not np.isfinite(values).all():
-        raise Unreadable("holds values that are not finite")
+        raise DecodeError("holds values that are not finite")
     low, high = values.min(), values.max()
     if low < 0 or high > 65535:
         values = (values - low) / max(high - low, 1e-12) * 255
@@ -93,9 +93,8 @@ def _grey(values: np.ndarray) -> Image.Image:
 
 def _draft(image: Image.Image, size: int) -> None:
     """Let the JPEG decoder leave out what a picture of this size does not show."""
-    if image.format == "JPEG":
-        factor = max(1, min(image.size) // size)
-        image.draft(None, (image.width // factor, image.height // factor))
+    factor = max(1, min(image.size) // size)
+    image.draft(None, (image.width // factor, image.height // factor))
 
 
 def _finish(image: Image.Image, size: int | None) -> np.ndarray:

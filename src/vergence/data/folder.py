@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .avif .bmp .gif .tif .tiff .ppm .pgm .pbm .pnm .jp2 .tga .ico".split()
+from vergence.data.shelf import Shelf
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico"),
 )
-SPLITS = frozenset("train training val valid validation test testing".split())
+SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 
 
-class FolderShelf:
+class FolderShelf(Shelf):
     """Pictures as files, ordered by path.
 
     The first folder on a picture's path is its label; where all of those are splits (``train``,
@@ -25,11 +28,9 @@ class FolderShelf:
         names: Paths of the pictures inside it.
     """
 
-    blocks: None = None
-
     def __init__(self, root: Path, names: list[str]) -> None:
         self.root, self.names = root, names
-        self.labels, self.classes = _labels(names)
+        self.labels, self.classes = folder_labels(names)
 
     def read(self, i: int) -> bytes:
         with open(os.path.join(self.root, self.names[i]), "rb") as file:
@@ -56,10 +57,11 @@ def files(root: Path) -> list[str]:
 
 def is_picture(name: str) -> bool:
     """Say whether a file's name ends like a picture's."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES
+    return name.lower().endswith(SUFFIXES)
 
 
-def _labels(names: list[str]) -> tuple[np.ndarray | None, list[str] | None]:
+def folder_labels(names: list[str]) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return the labels and class names that the folders on the paths of pictures give."""
     folders = [name.split("/")[:-1] for name in names]
     if all(path and path[0].lower() in SPLITS for path in folders):
         folders = [path[1:] for path in folders]

@@ -10,7 +10,7 @@ import torch
 
 from vergence.core.errors import BadInput
 from vergence.data.batch import ImageBatch
-from vergence.data.decode import Unreadable, decode
+from vergence.data.decode import DecodeError, decode
 from vergence.data.loading import ahead, batches, cores, order, stand_ins
 from vergence.data.memory import Album, Drawer
 from vergence.data.shelf import Shelf
@@ -85,15 +85,15 @@ class ImageSource(Source):
         row = int(self._rows[i])
         album = self._kept.album
         if album is not None and album.ready[row] and row not in album.broken:
-            return album.pixels[row]
+            return album.pixels[row].copy()
         try:
-            return decode(self.shelf.read(row))
-        except (Unreadable, OSError) as error:
+            return np.array(decode(self.shelf.read(row)))
+        except (DecodeError, OSError) as error:
             raise BadInput(f"{self.names[i]} in {self.uri} cannot be read: {error}.") from None
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> ImageSource:
         part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__)
+        part.__dict__.update(self.__dict__, skipped=Skipped(self.skipped.limit))
         chosen = np.asarray(rows)
         part._choose(self._rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
         return part
@@ -113,69 +113,28 @@ class ImageSource(Source):
         world: int = 1,
     ) -> Iterator[ImageBatch]:
         workers = workers or cores()
-        n, stride = len(self), batch_size * world
-        blocks = None if self.shelf.blocks is None else self.shelf.blocks[self._rows]
-        places = order(n, shuffle=shuffle, seed=seed, epoch=epoch, blocks=blocks)
+        n = len(self)
+        places = order(
+            n,
+            shuffle=shuffle,
+            seed=seed,
+            epoch=epoch,
+            blocks=None if self.shelf.blocks is None else self.shelf.blocks[self._rows],
+            together=self.shelf.together,
+        )
         shares = batches(
             n, batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
         )
         album = self._album(size, workers)
-        drawer = self._kept.find_drawer(size)
-
-        def read(place: int) -> np.ndarray | None:
-            i = int(places[place])
-            row = int(self._rows[i])
-            if album is not None:
-                return None if row in album.broken else album.pixels[row]
-            if (photo := drawer.get(row)) is None:
-                try:
-                    photo = decode(self.shelf.read(row), size=size)
-                except (Unreadable, OSError) as error:
-                    self.skipped.add(self.names[i], str(error))
-                    self._check()
-                else:
-                    drawer.put(row, photo)
-            return photo
-
-        def assemble(share: np.ndarray, photos: list[np.ndarray | None]) -> ImageBatch | None:
-            share = share.copy()
-            for slot in [slot for slot, photo in enumerate(photos) if shuffle and photo is None]:
-                for place in stand_ins(int(share[slot]), n, stride):
-                    if (photo := read(place)) is not None:
-                        share[slot], photos[slot] = place, photo
-                        break
-            good = [slot for slot, photo in enumerate(photos) if photo is not None]
-            return self._batch(places[share[good]], [photos[slot] for slot in good]) if good else None
-
-        def at_once(share: np.ndarray) -> ImageBatch | None:
-            if album.broken:
-                return assemble(share, [read(place) for place in share.tolist()])
-            return self._batch(places[share], album.pixels[self._rows[places[share]]]) if len(share) else None
-
+        reading = _Reading(self, places, size, album, replace=batch_size * world if shuffle else 0)
         if album is not None:
-            made = (at_once(share) for share in shares)
+            made = (reading.from_album(album, share) for share in shares)
         else:
-            made = ahead(shares, read, assemble, workers=workers, depth=_AHEAD)
-        empty = True
+            made = ahead(shares, reading.photo, reading.batch, workers=workers, depth=_AHEAD)
         try:
-            for batch in made:
-                if batch is not None:
-                    empty = False
-                    yield batch
+            yield from (batch for batch in made if batch is not None)
         finally:
             made.close()
-        if empty and self.skipped.reasons:
-            self.skipped.check(len(self.skipped.reasons), self.uri)
-
-    def _batch(self, index: np.ndarray, photos: np.ndarray | list[np.ndarray]) -> ImageBatch:
-        pixels, sizes = (photos, None) if isinstance(photos, np.ndarray) else _canvas(photos)
-        label = np.full(len(index), -1) if self.labels is None else self.labels[index]
-        return ImageBatch(
-            pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
-            index=torch.from_numpy(index.astype(np.int64)),
-            label=torch.from_numpy(label.astype(np.int64)),
-            sizes=sizes,
-        )
 
     def _album(self, size: int | None, workers: int) -> Album | None:
         """Return the small set's array, this source's part of it decoded; None for photos."""
@@ -188,11 +147,78 @@ class ImageSource(Source):
         if album.broken:
             for row in sorted(album.broken.keys() & set(self._rows.tolist())):
                 self.skipped.add(self.shelf.names[row], album.broken[row])
-            self._check()
+            self.skipped.check(len(self), self.uri)
         return album
 
-    def _check(self) -> None:
-        self.skipped.check(len(self.shelf.names), self.uri)
+
+class _Reading:
+    """One epoch of a source.
+
+    Args:
+        source: What is read.
+        places: ``(n,)``, the source's rows in the order of the epoch.
+        size: See ``Source.loader``.
+        album: The decoded pictures of a small set, or None.
+        replace: Samples a global batch, to find stand-ins for unreadable ones; 0 leaves those out.
+    """
+
+    def __init__(
+        self, source: ImageSource, places: np.ndarray, size: int | None, album: Album | None, *, replace: int
+    ) -> None:
+        self.source, self.places, self.size, self.album = source, places, size, album
+        self.replace = replace
+        self.rows = source._rows[places]  # on the shelf
+        self.drawer = source._kept.find_drawer(size)
+
+    def photo(self, place: int) -> np.ndarray | None:
+        """Return one photo, or None where it cannot be read."""
+        row = int(self.rows[place])
+        if self.album is not None:
+            return None if row in self.album.broken else self.album.pixels[row]
+        if (photo := self.drawer.get(row)) is None:
+            source = self.source
+            try:
+                photo = decode(source.shelf.read(row), size=self.size)
+            except (DecodeError, OSError) as error:
+                source.skipped.add(source.shelf.names[row], str(error))
+                source.skipped.check(len(source), source.uri)
+            else:
+                self.drawer.put(row, photo)
+        return photo
+
+    def batch(self, share: np.ndarray, photos: list[np.ndarray | None]) -> ImageBatch | None:
+        """Collate photos, with stand-ins for the missing ones; None where nothing is left."""
+        found = [
+            self._stand_in(place) if photo is None and self.replace else (place, photo)
+            for place, photo in zip(share.tolist(), photos, strict=True)
+        ]
+        kept = [(place, photo) for place, photo in found if photo is not None]
+        if not kept:
+            return None
+        pixels, sizes = _canvas([photo for _, photo in kept])
+        return self._filled(np.array([place for place, _ in kept]), pixels, sizes)
+
+    def from_album(self, album: Album, share: np.ndarray) -> ImageBatch | None:
+        """Collate a batch of a small set."""
+        if album.broken or not len(share):
+            return self.batch(share, [self.photo(place) for place in share.tolist()])
+        return self._filled(share, album.pixels[self.rows[share]], None)
+
+    def _stand_in(self, place: int) -> tuple[int, np.ndarray | None]:
+        for other in stand_ins(place, len(self.places), self.replace):
+            if (photo := self.photo(other)) is not None:
+                return other, photo
+        return place, None
+
+    def _filled(self, share: np.ndarray, pixels: np.ndarray, sizes: torch.Tensor | None) -> ImageBatch:
+        index, labels = self.places[share], self.source.labels
+        label = np.full(len(index), -1) if labels is None else labels[index]
+        return ImageBatch(
+            pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            index=torch.from_numpy(index.astype(np.int64)),
+            label=torch.from_numpy(label.astype(np.int64)),
+            sizes=sizes,
+        )
 
 
 def _canvas(photos: list[np.ndarray]) -> tuple[np.ndarray, torch.Tensor | None]:

@@ -20,7 +20,13 @@ def cores() -> int:
 
 
 def order(
-    n: int, *, shuffle: bool, seed: int = 0, epoch: int = 0, blocks: np.ndarray | None = None
+    n: int,
+    *,
+    shuffle: bool,
+    seed: int = 0,
+    epoch: int = 0,
+    blocks: np.ndarray | None = None,
+    together: int = 1,
 ) -> np.ndarray:
     """Return the order ``(n,)`` in which an epoch visits its samples; depends on nothing but the arguments.
 
@@ -30,14 +36,15 @@ def order(
         seed: Any whole number.
         epoch: Counted from 0.
         blocks: ``(n,)``, the piece of the data that each sample is read with, where only some of
-            the pieces fit in memory. The pieces are shuffled, then the samples within each.
+            the pieces fit in memory. The pieces are shuffled, then the samples of every few.
+        together: How many pieces those few are.
     """
     if not shuffle:
         return np.arange(n)
     random = np.random.default_rng([seed % 2**64, epoch])
     if blocks is None:
         return random.permutation(n)
-    turn = random.permutation(int(blocks.max()) + 1 if n else 0)  # when each piece is read
+    turn = random.permutation(int(blocks.max(initial=0)) + 1) // together  # when each piece is read
     return np.lexsort((random.permutation(n), turn[blocks]))
 
 
@@ -57,7 +64,9 @@ def batches(
         world: Number of processes.
     """
     if batch_size < 1 or not 0 <= rank < world:
-        raise ValueError(f"Batches need size >= 1 and 0 <= rank < world; got {batch_size}, {rank} of {world}.")
+        raise ValueError(
+            f"Batches need size >= 1 and 0 <= rank < world; got {batch_size}, {rank} of {world}."
+        )
     stride = batch_size * world
     for first in range(start * stride, n, stride):
         last = first + stride
@@ -69,9 +78,10 @@ def batches(
 
 
 def stand_ins(place: int, n: int, stride: int) -> Iterator[int]:
-    """Yield the places whose samples may stand in for an unreadable one: the same slot of later batches first.
+    """Yield the places whose samples may stand in for an unreadable one, best first.
 
-    A neighbour in the order would put one sample into one batch twice.
+    The same slot of later batches comes before neighbours, which would put one sample into one
+    batch twice.
     """
     for jump in range(1, n // stride + 1):
         yield (place + jump * stride) % n

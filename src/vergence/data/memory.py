@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from vergence.data.decode import MAX_RATIO, Unreadable, decode, shape
+from vergence.data.decode import MAX_RATIO, DecodeError, decode, shape
 from vergence.data.shelf import Shelf
 
 _PROBES = 64
@@ -46,7 +46,7 @@ class Album:
         for i in np.unique(np.linspace(0, n - 1, min(n, _PROBES)).astype(int)).tolist():
             try:
                 seen.add(shape(shelf.read(i)))
-            except (Unreadable, OSError):
+            except (DecodeError, OSError):
                 continue
         seen.discard((0, 0))
         if len(seen) != 1:
@@ -69,7 +69,7 @@ class Album:
         for i in rows.tolist():
             try:
                 picture = decode(self.shelf.read(i))
-            except (Unreadable, OSError) as error:
+            except (DecodeError, OSError) as error:
                 self.broken[i] = str(error)
             else:
                 if picture.shape != self.pixels.shape[1:]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import glob
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -34,42 +36,81 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
         return uri
     if not 0 <= limit <= 1:
         raise BadInput(f"limit is the share of unreadable samples put up with, in [0, 1]; got {limit}.")
-    from vergence.data.image_source import ImageSource
-    from vergence.data.named import digits
+    from vergence.data import named
 
     uri = os.fspath(uri)
+    scheme = uri.partition(":")[0]
     if uri == "digits":
-        return digits(limit=limit)
+        return named.digits(limit=limit)
+    if scheme == "torchvision":
+        return named.torchvision(uri, limit=limit)
+    if scheme == "hf":
+        return named.hub(uri, limit=limit)
     path = Path(uri).expanduser()
     if path.is_dir():
         return _folder(path, uri, limit)
-    if path.suffix == ".parquet" and path.is_file():
-        from vergence.data.parquet import ParquetShelf
-
-        return ImageSource(ParquetShelf([path], path.parent), uri, limit=limit)
-    raise _missing(path, uri)
+    paths = [path] if path.is_file() else _expanded(str(path))
+    if not paths:
+        raise _missing(path, uri)
+    return _shards(paths, Path(os.path.commonpath([p.parent for p in paths])), uri, limit)
 
 
 def _folder(root: Path, uri: str, limit: float) -> Source:
     from vergence.data.folder import FolderShelf, files, is_picture
     from vergence.data.image_source import ImageSource
-    from vergence.data.parquet import ParquetShelf
 
     found = files(root)
     pictures = [name for name in found if is_picture(name)]
     if pictures:
         return ImageSource(FolderShelf(root, pictures), uri, limit=limit)
-    shards = [root / name for name in found if name.endswith(".parquet")]
-    if shards:
-        return ImageSource(ParquetShelf(shards, root), uri, limit=limit)
+    for suffix in (".parquet", ".tar"):
+        shards = [root / name for name in found if name.endswith(suffix)]
+        if shards:
+            return _shards(shards, root, uri, limit)
     kinds = Counter(os.path.splitext(name)[1] or "no suffix" for name in found).most_common(3)
-    inside = ", ".join(f"{count} x {kind}" for kind, count in kinds) or "no files"
-    raise BadInput(f"Folder {uri} holds no images but {inside}; needs {ACCEPTED}.")
+    inside = ", ".join(f"{count} x {kind}" for kind, count in kinds)
+    what = f"no images but {inside}" if inside else "no files"
+    raise BadInput(f"Folder {uri} holds {what}; needs {ACCEPTED}.")
+
+
+def _shards(paths: list[Path], root: Path, uri: str, limit: float) -> Source:
+    from vergence.data.folder import is_picture
+    from vergence.data.image_source import ImageSource
+
+    for path in paths:
+        if not path.is_file():
+            raise BadInput(f"{path}, one of the {len(paths)} files of {uri}, is not there.")
+    if all(path.suffix == ".parquet" for path in paths):
+        from vergence.data.parquet import ParquetShelf
+
+        return ImageSource(ParquetShelf(paths, root), uri, limit=limit)
+    if all(".tar" in path.suffixes or path.suffix == ".tgz" for path in paths):
+        from vergence.data.tar import TarShelf
+
+        return ImageSource(TarShelf(paths, root), uri, limit=limit)
+    if is_picture(uri):
+        raise BadInput(f"{uri} is a single image; open the folder it is in: {root}")
+    raise BadInput(f"{uri} is a file of no known kind; needs {ACCEPTED}.")
+
+
+def _expanded(pattern: str) -> list[Path]:
+    """Return the paths that ``{000..003}``, ``{a,b}`` and ``*`` stand for; none where there is no pattern.
+
+    >>> [str(path) for path in _expanded("x-{08..10}.tar")]
+    ['x-08.tar', 'x-09.tar', 'x-10.tar']
+    """
+    found = re.search(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}", pattern)
+    if found is None:
+        return [Path(name) for name in sorted(glob.glob(pattern))] if glob.has_magic(pattern) else []
+    first, last, names = found.groups()
+    values = names.split(",") if names else [f"{i:0{len(first)}}" for i in range(int(first), int(last) + 1)]
+    filled = [pattern[: found.start()] + value + pattern[found.end() :] for value in values]
+    return [
+        path for name in filled for path in _expanded(name) or ([] if glob.has_magic(name) else [Path(name)])
+    ]
 
 
 def _missing(path: Path, uri: str) -> BadInput:
-    if path.is_file():
-        return BadInput(f"File {uri} is of no known kind; needs {ACCEPTED}.")
     known = ["digits"]
     if path.parent.is_dir():
         known += [str(path.parent / name) for name in os.listdir(path.parent)]

@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
-from vergence.data.decode import Unreadable
+from vergence.data.decode import DecodeError
 from vergence.data.memory import budget
-from vergence.data.shelf import coded, numbered
+from vergence.data.shelf import Shelf, coded, numbered
 
 _PICTURES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "bytes")
 _LABELS = ("label", "labels", "fine_label", "class", "target", "category", "y")
 
 
-class ParquetShelf:
+class ParquetShelf(Shelf):
     """Rows of one or more parquet files with the same columns.
 
     A picture is a struct with ``bytes`` (the hub's ``Image``) or a binary column; labels are whole
@@ -41,16 +41,23 @@ class ParquetShelf:
         self.names = []
         for path, file in zip(paths, self._files, strict=True):
             if self.column not in file.schema_arrow.names:
-                raise BadInput(f"{path} has no column '{self.column}' as {paths[0]} has; open them one by one.")
+                raise BadInput(
+                    f"{path} has no column '{self.column}' as {paths[0]} has; open them one by one."
+                )
             self.names += numbered(path.relative_to(root).as_posix(), file.metadata.num_rows)
         self.labels, self.classes = self._read_labels(schema, features)
-        groups = [(f, g, file.metadata.row_group(g)) for f, file in enumerate(self._files) for g in range(file.num_row_groups)]
+        groups = [
+            (f, g, file.metadata.row_group(g))
+            for f, file in enumerate(self._files)
+            for g in range(file.num_row_groups)
+        ]
         self._groups = [(f, g) for f, g, _ in groups]
         self._ends = np.cumsum([meta.num_rows for *_, meta in groups], dtype=np.int64)
         self._room = budget()
         stored = sum(meta.total_byte_size for *_, meta in groups)
-        whole = stored <= self._room
-        self.blocks = None if whole else np.repeat(np.arange(len(groups)), np.diff(self._ends, prepend=0))
+        if stored > self._room:
+            self.blocks = np.repeat(np.arange(len(groups)), np.diff(self._ends, prepend=0))
+            self.together = max(1, len(groups) * self._room // (2 * stored))
         self._loaded: OrderedDict[int, pa.Array] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -59,7 +66,7 @@ class ParquetShelf:
         row = i - (int(self._ends[group - 1]) if group else 0)
         cell = self._group(group)[row]
         if not cell.is_valid:
-            raise Unreadable("the cell is empty")
+            raise DecodeError("the cell is empty")
         return memoryview(cell.as_buffer())
 
     def _group(self, group: int) -> pa.Array:
@@ -76,8 +83,10 @@ class ParquetShelf:
         try:
             column = self._files[file].read_row_group(inside, columns=[self.column]).column(0)
         except pa.ArrowException as error:
-            raise Unreadable(f"row group {inside} is broken: {error}") from None
-        pictures = pa.chunked_array([c.field("bytes") if pa.types.is_struct(c.type) else c for c in column.chunks])
+            raise DecodeError(f"row group {inside} is broken: {error}") from None
+        pictures = pa.chunked_array(
+            [c.field("bytes") if pa.types.is_struct(c.type) else c for c in column.chunks]
+        )
         return pictures.cast(pa.large_binary()).combine_chunks()
 
     def _read_labels(
@@ -99,7 +108,9 @@ def _file(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, memory_map=True)
     except (pa.ArrowException, OSError) as error:
-        raise BadInput(f"{path} is not a parquet file that can be read: {' '.join(str(error).split())}") from None
+        raise BadInput(
+            f"{path} is not a parquet file that can be read: {' '.join(str(error).split())}"
+        ) from None
 
 
 def _features(schema: pa.Schema) -> dict[str, Any]:
@@ -119,6 +130,6 @@ def _picture_column(schema: pa.Schema, features: dict[str, Any], path: Path) -> 
         if name in structs or name in binary:
             return name
     raise BadInput(
-        f"{path} has no column of images; found {', '.join(schema.names) or 'no columns'}, needs a struct with "
-        f"'bytes' as the Hugging Face hub writes it, or a binary column named 'image'."
+        f"{path} has no column of images; found {', '.join(schema.names) or 'no columns'}, needs a struct "
+        f"with 'bytes' as the Hugging Face hub writes it, or a binary column named 'image'."
     )

@@ -2,42 +2,44 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from vergence.data.decode import Raw
 
 
-class Shelf(Protocol):
+class Shelf(ABC):
     """Pictures in a stable order.
 
     Attributes:
         names: One a picture.
         labels: ``(n,)`` int64, -1 where unknown, or None.
         classes: Names of the labels, or None.
-        blocks: ``(n,)`` int64, the piece that each picture is read with, where only some of the
-            pieces fit in memory at a time; None where one costs as much as the next.
+        blocks: ``(n,)`` int64, the piece that each picture is read with, where not all pieces fit
+            in memory at a time; None where one picture costs as much as the next.
+        together: How many pieces do fit.
     """
 
     names: Sequence[str]
     labels: np.ndarray | None
     classes: list[str] | None
-    blocks: np.ndarray | None
+    blocks: np.ndarray | None = None
+    together: int = 1
 
+    @abstractmethod
     def read(self, i: int) -> Raw:
         """Return picture ``i``, encoded or decoded; several threads may ask at once.
 
         Raises:
-            Unreadable: If it is known to be broken.
+            DecodeError: If it is known to be broken.
             OSError: If its file cannot be read.
         """
 
 
-@dataclass
-class Pixels:
+class Pixels(Shelf):
     """Pictures that a library gave us decoded.
 
     Args:
@@ -47,14 +49,11 @@ class Pixels:
         stem: Start of their names.
     """
 
-    pixels: np.ndarray
-    labels: np.ndarray | None
-    classes: list[str] | None
-    stem: str
-    blocks: None = None
-
-    def __post_init__(self) -> None:
-        self.names = numbered(self.stem, len(self.pixels))
+    def __init__(
+        self, pixels: np.ndarray, labels: np.ndarray | None, classes: list[str] | None, stem: str
+    ) -> None:
+        self.pixels, self.labels, self.classes = pixels, labels, classes
+        self.names = numbered(stem, len(pixels))
 
     def read(self, i: int) -> np.ndarray:
         return self.pixels[i]
