@@ -115,8 +115,8 @@ class _Pick(torch.autograd.Function):
         largest: float,
         wanted: bool,
     ) -> Tensor:
-        # exp() of anything up to 60 adds up without overflow in float32: no maximum to subtract.
-        shift = largest > 60
+        # exp() of scores in [-30, 30] neither over- nor underflows in float32: no maximum to subtract.
+        shift = largest > 30
         toward_queries = torch.empty_like(queries) if wanted and queries.requires_grad else None
         toward_keys = torch.zeros_like(keys) if wanted and keys.requires_grad else None
         total = queries.new_zeros(())
@@ -131,7 +131,9 @@ class _Pick(torch.autograd.Function):
                 scores -= scores.amax(dim=1, keepdim=True)
             hit = scores.gather(1, target[:, None])
             mass = scores.exp_().sum(dim=1, keepdim=True)
-            total += (mass.log() - hit).sum()
+            # Where nothing was subtracted, a ratio keeps the digits of a small cost.
+            cost = mass.log() - hit if shift else (mass / scores.gather(1, target[:, None])).log()
+            total += cost.sum()
             if toward_queries is not None:
                 toward_queries[at] = torch.mm(scores, keys).div_(mass).sub_(keys[target])
             if toward_keys is not None:

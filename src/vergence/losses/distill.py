@@ -55,9 +55,10 @@ def sinkhorn(scores: Tensor, *, temperature: float, rounds: int = 3) -> Tensor:
             f"sinkhorn needs scores (B, K) and rounds >= 1; got {tuple(scores.shape)}, rounds={rounds}."
         )
     scores = scores / temperature
-    mass = (scores - scores.amax(dim=1, keepdim=True)).exp_()  # the shift of a row cancels
+    largest = scores.amax(dim=1, keepdim=True)
+    mass = (scores - largest).exp_()  # lest exp() overflows; the row's first scale puts it back
+    row = (largest - largest.amax()).exp_().squeeze(1)
     tiny = torch.finfo(mass.dtype).tiny
-    row = mass.new_ones(len(mass))
     for _ in range(rounds):
         column = 1 / (row @ mass).clamp_min(tiny)
         row = 1 / (mass @ column).clamp_min(tiny)

@@ -1,0 +1,198 @@
+import math
+from itertools import product
+
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity, cross_entropy, normalize
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from vergence.losses import contrast, info_nce, nt_xent
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setitem(contrast.SCORES_AT_ONCE, "cpu", 40)
+
+
+def dense_info_nce(queries, keys, temperature):
+    scores = normalize(queries, dim=1) @ normalize(keys, dim=1).T / temperature
+    return cross_entropy(scores, torch.arange(len(queries)))
+
+
+def dense_nt_xent(first, second, temperature):
+    rows = normalize(torch.cat([first, second]), dim=1)
+    scores = (rows @ rows.T / temperature).fill_diagonal_(-torch.inf)
+    return cross_entropy(scores, torch.arange(len(rows)).roll(len(first)))
+
+
+def test_info_nce_equals_the_formula_written_as_a_loop():
+    queries, keys, temperature = torch.randn(4, 3), torch.randn(6, 3), 0.5
+    total = 0.0
+    for i, q in enumerate(queries):
+        scores = [math.exp(cosine_similarity(q, k, dim=0).item() / temperature) for k in keys]
+        total -= math.log(scores[i] / sum(scores))
+    assert info_nce(queries, keys, temperature=temperature).item() == pytest.approx(total / 4)
+
+
+def test_nt_xent_equals_the_formula_written_as_a_loop():
+    first, second, temperature = torch.randn(3, 4), torch.randn(3, 4), 0.3
+    everyone = [*first, *second]
+    total = 0.0
+    for i, asking in enumerate(everyone):
+        scores = {
+            j: math.exp(cosine_similarity(asking, other, dim=0).item() / temperature)
+            for j, other in enumerate(everyone)
+            if j != i
+        }
+        total -= math.log(scores[(i + 3) % 6] / sum(scores.values()))
+    assert nt_xent(first, second, temperature=temperature).item() == pytest.approx(total / 6)
+
+
+def test_values_by_hand():
+    eye = torch.eye(2)
+    assert info_nce(eye, eye, temperature=1.0).item() == pytest.approx(math.log(1 + math.exp(-1)))
+    # Each vector sees its twin (e^1) and two orthogonal ones (e^0 each), never itself.
+    assert nt_xent(eye, eye, temperature=1.0).item() == pytest.approx(math.log((math.e + 2) / math.e))
+    same = torch.ones(5, 3)
+    assert info_nce(same[:2], same, temperature=0.1).item() == pytest.approx(math.log(5))
+    assert nt_xent(same, same, temperature=0.1).item() == pytest.approx(math.log(9))
+
+
+def test_aligned_beats_random_and_random_beats_swapped():
+    x = torch.randn(32, 16)
+    for loss in (info_nce, nt_xent):
+        aligned, random, opposed = (loss(x, y, temperature=0.5) for y in (x, torch.randn(32, 16), -x))
+        assert aligned < random < opposed
+
+
+@pytest.mark.parametrize("loss", [info_nce, nt_xent])
+def test_scale_of_a_row_and_order_of_the_samples_do_not_matter(loss):
+    x, y = torch.randn(9, 4), torch.randn(9, 4)
+    order, scale = torch.randperm(9), torch.rand(9, 1) * 10 + 0.1
+    plain = loss(x, y, temperature=0.2)
+    torch.testing.assert_close(loss(x[order], y[order], temperature=0.2), plain)
+    torch.testing.assert_close(loss(x * scale, y / scale, temperature=0.2), plain)
+
+
+def test_nt_xent_is_symmetric_in_the_views():
+    x, y = torch.randn(9, 4), torch.randn(9, 4)
+    torch.testing.assert_close(nt_xent(x, y, temperature=0.2), nt_xent(y, x, temperature=0.2))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.1, 0.005])
+def test_blocks_give_the_loss_and_gradients_of_the_dense_formula(small_blocks, temperature):
+    for ours, dense, (b, m) in [
+        (info_nce, dense_info_nce, (50, 70)),
+        (nt_xent, dense_nt_xent, (33, 33)),
+    ]:
+        x, y = torch.randn(b, 16, requires_grad=True), torch.randn(m, 16, requires_grad=True)
+        loss, wanted = ours(x, y, temperature=temperature), dense(x, y, temperature)
+        torch.testing.assert_close(loss, wanted, rtol=1e-5, atol=1e-6)
+        for got, grad in zip(
+            torch.autograd.grad(3 * loss, (x, y)), torch.autograd.grad(3 * wanted, (x, y)), strict=True
+        ):
+            assert (got - grad).norm() <= 1e-5 * grad.norm()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.01])
+def test_gradients_are_those_of_finite_differences(small_blocks, temperature):
+    x, y = (torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (5, 8))
+    assert torch.autograd.gradcheck(lambda q, k: info_nce(q, k, temperature=temperature), (x, y))
+    assert torch.autograd.gradcheck(lambda a, b: nt_xent(a, b[:5], temperature=temperature), (x, y))
+    assert torch.autograd.gradcheck(
+        lambda a, b: nt_xent(a, b[:5], temperature=temperature, anchors=2), (x, y)
+    )
+
+
+def test_a_side_without_gradient_gets_none_and_the_other_its_own():
+    x, y = torch.randn(6, 3, requires_grad=True), torch.randn(9, 3)
+    info_nce(x, y, temperature=0.2).backward()
+    alone = x.grad.clone()
+    x.grad, wide = None, y.clone().requires_grad_()
+    info_nce(x, wide, temperature=0.2).backward()
+    torch.testing.assert_close(alone, x.grad)
+    assert y.grad is None
+    assert not info_nce(y, y, temperature=0.2).requires_grad
+    with torch.no_grad():
+        assert not info_nce(x, y, temperature=0.2).requires_grad
+
+
+def test_the_processes_mean_of_nt_xent_is_the_loss_of_one_process():
+    first, second = torch.randn(10, 4), torch.randn(10, 4)
+    own_first = [(first, second), (first.roll(-6, 0), second.roll(-6, 0))]  # ranks with 6 and 4 samples
+    shares = [
+        nt_xent(a, b, temperature=0.2, anchors=n) * n / 10
+        for (a, b), n in zip(own_first, (6, 4), strict=True)
+    ]
+    torch.testing.assert_close(sum(shares), nt_xent(first, second, temperature=0.2))
+
+
+class Largest(TorchDispatchMode):
+    """Remember the size of the largest tensor that any operation returns."""
+
+    numel = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for value in out if isinstance(out, tuple | list) else [out]:
+            if isinstance(value, torch.Tensor):
+                self.numel = max(self.numel, value.numel())
+        return out
+
+
+@pytest.mark.parametrize("loss", [info_nce, nt_xent])
+def test_no_tensor_grows_with_the_square_of_the_batch(monkeypatch, loss):
+    monkeypatch.setitem(contrast.SCORES_AT_ONCE, "cpu", 2**14)
+    x, y = (torch.randn(1000, 8, requires_grad=True) for _ in range(2))
+    with Largest() as seen:
+        loss(x, y, temperature=0.2).backward()
+    assert seen.numel <= max(2**14, 2 * 1000 * 8)
+
+
+@pytest.mark.parametrize("loss", [info_nce, nt_xent])
+def test_autocast_and_half_precision_leave_the_arithmetic_in_float32(loss):
+    x, y = torch.randn(64, 32).bfloat16().requires_grad_(), torch.randn(64, 32).bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        low = loss(x, y, temperature=0.05)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, loss(x.float(), y.float(), temperature=0.05))
+    low.backward()
+    assert x.grad.isfinite().all()
+
+
+def test_the_limits_stay_finite():
+    x = torch.randn(8, 4)
+    x[0] = 0  # a dead vector
+    for loss, temperature in product((info_nce, nt_xent), (1e-4, 1e4)):
+        leaf = x.clone().requires_grad_()
+        value = loss(leaf, x.flip(1), temperature=temperature)
+        value.backward()
+        assert value.isfinite() and leaf.grad.isfinite().all()
+    assert nt_xent(x[1:2], x[2:3], temperature=1.0).item() == 0  # the partner is all there is
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: info_nce(x, x[:2], temperature=1.0), r"M >= B >= 1; got \(4, 3\) and \(2, 3\)"),
+        (lambda x: info_nce(x, x, temperature=0.0), "info_nce needs temperature > 0; got 0.0"),
+        (lambda x: nt_xent(x, x[:, :2], temperature=1.0), "one shape"),
+        (lambda x: nt_xent(x, x, temperature=1.0, anchors=5), "anchors=5"),
+        (lambda x: nt_xent(x, x, temperature=-1.0), "nt_xent needs temperature > 0"),
+    ],
+)
+def test_what_cannot_be_is_said(call, message):
+    with pytest.raises(ValueError, match=message):
+        call(torch.randn(4, 3))
+
+
+def test_a_small_cost_keeps_its_digits():
+    x = torch.eye(64)
+    for temperature in (0.1, 0.05, 0.02):
+        exact = math.log1p(63 * math.exp(-1 / temperature))
+        assert info_nce(x, x, temperature=temperature).item() == pytest.approx(exact, rel=1e-3, abs=1e-7)
