@@ -28,7 +28,9 @@ def labelled(x: Array, y: Array, what: str) -> tuple[Tensor, Tensor]:
     if labels.min() < 0:
         raise ValueError(f"{what} needs labels of at least 0; leave unlabelled rows out first.")
     if not torch.isfinite(features).all():
-        raise ValueError(f"{what} needs finite features; {_bad_rows(features)} of {len(labels)} rows are not.")
+        raise ValueError(
+            f"{what} needs finite features; {_bad_rows(features)} of {len(labels)} rows are not."
+        )
     return features, labels
 
 

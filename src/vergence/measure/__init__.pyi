@@ -1,0 +1,10 @@
+from .groups import clustering as clustering
+from .shots import few_shot as few_shot
+from .tuning import finetune as finetune
+from .neighbours import knn as knn
+from .probe import linear as linear
+from .ranking import retrieval as retrieval
+from .score import Score as Score
+from .score import mean_score as mean_score
+from .table import Table as Table
+from .table import measure as measure

@@ -1,0 +1,355 @@
+"""Runs of record: a paper's idea against its own absence, repeated by one command."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import importlib
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import nn
+
+from vergence import catalog
+from vergence.core.errors import BadInput, unknown
+from vergence.core.method import Method
+from vergence.data import Source
+from vergence.data import open as open_source
+from vergence.engine.files import write_whole
+from vergence.learn.api import learn
+from vergence.measure.inputs import stratified
+from vergence.measure.neighbours import knn
+from vergence.measure.probe import linear
+from vergence.measure.rows import RawPixels, features
+from vergence.measure.score import Score
+from vergence.measure.tuning import finetune
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+PAPER, UNTRAINED, PIXELS = "paper", "untrained", "raw pixels"
+
+Protocol = Callable[[nn.Module, Source, Source, int], "Score | float"]
+NAMED: dict[str, Protocol] = {
+    "knn": lambda encoder, train, test, seed: knn(*features(encoder, train, test).arrays),
+    "linear": lambda encoder, train, test, seed: linear(*features(encoder, train, test).arrays, seed=seed),
+    "finetune": lambda encoder, train, test, seed: finetune(encoder, train, test, seed=seed),
+}
+METRICS = {
+    "knn": "weighted k-NN accuracy, k=20",
+    "linear": "linear probe accuracy",
+    "finetune": "fine-tuned accuracy",
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a paper's run of record trains and how it is judged.
+
+    Args:
+        key: Of the catalog.
+        claim: The paper's idea in one sentence: what "paper" has and the other arms lack.
+        arms: "paper" and one or more ablations, each a function that builds the method around an
+            encoder. All arms of a seed start from the same encoder weights and see the same order.
+        source: Folder under the data root with ``train.parquet`` and ``test.parquet`` or
+            ``val.parquet``, or "digits".
+        train: Images that are trained on and, with their labels, that the protocol learns from.
+        test: Images that judge, and do nothing else.
+        epochs: Of every arm.
+        batch: Samples a step.
+        encoder: Name of the backbone.
+        size: Side of the views in pixels.
+        seeds: Three or more.
+        settings: Further arguments of ``learn``, such as ``lr`` and ``optimizer``, for all arms.
+        protocol: "knn", "linear", "finetune", or a function (encoder, train, test, seed) -> score.
+        metric: What the protocol's number is, where it is a function.
+        pixels: Whether raw pixels can be judged by the protocol.
+        note: What a reader should know, such as how the run is smaller than the paper's.
+    """
+
+    key: str
+    claim: str
+    arms: Mapping[str, Callable[[Any], Method]]
+    source: str = "cifar10"
+    train: int = 10_000
+    test: int = 10_000
+    epochs: int = 20
+    batch: int = 256
+    encoder: str = "resnet-tiny"
+    size: int = 32
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    protocol: Literal["knn", "linear", "finetune"] | Protocol = "knn"
+    metric: str = ""
+    pixels: bool = True
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        if PAPER not in self.arms or len(self.arms) < 2:
+            raise ValueError(f"A record needs the arm 'paper' and an ablation, got {list(self.arms)}.")
+        if isinstance(self.protocol, str) and self.protocol not in NAMED:
+            raise unknown("protocol of a record", self.protocol, NAMED)
+
+    @property
+    def judge(self) -> Protocol:
+        return NAMED[self.protocol] if isinstance(self.protocol, str) else self.protocol
+
+
+def bench(key: str, *, out: str | Path | None = None, workers: int = 2, quiet: bool = False) -> Path:
+    """Repeat a paper's run of record and write its result.
+
+    Args:
+        key: Of the catalog.
+        out: File to write; None takes ``benchmarks/results/<key>.json`` of the checkout, or of the
+            current folder where vergence is installed without one.
+        workers: Trainings at a time, each in a process and thread of its own.
+        quiet: Print nothing.
+
+    Raises:
+        BadInput: If the paper has no run of record, or its data is not there.
+    """
+    record = find_record(key)
+    home = CHECKOUT if (CHECKOUT / "benchmarks").is_dir() else Path.cwd()
+    path = Path(out) if out is not None else home / "benchmarks" / "results" / f"{record.key}.json"
+    text = json.dumps(run_record(record, workers=workers, quiet=quiet), indent=2, ensure_ascii=False) + "\n"
+
+    def fill(aside: Path) -> None:
+        aside.write_text(text)
+
+    write_whole(path, fill)
+    return path
+
+
+def record_keys() -> list[str]:
+    """Return the keys that ``bench`` knows."""
+    folder = Path(__file__).with_name("records")
+    return sorted(p.stem.replace("_", "-") for p in folder.glob("*.py") if not p.stem.startswith("_"))
+
+
+def find_record(key: str) -> Record:
+    """Return the run of record of a paper.
+
+    Raises:
+        BadInput: If the catalog does not know the key, or there is no run of record yet.
+    """
+    if key not in record_keys():
+        paper = catalog.find(key)
+        raise BadInput(
+            f"'{key}' ({paper.title}) has no run of record yet; there are: {', '.join(record_keys())}."
+        )
+    return importlib.import_module(f"vergence.measure.records.{key.replace('-', '_')}").RECORD
+
+
+def data_root() -> Path:
+    """Return the folder of the real data: ``VERGENCE_DATA``, else ``../shared/data`` beside the checkout."""
+    named = os.environ.get("VERGENCE_DATA")
+    return Path(named) if named else CHECKOUT.parent / "shared" / "data"
+
+
+def open_data(record: Record) -> tuple[Source, Source]:
+    """Open what a record trains on and what it is judged by; the same samples every time.
+
+    Raises:
+        BadInput: If the data is not there.
+    """
+    if record.source == "digits":
+        whole = open_source("digits")
+        assert whole.labels is not None
+        train, test = (whole.subset(rows) for rows in stratified(whole.labels, 0.3))
+    else:
+        folder = data_root() / record.source
+        judge = next(
+            (folder / f"{name}.parquet" for name in ("test", "val") if (folder / f"{name}.parquet").exists()),
+            None,
+        )
+        if judge is None or not (folder / "train.parquet").exists():
+            raise BadInput(
+                f"The run of record of {record.key} needs {record.source}/train.parquet and test.parquet (or val) in "
+                f"{data_root()}; they are not there. Set VERGENCE_DATA to the folder that holds {record.source}."
+            )
+        train, test = open_source(folder / "train.parquet"), open_source(judge)
+    return _some(train, record.train), _some(test, record.test)
+
+
+def run_record(record: Record, *, workers: int = 1, quiet: bool = False) -> dict[str, Any]:
+    """Train every arm with every seed, judge them beside the baselines, and return the result.
+
+    Args:
+        record: With ``workers`` above 1, the one in ``records/`` but for its numbers.
+        workers: Processes; 1 stays in this one.
+        quiet: Print nothing.
+    """
+    began = time.monotonic()
+    train, test = open_data(record)
+    jobs = [(arm, seed) for seed in record.seeds for arm in (*record.arms, UNTRAINED)]
+    jobs += [(PIXELS, record.seeds[0])] if record.pixels else []
+    values: dict[tuple[str, int], float] = {}
+    for (arm, seed), value, seconds in _work(record, jobs, workers):
+        values[arm, seed] = value
+        if not quiet:
+            done = f"{len(values)}/{len(jobs)}"
+            print(
+                f"{record.key} {done}: {arm}, seed {seed}: {100 * value:.1f} % in {seconds:.0f} s",
+                file=sys.stderr,
+            )
+    scores = {arm: [values[arm, seed] for seed in record.seeds] for arm in (*record.arms, UNTRAINED)}
+    margins = {arm: margin(scores[PAPER], scores[arm]) for arm in scores if arm != PAPER}
+    paper = catalog.find(record.key)
+    return {
+        "key": record.key,
+        "title": paper.title,
+        "arxiv": paper.arxiv,
+        "claim": record.claim,
+        "date": datetime.date.today().isoformat(),
+        "source": record.source,
+        "train": len(train),
+        "test": len(test),
+        "encoder": record.encoder,
+        "size": record.size,
+        "epochs": record.epochs,
+        "batch_size": record.batch,
+        "settings": dict(record.settings),
+        "seeds": list(record.seeds),
+        "metric": METRICS[record.protocol] if isinstance(record.protocol, str) else record.metric,
+        "arms": {arm: summary(scores[arm]) for arm in record.arms},
+        "untrained": summary(scores[UNTRAINED]),
+        "raw_pixels": values.get((PIXELS, record.seeds[0])),
+        "margins": margins,
+        "verdicts": {
+            "beats_untrained": margins[UNTRAINED]["low"] > 0,
+            "beats_ablation": all(margins[arm]["low"] > 0 for arm in record.arms if arm != PAPER),
+        },
+        "note": " ".join(filter(None, [record.note, *_losses(margins)])),
+        "seconds": round(time.monotonic() - began),
+        "command": f"vergence bench {record.key}",
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in ("vergence", "torch", "numpy", "timm")},
+        },
+        "machine": machine(),
+    }
+
+
+def margin(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    """Return by how much an arm is ahead, seed by seed.
+
+    ``low`` is the lower end of the one-sided 95 % interval of the mean difference (Student's t,
+    paired by seed): above 0, the lead is more than the seeds' spread. One seed has no spread, and
+    ``low`` is the difference itself.
+    """
+    ahead = np.subtract(ours, theirs)
+    spread = float(ahead.std(ddof=1)) if len(ahead) > 1 else 0.0
+    slack = float(stats.t.ppf(0.95, len(ahead) - 1)) * spread / len(ahead) ** 0.5 if spread else 0.0
+    mean = float(ahead.mean())
+    return {"mean": round(mean, 5), "std": round(spread, 5), "low": round(mean - slack, 5)}
+
+
+def summary(values: list[float]) -> dict[str, Any]:
+    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+    return {
+        "mean": round(float(np.mean(values)), 5),
+        "std": round(spread, 5),
+        "values": [round(v, 5) for v in values],
+    }
+
+
+def machine() -> str:
+    """Say in words what this runs on."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpu = platform.processor() or platform.machine()
+    listed = Path("/proc/cpuinfo")
+    if listed.exists():
+        models = [
+            line.partition(":")[2].strip() for line in listed.read_text().splitlines() if "model name" in line
+        ]
+        cpu = models[0] if models else cpu
+    return f"{cpu}, {os.cpu_count()} cores"
+
+
+def _losses(margins: Mapping[str, dict[str, float]]) -> Iterator[str]:
+    for arm, ahead in margins.items():
+        if ahead["low"] <= 0:
+            how = "falls behind" if ahead["mean"] < 0 else "is not clearly ahead of"
+            yield f"Here the paper's arm {how} '{arm}': {100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}."
+
+
+def _some(source: Source, count: int) -> Source:
+    if count >= len(source):
+        return source
+    return source.subset(np.sort(np.random.default_rng(0).permutation(len(source))[:count]))
+
+
+Job = tuple[str, int]
+
+
+def _work(record: Record, jobs: list[Job], workers: int) -> Iterator[tuple[Job, float, float]]:
+    if workers == 1:
+        for job in jobs:
+            yield job, *_value(record, *job)
+        return
+    # arms are functions that may not travel between processes, so each process reads the record itself
+    numbers = {
+        name: getattr(record, name) for name in ("train", "test", "epochs", "batch", "seeds", "source")
+    }
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = {pool.submit(_value_of_key, record.key, numbers, *job): job for job in jobs}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], *future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _value_of_key(key: str, numbers: dict[str, Any], arm: str, seed: int) -> tuple[float, float]:
+    return _value(dataclasses.replace(find_record(key), **numbers), arm, seed)
+
+
+def _value(record: Record, arm: str, seed: int) -> tuple[float, float]:
+    """Return an arm's number and the seconds it took."""
+    began = time.monotonic()
+    train, test = open_data(record)
+    encoder: nn.Module
+    if arm == PIXELS:
+        encoder = RawPixels(record.size)
+    else:
+        torch.manual_seed(seed)
+        encoders = importlib.import_module(f"vergence.learn.{train.modality}.encoders")
+        encoder = encoders.build(record.encoder, size=record.size)
+        if arm != UNTRAINED:
+            encoder = _trained(record, record.arms[arm](encoder), train, seed)
+    score = record.judge(encoder, train, test, seed)
+    return float(score.value if isinstance(score, Score) else score), time.monotonic() - began
+
+
+def _trained(record: Record, method: Method, train: Source, seed: int) -> nn.Module:
+    settings = dict(record.settings)
+    if not isinstance(method.views, str):
+        settings.pop("views", None)  # options of a kind of view; this arm makes its own
+    with tempfile.TemporaryDirectory() as folder:
+        run = learn(
+            method,
+            train,
+            epochs=record.epochs,
+            batch_size=record.batch,
+            out=Path(folder) / "run",
+            seed=seed,
+            workers=1,
+            quiet=True,
+            **settings,
+        )
+        return run.encoder

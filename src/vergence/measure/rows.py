@@ -1,0 +1,93 @@
+"""What a learned representation is held against: the pixels themselves, and the encoder before training."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vergence.core.errors import BadInput
+from vergence.data import ImageBatch, Source
+from vergence.engine import embed
+
+PIXELS, UNTRAINED, LEARNED = "raw pixels", "untrained encoder", "learned"
+_LARGEST = 32  # a photo of 224 pixels would make a vector of 150,528 numbers
+
+
+@dataclass(frozen=True)
+class Split:
+    """Features and labels of the samples that teach and of those that judge."""
+
+    train_x: np.ndarray
+    train_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        return self.train_x, self.train_y, self.test_x, self.test_y
+
+
+class RawPixels(nn.Module):
+    """The central square as it is, flattened: ``(B, 3 * size * size)`` in [0, 1].
+
+    Args:
+        size: Side in pixels.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.out_dim = 3 * size * size
+
+    def forward(self, batch: ImageBatch) -> Tensor:
+        from vergence.learn.image.views import plain
+
+        return plain(batch, self.size).flatten(1)
+
+
+def baselines(encoder: nn.Module, modality: str, *, seed: int = 0) -> dict[str, nn.Module]:
+    """Return what an encoder must beat, by name.
+
+    Raw pixels are shrunk to 32 where the encoder sees more.
+    """
+    found: dict[str, nn.Module] = {}
+    if modality == "image":
+        found[PIXELS] = RawPixels(min(getattr(encoder, "size", _LARGEST), _LARGEST))
+    found[UNTRAINED] = untrained(encoder, modality, seed=seed)
+    return found
+
+
+def untrained(encoder: nn.Module, modality: str, *, seed: int = 0) -> nn.Module:
+    """Return the same architecture with fresh random weights; torch's generator is left as it was."""
+    spec: dict[str, Any] | None = getattr(encoder, "spec", None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if spec:
+            fresh = importlib.import_module(f"vergence.learn.{modality}.encoders").build(**spec)
+        else:
+            fresh = copy.deepcopy(encoder)
+            for module in fresh.modules():
+                if callable(reset := getattr(module, "reset_parameters", None)):
+                    reset()
+    first = next(encoder.parameters(), None)
+    return fresh.to(first.device) if first is not None else fresh
+
+
+def features(encoder: nn.Module, train: Source, test: Source) -> Split:
+    """Embed both sources; samples that cannot be read are left out."""
+    found = embed(encoder, train), embed(encoder, test)
+    for embeddings, source in zip(found, (train, test), strict=True):
+        if not np.isfinite(embeddings.vectors).all():
+            raise BadInput(
+                f"The encoder gives vectors of {source.uri} that are not finite; "
+                "train it again with a lower learning rate, or with --precision fp32."
+            )
+    first, second = found
+    assert first.labels is not None and second.labels is not None
+    return Split(first.vectors, first.labels, second.vectors, second.labels)

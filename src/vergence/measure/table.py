@@ -1,0 +1,262 @@
+"""The table that says how good a representation is, beside what it has to beat."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+from torch import nn
+
+from vergence.core.errors import BadInput, unknown
+from vergence.data import Source
+from vergence.data import open as open_source
+from vergence.engine.files import write_whole
+from vergence.engine.run import Run
+from vergence.measure.groups import clustering
+from vergence.measure.inputs import stratified
+from vergence.measure.neighbours import knn
+from vergence.measure.probe import linear
+from vergence.measure.ranking import retrieval
+from vergence.measure.rows import LEARNED, PIXELS, UNTRAINED, Split, baselines, features
+from vergence.measure.score import Score
+from vergence.measure.shots import few_shot
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SHOTS = (1, 5, 20)
+TEST_SHARE = 0.3
+DEFAULT = ("knn", "linear", "few_shot", "retrieval", "clustering")
+
+
+@dataclass
+class Table:
+    """Scores of several representations of the same data.
+
+    Args:
+        rows: Name of the representation -> name of the column -> score. A column that could not be
+            measured is missing.
+        about: What was measured: source, sizes, seed, seconds.
+    """
+
+    rows: dict[str, dict[str, Score]]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for row in self.rows.values() for column in row))
+
+    def __getitem__(self, row: str) -> dict[str, Score]:
+        if row not in self.rows:
+            raise unknown("row", row, self.rows)
+        return self.rows[row]
+
+    def __rich__(self) -> RenderableType:
+        table = RichTable(title=self._title(), caption="percent, with 95 % intervals", title_justify="left")
+        table.add_column("")
+        for column in self.columns:
+            table.add_column(column, justify="right")
+        for name, scores in self.rows.items():
+            style = "bold" if name == LEARNED else ""
+            table.add_row(name, *[_cell(scores, c, "\n") for c in self.columns], style=style)
+        return table
+
+    def __str__(self) -> str:
+        console = Console(width=24 + 16 * len(self.columns), file=None, color_system=None)
+        with console.capture() as captured:
+            console.print(self)
+        return captured.get()
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = {name: {c: s.to_dict() for c, s in scores.items()} for name, scores in self.rows.items()}
+        return {"about": self.about, "rows": rows}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Table:
+        rows = {n: {c: Score(**s) for c, s in scores.items()} for n, scores in saved["rows"].items()}
+        return cls(rows, saved["about"])
+
+    def to_markdown(self) -> str:
+        lines = [["", *self.columns], ["---", *["---:"] * len(self.columns)]]
+        lines += [[name, *[_cell(s, c, " ") for c in self.columns]] for name, s in self.rows.items()]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table whole, as its name ends: ``.json`` or ``.md``."""
+        path = Path(path)
+        written = {".json": self.to_json, ".md": self.to_markdown}
+        if path.suffix not in written:
+            raise BadInput(f"A table is saved as .json or .md; got {path.name}.")
+        text = written[path.suffix]()
+
+        def fill(aside: Path) -> None:
+            aside.write_text(text)
+
+        write_whole(path, fill)
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Table:
+        """Read what ``save`` wrote as ``.json``."""
+        return cls.from_dict(json.loads(Path(path).read_text()))
+
+    def _title(self) -> str:
+        if "source" not in self.about:
+            return ""
+        source, train, test = (self.about[key] for key in ("source", "train", "test"))
+        return f"{source}: {train} labelled samples, {test} to judge by"
+
+
+def _cell(scores: dict[str, Score], column: str, gap: str) -> str:
+    return str(scores[column]).replace(" ", gap, 1) if column in scores else "-"
+
+
+Scores = Iterable[tuple[str, Score]]
+
+
+def _shots(split: Split, seed: int, classifier: str, suffix: str) -> Scores:
+    smallest = np.unique(split.train_y, return_counts=True)[1].min()
+    for shots in SHOTS:
+        if shots <= smallest:
+            score = few_shot(*split.arrays, shots=shots, classifier=classifier, seed=seed)  # type: ignore[arg-type]
+            yield f"{shots} label{'s' if shots > 1 else ''}{suffix}", score
+
+
+def _retrieval(split: Split, seed: int) -> Scores:
+    if np.unique(split.test_y, return_counts=True)[1].max() > 1:
+        yield "mAP", retrieval(split.test_x, split.test_y)
+
+
+def _clustering(split: Split, seed: int) -> Scores:
+    found = clustering(split.test_x, split.test_y, seed=seed)
+    yield from (("cluster acc", found["acc"]), ("NMI", found["nmi"]))
+
+
+PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
+    "knn": lambda split, seed: [("k-NN", knn(*split.arrays))],
+    "linear": lambda split, seed: [("linear", linear(*split.arrays, seed=seed))],
+    "few_shot": lambda split, seed: _shots(split, seed, "centroid", ""),
+    "few_shot_knn": lambda split, seed: _shots(split, seed, "knn", ", k-NN"),
+    "few_shot_linear": lambda split, seed: _shots(split, seed, "linear", ", linear"),
+    "retrieval": _retrieval,
+    "clustering": _clustering,
+}
+
+
+def measure(
+    run: Run | nn.Module,
+    source: str | Path | Source,
+    *,
+    test: str | Path | Source | None = None,
+    protocols: Sequence[str] = DEFAULT,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Table:
+    """Measure what an encoder learned, beside raw pixels and the same encoder untrained.
+
+    Every row is measured on the same samples and with the same draws. Labels of ``test`` judge and
+    do nothing else; what has to be chosen is chosen on ``source``.
+
+    Args:
+        run: A run, or an encoder.
+        source: Labelled samples, or what ``vergence.open`` understands; unlabelled rows are left out.
+        test: Samples to judge by; None keeps back 30 % of ``source``, of each class alike.
+        protocols: Any of ``PROTOCOLS``: k-NN, linear probe, few-shot with 1, 5 and 20 labels a class
+            (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval and clustering.
+            A number of labels that the smallest class does not have is left out.
+        seed: Of the split, the untrained weights, draws and k-means.
+        quiet: Show no progress.
+
+    Raises:
+        BadInput: If there are no labels, too few, or a protocol does not exist.
+    """
+    for name in protocols:
+        if name not in PROTOCOLS:
+            raise unknown("protocol", name, PROTOCOLS)
+    began = time.monotonic()
+    encoder = run.encoder if isinstance(run, Run) else run
+    source = _labelled_source(source)
+    if test is None:
+        assert source.labels is not None
+        first, second = stratified(source.labels, TEST_SHARE, seed=seed)
+        if not len(second):
+            raise BadInput(
+                f"measure needs 2 or more samples of a class to keep some back; {source.uri} has 1 of each."
+            )
+        source, judge = source.subset(first), source.subset(second)
+    else:
+        judge = _labelled_source(test)
+        _same_classes(source, judge)
+    kinds = {**baselines(encoder, source.modality, seed=seed), LEARNED: encoder}
+    rows: dict[str, dict[str, Score]] = {}
+    with _progress(quiet) as progress:
+        task = progress.add_task("measuring", total=len(kinds) * (1 + len(protocols)))
+        for name, net in kinds.items():
+            progress.update(task, description=f"{name}: features")
+            split = features(net, source, judge)
+            rows[name] = {}
+            progress.advance(task)
+            for protocol in protocols:
+                progress.update(task, description=f"{name}: {protocol.replace('_', ' ')}")
+                rows[name].update(PROTOCOLS[protocol](split, seed))
+                progress.advance(task)
+    about = {
+        "source": source.uri,
+        "test": len(judge),
+        "train": len(source),
+        "classes": len(np.unique(split.train_y)),
+        "held_out": test is None,
+        "seed": seed,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    return Table(rows, about)
+
+
+def _labelled_source(source: str | Path | Source) -> Source:
+    """Open a source and leave out its unlabelled rows."""
+    source = open_source(source)
+    labels = source.labels if source.labels is not None else np.empty(0, dtype=np.int64)
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        raise BadInput(
+            f"measure needs labels; {source.uri} has none: nest images in one folder a class, or give a "
+            "parquet file with a label column."
+        )
+    if len(np.unique(labels[known])) < 2:
+        raise BadInput(f"measure needs 2 or more classes; every label of {source.uri} is the same.")
+    return source if len(known) == len(source) else source.subset(known)
+
+
+def _same_classes(source: Source, test: Source) -> None:
+    if source.classes and test.classes and list(source.classes) != list(test.classes):
+        raise BadInput(
+            f"measure needs the same classes in both; {source.uri} has {', '.join(source.classes[:4])}… and "
+            f"{test.uri} {', '.join(test.classes[:4])}…. Give both the same class folders."
+        )
+
+
+def _progress(quiet: bool) -> Progress:
+    console = Console(file=sys.stderr)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+__all__ = ["DEFAULT", "LEARNED", "PIXELS", "PROTOCOLS", "UNTRAINED", "Table", "measure"]

@@ -1,0 +1,151 @@
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from vergence.core import BadInput, Method
+from vergence.measure import record as harness
+from vergence.measure.record import Record, find_record, margin, open_data, record_keys, run_record
+
+
+class Supervise(Method):
+    """Learns to tell dark photos from bright ones: enough to see that an arm was trained."""
+
+    def __init__(self, encoder, sign=1.0):
+        super().__init__(encoder)
+        self.head = nn.Linear(encoder.out_dim, 1)
+        self.sign = sign
+
+    def views(self, batch):
+        return batch
+
+    def loss(self, batch):
+        bright = batch.pixels.float().mean((1, 2, 3)) / 255
+        return {"bright": (self.head(self.encode(batch))[:, 0] - self.sign * bright).square().mean()}
+
+
+SMALL = Record(
+    key="simclr",
+    claim="Training changes the number.",
+    arms={"paper": Supervise, "other": lambda encoder: Supervise(encoder, sign=-1.0)},
+    source="digits",
+    train=60,
+    test=40,
+    epochs=1,
+    batch=30,
+    encoder="resnet-tiny",
+    size=8,
+    seeds=(0, 1),
+)
+
+
+@pytest.fixture(autouse=True)
+def row(monkeypatch):
+    found = SimpleNamespace(title="A Simple Framework", arxiv="2002.05709")
+    monkeypatch.setattr(harness.catalog, "find", lambda key: found)
+
+
+@pytest.fixture(scope="module")
+def result():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harness.catalog, "find", lambda key: SimpleNamespace(title="T", arxiv=None))
+        return run_record(SMALL, quiet=True)
+
+
+def test_result_holds_what_repeats_and_judges_it(result):
+    assert json.loads(json.dumps(result)) == result
+    for name in (
+        "key",
+        "title",
+        "arxiv",
+        "date",
+        "metric",
+        "seconds",
+        "command",
+        "versions",
+        "machine",
+        "note",
+    ):
+        assert name in result
+    assert (result["train"], result["test"], result["epochs"]) == (60, 40, 1)
+    assert set(result["arms"]) == {"paper", "other"}
+    for arm in (*result["arms"].values(), result["untrained"]):
+        assert len(arm["values"]) == 2
+        assert arm["mean"] == pytest.approx(sum(arm["values"]) / 2, abs=1e-4)
+    assert 0 < result["raw_pixels"] <= 1
+    assert result["command"] == "vergence bench simclr"
+
+
+def test_a_lost_claim_is_written_as_it_is():
+    judged = {"paper": 0.5, "other": 0.6, "untrained": 0.4}
+    calls = iter([("paper", 0), ("other", 0), ("untrained", 0), ("paper", 1), ("other", 1), ("untrained", 1)])
+
+    def judge(encoder, train, test, seed):
+        arm, expected_seed = next(calls)
+        assert seed == expected_seed
+        return judged[arm] + 0.001 * seed
+
+    lost = run_record(dataclasses.replace(SMALL, protocol=judge, metric="made up", pixels=False), quiet=True)
+    assert lost["verdicts"] == {"beats_untrained": True, "beats_ablation": False}
+    assert "falls behind 'other': -10.0 points" in lost["note"]
+    assert "untrained" not in lost["note"]
+    assert (lost["metric"], lost["raw_pixels"]) == ("made up", None)
+
+
+def test_arms_of_a_seed_start_alike_and_seeds_differ(monkeypatch):
+    starts = []
+    note = lambda encoder: starts.append(next(encoder.parameters()).detach().clone()) or Supervise(encoder)  # noqa: E731
+    run_record(
+        dataclasses.replace(
+            SMALL, arms={"paper": note, "other": note}, protocol=lambda *a: 0.0, pixels=False
+        ),
+        quiet=True,
+    )
+    first, second, third, _ = starts
+    assert torch.equal(first, second)
+    assert not torch.equal(first, third)
+
+
+def test_margin_by_hand_and_only_a_lead_beyond_the_spread_counts():
+    clear = margin([0.60, 0.61, 0.62], [0.50, 0.52, 0.51])  # ahead by 0.10, 0.09, 0.11
+    assert clear["mean"] == pytest.approx(0.10)
+    assert clear["low"] == pytest.approx(0.10 - 2.920 * 0.01 / 3**0.5, abs=1e-4)
+    assert margin([0.6, 0.5, 0.7], [0.5, 0.55, 0.6])["low"] < 0
+    assert margin([0.6], [0.5])["low"] == pytest.approx(0.1)
+
+
+def test_the_same_images_are_used_every_time_and_never_for_both():
+    train, test = open_data(SMALL)
+    again, _ = open_data(SMALL)
+    assert list(train.names) == list(again.names)
+    assert not set(train.names) & set(test.names)
+
+
+def test_missing_data_is_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("VERGENCE_DATA", str(tmp_path))
+    with pytest.raises(BadInput, match=r"needs cifar10/train.parquet.*Set VERGENCE_DATA"):
+        open_data(dataclasses.replace(SMALL, source="cifar10"))
+
+
+def test_a_paper_without_a_record_says_which_have_one():
+    with pytest.raises(BadInput, match="'moon' .* has no run of record yet; there are: .*simclr"):
+        find_record("moon")
+
+
+@pytest.mark.parametrize("key", record_keys())
+def test_every_record_says_what_it_claims(key):
+    record = find_record(key)
+    assert record.key == key
+    assert len(set(record.seeds)) >= 3
+    assert record.claim.endswith(".")
+    assert isinstance(record.protocol, str) or record.metric
+
+
+def test_a_record_needs_an_ablation():
+    with pytest.raises(ValueError, match="the arm 'paper' and an ablation"):
+        dataclasses.replace(SMALL, arms={"paper": Supervise})
+    with pytest.raises(BadInput, match="Unknown protocol of a record 'kn'"):
+        dataclasses.replace(SMALL, protocol="kn")
