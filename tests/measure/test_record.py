@@ -57,19 +57,9 @@ def result():
 
 def test_result_holds_what_repeats_and_judges_it(result):
     assert json.loads(json.dumps(result)) == result
-    for name in (
-        "key",
-        "title",
-        "arxiv",
-        "date",
-        "metric",
-        "seconds",
-        "command",
-        "versions",
-        "machine",
-        "note",
-    ):
-        assert name in result
+    assert {"key", "title", "arxiv", "date", "metric", "seconds", "versions", "machine", "note"} <= set(
+        result
+    )
     assert (result["train"], result["test"], result["epochs"]) == (60, 40, 1)
     assert set(result["arms"]) == {"paper", "other"}
     for arm in (*result["arms"].values(), result["untrained"]):
@@ -97,13 +87,13 @@ def test_a_lost_claim_is_written_as_it_is():
 
 def test_arms_of_a_seed_start_alike_and_seeds_differ(monkeypatch):
     starts = []
-    note = lambda encoder: starts.append(next(encoder.parameters()).detach().clone()) or Supervise(encoder)  # noqa: E731
-    run_record(
-        dataclasses.replace(
-            SMALL, arms={"paper": note, "other": note}, protocol=lambda *a: 0.0, pixels=False
-        ),
-        quiet=True,
-    )
+
+    def arm(encoder):
+        starts.append(next(encoder.parameters()).detach().clone())
+        return Supervise(encoder)
+
+    arms = {"paper": arm, "other": arm}
+    run_record(dataclasses.replace(SMALL, arms=arms, protocol=lambda *a: 0.0, pixels=False), quiet=True)
     first, second, third, _ = starts
     assert torch.equal(first, second)
     assert not torch.equal(first, third)

@@ -170,16 +170,14 @@ def open_data(record: Record) -> tuple[Source, Source]:
         train, test = (whole.subset(rows) for rows in stratified(whole.labels, 0.3))
     else:
         folder = data_root() / record.source
-        judge = next(
-            (folder / f"{name}.parquet" for name in ("test", "val") if (folder / f"{name}.parquet").exists()),
-            None,
-        )
-        if judge is None or not (folder / "train.parquet").exists():
+        files = [path for name in ("test", "val") if (path := folder / f"{name}.parquet").exists()]
+        if not files or not (folder / "train.parquet").exists():
             raise BadInput(
-                f"The run of record of {record.key} needs {record.source}/train.parquet and test.parquet (or val) in "
-                f"{data_root()}; they are not there. Set VERGENCE_DATA to the folder that holds {record.source}."
+                f"The run of record of {record.key} needs {record.source}/train.parquet and test.parquet "
+                f"(or val) in {data_root()}, where they are missing; set VERGENCE_DATA to the folder "
+                f"that holds {record.source}."
             )
-        train, test = open_source(folder / "train.parquet"), open_source(judge)
+        train, test = open_source(folder / "train.parquet"), open_source(files[0])
     return _some(train, record.train), _some(test, record.test)
 
 
@@ -199,11 +197,8 @@ def run_record(record: Record, *, workers: int = 1, quiet: bool = False) -> dict
     for (arm, seed), value, seconds in _work(record, jobs, workers):
         values[arm, seed] = value
         if not quiet:
-            done = f"{len(values)}/{len(jobs)}"
-            print(
-                f"{record.key} {done}: {arm}, seed {seed}: {100 * value:.1f} % in {seconds:.0f} s",
-                file=sys.stderr,
-            )
+            done = f"{record.key} {len(values)}/{len(jobs)}: {arm}, seed {seed}"
+            print(f"{done}: {100 * value:.1f} in {seconds:.0f} s", file=sys.stderr)
     scores = {arm: [values[arm, seed] for seed in record.seeds] for arm in (*record.arms, UNTRAINED)}
     margins = {arm: margin(scores[PAPER], scores[arm]) for arm in scores if arm != PAPER}
     paper = catalog.find(record.key)
@@ -283,7 +278,8 @@ def _losses(margins: Mapping[str, dict[str, float]]) -> Iterator[str]:
     for arm, ahead in margins.items():
         if ahead["low"] <= 0:
             how = "falls behind" if ahead["mean"] < 0 else "is not clearly ahead of"
-            yield f"Here the paper's arm {how} '{arm}': {100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}."
+            points = f"{100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}"
+            yield f"Here the paper's arm {how} '{arm}': {points}."
 
 
 def _some(source: Source, count: int) -> Source:
