@@ -69,6 +69,23 @@ def test_result_holds_what_repeats_and_judges_it(result):
     assert result["command"] == "vergence bench simclr"
 
 
+def test_bench_writes_the_result_whole(monkeypatch, tmp_path, result):
+    monkeypatch.setattr(harness, "run_record", lambda record, **options: result)
+    path = harness.bench("simclr", out=tmp_path / "results" / "simclr.json")
+    assert json.loads(path.read_text()) == result
+    assert [p.name for p in path.parent.iterdir()] == ["simclr.json"]
+
+
+@pytest.mark.slow
+def test_two_processes_train_the_record_of_the_folder(monkeypatch):
+    if not (harness.data_root() / "cifar10").is_dir():
+        pytest.skip(f"no cifar10 in {harness.data_root()}")
+    small = dataclasses.replace(find_record("simclr"), train=100, test=60, epochs=1, batch=32, seeds=(0,))
+    apart = run_record(small, workers=2, quiet=True)
+    assert (apart["train"], apart["test"]) == (100, 60)
+    assert set(apart["arms"]) == {"paper", "no views"}
+
+
 def test_a_lost_claim_is_written_as_it_is():
     judged = {"paper": 0.5, "other": 0.6, "untrained": 0.4}
     calls = iter([("paper", 0), ("other", 0), ("untrained", 0), ("paper", 1), ("other", 1), ("untrained", 1)])
@@ -116,7 +133,7 @@ def test_the_same_images_are_used_every_time_and_never_for_both():
 
 def test_missing_data_is_one_clear_line(monkeypatch, tmp_path):
     monkeypatch.setenv("VERGENCE_DATA", str(tmp_path))
-    with pytest.raises(BadInput, match=r"needs cifar10/train.parquet.*Set VERGENCE_DATA"):
+    with pytest.raises(BadInput, match=r"needs cifar10/train.parquet.*set VERGENCE_DATA"):
         open_data(dataclasses.replace(SMALL, source="cifar10"))
 
 
