@@ -46,7 +46,9 @@ class Vectors(Source):
 
     def loader(self, batch_size, *, size=None, shuffle=False, seed=0, epoch=0, start=0, drop_last=False,
                workers=None, rank=0, world=1):  # fmt: skip
-        order = np.random.default_rng([seed, epoch]).permutation(len(self)) if shuffle else np.arange(len(self))
+        order = (
+            np.random.default_rng([seed, epoch]).permutation(len(self)) if shuffle else np.arange(len(self))
+        )
         whole = batch_size * world
         last = len(order) // whole * whole if drop_last else len(order)
         for at in range(start * whole, last, whole):
@@ -58,7 +60,9 @@ class VectorEncoder(nn.Module):
     def __init__(self, dim=8, out_dim=6):
         super().__init__()
         self.out_dim = out_dim
-        self.net = nn.Sequential(nn.Linear(dim, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, out_dim))
+        self.net = nn.Sequential(
+            nn.Linear(dim, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1), nn.Linear(16, out_dim)
+        )
 
     def forward(self, batch):
         return self.net(batch if isinstance(batch, Tensor) else batch.x)
@@ -67,7 +71,9 @@ class VectorEncoder(nn.Module):
 class Denoise(Method):
     """Bring two noisy copies together, and keep the spread."""
 
-    recipe = Recipe(optimizer="adamw", lr=1e-2, batch=16, epochs=3, weight_decay=(0.0, 0.1), warmup=1, clip=1.0)
+    recipe = Recipe(
+        optimizer="adamw", lr=1e-2, batch=16, epochs=3, weight_decay=(0.0, 0.1), warmup=1, clip=1.0
+    )
 
     def __init__(self, encoder, *, noise=0.5):
         super().__init__(encoder)

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +11,9 @@ import pytest
 import torch
 
 from vergence.core import BadInput, Interrupted, VergenceError
+from vergence.engine.devices import make_fabric
 from vergence.engine.files import load_checkpoint
-from vergence.engine.loop import make_fabric, train
+from vergence.engine.loop import train
 from vergence.engine.run import Run, load_encoder
 
 HERE = Path(__file__).parent
@@ -36,7 +36,15 @@ def same(a, b):
 def test_a_run_leaves_everything_needed_to_go_on_and_to_look_back(denoise, vectors, tmp_path):
     run = go(denoise, vectors, tmp_path / "run")
     names = {p.name for p in run.path.iterdir()}
-    assert names == {"config.yaml", "metrics.csv", "health.csv", "skipped.csv", "encoder.safetensors", "checkpoint", "tensorboard"}
+    assert names == {
+        "config.yaml",
+        "metrics.csv",
+        "health.csv",
+        "skipped.csv",
+        "encoder.safetensors",
+        "checkpoint",
+        "tensorboard",
+    }
     rows = run.metrics
     assert [r["step"] for r in rows] == list(range(1, 13))  # 64 samples in batches of 16, 3 epochs
     assert all(r["loss"] == pytest.approx(r["agree"] + r["spread"], rel=1e-4) for r in rows)
@@ -71,7 +79,7 @@ def test_a_run_that_breaks_off_resumes_to_the_same_weights_and_the_same_rows(den
     whole = go(denoise, vectors, tmp_path / "whole", save_every=1)
     expected = weights(denoise)
 
-    class Crash(Exception):
+    class CrashError(Exception):
         pass
 
     denoise.load_state_dict(start)
@@ -80,10 +88,10 @@ def test_a_run_that_breaks_off_resumes_to_the_same_weights_and_the_same_rows(den
     def crash(clock):
         step_end(denoise, clock)
         if clock.step == at + 1:
-            raise Crash
+            raise CrashError
 
     denoise.step_end = crash
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         go(denoise, vectors, tmp_path / "broken", save_every=1)
     del denoise.step_end
     assert load_checkpoint(tmp_path / "broken" / "checkpoint" / "last.pt")["step"] == at
@@ -101,7 +109,9 @@ def test_accumulated_parts_see_the_whole_batch(denoise, vectors, tmp_path):
     assert denoise.seen == 12
 
 
-def test_a_loss_that_is_no_number_stops_with_the_reason_and_keeps_the_last_checkpoint(denoise, vectors, tmp_path):
+def test_a_loss_that_is_no_number_stops_with_the_reason_and_keeps_the_last_checkpoint(
+    denoise, vectors, tmp_path
+):
     loss = denoise.loss
 
     def broken(views):
@@ -123,7 +133,9 @@ def test_a_signal_saves_and_says_how_to_go_on(denoise, vectors, tmp_path):
             os.kill(os.getpid(), signal.SIGINT)
 
     denoise.step_end = interrupt
-    with pytest.raises(Interrupted, match=r"SIGINT at step 5 of 12; saved\. Go on with: vergence learn --resume"):
+    with pytest.raises(
+        Interrupted, match=r"SIGINT at step 5 of 12; saved\. Go on with: vergence learn --resume"
+    ):
         go(denoise, vectors, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "checkpoint" / "last.pt")["step"] == 5
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -138,15 +150,17 @@ def test_killed_for_real_and_resumed_ends_in_the_same_weights(vectors, denoise, 
         sys.path.insert(0, {str(HERE)!r})
         torch.set_num_threads(1)
         from conftest import Denoise, VectorEncoder, Vectors
-        from vergence.engine.loop import make_fabric, train
+        from vergence.engine.devices import make_fabric
+        from vergence.engine.loop import train
         class Slow(Denoise):
             def step_end(self, clock):
                 super().step_end(clock)
                 print("step", clock.step, flush=True)
                 time.sleep(0.03)
         torch.manual_seed(0)
-        train(Slow(VectorEncoder()), Vectors(), out=Path(sys.argv[1]), recipe=Denoise.recipe, batch_size=16, seed=1,
-              config={{}}, save_every=1, quiet=True, fabric=make_fabric("fp32", devices=1), resume=len(sys.argv) > 2)
+        train(Slow(VectorEncoder()), Vectors(), out=Path(sys.argv[1]), recipe=Denoise.recipe, batch_size=16,
+              seed=1, config={{}}, save_every=1, quiet=True, fabric=make_fabric("fp32", devices=1),
+              resume=len(sys.argv) > 2)
         """)
     )
     out = tmp_path / "run"
@@ -194,7 +208,9 @@ def test_a_full_disk_is_one_line_and_leaves_the_last_checkpoint(denoise, vectors
         save(state, path)
 
     monkeypatch.setattr(files.torch, "save", full)
-    with pytest.raises(VergenceError, match=r"No space left on device\. The last complete checkpoint is kept\."):
+    with pytest.raises(
+        VergenceError, match=r"No space left on device\. The last complete checkpoint is kept\."
+    ):
         go(denoise, vectors, tmp_path / "run", save_every=1)
     assert load_checkpoint(tmp_path / "run" / "checkpoint" / "last.pt")["step"] == 2
     assert [p.name for p in (tmp_path / "run" / "checkpoint").iterdir()] == ["last.pt"]

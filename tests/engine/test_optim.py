@@ -28,9 +28,7 @@ def test_lars_leaves_biases_to_plain_sgd_and_zero_weights_alive():
     assert p.tolist() == [-1.0, 2.0]
 
 
-@pytest.mark.parametrize(
-    ("scaling", "expected"), [("linear", 0.05), ("sqrt", 0.1 * 0.5**0.5), ("none", 0.1)]
-)
+@pytest.mark.parametrize(("scaling", "expected"), [("linear", 0.05), ("sqrt", 0.1 * 0.5**0.5), ("none", 0.1)])
 def test_the_rate_follows_the_batch_size_as_the_recipe_says(scaling, expected):
     recipe = Recipe(lr=0.1, batch=256, lr_scaling=scaling)
     assert learning_rate(recipe, Clock(0, 100, 10), 128) == pytest.approx(expected)

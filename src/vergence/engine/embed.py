@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vergence.core import pooled
 from vergence.data.source import Source
+from vergence.engine.devices import best_precision, device_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,6 @@ class Embeddings:
 
     def __len__(self) -> int:
         return len(self.index)
-
-
-def device_of(module: nn.Module) -> torch.device:
-    """Return where a module's parameters live, the CPU when it has none."""
-    first = next(module.parameters(), None)
-    return first.device if first is not None else torch.device("cpu")
-
-
-def best_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware computes with it (GPU, AMX, AVX512-BF16), else float32."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "cpu":
-        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
-    return torch.float32
 
 
 @torch.no_grad()
@@ -88,5 +73,7 @@ def embed(
         encoder.train(training)
     source.skipped.check(len(source), source.uri)
     return Embeddings(
-        np.concatenate(vectors), np.concatenate(index), np.concatenate(labels) if source.labels is not None else None
+        np.concatenate(vectors),
+        np.concatenate(index),
+        np.concatenate(labels) if source.labels is not None else None,
     )

@@ -24,7 +24,11 @@ def told(path: Path, kept: str = "") -> Iterator[None]:
         # torch.save reports a full disk as a RuntimeError of its zip writer
         if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
             raise
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no space left or not writable"
+        reason = (
+            error.strerror
+            if isinstance(error, OSError) and error.strerror
+            else "no space left or not writable"
+        )
         raise VergenceError(f"Cannot write {path}: {reason}.{' ' + kept if kept else ''}") from error
 
 

@@ -64,11 +64,13 @@ class Health:
             first: The look before training.
             dim: Width of the embedding.
         """
-        cause = "Likely causes: a learning rate that is too high, or too weak a term that keeps samples apart."
+        cause = "Likely causes: too high a learning rate, or too weak a term that keeps samples apart."
         if not math.isfinite(self.std):
-            return "The embeddings hold NaN or infinite values. Likely cause: a learning rate that is too high."
+            return (
+                "The embeddings hold NaN or infinite values. Likely cause: a learning rate that is too high."
+            )
         if self.std < 0.02:
-            return f"Collapse: all samples get nearly the same embedding (std {self.std:.3f} of about 1). {cause}"
+            return f"Collapse: all samples get nearly the same embedding (std {self.std:.3f}, not 1). {cause}"
         if self.rankme < 2 and self.rankme < 0.5 * first.rankme:
             return (
                 f"Collapse: the embeddings vary along {self.rankme:.1f} of {dim} directions "

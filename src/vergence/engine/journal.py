@@ -101,7 +101,9 @@ class Journal:
             console=self.console,
             disable=not self.live,
         )
-        self.task = self.progress.add_task("", total=total, completed=start, epoch=f"0/{epochs}", loss="", rate="")
+        self.task = self.progress.add_task(
+            "", total=total, completed=start, epoch=f"0/{epochs}", loss="", rate=""
+        )
         self.progress.start()
         self._said = time.monotonic()
 

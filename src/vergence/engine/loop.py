@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import signal
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,111 +16,20 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from vergence.core import Clock, Interrupted, Method, Recipe, VergenceError, unknown
+from vergence.core import Clock, Interrupted, Method, Recipe, VergenceError
 from vergence.data.source import Source
+from vergence.engine.devices import make_fabric, on_device
 from vergence.engine.distributed import mean_over_processes, rank, world
-from vergence.engine.embed import best_precision
 from vergence.engine.files import load_checkpoint, save_checkpoint, told, write_yaml
 from vergence.engine.health import Checkup, Health
 from vergence.engine.journal import Journal, Silence
 from vergence.engine.optim import optimizer, set_rates
 from vergence.engine.run import Run, save_encoder
+from vergence.engine.signals import stop_requests
 from vergence.nets import Teacher
 
-
-class _Parcel:
-    """Carries a batch past Fabric, which would take dataclasses apart and convert what is in them."""
-
-    __slots__ = ("batch",)
-
-    def __init__(self, batch: Any) -> None:
-        self.batch = batch
-
-
-class _Step(nn.Module):
-    """Views and loss in one forward call, so that the data-parallel wrapper sees all of it."""
-
-    def __init__(self, method: Method) -> None:
-        super().__init__()
-        self.method = method
-
-    def forward(self, parcel: _Parcel) -> dict[str, Tensor]:
-        batch = parcel.batch
-        device = batch.index.device if hasattr(batch, "index") else next(self.parameters()).device
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
-            views = self.method.views(batch)  # type: ignore[operator]
-        return self.method.loss(views)
-
-
-def seed_step(seed: int, step: int, process: int) -> None:
-    """Seed torch from (seed, step, process): a resumed step draws what it would have drawn."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1))
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[list[int]]:
-    """Collect SIGINT and SIGTERM instead of dying by them; a second one acts as usual."""
-    seen: list[int] = []
-    kept: dict[int, Any] = {}
-
-    def note(number: int, frame: Any) -> None:
-        seen.append(number)
-        signal.signal(number, kept[number])
-
-    with contextlib.suppress(ValueError):  # only the main thread may set handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
-            kept[number] = signal.getsignal(number)
-            signal.signal(number, note)
-    try:
-        yield seen
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
-
-
-def _ahead(batches: Iterator[Any], device: torch.device) -> Iterator[Any]:
-    """Yield batches on the device; on a GPU the next one is copied while the present one computes."""
-    if device.type != "cuda":
-        for batch in batches:
-            yield batch.to(device)
-        return
-    coming = None
-    for batch in batches:
-        following = batch.pin_memory().to(device, non_blocking=True)
-        if coming is not None:
-            yield coming
-        coming = following
-    if coming is not None:
-        yield coming
-
-
-def make_fabric(precision: str = "auto", devices: int | str = "auto", nodes: int = 1, strategy: str = "auto") -> Fabric:
-    """Start Fabric with the precision that the hardware is good at.
-
-    Args:
-        precision: "auto", "bf16" or "fp32".
-        devices: How many a node; "auto" takes every GPU, or one CPU process.
-        nodes: Machines.
-        strategy: "auto", "ddp" or "fsdp".
-    """
-    if devices == "auto":
-        devices = max(1, torch.cuda.device_count())
-    accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if precision == "auto":
-        precision = "bf16" if best_precision(torch.device(accelerator)) == torch.bfloat16 else "fp32"
-    names = {"bf16": "bf16-mixed", "fp32": "32-true"}
-    if precision not in names:
-        raise unknown("precision", precision, ["auto", *names])
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        num_nodes=nodes,
-        precision=names[precision],  # type: ignore[arg-type]
-        strategy=strategy if (int(devices) * nodes > 1 or strategy != "auto") else "auto",
-    )
-    if int(devices) * nodes > 1:
-        fabric.launch()
-    return fabric
+SECONDS_BETWEEN_SAVES = 15
+LOOKS = 50  # at the encoder's health, at most, in one run
 
 
 def train(
@@ -165,190 +73,289 @@ def train(
         Interrupted: After SIGINT or SIGTERM, once the state is saved.
         VergenceError: If the loss stops being a number, the disk refuses, or too much data is unreadable.
     """
-    fabric = fabric or make_fabric()
-    share = max(1, batch_size // (world() * accumulate))
-    batch_size = share * world() * accumulate
-    sampler = method.batches(source)
-    per_epoch = max(1, (len(source) if sampler is None else len(sampler) * batch_size) // batch_size)
-    total = max(1, recipe.epochs * per_epoch)
-    log_every = max(1, min(50, per_epoch // 4))
-    look_every = max(1, recipe.epochs // 50)
-    first = rank() == 0
-
-    device = fabric.device
-    method.setup(source)
-    method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    opt = optimizer(method, recipe)
-    averaged = Teacher(method.encoder).to(device) if recipe.ema else None
-
-    start = 0
-    last = out / "checkpoint" / "last.pt"
-    if resume:
-        state = load_checkpoint(last)
-        method.load_state_dict(state["method"])
-        opt.load_state_dict(state["optimizer"])
-        if averaged is not None:
-            averaged.load_state_dict(state["averaged"])
-        start = state["step"]
-
-    step_module, opt_ = fabric.setup(_Step(method), opt)
-    if first:
-        with told(out):
-            out.mkdir(parents=True, exist_ok=True)
-        write_yaml(out / "config.yaml", config)
-    journal: Any = Journal(out, total=total, epochs=recipe.epochs, start=start, quiet=quiet) if first else Silence()
-    looks = _looks(method, source, size, seed, device, pair) if first else None
-    baseline: Health | None = None
-    if looks is not None:
-        baseline = looks(method.encoder)
-        if start == 0:
-            journal.check(0, 0, baseline.row(), "")
-
-    sums: dict[str, Tensor] = {}
-    counted, since = 0, time.monotonic()
-    recent: deque[float] = deque(maxlen=50)
-    began = time.monotonic()
-
-    def flush(step: int, lr: float) -> None:
-        nonlocal sums, counted, since
-        if not counted:
-            return
-        means = {k: float(mean_over_processes(v / counted)) for k, v in sums.items()}
-        if not math.isfinite(means["loss"]):
-            kept = f"The checkpoint in {last.parent} is from before; " if last.exists() else ""
-            terms = ", ".join(f"{k} {v:.3g}" for k, v in means.items())
-            raise VergenceError(
-                f"The loss is no longer a number at step {step} ({terms}). {kept}"
-                f"Lower --lr (now {lr:.3g}) or use --precision fp32."
-            )
-        rate = counted * batch_size / max(1e-9, time.monotonic() - since)
-        journal.row(step, step // per_epoch, {"lr": lr, **means, "samples_per_second": rate})
-        if len(recent) >= 10:
-            middle = statistics.median(recent)
-            spread = statistics.median(abs(r - middle) for r in recent)
-            if means["loss"] - middle > 10 * spread + 0.1 * abs(middle):
-                journal.say(f"step {step}: the loss jumped to {means['loss']:.3g} from about {middle:.3g}.")
-        recent.append(means["loss"])
-        sums, counted, since = {}, 0, time.monotonic()
-
-    saved = time.monotonic()
-
-    def save(step: int) -> None:
-        nonlocal saved
-        if first:
-            state = {"step": step, "method": method.state_dict(), "optimizer": opt.state_dict()}
-            if averaged is not None:
-                state["averaged"] = averaged.state_dict()
-            save_checkpoint(last, state, kept="The last complete checkpoint is kept." if last.exists() else "")
-        saved = time.monotonic()
-        fabric.barrier()
-
-    def batches_of(epoch: int, done: int) -> Iterator[Any]:
-        if sampler is not None:
-            return sampler.epoch(epoch, seed=seed, start=done)
-        return source.loader(
-            share, size=size, shuffle=True, seed=seed, epoch=epoch, start=done, drop_last=len(source) >= batch_size,
-            workers=workers, rank=rank(), world=world(),
-        )  # fmt: skip
-
-    step, lr = start, 0.0
+    training = _Training(
+        method, source, out, recipe, batch_size, seed, size, fabric or make_fabric(), workers, accumulate,
+        save_every,
+    )  # fmt: skip
+    training.prepare(config, resume, pair, quiet)
     try:
-        with _stop_signals() as stop:
-            while step < total:
-                epoch, done = divmod(step, per_epoch)
-                clock = Clock(step, total, per_epoch)
-                if done == 0:
-                    seed_step(seed, step, rank())
-                    method.clock = clock
-                    method.epoch_start(clock, _Plain(source, share, size, workers, device))
-                method.train()
-                stream = _ahead(batches_of(epoch, done * accumulate), device)
-                for _ in range(per_epoch - done):
-                    method.clock = clock = Clock(step, total, per_epoch)
-                    lr = set_rates(opt, recipe, clock, batch_size)
-                    seed_step(seed, step, rank())
-                    for part in range(accumulate):
-                        batch = next(stream, None)
-                        if batch is None:
-                            break
-                        with fabric.no_backward_sync(step_module, enabled=part < accumulate - 1):
-                            terms = step_module(_Parcel(batch))
-                            loss = torch.stack(list(terms.values())).sum()
-                            fabric.backward(loss / accumulate)
-                        for name, value in {"loss": loss, **terms, **method.drain_watched()}.items():
-                            sums[name] = sums.get(name, 0.0) + value.detach().float() / accumulate
-                    if batch is None:
-                        step = (epoch + 1) * per_epoch
-                        break
-                    if recipe.clip is not None:
-                        fabric.clip_gradients(step_module, opt_, max_norm=recipe.clip, error_if_nonfinite=False)
-                    opt_.step()
-                    opt.zero_grad(set_to_none=True)
-                    step += 1
-                    counted += 1
-                    method.step_end(Clock(step, total, per_epoch))
-                    if averaged is not None:
-                        averaged.follow(keep=float(recipe.ema))  # type: ignore[arg-type]
-                    if step % log_every == 0 or step == total:
-                        flush(step, lr)
-                    if save_every and step % save_every == 0:
-                        flush(step, lr)
-                        save(step)
-                    if stop:
-                        break
-                stream.close()
-                flush(step, lr)
-                if stop and step < total:
-                    save(step)
-                    name = signal.Signals(stop[0]).name
-                    raise Interrupted(
-                        f"Stopped by {name} at step {step} of {total}; saved. Go on with: vergence learn --resume {out}"
-                    )
-                source.skipped.check(len(source), source.uri)
-                if step == total or (not save_every and time.monotonic() - saved > 15):
-                    save(step)
-                if looks is not None and baseline is not None and (epoch % look_every == 0 or step == total):
-                    seen = looks(method.encoder)
-                    journal.check(step, step // per_epoch, seen.row(), seen.trouble(baseline, _dim(method)))
+        training.run()
     finally:
-        journal.close()
-        if first and out.exists():
+        training.journal.close()
+        if rank() == 0 and out.exists():
             with contextlib.suppress(OSError):
                 source.skipped.write(out / "skipped.csv")
+    return training.finish(config)
 
-    result = averaged.network if averaged is not None else method.encoder
-    if first:
-        save_encoder(result, out / "encoder.safetensors")
-        config = {**config, "seconds": round(config.get("seconds", 0.0) + time.monotonic() - began, 1)}
-        write_yaml(out / "config.yaml", config)
-        if source.skipped.reasons:
-            journal.say(f"{len(source.skipped.reasons)} samples could not be read; see {out / 'skipped.csv'}.")
-    fabric.barrier()
-    return Run(out, result)
+
+def seed_step(seed: int, step: int, process: int) -> None:
+    """Seed torch from (seed, step, process): a resumed step draws what it would have drawn."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1))
+
+
+class _Parcel:
+    """Carries a batch past Fabric, which would take dataclasses apart and convert what is in them."""
+
+    __slots__ = ("batch",)
+
+    def __init__(self, batch: Any) -> None:
+        self.batch = batch
+
+
+class _Step(nn.Module):
+    """Views and loss in one forward call, so that the data-parallel wrapper sees all of it."""
+
+    def __init__(self, method: Method, device: torch.device) -> None:
+        super().__init__()
+        self.method, self.device = method, device
+
+    def forward(self, parcel: _Parcel) -> dict[str, Tensor]:
+        with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
+            views = self.method.views(parcel.batch)  # type: ignore[operator]
+        return self.method.loss(views)
 
 
 class _Plain:
     """The source's unaugmented batches, on the device, as often as asked."""
 
-    def __init__(self, source: Source, batch_size: int, size: int | None, workers: int | None, device: torch.device):
-        self.source, self.batch_size, self.size = source, batch_size, size
-        self.workers, self.device = workers, device
+    def __init__(self, load: Callable[[], Iterable[Any]], device: torch.device) -> None:
+        self.load, self.device = load, device
 
     def __iter__(self) -> Iterator[Any]:
-        for batch in self.source.loader(self.batch_size, size=self.size, workers=self.workers):
-            yield batch.to(self.device)
+        return on_device(self.load(), self.device)
 
 
-def _looks(
-    method: Method, source: Source, size: int | None, seed: int, device: torch.device, pair: Callable[[Any], Any] | None
-) -> Checkup | None:
-    stream = source.loader(min(512, len(source)), size=size, shuffle=True, seed=seed + 1)
-    batch = next(iter(stream), None)
-    if batch is None or len(batch) < 8:
-        source.skipped.check(len(source), source.uri)
-        return None
-    return Checkup(batch.to(device), pair, seed)
+class _Means:
+    """Running means of named scalars, kept on the device until they are asked for."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.sums: dict[str, Tensor] = {}
+        self.steps, self.since = 0, time.monotonic()
+
+    def add(self, values: dict[str, Tensor], share: float) -> None:
+        for name, value in values.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.detach().float() * share
+
+    def take(self) -> tuple[dict[str, float], float]:
+        """Return the means over steps and processes and the steps a second; start anew."""
+        found = {name: float(mean_over_processes(total / self.steps)) for name, total in self.sums.items()}
+        rate = self.steps / max(1e-9, time.monotonic() - self.since)
+        self.reset()
+        return found, rate
 
 
-def _dim(method: Method) -> int:
-    return int(getattr(method.encoder, "out_dim", 0))
+class _Training:
+    """One run from its first step, or its last checkpoint, to its end."""
+
+    def __init__(
+        self,
+        method: Method,
+        source: Source,
+        out: Path,
+        recipe: Recipe,
+        batch_size: int,
+        seed: int,
+        size: int | None,
+        fabric: Fabric,
+        workers: int | None,
+        accumulate: int,
+        save_every: int | None,
+    ) -> None:
+        self.method, self.source, self.out, self.recipe = method, source, out, recipe
+        self.seed, self.size, self.fabric, self.workers = seed, size, fabric, workers
+        self.accumulate, self.save_every = accumulate, save_every
+        self.share = max(1, batch_size // (world() * accumulate))  # samples a forward pass and process
+        self.batch_size = self.share * world() * accumulate
+        self.sampler = method.batches(source)
+        samples = len(source) if self.sampler is None else len(self.sampler) * self.batch_size
+        self.per_epoch = max(1, samples // self.batch_size)
+        self.total = recipe.epochs * self.per_epoch
+        self.log_every = max(1, min(50, self.per_epoch // 4))
+        self.checkpoint = out / "checkpoint" / "last.pt"
+        self.step, self.lr, self.seconds = 0, 0.0, 0.0
+        self.means, self.losses = _Means(), deque[float](maxlen=50)
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(self.step, self.total, self.per_epoch)
+
+    def prepare(
+        self, config: dict[str, Any], resume: bool, pair: Callable[[Any], Any] | None, quiet: bool
+    ) -> None:
+        """Build the optimizer, read the checkpoint if there is to be one, open the journal, look once."""
+        method, device = self.method, self.fabric.device
+        method.setup(self.source)
+        method.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = optimizer(method, self.recipe)
+        self.averaged = Teacher(method.encoder).to(device) if self.recipe.ema else None
+        if resume:
+            state = load_checkpoint(self.checkpoint)
+            self.step, self.seconds = state["step"], state["seconds"]
+            for name, part in self._parts().items():
+                part.load_state_dict(state[name])
+        self.forward, self.update = self.fabric.setup(_Step(method, device), self.optimizer)
+        self.journal: Journal | Silence = Silence()
+        self.checkup: Checkup | None = None
+        if rank() == 0:
+            with told(self.out):
+                self.out.mkdir(parents=True, exist_ok=True)
+            write_yaml(self.out / "config.yaml", config)
+            self.journal = Journal(
+                self.out, total=self.total, epochs=self.recipe.epochs, start=self.step, quiet=quiet
+            )
+            few = next(iter(self._load(min(512, len(self.source)), shuffle=True, seed=self.seed + 1)), None)
+            if few is None:
+                self.source.skipped.check(len(self.source), self.source.uri)
+            elif len(few) >= 8:
+                self.checkup = Checkup(few.to(device), pair, self.seed)
+                self.first_look = self.look(None)
+
+    def run(self) -> None:
+        """Take every step that is left, saving as time goes by."""
+        began = self.saved = self.means.since = time.monotonic()
+        before = self.seconds
+        with stop_requests() as asked:
+            while self.step < self.total:
+                epoch = self.step // self.per_epoch
+                self.run_epoch(asked)
+                self.flush()
+                self.seconds = before + time.monotonic() - began
+                if asked and self.step < self.total:
+                    self.save()
+                    raise Interrupted(
+                        f"Stopped by {asked[0]} at step {self.step} of {self.total}; saved. "
+                        f"Go on with: vergence learn --resume {self.out}"
+                    )
+                self.source.skipped.check(len(self.source), self.source.uri)
+                last = self.step == self.total
+                if last or (not self.save_every and time.monotonic() - self.saved > SECONDS_BETWEEN_SAVES):
+                    self.save()
+                if self.checkup is not None and (last or epoch % max(1, self.recipe.epochs // LOOKS) == 0):
+                    self.look(self.first_look)
+
+    def run_epoch(self, asked: list[str]) -> None:
+        """Take the steps that are left of the present epoch, or those until a stop is ``asked`` for."""
+        method = self.method
+        epoch, done = divmod(self.step, self.per_epoch)
+        if done == 0:
+            seed_step(self.seed, self.step, rank())
+            method.clock = self.clock
+            method.epoch_start(self.clock, _Plain(lambda: self._load(self.share), self.fabric.device))
+        method.train()
+        stream = on_device(self._batches(epoch, done * self.accumulate), self.fabric.device)
+        for _ in range(self.per_epoch - done):
+            if not self.take_step(stream):
+                self.step = (epoch + 1) * self.per_epoch
+                break
+            if self.step % self.log_every == 0:
+                self.flush()
+            if self.save_every and self.step % self.save_every == 0:
+                self.flush()
+                self.save()
+            if asked:
+                break
+        stream.close()  # type: ignore[attr-defined]
+
+    def take_step(self, stream: Iterator[Any]) -> bool:
+        """Take one optimizer step; say whether there was data for it."""
+        method = self.method
+        method.clock = self.clock
+        self.lr = set_rates(self.optimizer, self.recipe, self.clock, self.batch_size)
+        seed_step(self.seed, self.step, rank())
+        for part in range(self.accumulate):
+            batch = next(stream, None)
+            if batch is None:
+                return False
+            with self.fabric.no_backward_sync(self.forward, enabled=part < self.accumulate - 1):
+                terms = self.forward(_Parcel(batch))
+                loss = torch.stack(list(terms.values())).sum()
+                self.fabric.backward(loss / self.accumulate)
+            self.means.add({"loss": loss, **terms, **method.drain_watched()}, 1 / self.accumulate)
+        if self.recipe.clip is not None:
+            self.fabric.clip_gradients(
+                self.forward, self.update, max_norm=self.recipe.clip, error_if_nonfinite=False
+            )
+        self.update.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.means.steps += 1
+        method.step_end(self.clock)
+        if self.averaged is not None and self.recipe.ema:
+            self.averaged.follow(keep=self.recipe.ema)
+        return True
+
+    def flush(self) -> None:
+        """Write the means since the last row; stop when the loss is no longer a number."""
+        if not self.means.steps:
+            return
+        means, rate = self.means.take()
+        if not math.isfinite(means["loss"]):
+            terms = ", ".join(f"{name} {value:.3g}" for name, value in means.items())
+            kept = (
+                f"The checkpoint in {self.checkpoint.parent} is from before. "
+                if self.checkpoint.exists()
+                else ""
+            )
+            raise VergenceError(
+                f"The loss is no longer a number at step {self.step} ({terms}). {kept}"
+                f"Lower --lr (now {self.lr:.3g}) or use --precision fp32."
+            )
+        row = {"lr": self.lr, **means, "samples_per_second": rate * self.batch_size}
+        self.journal.row(self.step, self.step // self.per_epoch, row)
+        if len(self.losses) >= 10:
+            middle = statistics.median(self.losses)
+            spread = statistics.median(abs(loss - middle) for loss in self.losses)
+            if means["loss"] - middle > 10 * spread + 0.1 * abs(middle):
+                self.journal.say(
+                    f"step {self.step}: the loss jumped to {means['loss']:.3g} from {middle:.3g}."
+                )
+        self.losses.append(means["loss"])
+
+    def look(self, first: Health | None) -> Health:
+        """Examine the encoder and write down what is seen, unless it was seen before a resume."""
+        assert self.checkup is not None
+        seen = self.checkup(self.method.encoder)
+        if first is not None or self.step == 0:
+            dim = int(getattr(self.method.encoder, "out_dim", 0))
+            note = seen.trouble(first, dim) if first is not None else ""
+            self.journal.check(self.step, self.step // self.per_epoch, seen.row(), note)
+        return seen
+
+    def save(self) -> None:
+        """Put a checkpoint in place of the last one, in one piece."""
+        if rank() == 0:
+            state = {name: part.state_dict() for name, part in self._parts().items()}
+            kept = "The last complete checkpoint is kept." if self.checkpoint.exists() else ""
+            save_checkpoint(self.checkpoint, {"step": self.step, "seconds": self.seconds, **state}, kept=kept)
+        self.saved = time.monotonic()
+        self.fabric.barrier()
+
+    def finish(self, config: dict[str, Any]) -> Run:
+        """Leave the encoder and the time it took; return the run."""
+        encoder = self.averaged.network if self.averaged is not None else self.method.encoder
+        if rank() == 0:
+            save_encoder(encoder, self.out / "encoder.safetensors")
+            write_yaml(self.out / "config.yaml", {**config, "seconds": round(self.seconds, 1)})
+            if bad := len(self.source.skipped.reasons):
+                self.journal.say(f"{bad} samples could not be read; see {self.out / 'skipped.csv'}.")
+        self.fabric.barrier()
+        return Run(self.out, encoder)
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"method": self.method, "optimizer": self.optimizer, "averaged": self.averaged}
+        return {name: part for name, part in parts.items() if part is not None}
+
+    def _load(self, batch_size: int, **options: Any) -> Iterator[Any]:
+        return self.source.loader(batch_size, size=self.size, workers=self.workers, **options)
+
+    def _batches(self, epoch: int, done: int) -> Iterator[Any]:
+        if self.sampler is not None:
+            return self.sampler.epoch(epoch, seed=self.seed, start=done)
+        whole = len(self.source) >= self.batch_size
+        return self._load(
+            self.share, shuffle=True, seed=self.seed, epoch=epoch, start=done, drop_last=whole,
+            rank=rank(), world=world(),
+        )  # fmt: skip

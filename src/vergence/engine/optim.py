@@ -34,7 +34,13 @@ class LARS(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         trust: float = 1e-3,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay, "trust": trust, "adapt": True}
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "trust": trust,
+            "adapt": True,
+        }
         super().__init__(params, defaults)
 
     @torch.no_grad()
@@ -59,7 +65,7 @@ class LARS(torch.optim.Optimizer):
 
 
 def _layer(name: str, depth: int) -> int:
-    """Return how deep a parameter of the encoder lies: 0 for the embedding, ``depth + 1`` after the last block."""
+    """Return how deep an encoder parameter lies: 0 the embedding, ``depth + 1`` after the last block."""
     block = re.search(r"blocks\.(\d+)\.", name)
     if block:
         return int(block.group(1)) + 1
@@ -72,7 +78,11 @@ def parameter_groups(method: Method, recipe: Recipe) -> list[dict[str, Any]]:
     Vectors (biases, norms) and what ``method.no_decay()`` names are spared from decay; with
     ``layer_decay < 1`` an encoder parameter's rate is ``layer_decay ** (layers above it)``.
     """
-    blocks = [int(m.group(1)) for n, _ in method.encoder.named_parameters() if (m := re.search(r"blocks\.(\d+)\.", n))]
+    blocks = [
+        int(m.group(1))
+        for n, _ in method.encoder.named_parameters()
+        if (m := re.search(r"blocks\.(\d+)\.", n))
+    ]
     depth = max(blocks, default=-1) + 1
     spared = method.no_decay()
     groups: dict[tuple[bool, float], list[Tensor]] = {}
@@ -129,4 +139,3 @@ def set_rates(opt: torch.optim.Optimizer, recipe: Recipe, clock: Clock, batch_si
         group["lr"] = lr * group["scale"]
         group["weight_decay"] = decay if group["decays"] else 0.0
     return lr
-

@@ -38,7 +38,8 @@ class Run:
         self.encoder = encoder.eval()
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}, method={self.config.get('method')!r}, source={self.config.get('source')!r})"
+        about = f"method={self.config.get('method')!r}, source={self.config.get('source')!r}"
+        return f"Run({str(self.path)!r}, {about})"
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

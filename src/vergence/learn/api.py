@@ -125,7 +125,9 @@ def learn(
     source = open_source(source)
     folder = Path(out) if out is not None else _next_folder()
     if not resume and (folder / "config.yaml").exists():
-        raise BadInput(f"{folder} already holds a run; choose another --out, or go on with --resume {folder}.")
+        raise BadInput(
+            f"{folder} already holds a run; choose another --out, or go on with --resume {folder}."
+        )
     if len(source) < 4:
         raise BadInput(f"{source.uri} has {len(source)} samples; learning needs 4 or more.")
     for name, value in {"epochs": epochs, "accumulate": accumulate, "save_every": save_every}.items():
@@ -167,7 +169,9 @@ def learn(
     }
     settings = dataclasses.replace(recipe, epochs=epochs, **{k: v for k, v in asked.items() if v is not None})
     config = {
-        "command": shlex.join(["vergence", *sys.argv[1:]]) if Path(sys.argv[0]).name == "vergence" else "python API",
+        "command": shlex.join(["vergence", *sys.argv[1:]])
+        if Path(sys.argv[0]).name == "vergence"
+        else "python API",
         "method": method if isinstance(method, str) else cls.__name__,
         "source": source.uri,
         "modality": source.modality,
@@ -181,12 +185,16 @@ def learn(
         "optimizer": optimizer,
         "weight_decay": weight_decay,
         "warmup": warmup,
-        "recipe": {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()},
+        "recipe": {
+            k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(settings).items()
+        },
         "accumulate": accumulate,
         "save_every": save_every,
         "seed": seed,
         "precision": str(fabric._precision.precision),
-        "device": torch.cuda.get_device_name() if fabric.device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads",
+        "device": torch.cuda.get_device_name()
+        if fabric.device.type == "cuda"
+        else f"CPU, {torch.get_num_threads()} threads",
         "parameters": sum(p.numel() for p in net.parameters()),
         "versions": {
             "vergence": importlib.metadata.version("vergence"),
@@ -223,7 +231,10 @@ def resume(run: str | Path, *, workers: int | None = None, quiet: bool = False) 
     config = read_yaml(folder / "config.yaml")
     spec = dict(config["encoder"])
     if config["command"] == "python API" and "size" not in spec:
-        raise BadInput(f"{folder} was trained with an encoder of your own; call learn(..., out={str(folder)!r}, resume=True).")
+        raise BadInput(
+            f"{folder} was trained with an encoder of your own; "
+            f"call learn(..., out={str(folder)!r}, resume=True)."
+        )
     return learn(
         config["method"],
         config["source"],

@@ -57,7 +57,9 @@ def demo(
         first, second = stratified(source.labels, 0.3, seed=seed)
         train, test = source.subset(first), source.subset(second)
     epochs = epochs or max(1, SEEN // len(train))
-    console.print(f"[bold]1. Learning[/] from {len(train):,} samples of {source.uri} with {method}, labels unseen")
+    console.print(
+        f"[bold]1. Learning[/] from {len(train):,} samples of {source.uri} with {method}, labels unseen"
+    )
     run = learn(
         method,
         train,
@@ -79,7 +81,9 @@ def demo(
 def _small(source: Source, seed: int, console: Console) -> Source:
     if len(source) <= SAMPLES:
         return source
-    console.print(f"A demo takes {SAMPLES:,} of the {len(source):,} samples; for all of them: vergence learn.")
+    console.print(
+        f"A demo takes {SAMPLES:,} of the {len(source):,} samples; for all of them: vergence learn."
+    )
     return source.subset(np.sort(np.random.default_rng(seed).permutation(len(source))[:SAMPLES]))
 
 
@@ -97,12 +101,21 @@ def _short_recipe(method: str) -> dict[str, Any]:
     """Return settings for some hundred steps; the papers' recipes count on thousands."""
     if method != "simclr":
         return {}
-    return {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1, "batch_size": 256, "temperature": 0.2}
+    return {
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "weight_decay": 1e-4,
+        "warmup": 1,
+        "batch_size": 256,
+        "temperature": 0.2,
+    }
 
 
 def _table(run: Run, train: Source, test: Source | None, seed: int, console: Console) -> Table | None:
     if test is None:
-        console.print("[bold]2. Measuring[/] needs labels; there are none, so the report shows signs of health only")
+        console.print(
+            "[bold]2. Measuring[/] needs labels; there are none, so the report shows signs of health only"
+        )
         return None
     console.print(f"[bold]2. Measuring[/] on {len(test):,} samples that were kept aside")
     table = measure(run, train, test=test, seed=seed, quiet=not sys.stderr.isatty())
