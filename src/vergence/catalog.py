@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from vergence.core.errors import unknown
+from vergence.core.errors import BadInput, unknown
 
 Kind = Literal["learner", "estimator", "readout", "protocol", "backbone", "theory", "survey", "tool"]
 
@@ -289,7 +290,10 @@ def find(key: str) -> Paper:
     """
     paper = _BY_KEY.get(key) or _BY_KEY.get(key.lower().replace("_", "-"))
     if paper is None:
-        raise unknown("paper", key, _BY_KEY)
+        near = difflib.get_close_matches(key, _BY_KEY, n=2, cutoff=0.5)
+        raise unknown("paper", key, near) if near else BadInput(
+            f"Unknown paper '{key}'; list them with: vergence papers"
+        )
     return paper
 
 

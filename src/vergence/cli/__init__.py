@@ -1,0 +1,5 @@
+"""The command line: parses, calls the public API, prints. Heavy libraries load with their command."""
+
+from vergence.cli.main import main
+
+__all__ = ["main"]

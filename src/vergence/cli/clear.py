@@ -1,0 +1,79 @@
+"""What argparse and jsonargparse complain about, said in one line a user can act on."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import re
+import types
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin
+
+from vergence.core.errors import VergenceError
+
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    type(None): "null",
+}
+
+
+class ClearErrors(argparse.ArgumentParser):
+    """A parser whose complaints are one-line ``VergenceError``s that name the nearest right option."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        raise VergenceError(self._clear(" ".join(message.split()))) from ex
+
+    def _clear(self, message: str) -> str:
+        if found := re.search(r"[Uu]nrecognized arguments: (.*)", message):
+            return self._strange(found[1])
+        if found := re.search(r'(?:NSKeyError|Key) ?\'?"?([\w.]+)\'?"? (?:is not expected|does not exist)', message):
+            return self._strange(f"--{found[1].replace('_', '-')}")
+        if found := re.search(r"arguments are required: (.*)", message):
+            return f"{found[1].upper()} is missing. {self._usage()}"
+        if found := re.search(r'Key "(\w+)" is required', message):
+            return f"{found[1].upper()} is missing. {self._usage()}"
+        if found := re.search(r'Parser key "([\w.]+)"', message):
+            return self._mistyped(found[1], message)
+        return f"{message}. {self._usage()}"
+
+    def _usage(self) -> str:
+        return f"See: {self.prog} --help"
+
+    def _strange(self, words: str) -> str:
+        word = words.split()[0]
+        option = word.partition("=")[0]
+        if not option.startswith("-"):
+            return f"'{word}' is one word too many. {self._usage()}"
+        known = [name for name in self._option_string_actions if name.startswith("--")]
+        near = difflib.get_close_matches(option, known, n=1, cutoff=0.6)
+        return f"Unknown option {option}; " + (
+            f"did you mean {near[0]}?" if near else f"see: {self.prog} --help"
+        )
+
+    def _mistyped(self, key: str, message: str) -> str:
+        action = next((a for a in self._actions if a.dest == key), None)
+        wanted = kinds(getattr(action, "_typehint", None) or getattr(action, "type", None))
+        name = max(action.option_strings, key=len) if action and action.option_strings else key
+        got = re.search(r"(?:Got|Given) value:? ?'?(.*?)'?(?: Given value type.*)?$", message)
+        return f"{name} needs {wanted}; got '{got[1] if got else message}'."
+
+
+def kinds(hint: Any) -> str:
+    """Say in words what values a type allows.
+
+    >>> kinds(int | None), kinds(Literal["a", "b"])
+    ('a whole number', 'a or b')
+    """
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [kinds(part) for part in get_args(hint) if part is not type(None)]
+        return " or ".join(dict.fromkeys(parts))
+    if get_origin(hint) is Literal:
+        *others, last = map(str, get_args(hint))
+        return f"{', '.join(others)} or {last}" if others else last
+    origin = get_origin(hint) or hint
+    if origin in (list, tuple, dict):
+        inner = ", ".join(kinds(part) for part in get_args(hint) if part is not ...)
+        return f"a {'mapping' if origin is dict else 'list'}" + (f" of {inner}" if inner else "")
+    return _WORDS.get(hint, getattr(hint, "__name__", "another value"))

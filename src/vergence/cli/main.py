@@ -1,0 +1,116 @@
+"""From ``vergence COMMAND …`` to an exit code, and every error in one line."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+from vergence.core.errors import Interrupted, VergenceError, unknown
+
+COMMANDS = {
+    "demo": ("train", "Learn, measure and look at the embedded digits, or at your own data"),
+    "learn": ("train", "Learn a representation of unlabelled data"),
+    "embed": ("store", "Write the embeddings of data to a table"),
+    "measure": ("judge", "Say how good a representation is, beside what it has to beat"),
+    "search": ("store", "Find the samples most like one"),
+    "duplicates": ("store", "Find samples that are nearly the same"),
+    "clusters": ("store", "Divide samples into groups of like ones"),
+    "report": ("judge", "Write a page to look at: curves, scores, neighbours, map, clusters"),
+    "papers": ("papers", "List the papers: what is in, and what is planned"),
+    "bench": ("judge", "Repeat a paper's run of record"),
+}
+MISTAKE, CRASH = 2, 1
+
+_HELP = """usage: vergence COMMAND [options]
+
+Point vergence at unlabelled data and get representations you can trust, measure and use.
+
+{commands}
+
+Example: vergence demo
+Every command explains itself: vergence learn --help
+Also: --version. With VERGENCE_DEBUG=1 errors come with their traceback."""
+
+
+class _Terminated(BaseException):
+    """SIGTERM came; let files and folders be tidied on the way out."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code.
+
+    0: done. 1: a fault of the program. 2: a mistake of the user. 130, 143: stopped by SIGINT, SIGTERM.
+
+    Args:
+        argv: Words after ``vergence``; None takes the process's own.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    kept = _on_sigterm(_terminate)
+    try:
+        _dispatch(argv)
+        sys.stdout.flush()
+        return 0
+    except SystemExit as stop:  # argparse after --help
+        return stop.code if isinstance(stop.code, int) else 0
+    except BrokenPipeError:  # the reader, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CRASH
+    except KeyboardInterrupt:
+        return _say("Stopped.", 128 + signal.SIGINT)
+    except _Terminated:
+        return _say("Stopped.", 128 + signal.SIGTERM)
+    except Interrupted as error:
+        asked = signal.SIGTERM if "SIGTERM" in str(error) else signal.SIGINT
+        return _say(str(error), 128 + asked)
+    except VergenceError as error:
+        if _debugging():
+            raise
+        return _say(f"vergence: {error}", MISTAKE)
+    except Exception as error:
+        if _debugging():
+            raise
+        text = f"vergence: {type(error).__name__}: {error}"
+        return _say(f"{text} (a fault of vergence; run with VERGENCE_DEBUG=1 for the traceback)", CRASH)
+    finally:
+        _on_sigterm(kept)
+
+
+def _dispatch(argv: list[str]) -> None:
+    name = argv[0] if argv else "--help"
+    if name in ("--help", "-h", "help"):
+        rows = "\n".join(f"  {command:<12}{summary}" for command, (_, summary) in COMMANDS.items())
+        print(_HELP.format(commands=rows))
+    elif name == "--version":
+        from importlib.metadata import version
+
+        print(f"vergence {version('vergence')}")
+    elif name not in COMMANDS:
+        raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
+    else:
+        module = importlib.import_module(f"vergence.cli.{COMMANDS[name][0]}")
+        command: Callable[[list[str]], None] = getattr(module, name)
+        command(argv[1:])
+
+
+def _say(text: str, code: int) -> int:
+    print(" ".join(text.split()), file=sys.stderr)
+    return code
+
+
+def _debugging() -> bool:
+    return os.environ.get("VERGENCE_DEBUG", "0") not in ("", "0")
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _on_sigterm(handler: object) -> object:
+    try:
+        return signal.signal(signal.SIGTERM, handler)  # type: ignore[arg-type]
+    except ValueError:  # not the main thread: leave signals alone
+        return None
