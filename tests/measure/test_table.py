@@ -117,6 +117,13 @@ def test_raw_pixels_are_the_photo_itself(digits):
     assert torch.allclose(RawPixels(side)(batch), batch.pixels.float().div(255).flatten(1))
 
 
+def test_raw_pixels_are_resized_in_full_precision(digits):
+    batch = next(iter(digits.loader(4)))
+    with torch.autocast("cpu", torch.bfloat16):
+        seen = RawPixels(16)(batch)
+    assert torch.equal(seen, RawPixels(16)(batch))
+
+
 @pytest.fixture
 def table():
     score = Score(0.632, 0.623, 0.641, 100, "k=20")

@@ -48,7 +48,8 @@ class RawPixels(nn.Module):
     def forward(self, batch: ImageBatch) -> Tensor:
         from vergence.learn.image.views import plain
 
-        return plain(batch, self.size).flatten(1)
+        with torch.autocast(batch.pixels.device.type, enabled=False):  # pixels as they are, not in bfloat16
+            return plain(batch, self.size).flatten(1)
 
 
 def baselines(encoder: nn.Module, modality: str, *, seed: int = 0) -> dict[str, nn.Module]:
