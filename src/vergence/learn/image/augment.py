@@ -217,6 +217,6 @@ def blocks(pixels: Tensor, size: int) -> Iterator[slice]:
     b, _, height, width = pixels.shape
     rows = b
     if pixels.device.type == "cpu":
-        rows = max(1, 2**17 // max(size * size, height * width))
+        rows = max(1, 2**16 * torch.get_num_threads() // max(size * size, height * width))
     for start in range(0, b, rows):
         yield slice(start, start + rows)
