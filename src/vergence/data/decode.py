@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import io
-import struct
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.io import ImageReadMode, decode_jpeg
+
+from vergence.data.jpeg import decode_small
 
 MAX_RATIO = 3  # longer side over shorter side that a batch's canvas has room for
-_SMALL_JPEG = 512 * 512  # pixels up to which shrinking while decoding saves less than Pillow costs
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # start-of-frame markers of baseline and progressive JPEG
 
 
 class DecodeError(ValueError):
@@ -33,7 +30,7 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
     Args:
         raw: The encoded file, or what a library already decoded.
         size: Shrink by a whole factor, antialiased, as long as the shorter side keeps this many
-            pixels, and cut what is longer than 3:1 to its middle. None returns the whole picture.
+            pixels. None leaves it as large as it is.
 
     Raises:
         DecodeError: If it is broken, of an unknown format, or larger than Pillow's bomb limit.
@@ -42,9 +39,9 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
         return _finish(_to_rgb(Image.fromarray(raw)), size)
     if isinstance(raw, Image.Image):
         return _finish(_to_rgb(raw), size)
-    fast = _decode_small_jpeg(raw)
+    fast = decode_small(raw)
     if fast is not None and (size is None or min(fast.shape[:2]) < 2 * size):
-        return fast if size is None else _cut(fast)
+        return fast
     try:
         with Image.open(io.BytesIO(raw)) as image:
             if size is not None:
@@ -98,41 +95,13 @@ def _draft(image: Image.Image, size: int) -> None:
 
 
 def _finish(image: Image.Image, size: int | None) -> np.ndarray:
-    if size is None:
-        return np.asarray(image)
-    factor = min(image.size) // size
-    return _cut(np.asarray(image.reduce(factor) if factor >= 2 else image))
+    factor = 1 if size is None else min(image.size) // size
+    return np.asarray(image.reduce(factor) if factor >= 2 else image)
 
 
-def _cut(pixels: np.ndarray) -> np.ndarray:
+def middle(pixels: np.ndarray) -> np.ndarray:
+    """Cut what is longer than 3:1 to its middle, so that one strip does not blow up a batch's canvas."""
     height, width = pixels.shape[:2]
     longest = MAX_RATIO * min(height, width)
     top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
-    return pixels[top : top + longest, left : left + longest]
-
-
-def _decode_small_jpeg(raw: bytes | memoryview) -> np.ndarray | None:
-    """Decode a small plain JPEG three times faster than Pillow; None leaves it to Pillow."""
-    if not _is_small_plain_jpeg(raw):
-        return None
-    try:
-        pixels = decode_jpeg(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode=ImageReadMode.RGB)
-    except RuntimeError:  # Pillow says what is wrong with it
-        return None
-    return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
-
-
-def _is_small_plain_jpeg(raw: bytes | memoryview) -> bool:
-    """Walk the header: 8 bits, grey or three components, few pixels and no camera tags."""
-    if bytes(raw[:2]) != b"\xff\xd8":
-        return False
-    at = 2
-    while at + 10 <= len(raw):
-        mark, code, length = struct.unpack_from(">BBH", raw, at)
-        if mark != 0xFF or code == 0xE1 or code == 0xEE:  # APP1: rotation; APP14: Adobe's colours
-            return False
-        if code in _FRAMES:
-            bits, height, width, components = struct.unpack_from(">BHHB", raw, at + 4)
-            return bits == 8 and components in (1, 3) and 0 < height * width <= _SMALL_JPEG
-        at += 2 + length
-    return False
+    return np.ascontiguousarray(pixels[top : top + longest, left : left + longest])

@@ -10,7 +10,7 @@ import torch
 
 from vergence.core.errors import BadInput
 from vergence.data.batch import ImageBatch
-from vergence.data.decode import DecodeError, decode
+from vergence.data.decode import DecodeError, decode, middle
 from vergence.data.loading import ahead, batches, cores, order, stand_ins
 from vergence.data.memory import Album, Drawer
 from vergence.data.shelf import Shelf
@@ -178,7 +178,7 @@ class _Reading:
         if (photo := self.drawer.get(row)) is None:
             source = self.source
             try:
-                photo = decode(source.shelf.read(row), size=self.size)
+                photo = middle(decode(source.shelf.read(row), size=self.size))
             except (DecodeError, OSError) as error:
                 source.skipped.add(source.shelf.names[row], str(error))
                 source.skipped.check(len(source), source.uri)

@@ -12,6 +12,7 @@ from vergence.data.decode import MAX_RATIO, DecodeError, decode, shape
 from vergence.data.shelf import Shelf
 
 _PROBES = 64
+_PIXELS_A_THREAD = 64 * 64  # below, threads wait for Python's lock more than they decode
 
 
 def budget() -> int:
@@ -61,6 +62,8 @@ class Album:
             missing = rows[~self.ready[rows]]
             if not len(missing):
                 return True
+            height, width = self.pixels.shape[1:3]
+            workers = min(workers, 1 + height * width // _PIXELS_A_THREAD)
             with ThreadPoolExecutor(workers) as pool:
                 pieces = np.array_split(missing, min(len(missing), 8 * workers))
                 return all(list(pool.map(self._fill, pieces)))
