@@ -61,17 +61,17 @@ class Table:
         return self.rows[row]
 
     def __rich__(self) -> RenderableType:
+        # one line a protocol: intervals of three representations fit a terminal, those of eight columns do not
         table = RichTable(title=self._title(), caption="percent, with 95 % intervals", title_justify="left")
         table.add_column("")
+        for name in self.rows:
+            table.add_column(name, justify="right", no_wrap=True, style="bold" if name == LEARNED else "")
         for column in self.columns:
-            table.add_column(column, justify="right")
-        for name, scores in self.rows.items():
-            style = "bold" if name == LEARNED else ""
-            table.add_row(name, *[_cell(scores, c, "\n") for c in self.columns], style=style)
+            table.add_row(column, *[_cell(scores, column) for scores in self.rows.values()])
         return table
 
     def __str__(self) -> str:
-        console = Console(width=24 + 16 * len(self.columns), file=None, color_system=None)
+        console = Console(width=30 + 21 * len(self.rows), color_system=None)
         with console.capture() as captured:
             console.print(self)
         return captured.get()
@@ -90,7 +90,7 @@ class Table:
 
     def to_markdown(self) -> str:
         lines = [["", *self.columns], ["---", *["---:"] * len(self.columns)]]
-        lines += [[name, *[_cell(s, c, " ") for c in self.columns]] for name, s in self.rows.items()]
+        lines += [[name, *[_cell(s, c) for c in self.columns]] for name, s in self.rows.items()]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
     def save(self, path: str | Path) -> Path:
@@ -119,8 +119,8 @@ class Table:
         return f"{source}: {train} labelled samples, {test} to judge by"
 
 
-def _cell(scores: dict[str, Score], column: str, gap: str) -> str:
-    return str(scores[column]).replace(" ", gap, 1) if column in scores else "-"
+def _cell(scores: dict[str, Score], column: str) -> str:
+    return str(scores[column]) if column in scores else "-"
 
 
 Scores = Iterable[tuple[str, Score]]
