@@ -61,7 +61,7 @@ class Table:
         return self.rows[row]
 
     def __rich__(self) -> RenderableType:
-        # one line a protocol: intervals of three representations fit a terminal, those of eight columns do not
+        # one line a protocol: three intervals side by side fit a terminal, eight do not
         table = RichTable(title=self._title(), caption="percent, with 95 % intervals", title_justify="left")
         table.add_column("")
         for name in self.rows:
