@@ -70,6 +70,7 @@ class Record:
         epochs: Of every arm.
         batch: Samples a step.
         encoder: Name of the backbone.
+        options: Of the backbone, such as its width.
         size: Side of the views in pixels.
         seeds: Three or more.
         settings: Further arguments of ``learn``, such as ``lr`` and ``optimizer``, for all arms.
@@ -88,6 +89,7 @@ class Record:
     epochs: int = 20
     batch: int = 256
     encoder: str = "resnet-tiny"
+    options: Mapping[str, Any] = field(default_factory=dict)
     size: int = 32
     seeds: tuple[int, ...] = (0, 1, 2)
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -212,6 +214,7 @@ def run_record(record: Record, *, workers: int = 1, quiet: bool = False) -> dict
         "train": len(train),
         "test": len(test),
         "encoder": record.encoder,
+        "encoder_options": dict(record.options),
         "size": record.size,
         "epochs": record.epochs,
         "batch_size": record.batch,
@@ -325,7 +328,7 @@ def _value(record: Record, arm: str, seed: int) -> tuple[float, float]:
     else:
         torch.manual_seed(seed)
         encoders = importlib.import_module(f"vergence.learn.{train.modality}.encoders")
-        encoder = encoders.build(record.encoder, size=record.size)
+        encoder = encoders.build(record.encoder, size=record.size, **record.options)
         if arm != UNTRAINED:
             encoder = _trained(record, record.arms[arm](encoder), train, seed)
     score = record.judge(encoder, train, test, seed)
