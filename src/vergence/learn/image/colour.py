@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 _RED, _GREEN, _BLUE = 0.2989, 0.587, 0.114  # ITU-R 601 luma, as torchvision rounds it
 
@@ -115,15 +114,24 @@ def gaussian_blur(pixels: Tensor, sigma: Tensor, kernel: int | None = None) -> T
     kernel = min(height, width) // 20 * 2 + 1 if kernel is None else kernel
     if kernel % 2 == 0 or kernel < 1:
         raise ValueError(f"gaussian_blur needs an odd kernel; got {kernel}.")
-    half = kernel // 2
-    at = torch.arange(-half, half + 1, device=pixels.device)
-    taps = torch.exp(-0.5 * (at / sigma[:, None]) ** 2)
-    taps = (taps / taps.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
-    flat = pixels.reshape(1, b * channels, height, width)
-    flat = F.pad(flat, (half, half, half, half), mode="reflect")
-    flat = F.conv2d(flat, taps[:, :, None], groups=b * channels)
-    flat = F.conv2d(flat, taps[:, :, :, None], groups=b * channels)
-    return flat.view(b, channels, height, width).clamp_(0, 1)
+    reach = torch.arange(2 * max(height, width), device=pixels.device)
+    taps = torch.exp(-0.5 * (reach / sigma[:, None]) ** 2) * (reach <= kernel // 2)
+    taps = taps / (2 * taps.sum(1, keepdim=True) - 1)  # the centre, 1, is there once
+    narrow = torch.matmul(pixels.reshape(b, channels * height, width), _mirrored(taps, width).transpose(1, 2))
+    out = torch.matmul(_mirrored(taps, height)[:, None], narrow.view(b, channels, height, width))
+    return out.clamp_(0, 1)
+
+
+def _mirrored(taps: Tensor, lines: int) -> Tensor:
+    """Return the ``(B, lines, lines)`` filter of the symmetric ``taps (B, distance)``, mirrored at its ends.
+
+    A product with the whole band matrix is several times faster on a CPU than a depthwise convolution.
+    """
+    at = torch.arange(lines, device=taps.device)
+    to, source = at[:, None], at[None]
+    band = taps[:, (to - source).abs()]
+    band += taps[:, to + source] * (source > 0)
+    return band + taps[:, 2 * (lines - 1) - to - source] * (source < lines - 1)
 
 
 def on_rows(pixels: Tensor, chosen: Tensor, change: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
