@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle
 
-from vergence.core import Features
+from vergence.core import BadInput, Features
 from vergence.learn.image.encoders import ImageEncoder, Images
+from vergence.nets.conv import Conv3x3
 
 
 class ConvNet(ImageEncoder):
@@ -37,13 +38,14 @@ class ConvNet(ImageEncoder):
         return [seen[i] for i in wanted]
 
 
-def conv(inside: int, outside: int, kernel: int, *, stride: int = 1, act: bool = True) -> nn.Sequential:
-    """Convolution, batch norm and, if asked, ReLU; keeps the map's size at stride 1."""
-    layers = [
-        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False),
-        nn.BatchNorm2d(outside),
-    ]
-    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if act else []))
+def conv(inside: int, outside: int, kernel: int, *, act: bool = True) -> nn.Sequential:
+    """Convolution that keeps the map's size, batch norm and, if asked, ReLU."""
+    first = (
+        Conv3x3(inside, outside)
+        if kernel == 3
+        else nn.Conv2d(inside, outside, kernel, padding=kernel // 2, bias=False)
+    )
+    return nn.Sequential(first, nn.BatchNorm2d(outside), *([nn.ReLU(inplace=True)] if act else []))
 
 
 class Patches(nn.Module):
@@ -63,34 +65,43 @@ class Patches(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two 3 x 3 convolutions around a shortcut (He et al. 2016, arXiv:1512.03385)."""
+    """Two 3 x 3 convolutions around a shortcut (He et al. 2016, arXiv:1512.03385).
 
-    def __init__(self, inside: int, outside: int, *, stride: int = 1) -> None:
+    ``halve`` first takes the mean of 2 x 2 cells: cheaper on a CPU than a convolution of stride 2.
+    """
+
+    def __init__(self, inside: int, outside: int, *, halve: bool = False) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            conv(inside, outside, 3, stride=stride), conv(outside, outside, 3, act=False)
-        )
-        same = inside == outside and stride == 1
-        self.shortcut = nn.Identity() if same else conv(inside, outside, 1, stride=stride, act=False)
+        self.pool = nn.AvgPool2d(2, ceil_mode=True) if halve else nn.Identity()
+        self.body = nn.Sequential(conv(inside, outside, 3), conv(outside, outside, 3, act=False))
+        self.shortcut = nn.Identity() if inside == outside else conv(inside, outside, 1, act=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        x = self.pool(x)
         return torch.relu(self.body(x) + self.shortcut(x))
 
 
-def resnet_tiny(*, size: int, width: int = 64) -> ConvNet:
-    """Three residual stages on a 16 x 16 grid of patches.
+def resnet_tiny(*, size: int, width: int = 64, blocks: Sequence[int] = (1, 1, 1)) -> ConvNet:
+    """Residual stages on a 16 x 16 grid of patches, halved between stages.
 
     Args:
         size: Side in pixels; sixteenths of it become the stem's patches.
-        width: Channels of the first stage; the later ones have 2 and 4 times as many.
+        width: Channels of the first stage; each later one has twice as many.
+        blocks: Residual blocks of each stage.
     """
+    if width < 1 or not blocks or min(blocks) < 1:
+        raise BadInput(f"resnet-tiny needs a width and blocks of 1 or more; got {width} and {tuple(blocks)}.")
     side = max(1, size // 16)
-    stages = [
-        nn.Sequential(Patches(side), conv(3 * side * side, width, 3), Residual(width, width)),
-        Residual(width, 2 * width, stride=2),
-        Residual(2 * width, 4 * width, stride=2),
-    ]
-    return ConvNet(stages, size=size, out_dim=4 * width)
+    stages: list[nn.Module] = []
+    inside = width
+    for i, count in enumerate(blocks):
+        outside = width * 2**i
+        stage: list[nn.Module] = [Residual(inside, outside, halve=i > 0)]
+        stage += [Residual(outside, outside) for _ in range(count - 1)]
+        stem = [Patches(side), conv(3 * side * side, width, 3)] if i == 0 else []
+        stages.append(nn.Sequential(*stem, *stage))
+        inside = outside
+    return ConvNet(stages, size=size, out_dim=inside)
 
 
 def nin(*, size: int) -> ConvNet:
