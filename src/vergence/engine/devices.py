@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,6 +11,8 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from vergence.core import unknown
+
+logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the journal says it better
 
 PRECISIONS = {"bf16": "bf16-mixed", "fp32": "32-true"}
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vergence.losses.precision import in_float32
+
 Range = tuple[float, float]
 
 
@@ -116,6 +118,7 @@ def crop_lines(
     )
 
 
+@in_float32
 def resample(pixels: Tensor, rows: Lines, columns: Lines) -> Tensor:
     """Resample ``(B, C, H, W)`` images by a small matrix product along each axis, colour planes apart."""
     b, channels, height, width = pixels.shape
