@@ -56,7 +56,7 @@ def demo(
     if source.labels is not None and len(np.unique(source.labels[source.labels >= 0])) > 1:
         first, second = stratified(source.labels, 0.3, seed=seed)
         train, test = source.subset(first), source.subset(second)
-    epochs = epochs or max(1, SEEN // len(train))
+    epochs = max(1, SEEN // len(train)) if epochs is None else epochs
     console.print(
         f"[bold]1. Learning[/] from {len(train):,} samples of {source.uri} with {method}, labels unseen"
     )
