@@ -172,4 +172,4 @@ def _know(name: str, own: Sequence[str]) -> None:
 
 
 def _line(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200].rstrip(".")
+    return (" ".join(str(error).split()) or type(error).__name__)[:120].rstrip(".")
