@@ -6,6 +6,7 @@ import argparse
 import difflib
 import re
 import types
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from vergence.core.errors import VergenceError
@@ -15,7 +16,6 @@ _WORDS: dict[Any, str] = {
     float: "a number",
     bool: "true or false",
     str: "text",
-    type(None): "null",
 }
 
 
@@ -28,12 +28,15 @@ class ClearErrors(argparse.ArgumentParser):
     def _clear(self, message: str) -> str:
         if found := re.search(r"[Uu]nrecognized arguments: (.*)", message):
             return self._strange(found[1])
-        if found := re.search(r'(?:NSKeyError|Key) ?\'?"?([\w.]+)\'?"? (?:is not expected|does not exist)', message):
+        if found := re.search(
+            r'(?:NSKeyError|Key) ?\'?"?([\w.]+)\'?"? (?:is not expected|does not exist)', message
+        ):
             return self._strange(f"--{found[1].replace('_', '-')}")
         if found := re.search(r"arguments are required: (.*)", message):
-            return f"{found[1].upper()} is missing. {self._usage()}"
-        if found := re.search(r'Key "(\w+)" is required', message):
-            return f"{found[1].upper()} is missing. {self._usage()}"
+            words = found[1].upper().split(", ")
+            return f"{' and '.join(words)} {'are' if len(words) > 1 else 'is'} missing. {self._usage()}"
+        if found := re.search(r"argument (\S+): expected (?:one|at least one) argument", message):
+            return f"{found[1].split('/')[-1].replace('_', '-')} needs a value. {self._usage()}"
         if found := re.search(r'Parser key "([\w.]+)"', message):
             return self._mistyped(found[1], message)
         return f"{message}. {self._usage()}"
@@ -54,9 +57,9 @@ class ClearErrors(argparse.ArgumentParser):
 
     def _mistyped(self, key: str, message: str) -> str:
         action = next((a for a in self._actions if a.dest == key), None)
-        wanted = kinds(getattr(action, "_typehint", None) or getattr(action, "type", None))
-        name = max(action.option_strings, key=len) if action and action.option_strings else key
-        got = re.search(r"(?:Got|Given) value:? ?'?(.*?)'?(?: Given value type.*)?$", message)
+        wanted = kinds(getattr(action, "_typehint", None))
+        name = f"--{key.replace('_', '-')}" if action and action.option_strings else key.upper()
+        got = re.search(r"(?:Got|Given) value: (.*)$", message)
         return f"{name} needs {wanted}; got '{got[1] if got else message}'."
 
 
@@ -73,7 +76,8 @@ def kinds(hint: Any) -> str:
         *others, last = map(str, get_args(hint))
         return f"{', '.join(others)} or {last}" if others else last
     origin = get_origin(hint) or hint
-    if origin in (list, tuple, dict):
-        inner = ", ".join(kinds(part) for part in get_args(hint) if part is not ...)
-        return f"a {'mapping' if origin is dict else 'list'}" + (f" of {inner}" if inner else "")
+    if origin in (list, tuple, Sequence):
+        return f"a list of {kinds(get_args(hint)[0])}" if get_args(hint) else "a list"
+    if origin in (dict, Mapping):
+        return "names with values, such as '{flip: 0}'"
     return _WORDS.get(hint, getattr(hint, "__name__", "another value"))

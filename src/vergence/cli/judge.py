@@ -1,0 +1,86 @@
+"""``vergence measure``, ``report`` and ``bench``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from vergence.cli.options import Options
+from vergence.cli.show import show
+
+
+def measure(argv: list[str]) -> None:
+    parser = Options(
+        "measure",
+        "Measure the encoder of RUN on labelled data, beside raw pixels and the same encoder untrained. "
+        "The table is also kept as measure.json in the run, where the report finds it.",
+        "vergence measure runs/photos labelled/ --test held-out/",
+    )
+    parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
+    parser.add_argument("source", nargs="?", type=str, help="labelled data")
+    parser.add_argument(
+        "--test", type=str, help="labelled data to judge by [else 30 % of SOURCE are kept back]"
+    )
+    parser.add_argument(
+        "--protocols",
+        type=list[str] | str | None,
+        default=None,
+        help="such as knn,linear [else the usual five]",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of split, draws and k-means")
+    asked = parser.read(argv)
+    from vergence.learn.api import open_run
+    from vergence.measure.table import DEFAULT
+    from vergence.measure.table import measure as api
+
+    named = asked.protocols
+    protocols = tuple(named.replace(",", " ").split() if isinstance(named, str) else named or DEFAULT)
+    run = open_run(asked.run)
+    table = api(run, asked.source, test=asked.test, protocols=protocols, seed=asked.seed, quiet=asked.json)
+    table.save(run.path / "measure.json")
+    show(asked, table.to_dict(), str(table).rstrip())
+
+
+def report(argv: list[str]) -> None:
+    parser = Options(
+        "report",
+        "Write one self-contained page about RUN: curves, health, scores if it was measured, neighbours, "
+        "map, clusters, near-duplicates, skipped files.",
+        "vergence report runs/photos --out photos.html",
+    )
+    parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
+    parser.add_argument("--source", type=str, help="data to look at [else what the run learned from]")
+    parser.add_argument("--store", type=str, help="its embeddings, where they were made already")
+    parser.add_argument("--out", type=str, help="where the page goes [else report.html in the run]")
+    asked = parser.read(argv)
+    from vergence.learn.api import open_run
+    from vergence.measure.report import report as api
+    from vergence.measure.table import Table
+
+    run = open_run(asked.run)
+    saved = run.path / "measure.json"
+    page = api(
+        run,
+        asked.source or run.config["source"],
+        store=asked.store,
+        table=Table.load(saved) if saved.exists() else None,
+        out=asked.out,
+    )
+    show(asked, {"report": str(page)}, str(page))
+
+
+def bench(argv: list[str]) -> None:
+    parser = Options(
+        "bench",
+        "Repeat the run of record of a paper, with its ablation and several seeds, and write the result.",
+        "vergence bench rotnet",
+    )
+    parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
+    parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/KEY.json]")
+    parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
+    parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
+    asked = parser.read(argv)
+    from vergence.measure.record import bench as api
+
+    path = Path(api(asked.key, out=asked.out, workers=asked.workers, quiet=asked.quiet))
+    show(asked, json.loads(path.read_text()), str(path))

@@ -1,0 +1,142 @@
+"""``vergence embed``, ``search``, ``duplicates``, ``clusters``: a table of embeddings and its uses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from vergence.cli.options import Options
+from vergence.cli.show import show
+
+_SHOWN = 20  # groups of duplicates and rows a cluster that a person is shown
+
+
+def embed(argv: list[str]) -> None:
+    parser = Options(
+        "embed",
+        "Write the embeddings of SOURCE by the encoder of RUN to a Lance table.",
+        "vergence embed runs/photos photos/ --out photos.lance",
+    )
+    parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
+    parser.add_argument("source", nargs="?", type=str, help="data; see vergence learn --help")
+    parser.add_argument("--out", type=str, help="where the table goes [else embeddings.lance in the run]")
+    asked = parser.read(argv)
+    from vergence.learn.api import open_run
+
+    store = open_run(asked.run).embed(asked.source, asked.out)
+    found = {"store": str(store.path), "samples": len(store), "width": store.width()}
+    show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+
+
+def search(argv: list[str]) -> None:
+    parser = Options(
+        "search",
+        "Find the samples of STORE most like QUERY: the id of one of them, or an image file.",
+        "vergence search photos.lance holiday.jpg --k 5",
+    )
+    _store(parser)
+    parser.add_argument("query", nargs="?", type=str, help="id of a sample, or path of an image")
+    parser.add_argument("--k", type=int, default=10, help="how many")
+    parser.add_argument(
+        "--where", type=str, help="SQL condition on what may be found, such as \"class = 'cat'\""
+    )
+    parser.add_argument(
+        "--metric", type=Literal["cosine", "dot", "euclidean"], default="cosine", help="of likeness"
+    )
+    parser.add_argument("--approximate", action="store_true", help="answer large tables from an index")
+    parser.add_argument(
+        "--encoder", type=str, help="run whose encoder reads an image [else the one that filled STORE]"
+    )
+    asked = parser.read(argv)
+    from vergence.data.store import Store
+    from vergence.learn.api import open_run
+    from vergence.use.search import search as api
+
+    store = Store.open(asked.store)
+    model = asked.encoder or (_model(store, asked.column) if Path(asked.query).is_file() else None)
+    hits = api(
+        store,
+        asked.query,
+        k=asked.k,
+        where=asked.where,
+        column=asked.column,
+        metric=asked.metric,
+        exact=not asked.approximate,
+        encoder=open_run(model) if model else None,
+    )
+    near = [
+        {"id": name, "score": round(float(score), 4)}
+        for name, score in zip(hits.ids[0], hits.scores[0], strict=False)
+    ]
+    lines = "\n".join(f"{hit['score']:.4f}  {hit['id']}" for hit in near)
+    show(asked, {"query": asked.query, "hits": near}, lines or "Nothing found.")
+
+
+def duplicates(argv: list[str]) -> None:
+    parser = Options(
+        "duplicates",
+        "Find the samples of STORE that are nearly the same.",
+        "vergence duplicates photos.lance --threshold 0.98",
+    )
+    _store(parser)
+    parser.add_argument(
+        "--threshold", type=float, default=0.95, help="least cosine of two vectors, in (0, 1]"
+    )
+    parser.add_argument("--limit", type=int, default=100_000, help="pairs that are listed")
+    asked = parser.read(argv)
+    from vergence.data.store import Store
+    from vergence.use.search import duplicates as api
+
+    store = Store.open(asked.store)
+    found = api(store, threshold=asked.threshold, column=asked.column, limit=asked.limit)
+    names = store.names
+    groups = [[names[row] for row in group] for group in found.groups]
+    pairs = [
+        {"first": names[a], "second": names[b], "cosine": round(float(s), 4)}
+        for (a, b), s in zip(found.pairs, found.similarity, strict=True)
+    ]
+    lines = [f"{len(group):>6}  {_few(group)}" for group in groups[:_SHOWN]]
+    lines += (
+        [f"… and {len(groups) - _SHOWN} more groups; all of them with --json"] if len(groups) > _SHOWN else []
+    )
+    lines += [f"{len(groups)} groups, {found.total} pairs; {len(found.surplus)} samples could go."]
+    show(asked, {"groups": groups, "pairs": pairs, "total": found.total}, "\n".join(lines))
+
+
+def clusters(argv: list[str]) -> None:
+    parser = Options(
+        "clusters",
+        "Divide the samples of STORE into groups of like ones.",
+        "vergence clusters photos.lance --k 12",
+    )
+    _store(parser)
+    parser.add_argument(
+        "--k", type=int | None, default=None, help="how many [else the number that fits best]"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the starting points")
+    asked = parser.read(argv)
+    from vergence.data.store import Store
+    from vergence.use.clusters import clusters as api
+
+    store = Store.open(asked.store)
+    found = api(store, k=asked.k, column=asked.column, seed=asked.seed)
+    names = store.names
+    groups = [[names[row] for row in found.members(i)] for i in range(len(found))]
+    lines = [f"{i:>4} {len(group):>8}  {_few(group)}" for i, group in enumerate(groups)]
+    lines += [
+        f"{len(groups)} clusters, silhouette {found.silhouette:.2f}; the most typical samples come first."
+    ]
+    show(asked, {"silhouette": found.silhouette, "clusters": groups}, "\n".join(lines))
+
+
+def _store(parser: Options) -> None:
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
+
+
+def _model(store: Any, column: str) -> str | None:
+    return (store.about.get("models") or {}).get(column)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")

@@ -1,0 +1,135 @@
+"""``vergence learn`` and ``vergence demo``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vergence import catalog
+from vergence.cli.options import Options
+from vergence.cli.show import show
+from vergence.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from vergence.engine import Run
+
+_BY_HAND = {"method", "source", "encoder", "out", "resume", "quiet", "options"}
+
+
+def learn(argv: list[str]) -> None:
+    if "--resume" in argv or any(word.startswith("--resume=") for word in argv):
+        return _resume(argv)
+    method, rest = _method(argv)
+    if method is None:
+        return _overview(rest)
+    from vergence.learn.api import learn as api
+    from vergence.learn.api import method_class
+
+    cls = method_class(method)
+    key = catalog.find(method).key
+    parser = Options(
+        f"learn {key}",
+        f"Learn with {cls.__name__}: {catalog.find(key).title} ({catalog.find(key).year}). "
+        f"{(cls.__doc__ or '').strip().splitlines()[0]}",
+        f"vergence learn {key} photos/ --epochs 50 --out runs/photos",
+    )
+    _source(parser)
+    parser.add_argument("--method", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--encoder", type=str, help="name of a backbone, own or timm's [else recipe and data choose]"
+    )
+    parser.add_argument("--out", type=str, help="folder of the run [else the next free number in runs/]")
+    parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
+    parser.add_signature(api, skip=_BY_HAND)
+    taken = {action.dest for action in parser._actions}
+    parser.add_signature(cls, skip={"encoder", *taken})
+    asked = parser.read(rest)
+    given = {k: v for k, v in asked.as_dict().items() if k not in ("config", "json", "method", "source")}
+    _done(asked, api(key, asked.source, **given))
+
+
+def _method(argv: list[str]) -> tuple[str | None, list[str]]:
+    """Take the method's key from the first word, or from the YAML file of ``--config``."""
+    if argv and not argv[0].startswith("-"):
+        return argv[0], argv[1:]
+    for before, word in zip(["", *argv], argv, strict=False):
+        path = (
+            word.partition("=")[2] if word.startswith("--config=") else word if before == "--config" else None
+        )
+        if path is not None:
+            import yaml
+
+            if not Path(path).is_file():
+                raise BadInput(f"--config {path}: no such file.")
+            read = yaml.safe_load(Path(path).read_text())
+            if isinstance(read, dict) and read.get("method"):
+                return str(read["method"]), argv
+            raise BadInput(
+                f"{path} names no method: add a line such as `method: simclr`, or give METHOD first."
+            )
+    return None, argv
+
+
+def _overview(argv: list[str]) -> None:
+    ready = [paper for paper in catalog.PAPERS if paper.code and paper.kind == "learner"]
+    listed = "; ".join(f"{paper.key} ({paper.year})" for paper in ready)
+    parser = Options(
+        "learn",
+        "Learn a representation of unlabelled data: vergence learn METHOD SOURCE [options]. "
+        f"Methods: {listed}. Options of a method: vergence learn METHOD --help. "
+        "SOURCE is a folder of images, a parquet file, tar shards, torchvision:NAME, hf:NAME or digits.",
+        "vergence learn simclr photos/ --epochs 50 --out runs/photos\n  vergence learn --resume runs/photos",
+    )
+    parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    parser.read(argv)
+    parser.error("METHOD is missing")
+
+
+def _resume(argv: list[str]) -> None:
+    parser = Options("learn", "Go on with an interrupted run.", "vergence learn --resume runs/photos")
+    parser.add_argument("--resume", type=str, required=True, help="folder of the run")
+    parser.add_argument("--workers", type=int | None, default=None, help="decoding threads [else one a core]")
+    parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
+    asked = parser.read(argv)
+    from vergence.learn.api import resume
+
+    _done(asked, resume(asked.resume, workers=asked.workers, quiet=asked.quiet))
+
+
+def demo(argv: list[str]) -> None:
+    parser = Options(
+        "demo",
+        "Learn, measure, embed and look, in a minute or two: a run folder with report.html. "
+        "Without --data it takes 1,797 real scans of digits that come with the install.",
+        "vergence demo --data photos/ --out runs/first-look",
+    )
+    parser.add_argument("--data", type=str, default="digits", help="your own data; see vergence learn --help")
+    parser.add_argument("--out", type=str, default="vergence-demo", help="folder of the run and its report")
+    parser.add_argument("--method", type=str, default="simclr", help="key of a learner")
+    parser.add_argument(
+        "--epochs", type=int | None, default=None, help="passes over the data [else what a demo needs]"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of draws, split and training")
+    parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
+    asked = parser.read(argv)
+    from vergence.measure.demo import demo as api
+
+    given = {k: v for k, v in asked.as_dict().items() if k not in ("config", "json")}
+    page = api(**given)
+    show(asked, {"report": str(page), "run": str(page.parent)}, str(page))
+
+
+def _source(parser: Options) -> None:
+    parser.add_argument(
+        "source",
+        nargs="?",
+        type=str,
+        help="a folder of images, .parquet, .tar, torchvision:NAME, hf:NAME or digits",
+    )
+
+
+def _done(asked: Any, run: Run) -> None:
+    last = run.metrics[-1] if run.metrics else {}
+    found = {"run": str(run.path), "method": run.config.get("method"), "last": last}
+    show(asked, found, f"{run.path}")
