@@ -119,7 +119,6 @@ def test_timm_transformers_give_attention_keys_registers_and_other_sizes():
     images = torch.rand(2, 3, 64, 64)
     seen = {}
     attn = encoder.model.blocks[-1].attn
-    attn.fused_attn = False
     attn.attn_drop.register_forward_pre_hook(lambda m, args: seen.update(attention=args[0]))
     with torch.no_grad():
         extra = encoder(images, need=("attention", "keys", "cls")).extra

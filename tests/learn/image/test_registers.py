@@ -128,13 +128,13 @@ def knn(encoder, train, train_labels, test, test_labels):
 
 def test_four_registers_move_knn_less_than_another_seed_does():
     digits = load_digits()
-    pixels = torch.tensor(digits.images[:400] / 16, dtype=torch.float32)[:, None]
+    pixels = torch.tensor(digits.images[:300] / 16, dtype=torch.float32)[:, None]
     pixels = pixels.repeat_interleave(4, 2).repeat_interleave(4, 3).expand(-1, 3, -1, -1)
-    labels = torch.tensor(digits.target[:400])
-    data = pixels[:200], labels[:200], pixels[200:], labels[200:]
-    without = [knn(vit(seed=s), *data) for s in range(4)]
-    moved = [abs(knn(vit(seed=s, registers=4), *data) - without[s]) for s in range(4)]
-    assert sum(moved) / 4 < max(without) - min(without)
+    labels = torch.tensor(digits.target[:300])
+    data = pixels[:150], labels[:150], pixels[150:], labels[150:]
+    without = [knn(vit(seed=s), *data) for s in range(3)]
+    moved = [abs(knn(vit(seed=s, registers=4), *data) - without[s]) for s in range(3)]
+    assert sum(moved) / 3 < max(without) - min(without)
 
 
 def test_a_convolutional_network_is_told_apart(images):

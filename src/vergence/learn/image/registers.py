@@ -43,7 +43,7 @@ class Artifacts:
 
     @property
     def first_layer(self) -> int | None:
-        """First block, counted from 0, after which the mean outlier is above the cut; None without outliers."""
+        """First block, from 0, after which the mean outlier is above the cut; None without outliers."""
         if not self.outliers.any():
             return None
         above = self.norms[:, self.outliers].mean(1) > self.cut

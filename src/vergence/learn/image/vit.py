@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.split(x)
-        if x.is_cuda:
+        if x.device.type != "cpu":
             seen = scaled_dot_product_attention(q, k, v)
         else:  # the fused kernel's backward takes four times as long as these two products on a CPU
             weights = (q * q.shape[-1] ** -0.5 @ k.mT).softmax(-1, dtype=v.dtype)
