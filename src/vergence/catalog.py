@@ -56,7 +56,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("scan", 15, "SCAN: Learning to Classify Images without Labels", 2020, "2005.12320", "image", "learner"),
     Paper("lens", 16, "Automatic Shortcut Removal for Self-Supervised Representation Learning", 2020, "2002.08822", "image", "learner"),
     Paper("invprobe", 20, "Demystifying Contrastive Self-Supervised Learning: Invariances, Augmentations and Dataset Biases", 2020, "2007.13916", "image", "protocol"),
-    Paper("registers", 21, "Vision Transformers Need Registers", 2024, "2309.16588", "image", "learner", "vergence.learn.image.registers:artifacts"),
+    Paper("registers", 21, "Vision Transformers Need Registers", 2024, "2309.16588", "image", "backbone", "vergence.learn.image.registers:report"),
     Paper("pirl", 25, "Self-Supervised Learning of Pretext-Invariant Representations", 2020, "1912.01991", "image", "learner"),
     Paper("mls", 26, "Multi-Label Self-Supervised Learning with Scene Images", 2023, "2308.03286", "image", "learner"),
     Paper("kernelinfonce", 31, "Contrastive Learning Is Spectral Clustering On Similarity Graph", 2024, "2303.15103", "image", "theory"),

@@ -1,0 +1,42 @@
+# `make demo` and `make test` do everything on a fresh machine: environment, install, run.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint types docs clean
+
+demo: .venv/.ready
+	rm -rf vergence-demo
+	$(BIN)/vergence demo --out vergence-demo
+
+test: .venv/.dev
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q -m "not slow"
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/.dev
+	$(BIN)/mypy
+
+docs: .venv/.dev
+	$(BIN)/mkdocs build --strict --quiet
+
+clean:
+	rm -rf .venv vergence-demo site dist
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "vergence needs Python 3.11 or newer; name one: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/.ready: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing vergence into .venv (torch is large: a minute or more)"
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	@echo "Installing vergence and its tools into .venv (torch is large: a minute or more)"
+	$(INSTALL) -e '.[dev]'
+	@touch $@ .venv/.ready
