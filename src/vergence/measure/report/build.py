@@ -114,7 +114,7 @@ def render(page: Mapping[str, Any]) -> str:
 def duration(seconds: float | None) -> str:
     """Write a time as people say it.
 
-    >>> [duration(s) for s in (4.2, 75, 7300)]
+    >>> [duration(s) for s in (4.2, 75, 7320)]
     ['4 s', '1 min 15 s', '2 h 2 min']
     """
     if seconds is None:
@@ -206,7 +206,7 @@ def _curves(run: Run) -> list[dict[str, Any]]:
     names = ["loss", *(terms if len(terms) > 1 else [])]
     shown = [
         ("Loss", "What is minimised" + (": the sum of its terms." if len(names) > 1 else "."), names),
-        ("Learning rate", "Warm-up, then decay.", ["lr"]),
+        ("Learning rate", "Its peak; warm-up comes before, decay after.", ["lr"]),
         ("Speed", "Samples a second, reading and augmenting included.", ["samples_per_second"]),
     ]
     found = []
@@ -219,7 +219,7 @@ def _curves(run: Run) -> list[dict[str, Any]]:
                 "title": title,
                 "how": how,
                 "svg": curve(lines, label=title),
-                "last": _last(lines[0].y),
+                "last": np.nanmax(lines[0].y) if columns == ["lr"] else _last(lines[0].y),
                 "first": None,
                 "legend": [line.name for line in lines] if len(lines) > 1 else [],
             }

@@ -124,14 +124,14 @@ def intervals(rows: Sequence[tuple[str, float, float, float, int]], *, label: st
     low, high = min(r[2] for r in rows), max(r[3] for r in rows)
     pad = max(0.02, 0.08 * (high - low))
     low, high = max(0.0, low - pad), min(1.0, high + pad)
-    start, stop, step = 92, 318, 26
+    start, stop, step = 112, 252, 26
 
     def at(value: float) -> float:
         return start + (value - low) / (high - low) * (stop - start)
 
     bottom = step * len(rows) + 4
     parts = []
-    for tick in ticks(low, high, 4):
+    for tick in ticks(low, high, 3):
         x = f"{at(tick):.1f}"
         parts.append(
             Markup(
@@ -147,7 +147,7 @@ def intervals(rows: Sequence[tuple[str, float, float, float, int]], *, label: st
                 '<circle class="dot l{c}" cx="{:.1f}" cy="{y}" r="5"/>'
             ).format(name, at(least), at(most), at(value), c=colour, y=step * i + 15, t=step * i + 19)
         )
-    return Markup('<svg class="chart" viewBox="0 0 340 {}" role="img" aria-label="{}">{}</svg>').format(
+    return Markup('<svg class="chart" viewBox="0 0 260 {}" role="img" aria-label="{}">{}</svg>').format(
         bottom + 20, label, Markup("").join(parts)
     )
 

@@ -61,12 +61,13 @@ def data_uri(file: bytes | None) -> str | None:
 
 
 def neighbours(store: Store, clusters: Clusters, *, seed: int = 0) -> list[dict[str, Any]]:
-    """Return a few samples from all over the store, each with its nearest neighbours."""
+    """Return a few samples, from each class or cluster in turn, each with its nearest neighbours."""
     random = np.random.default_rng(seed)
     queries: list[int] = []
-    while len(queries) < min(QUERIES, len(store)):  # in turn from each cluster, the large ones first
-        for c in range(len(clusters)):
-            left = np.setdiff1d(np.flatnonzero(clusters.of == c), queries)
+    groups = clusters.of if store.labels is None else store.labels
+    while len(queries) < min(QUERIES, len(store)):
+        for group in np.unique(groups):
+            left = np.setdiff1d(np.flatnonzero(groups == group), queries)
             if len(left) and len(queries) < QUERIES:
                 queries.append(int(random.choice(left)))
     shown = []
