@@ -28,10 +28,8 @@ class ClearErrors(argparse.ArgumentParser):
     def _clear(self, message: str) -> str:
         if found := re.search(r"[Uu]nrecognized arguments: (.*)", message):
             return self._strange(found[1])
-        if found := re.search(
-            r'(?:NSKeyError|Key) ?\'?"?([\w.]+)\'?"? (?:is not expected|does not exist)', message
-        ):
-            return self._strange(f"--{found[1].replace('_', '-')}")
+        if found := re.search(r"Option '([\w.]+)' is not accepted", message):
+            return self._strange(f"--{found[1]}")
         if found := re.search(r"arguments are required: (.*)", message):
             words = found[1].upper().split(", ")
             return f"{' and '.join(words)} {'are' if len(words) > 1 else 'is'} missing. {self._usage()}"
@@ -49,11 +47,10 @@ class ClearErrors(argparse.ArgumentParser):
         option = word.partition("=")[0]
         if not option.startswith("-"):
             return f"'{word}' is one word too many. {self._usage()}"
-        known = [name for name in self._option_string_actions if name.startswith("--")]
+        option = option.replace("_", "-")
+        known = [name.replace("_", "-") for name in self._option_string_actions if name.startswith("--")]
         near = difflib.get_close_matches(option, known, n=1, cutoff=0.6)
-        return f"Unknown option {option}; " + (
-            f"did you mean {near[0]}?" if near else f"see: {self.prog} --help"
-        )
+        return f"Unknown option {option}; " + (f"did you mean {near[0]}?" if near else self._usage().lower())
 
     def _mistyped(self, key: str, message: str) -> str:
         action = next((a for a in self._actions if a.dest == key), None)

@@ -7,11 +7,15 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Collection
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from vergence.cli.clear import ClearErrors, kinds
+from vergence.core.errors import BadInput
 
 
 class Options(ClearErrors, ArgumentParser):
@@ -47,16 +51,45 @@ class Options(ClearErrors, ArgumentParser):
         Raises:
             VergenceError: One line on what is wrong.
         """
-        for action in self._actions:
-            _polish(action)
-        found = self.parse_args([_underscored(word) for word in argv])
-        positional = [
-            a for a in self._actions if not a.option_strings and a.nargs == "?" and a.default is None
-        ]
-        missing = [a.dest for a in positional if found.get(a.dest) is None]
+        words = [_underscored(word) for word in argv]
+        positional = [action for action in self._actions if not action.option_strings]
+        for path in config_paths(words):
+            written = read_options(path)
+            for action in positional:  # argparse lets the default of a missing word hide the file's
+                action.default = written.get(action.dest, action.default)
+        found = self.parse_args(words)
+        missing = [action.dest for action in positional if found.get(action.dest) is None]
         if missing:
             self.error(f"arguments are required: {', '.join(missing)}")
         return found
+
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        for action in self._actions:
+            _polish(action)
+        return super().format_help(*args, **kwargs)
+
+
+def read_options(path: str) -> dict[str, Any]:
+    """Read a YAML file of options.
+
+    Raises:
+        BadInput: If it is missing or not names with values.
+    """
+    try:
+        read = yaml.safe_load(Path(path).read_text())
+    except OSError as error:
+        raise BadInput(f"--config {path}: {(error.strerror or str(error)).lower()}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise BadInput(f"--config {path} is not YAML: {error}") from error
+    if not isinstance(read, dict):
+        raise BadInput(f"--config {path} needs lines such as `epochs: 50`; got {type(read).__name__}.")
+    return read
+
+
+def config_paths(words: list[str]) -> list[str]:
+    """Return the files that ``--config`` names."""
+    apart = [after for word, after in pairwise(words) if word == "--config"]
+    return apart + [word.partition("=")[2] for word in words if word.startswith("--config=")]
 
 
 class _Help(argparse.HelpFormatter):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vergence import catalog
-from vergence.cli.options import Options
+from vergence.cli.options import Options, config_paths, read_options
 from vergence.cli.show import show
 from vergence.core.errors import BadInput
 
@@ -53,21 +52,10 @@ def _method(argv: list[str]) -> tuple[str | None, list[str]]:
     """Take the method's key from the first word, or from the YAML file of ``--config``."""
     if argv and not argv[0].startswith("-"):
         return argv[0], argv[1:]
-    for before, word in zip(["", *argv], argv, strict=False):
-        path = (
-            word.partition("=")[2] if word.startswith("--config=") else word if before == "--config" else None
-        )
-        if path is not None:
-            import yaml
-
-            if not Path(path).is_file():
-                raise BadInput(f"--config {path}: no such file.")
-            read = yaml.safe_load(Path(path).read_text())
-            if isinstance(read, dict) and read.get("method"):
-                return str(read["method"]), argv
-            raise BadInput(
-                f"{path} names no method: add a line such as `method: simclr`, or give METHOD first."
-            )
+    for path in config_paths(argv):
+        if named := read_options(path).get("method"):
+            return str(named), argv
+        raise BadInput(f"{path} names no method: add a line such as `method: simclr`, or give METHOD first.")
     return None, argv
 
 

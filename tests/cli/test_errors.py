@@ -1,0 +1,116 @@
+"""Mistakes are answered in one line, with the nearest right word, and exit code 2."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from vergence.cli import main as cli_main
+from vergence.cli.main import COMMANDS
+from vergence.core.errors import Interrupted
+
+MISTAKES = {
+    "papres": "Unknown command 'papres'; did you mean 'papers'",
+    "--versoin": "Unknown option '--versoin'",
+    "papers --famly graph": "Unknown option --famly; did you mean --family?",
+    "papers --family grpah": "Unknown family 'grpah'; did you mean 'graph'?",
+    "papers --family": "--family needs a value",
+    "papers graph": "'graph' is one word too many",
+    "learn": "METHOD is missing",
+    "learn simcrl digits": "did you mean 'simclr'",
+    "learn grace digits": "is planned but not there yet",
+    "learn simclr": "SOURCE is missing",
+    "learn simclr digits --temprature 1": "Unknown option --temprature; did you mean --temperature?",
+    "learn simclr digits --batch-sise 9": "did you mean --batch-size?",
+    "learn simclr digits --epochs ten": "--epochs needs a whole number; got 'ten'.",
+    "learn simclr digits --optimizer sgdd": "--optimizer needs sgd, lars, adam or adamw; got 'sgdd'.",
+    "learn simclr digits --views 3": "--views needs names with values",
+    "learn simclr no/such/folder": "no/such/folder",
+    "learn simclr digits --encoder resnet-tyni --out {tmp}/r": "resnet-tiny",
+    "learn --config no.yaml": "--config no.yaml: no such file or directory.",
+    "learn --resume no/run": "no/run",
+    "embed no/run digits": "no/run",
+    "measure no/run": "SOURCE is missing",
+    "search": "STORE and QUERY are missing",
+    "search no.lance 7": "There is no store at no.lance",
+    "search no.lance 7 --k many": "--k needs a whole number; got 'many'.",
+    "search no.lance 7 --metric cosin": "--metric needs cosine, dot or euclidean",
+    "duplicates no.lance --treshold 1": "did you mean --threshold?",
+    "clusters no.lance --k": "--k needs a value",
+    "report": "RUN is missing",
+    "bench simcrl": "did you mean 'simclr'",
+    "demo --data no/such/folder": "no/such/folder",
+}
+
+
+@pytest.mark.parametrize("words", MISTAKES)
+def test_a_mistake_is_one_line_that_says_what_to_do(words, capsys, tmp_path):
+    assert cli_main(words.format(tmp=tmp_path).split()) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert MISTAKES[words] in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself_with_an_example(command, capsys):
+    assert cli_main([command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert f"vergence {command}" in out.partition("example:")[2]
+    assert "--json" in out
+
+
+def _failing(monkeypatch, error: BaseException) -> int:
+    def command(argv: list[str]) -> None:
+        raise error
+
+    monkeypatch.setattr("vergence.cli.papers.papers", command)
+    return cli_main(["papers"])
+
+
+def test_a_fault_of_the_program_is_one_line_and_its_traceback_is_a_variable_away(monkeypatch, capsys):
+    assert _failing(monkeypatch, RuntimeError("two\nlines")) == 1
+    err = capsys.readouterr().err
+    assert "RuntimeError: two lines" in err and "VERGENCE_DEBUG=1" in err and err.count("\n") == 1
+    monkeypatch.setenv("VERGENCE_DEBUG", "1")
+    with pytest.raises(RuntimeError):
+        _failing(monkeypatch, RuntimeError("two\nlines"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (KeyboardInterrupt(), 130),
+        (Interrupted("Stopped by SIGINT at step 3 of 9; saved."), 130),
+        (Interrupted("Stopped by SIGTERM at step 3 of 9; saved."), 143),
+    ],
+)
+def test_being_stopped_has_the_exit_code_of_its_signal(monkeypatch, capsys, error, code):
+    assert _failing(monkeypatch, error) == code
+    assert capsys.readouterr().err.startswith("Stopped")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_signal_stops_a_command_without_a_traceback(number, code):
+    program = (
+        "import os, sys; import vergence.cli.papers as p; from vergence.cli import main\n"
+        f"p.papers = lambda argv: os.kill(os.getpid(), {int(number)})\n"
+        "sys.exit(main(['papers']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "Stopped.\n")
+
+
+def test_a_reader_that_leaves_early_is_no_fault():
+    done = subprocess.run(
+        f"{sys.executable} -c 'import sys; from vergence.cli import main; sys.exit(main())' papers | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.startswith("key") and done.stderr == ""
