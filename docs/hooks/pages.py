@@ -1,0 +1,152 @@
+"""Pages that are made from the code, so that they cannot drift: papers, command line, reference."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+import vergence
+from vergence import catalog
+from vergence.cli import main
+from vergence.cli.main import COMMANDS
+from vergence.cli.papers import RESULTS, short
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PACKAGES = ("core", "data", "losses", "nets", "engine", "learn", "use", "measure")
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    results = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    pages = {
+        "papers.md": papers_page(results),
+        "cli.md": cli_page(),
+        "adding-a-paper.md": _adding(),
+        "reference/index.md": public_page(),
+        **{f"reference/{package}.md": package_page(package) for package in PACKAGES},
+    }
+    for name, text in pages.items():
+        files.append(File.generated(config, name, content=text))
+    return files
+
+
+def papers_page(results: dict[str, dict[str, Any]]) -> str:
+    counted = [paper for paper in catalog.PAPERS if paper.number is not None]
+    there = sum(paper.status == "in" for paper in counted)
+    parts = [
+        "# Papers",
+        f"{len(counted)} papers; {there} are in, the others are planned. Beside them stand references that "
+        "everybody expects. Results are runs of record: `vergence bench KEY` repeats one. They are small on "
+        "purpose, to be repeated on a laptop, and not the papers' own numbers.",
+    ]
+    if results:
+        parts += ["## Runs of record", _records(results)]
+    for family in dict.fromkeys(paper.family for paper in catalog.PAPERS):
+        parts += [f"## {family}", _family(family, results)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _family(family: str, results: dict[str, dict[str, Any]]) -> str:
+    rows = ["| key | paper | year | kind | status | result |", "|---|---|---|---|---|---|"]
+    for paper in catalog.papers(family):
+        title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
+        result = short(results.get(paper.key))
+        rows.append(f"| `{paper.key}` | {title} | {paper.year} | {paper.kind} | {paper.status} | {result} |")
+    return "\n".join(rows)
+
+
+def _records(results: dict[str, dict[str, Any]]) -> str:
+    rows = [
+        "| key | data | metric | the paper's idea | without it | untrained | raw pixels |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for key, found in results.items():
+        arms = {arm: _spread(score) for arm, score in found["arms"].items()}
+        ours = arms.pop("paper")
+        without = "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items())
+        pixels = found["raw_pixels"]
+        shown = [
+            f"`{key}`",
+            f"{found['source']}, {found['train']:,} / {found['test']:,}",
+            _cell(found["metric"]),
+            f"**{ours}**",
+            without,
+            _spread(found["untrained"]),
+            f"{100 * pixels:.1f}" if pixels is not None else "",
+        ]
+        rows.append("| " + " | ".join(shown) + " |")
+    notes = [f"- `{key}`: {_cell(found['note'])}" for key, found in results.items() if found.get("note")]
+    return "\n".join(rows) + ("\n\n" + "\n".join(notes) if notes else "")
+
+
+def _spread(score: dict[str, Any]) -> str:
+    return f"{100 * score['mean']:.1f} ± {100 * score['std']:.1f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("[", "\\[").replace("]", "\\]")
+
+
+def cli_page() -> str:
+    parts = [
+        "# Command line",
+        "Options may come as flags, from a YAML file (`--config`), or both; flags win. `--json` prints one "
+        "JSON object on standard output. Exit codes: 0 done, 2 a mistake to put right (one line says how), 1 "
+        "a fault of the program, 130 and 143 stopped by SIGINT and SIGTERM.",
+        _block(_help([])),
+        *[f"## {command}\n\n{_block(_help([command]))}" for command in COMMANDS],
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _help(words: list[str]) -> str:
+    kept = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "96"
+    shown = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(shown):
+            main([*words, "--help"])
+    finally:
+        os.environ.pop("COLUMNS")
+        if kept is not None:
+            os.environ["COLUMNS"] = kept
+    return shown.getvalue().rstrip()
+
+
+def _block(text: str) -> str:
+    return f"```text\n{text}\n```"
+
+
+def _adding() -> str:
+    text = (CHECKOUT / "CONTRIBUTING.md").read_text()
+    return text.replace("# Contributing", "# Adding a paper", 1).replace(
+        "## Adding a paper", "## Four files", 1
+    )
+
+
+def public_page() -> str:
+    rows = ["| name | what |", "|---|---|"]
+    for name in sorted(vergence.__all__):
+        thing = getattr(vergence, name)
+        if isinstance(thing, ModuleType):  # a room that can be called
+            module, _, function = thing.__entry__.partition(":")
+            thing = getattr(importlib.import_module(module), function)
+        first = (thing.__doc__ or "").strip().splitlines()[0]
+        rows.append(f"| [`vergence.{name}`][{thing.__module__}.{thing.__qualname__}] | {_cell(first)} |")
+    return "# Public names\n\nEach loads when it is first used.\n\n" + "\n".join(rows) + "\n"
+
+
+def package_page(package: str) -> str:
+    root = CHECKOUT / "src" / "vergence" / package
+    modules = sorted(path for path in root.rglob("*.py") if path.name != "__init__.py")
+    names = [".".join(path.relative_to(root.parent.parent).with_suffix("").parts) for path in modules]
+    body = [f"::: {name}" for name in names if not any(part.startswith("_") for part in name.split("."))]
+    return "\n\n".join([f"# {package}", *body]) + "\n"
