@@ -17,15 +17,7 @@ class Doctests(griffe.Extension):
 
 
 def headed(text: str) -> str:
-    r"""Indent paragraphs that begin with ``>>>`` under "Examples:".
-
-    >>> print(headed("Add.\n\n>>> 1 + 1\n2"))
-    Add.
-    <BLANKLINE>
-    Examples:
-        >>> 1 + 1
-        2
-    """
+    """Indent the lines from each ``>>>`` to the next blank one under "Examples:"."""
 
     def under(found: re.Match[str]) -> str:
         return "Examples:\n" + "\n".join(f"    {line}" for line in found[0].splitlines())

@@ -55,12 +55,15 @@ def papers_page(results: dict[str, dict[str, Any]]) -> str:
 
 
 def _family(family: str, results: dict[str, dict[str, Any]]) -> str:
-    rows = ["| key | paper | year | kind | status | result |", "|---|---|---|---|---|---|"]
-    for paper in catalog.papers(family):
+    papers = catalog.papers(family)
+    found = any(paper.key in results for paper in papers)
+    columns = ["key", "paper", "year", "kind", "status", *(["result"] if found else [])]
+    rows = [columns, ["---"] * len(columns)]
+    for paper in papers:
         title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
-        result = short(results.get(paper.key))
-        rows.append(f"| `{paper.key}` | {title} | {paper.year} | {paper.kind} | {paper.status} | {result} |")
-    return "\n".join(rows)
+        row = [f"`{paper.key}`", title, str(paper.year), paper.kind, paper.status]
+        rows.append(row + ([short(results.get(paper.key))] if found else []))
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
 def _records(results: dict[str, dict[str, Any]]) -> str:
