@@ -175,35 +175,29 @@ class Store:
 
     def width(self, column: str = "vector") -> int:
         """Return D of a vector column; raises ``BadInput`` if there is none of that name."""
-        widths = self.vector_columns
-        if column not in widths:
-            raise unknown("vector column", column, widths)
-        return widths[column]
+        if column not in self.vector_columns:
+            raise unknown("vector column", column, self.vector_columns)
+        return self.vector_columns[column]
 
     def vectors(self, column: str = "vector") -> np.ndarray:
         """Return ``(n, D)`` float32, read once and then kept; a row without such a vector is NaN."""
+        return self._once(column, lambda: self._filled(column))
 
-        def fill() -> np.ndarray:
-            found = np.full((len(self), self.width(column)), np.nan, np.float32)
-            start = 0
-            for batch in self.table.to_batches(columns=[column]):
-                stop = start + batch.num_rows
-                present = batch[column].is_valid().to_numpy(zero_copy_only=False)
-                found[start:stop][present] = batch[column].flatten().to_numpy().reshape(-1, found.shape[1])
-                start = stop
+    def directions(self, column: str = "vector") -> np.ndarray:
+        """Return the vectors at unit length ``(n, D)`` float32, kept like them; zero stays zero."""
+
+        def scaled() -> np.ndarray:
+            found = self._filled(column)
+            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
             return found
 
-        return self._once(column, fill)
+        return self._once(f"{column} directions", scaled)
 
     def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
         """Return rows as Arrow.
 
-        Args:
-            columns: Names; None reads all.
-            where: SQL condition, such as ``"class = 'cat' AND label IS NOT NULL"``.
-
-        Raises:
-            BadInput: If a column does not exist or the condition makes no sense.
+        ``where`` is a SQL condition, such as ``"class = 'cat' AND label IS NOT NULL"``; ``BadInput``
+        if it makes no sense or a column does not exist. ``columns=None`` reads all.
         """
         return self._asked(columns, where)
 
@@ -237,10 +231,8 @@ class Store:
     ) -> None:
         """Add rows; the arguments are those of ``create``.
 
-        Columns that the new rows do not bring are null there.
-
-        Args:
-            replace: Overwrite rows whose id is there already, instead of refusing them.
+        Columns that the new rows do not bring are null there. ``replace`` renews rows whose id is
+        there already, instead of refusing them.
 
         Raises:
             BadInput: If an id is there already, or widths, classes or columns do not fit the table.
@@ -310,10 +302,8 @@ class Store:
     def index(self, column: str = "vector", kind: Index = "hnsw") -> None:
         """Build an index for approximate search by cosine; replaces an earlier one.
 
-        Args:
-            column: Which vectors.
-            kind: ``"hnsw"``, a neighbourhood graph over one byte a value: the better recall;
-                ``"pq"``, product quantisation: the smaller index.
+        ``kind`` is ``"hnsw"``, a neighbourhood graph over one byte a value: the better recall; or
+        ``"pq"``, product quantisation: the smaller index.
         """
         width = self.width(column)
         with told(self.path):
@@ -339,17 +329,14 @@ class Store:
     def nearest(
         self, query: np.ndarray, k: int, *, column: str = "vector", where: str | None = None, effort: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return approximate neighbours of one vector by the index, best first.
+        """Return cosines and rows ``(k,)`` of one vector's approximate neighbours, best first.
 
         Args:
             query: ``(D,)``.
             k: How many.
             column: Which vectors.
             where: SQL condition that the answers fulfil.
-            effort: From 1; more finds more of the true neighbours and takes longer.
-
-        Returns:
-            Cosine similarities ``(k,)`` float32 and rows ``(k,)`` int64; fewer if there are fewer.
+            effort: From 1; more finds more of the true neighbours, later.
         """
         asked = {
             "column": column,
@@ -367,15 +354,20 @@ class Store:
     def export(self, path: str | Path, *, where: str | None = None) -> Path:
         """Write rows to one file, whole or not at all, and return its path.
 
-        Args:
-            path: ``.parquet`` holds every column; ``.npz`` the arrays ids, labels and one a vector
-                column; ``.npy`` the vectors alone.
-            where: SQL condition that chooses rows; None writes all.
-
-        Raises:
-            BadInput: If the name ends otherwise.
+        ``.parquet`` holds every column, ``.npz`` the arrays ids, labels and one a vector column,
+        ``.npy`` the vectors alone; any other ending is ``BadInput``.
         """
         return export(self, Path(path), where)
+
+    def _filled(self, column: str) -> np.ndarray:
+        found = np.full((len(self), self.width(column)), np.nan, np.float32)
+        start = 0
+        for batch in self.table.to_batches(columns=[column]):
+            stop = start + batch.num_rows
+            present = batch[column].is_valid().to_numpy(zero_copy_only=False)
+            found[start:stop][present] = batch[column].flatten().to_numpy().reshape(-1, found.shape[1])
+            start = stop
+        return found
 
     def _rows_of(self, keys: np.ndarray) -> np.ndarray:
         """Translate Lance's ``_rowid``, which outlives changes, into rows."""

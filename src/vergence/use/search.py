@@ -19,7 +19,8 @@ from vergence.core.errors import BadInput, unknown
 from vergence.data.folder import FolderShelf
 from vergence.data.image_source import ImageSource
 from vergence.data.store import INDEX_FROM, Store
-from vergence.engine.embed import best_precision, embed
+from vergence.engine.devices import best_precision
+from vergence.engine.embed import embed
 from vergence.engine.run import Run
 
 Metric = Literal["cosine", "dot", "euclidean"]
@@ -27,7 +28,7 @@ METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 
 _BLOCK = 1 << 24  # scores held at a time: 64 MiB in float32
 _COLUMNS = 1 << 16  # rows of the bank a block
-_SIDE = 1024  # rows and columns of a block of pairs
+_SIDE = 2048  # rows and columns of a block of pairs
 _ROUNDING = 0.008  # bound on what bfloat16 (8 bits) can change of a cosine: 3 x 2^-9, and some
 _EDGES = 1 << 22  # pairs held before they are merged into groups
 
@@ -61,9 +62,7 @@ def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple
     k = min(k, len(bank))
     rows = max(1, _BLOCK // max(1, min(len(bank), _COLUMNS)))
     found = [
-        _topk_rows(block.to(bank.device), bank, k, metric)
-        for block in queries.split(rows)
-        if len(block)
+        _topk_rows(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)
     ]
     if not found:
         empty = torch.empty(0, k, device=bank.device)
@@ -197,13 +196,16 @@ def _query(
 def _exact(
     store: Store, queries: np.ndarray, k: int, column: str, where: str | None, metric: str
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    bank = store.vectors(column)
+    bank = store.directions(column) if metric == "cosine" else store.vectors(column)
     rows = np.flatnonzero(~np.isnan(bank[:, 0]))  # a second model may have seen some samples only
     if where is not None:
         rows = np.intersect1d(rows, store.where(where))
     if len(rows) < len(bank):
         bank = bank[rows]
-    scores, found = topk(torch.tensor(queries), _tensor(bank), k, metric)
+    asking = torch.tensor(queries)
+    if metric == "cosine":  # the bank is at unit length already
+        asking, metric = normalize(asking, dim=1), "dot"
+    scores, found = topk(asking, _tensor(bank), k, metric)
     return list(zip(scores.cpu().numpy(), rows[found.cpu().numpy()], strict=True))
 
 
