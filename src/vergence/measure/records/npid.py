@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from vergence.data import Source
 from vergence.learn.image.npid import NPID
@@ -14,15 +13,14 @@ from vergence.measure.record import Record
 
 
 class Parametric(NPID):
-    """A learned weight vector for every photo, Eq. 1, in place of the memory."""
+    """A learned weight vector for every photo, Eq. 1: no memory, no unit length, no temperature."""
 
     def setup(self, source: Source) -> None:
-        rows = torch.randn(len(source), self.project.out_features)
-        self.weight = nn.Parameter(normalize(rows, dim=1))
+        self.weights = nn.Linear(self.project.out_features, len(source), bias=False)
 
     def loss(self, views: Any) -> dict[str, Tensor]:
         view, index = views
-        return {"instance": cross_entropy(self.code(view) @ self.weight.T / self.temperature, index)}
+        return {"instance": cross_entropy(self.weights(self.project(self.encode(view))).float(), index)}
 
 
 RECORD = Record(
@@ -33,11 +31,13 @@ RECORD = Record(
         "weight per photo": Parametric,
         "temperature 1": lambda encoder: NPID(encoder, temperature=1.0),
     },
-    train=10_000,
+    train=4_000,  # the memory learns by being visited again: few photos, many times
     test=5_000,
-    epochs=7,
+    epochs=25,
     batch=128,
     encoder="resnet-tiny",
-    options={"width": 32},
-    note="7 epochs of a small residual net on a fifth of the photos; the paper: 200 of a ResNet-18 on all.",
+    options={"width": 16},
+    settings={"optimizer": "adamw", "lr": 2e-3, "warmup": 1.0},
+    note="25 epochs of a residual net of 16 to 64 channels on 4,000 photos, by AdamW; the paper: 200 of a "
+    "ResNet-18 on all, by SGD, which moves too little in so few steps.",
 )
