@@ -17,6 +17,7 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     str: "text",
 }
+_BY_NAME = {"PositiveInt": "a whole number above 0"}  # jsonargparse's, which is slow to import
 
 
 class ClearErrors(argparse.ArgumentParser):
@@ -56,7 +57,7 @@ class ClearErrors(argparse.ArgumentParser):
         action = next((a for a in self._actions if a.dest == key), None)
         wanted = kinds(getattr(action, "_typehint", None))
         name = f"--{key.replace('_', '-')}" if action and action.option_strings else key.upper()
-        got = re.search(r"(?:Got|Given) value: (.*)$", message)
+        got = re.search(r"(?:Got value: |Given value: |base 10: )'?(.*?)'?$", message)
         return f"{name} needs {wanted}; got '{got[1] if got else message}'."
 
 
@@ -77,4 +78,4 @@ def kinds(hint: Any) -> str:
         return f"a list of {kinds(get_args(hint)[0])}" if get_args(hint) else "a list"
     if origin in (dict, Mapping):
         return "names with values, such as '{flip: 0}'"
-    return _WORDS.get(hint, getattr(hint, "__name__", "another value"))
+    return _WORDS.get(hint) or _BY_NAME.get(getattr(hint, "__name__", ""), "another value")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from jsonargparse.typing import PositiveInt
+
 from vergence.cli.options import Options
 from vergence.cli.show import show
 
@@ -77,7 +79,7 @@ def bench(argv: list[str]) -> None:
     )
     parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
     parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/KEY.json]")
-    parser.add_argument("--workers", type=int, default=2, help="trainings at a time")
+    parser.add_argument("--workers", type=PositiveInt, default=2, help="trainings at a time")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
     asked = parser.read(argv)
     from vergence.measure.record import bench as api

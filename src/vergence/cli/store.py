@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from jsonargparse.typing import PositiveInt
 
 from vergence.cli.options import Options
 from vergence.cli.show import show
+
+if TYPE_CHECKING:
+    from vergence.data.store import Store
 
 _SHOWN = 20  # groups of duplicates and rows a cluster that a person is shown
 
@@ -31,12 +36,12 @@ def embed(argv: list[str]) -> None:
 def search(argv: list[str]) -> None:
     parser = Options(
         "search",
-        "Find the samples of STORE most like QUERY: the id of one of them, or an image file.",
+        "Find the samples of STORE most like QUERY: the id or row of one of them, or an image file.",
         "vergence search photos.lance holiday.jpg --k 5",
     )
     _store(parser)
-    parser.add_argument("query", nargs="?", type=str, help="id of a sample, or path of an image")
-    parser.add_argument("--k", type=int, default=10, help="how many")
+    parser.add_argument("query", nargs="?", type=str, help="id or row of a sample, or path of an image")
+    parser.add_argument("--k", type=PositiveInt, default=10, help="how many")
     parser.add_argument(
         "--where", type=str, help="SQL condition on what may be found, such as \"class = 'cat'\""
     )
@@ -56,7 +61,7 @@ def search(argv: list[str]) -> None:
     model = asked.encoder or (_model(store, asked.column) if Path(asked.query).is_file() else None)
     hits = api(
         store,
-        asked.query,
+        _row_or_name(store, asked.query),
         k=asked.k,
         where=asked.where,
         column=asked.column,
@@ -82,7 +87,7 @@ def duplicates(argv: list[str]) -> None:
     parser.add_argument(
         "--threshold", type=float, default=0.95, help="least cosine of two vectors, in (0, 1]"
     )
-    parser.add_argument("--limit", type=int, default=100_000, help="pairs that are listed")
+    parser.add_argument("--limit", type=PositiveInt, default=100_000, help="pairs that are listed")
     asked = parser.read(argv)
     from vergence.data.store import Store
     from vergence.use.search import duplicates as api
@@ -111,7 +116,7 @@ def clusters(argv: list[str]) -> None:
     )
     _store(parser)
     parser.add_argument(
-        "--k", type=int | None, default=None, help="how many [else the number that fits best]"
+        "--k", type=PositiveInt | None, default=None, help="how many [else the number that fits best]"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the starting points")
     asked = parser.read(argv)
@@ -134,7 +139,14 @@ def _store(parser: Options) -> None:
     parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
 
 
-def _model(store: Any, column: str) -> str | None:
+def _row_or_name(store: Store, query: str) -> int | str:
+    """Read a number as a row, unless it is an id."""
+    if query.isdecimal() and query not in store.names:
+        return int(query)
+    return query
+
+
+def _model(store: Store, column: str) -> str | None:
     return (store.about.get("models") or {}).get(column)
 
 

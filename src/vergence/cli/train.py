@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from jsonargparse.typing import PositiveInt
+
 from vergence import catalog
 from vergence.cli.options import Options, config_paths, read_options
 from vergence.cli.show import show
@@ -77,7 +79,9 @@ def _overview(argv: list[str]) -> None:
 def _resume(argv: list[str]) -> None:
     parser = Options("learn", "Go on with an interrupted run.", "vergence learn --resume runs/photos")
     parser.add_argument("--resume", type=str, required=True, help="folder of the run")
-    parser.add_argument("--workers", type=int | None, default=None, help="decoding threads [else one a core]")
+    parser.add_argument(
+        "--workers", type=PositiveInt | None, default=None, help="decoding threads [else one a core]"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
     asked = parser.read(argv)
     from vergence.learn.api import resume
@@ -96,7 +100,10 @@ def demo(argv: list[str]) -> None:
     parser.add_argument("--out", type=str, default="vergence-demo", help="folder of the run and its report")
     parser.add_argument("--method", type=str, default="simclr", help="key of a learner")
     parser.add_argument(
-        "--epochs", type=int | None, default=None, help="passes over the data [else what a demo needs]"
+        "--epochs",
+        type=PositiveInt | None,
+        default=None,
+        help="passes over the data [else what a demo needs]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of draws, split and training")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")

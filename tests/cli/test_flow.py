@@ -1,0 +1,76 @@
+"""The commands one after the other, as a person would use them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from vergence.cli import main
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """Scans of three digits in folders, a one-epoch run on them, and their embeddings."""
+    folder = tmp_path_factory.mktemp("flow")
+    scans = load_digits(n_class=3)
+    for i, (pixels, label) in enumerate(zip(scans.images[:COUNT], scans.target, strict=False)):
+        (folder / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(folder / "photos" / str(label) / f"{i}.png")
+    learn = f"learn simclr {folder}/photos --size 16 --epochs 1 --out {folder}/run --quiet"
+    assert main(learn.split()) == 0
+    assert main(["embed", f"{folder}/run", f"{folder}/photos", "--out", f"{folder}/photos.lance"]) == 0
+    return folder
+
+
+def _json(capsys, words: str) -> dict:
+    capsys.readouterr()
+    assert main([*words.split(), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_search_gives_others_best_first_by_row_and_by_id(made, capsys):
+    by_row = _json(capsys, f"search {made}/photos.lance 7 --k 3")["hits"]
+    first = _json(capsys, f"search {made}/photos.lance 0/0.png --k 3")["hits"]
+    zero = _json(capsys, f"search {made}/photos.lance 0 --k 3")["hits"]
+    assert first == zero != by_row  # 0/0.png is row 0
+    assert len(first) == 3
+    assert "0/0.png" not in [hit["id"] for hit in first]
+    assert [hit["score"] for hit in first] == sorted((hit["score"] for hit in first), reverse=True)
+
+
+def test_an_image_file_finds_itself_by_the_encoder_that_filled_the_store(made, capsys):
+    hits = _json(capsys, f"search {made}/photos.lance {made}/photos/1/1.png --k 1")["hits"]
+    assert hits[0]["id"] == "1/1.png"
+    assert hits[0]["score"] == pytest.approx(1, abs=0.01)
+
+
+def test_clusters_are_a_partition(made, capsys):
+    found = _json(capsys, f"clusters {made}/photos.lance --k 3")["clusters"]
+    assert len(found) == 3
+    assert len({name for group in found for name in group}) == sum(map(len, found)) == COUNT
+
+
+def test_duplicates_are_above_the_threshold(made, capsys):
+    found = _json(capsys, f"duplicates {made}/photos.lance --threshold 0.9")
+    assert found["pairs"]
+    assert all(pair["cosine"] >= 0.9 for pair in found["pairs"])
+    assert found["total"] == len(found["pairs"])
+
+
+def test_measure_prints_its_table_and_keeps_it_for_the_report(made, capsys):
+    found = _json(capsys, f"measure {made}/run {made}/photos --protocols knn")
+    assert len(found["rows"]) == 3
+    assert json.loads((made / "run" / "measure.json").read_text())["rows"] == found["rows"]
+
+
+def test_a_second_run_in_the_same_folder_is_refused(made, capsys):
+    capsys.readouterr()
+    assert main(["learn", "simclr", f"{made}/photos", "--out", f"{made}/run"]) == 2
+    assert "already holds a run" in capsys.readouterr().err
