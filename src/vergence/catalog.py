@@ -291,8 +291,10 @@ def find(key: str) -> Paper:
     paper = _BY_KEY.get(key) or _BY_KEY.get(key.lower().replace("_", "-"))
     if paper is None:
         near = difflib.get_close_matches(key, _BY_KEY, n=2, cutoff=0.5)
-        raise unknown("paper", key, near) if near else BadInput(
-            f"Unknown paper '{key}'; list them with: vergence papers"
+        raise (
+            unknown("paper", key, near)
+            if near
+            else BadInput(f"Unknown paper '{key}'; list them with: vergence papers")
         )
     return paper
 
