@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core import pooled
+from vergence.engine.devices import best_precision, device_of
 
 
 def feature_std(x: Tensor) -> float:
@@ -101,9 +102,12 @@ class Checkup:
     def __call__(self, encoder: nn.Module) -> Health:
         training = encoder.training
         encoder.eval()
+        device = device_of(encoder)
+        half = best_precision(device)
         try:
-            x = pooled(encoder(self.batch)).float()
-            apart = [pooled(encoder(view)) for view in self.views] if self.views else None
+            with torch.autocast(device.type, half, enabled=half != torch.float32):
+                x = pooled(encoder(self.batch)).float()
+                apart = [pooled(encoder(view)) for view in self.views] if self.views else None
         finally:
             encoder.train(training)
         if not torch.isfinite(x).all():

@@ -30,6 +30,8 @@ from vergence.nets import Teacher
 
 SECONDS_BETWEEN_SAVES = 15
 LOOKS = 50  # at the encoder's health, at most, in one run
+LOOKED_AT = 256  # samples
+TRAINED_BETWEEN = 20 * LOOKED_AT  # samples, lest looking costs more than a few percent
 
 
 def train(
@@ -173,6 +175,8 @@ class _Training:
         samples = len(source) if self.sampler is None else len(self.sampler) * self.batch_size
         self.per_epoch = max(1, samples // self.batch_size)
         self.total = recipe.epochs * self.per_epoch
+        apart = math.ceil(TRAINED_BETWEEN / (self.per_epoch * self.batch_size))
+        self.look_every = max(1, self.recipe.epochs // LOOKS, apart)  # epochs
         self.log_every = max(1, min(50, self.per_epoch // 4))
         self.checkpoint = out / "checkpoint" / "last.pt"
         self.step, self.lr, self.seconds = 0, 0.0, 0.0
@@ -206,7 +210,7 @@ class _Training:
             self.journal = Journal(
                 self.out, total=self.total, epochs=self.recipe.epochs, start=self.step, quiet=quiet
             )
-            few = next(iter(self._load(min(512, len(self.source)), shuffle=True, seed=self.seed + 1)), None)
+            few = next(iter(self._load(min(LOOKED_AT, len(self.source)), shuffle=True, seed=self.seed + 1)), None)
             if few is None:
                 self.source.skipped.check(len(self.source), self.source.uri)
             elif len(few) >= 8:
@@ -233,7 +237,7 @@ class _Training:
                 last = self.step == self.total
                 if last or (not self.save_every and time.monotonic() - self.saved > SECONDS_BETWEEN_SAVES):
                     self.save()
-                if self.checkup is not None and (last or epoch % max(1, self.recipe.epochs // LOOKS) == 0):
+                if self.checkup is not None and (last or (epoch + 1) % self.look_every == 0):
                     self.look(self.first_look)
 
     def run_epoch(self, asked: list[str]) -> None:
