@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from vergence.core import unknown
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the journal says it better
 
@@ -44,6 +46,8 @@ def make_fabric(
         nodes: Machines.
         strategy: "auto", "ddp" or "fsdp".
     """
+    from lightning_fabric import Fabric  # half the time of importing vergence.engine
+
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16" if best_precision(torch.device(accelerator)) == torch.bfloat16 else "fp32"

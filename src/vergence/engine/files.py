@@ -32,7 +32,7 @@ def told(path: Path, kept: str = "") -> Iterator[None]:
         raise VergenceError(f"Cannot write {path}: {reason}.{' ' + kept if kept else ''}") from error
 
 
-def write_whole(path: Path, write: Callable[[Path], None], *, kept: str = "") -> None:
+def write_whole(path: Path, write: Callable[[Path], object], *, kept: str = "") -> None:
     """Let ``write`` fill a file beside ``path``, then put it in place in one step.
 
     Killed at any instant, ``path`` holds the old content or the new. After an error nothing
@@ -61,7 +61,7 @@ def write_whole(path: Path, write: Callable[[Path], None], *, kept: str = "") ->
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
     plain = json.loads(json.dumps(content, default=str))  # tuples as lists, paths as text
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    write_whole(path, lambda aside: aside.write_text(text) and None)
+    write_whole(path, lambda aside: aside.write_text(text))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

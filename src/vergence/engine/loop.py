@@ -9,11 +9,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from vergence.core import Clock, Interrupted, Method, Recipe, VergenceError
@@ -27,6 +26,9 @@ from vergence.engine.optim import optimizer, set_rates
 from vergence.engine.run import Run, save_encoder
 from vergence.engine.signals import stop_requests
 from vergence.nets import Teacher
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 SECONDS_BETWEEN_SAVES = 15
 LOOKS = 50  # at the encoder's health, at most, in one run
@@ -210,7 +212,8 @@ class _Training:
             self.journal = Journal(
                 self.out, total=self.total, epochs=self.recipe.epochs, start=self.step, quiet=quiet
             )
-            few = next(iter(self._load(min(LOOKED_AT, len(self.source)), shuffle=True, seed=self.seed + 1)), None)
+            count = min(LOOKED_AT, len(self.source))
+            few = next(self._load(count, shuffle=True, seed=self.seed + 1), None)
             if few is None:
                 self.source.skipped.check(len(self.source), self.source.uri)
             elif len(few) >= 8:

@@ -19,7 +19,7 @@ def stop_requests() -> Iterator[list[str]]:
         signal.signal(number, usual[number])
 
     with contextlib.suppress(ValueError):  # only the main thread may set handlers
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (int(signal.SIGINT), int(signal.SIGTERM)):
             usual[number] = signal.getsignal(number)
             signal.signal(number, note)
     try:

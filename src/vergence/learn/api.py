@@ -161,7 +161,7 @@ def learn(
 
     batch = _batch_size(recipe, batch_size, len(source))
     epochs = epochs or recipe.epochs
-    asked = {
+    asked: dict[str, Any] = {
         "optimizer": optimizer,
         "weight_decay": weight_decay,
         "warmup": warmup if warmup is not None else recipe.warmup * min(1.0, epochs / recipe.epochs),

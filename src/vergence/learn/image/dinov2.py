@@ -105,11 +105,11 @@ class DINOv2(Method):
         head = PrototypeHead(encoder.out_dim, prototypes, hidden=hidden, bottleneck=bottleneck)
         apart = PrototypeHead(encoder.out_dim, prototypes, hidden=hidden, bottleneck=bottleneck)
         self.heads = nn.ModuleList([head, apart] if separate_heads else [head])
-        for own in self.heads:
+        for own in {head, apart} & set(self.heads):
             own.prototypes.weight.register_hook(lambda g: g * float(self.clock.epoch >= freeze_prototypes))
         self.mask_token = nn.Parameter(torch.zeros(encoder.out_dim), requires_grad=masked > 0)
         self.teacher, self.teacher_heads = Teacher(encoder), Teacher(self.heads)
-        patch = int(encoder.patch)
+        patch: int = encoder.patch  # type: ignore[assignment]
         local_size = local_size or max(1, round(encoder.size * 98 / 224 / patch)) * patch
         self.crops = crops(
             encoder.size,
@@ -155,17 +155,16 @@ class DINOv2(Method):
                 patch_head(hidden), patch_targets, temperature=self.student_temperature, weights=weights
             )
         if self.spread:
-            terms["koleo"] = self.spread * sum(
-                koleo(crop) for crop in cls.chunk(2)
-            )  # never two views of one photo
+            first, second = cls.chunk(2)  # never two views of one photo in one term
+            terms["koleo"] = self.spread * (koleo(first) + koleo(second))
         return terms
 
     @torch.no_grad()
     def targets(self, whole: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the teacher's word on both global views, each ``(B, K)``, and the hidden patches ``(M, K)``."""
+        """Return the teacher's word on both global views ``(B, K)`` each, and on hidden patches ``(M, K)``."""
         shown = self.teacher(whole)
-        images = self.teacher_heads.network[0](shown.pooled)
-        patches = self.teacher_heads.network[-1](shown.tokens[mask])
+        heads = list(self.teacher_heads.network.children())
+        images, patches = heads[0](shown.pooled), heads[-1](shown.tokens[mask])
         start, end = self.teacher_temperature
         temperature = start + (end - start) * min(1.0, self.clock.progress / 0.3)
         if self.centring == "sinkhorn":
