@@ -161,7 +161,7 @@ class DINOv2(Method):
 
     @torch.no_grad()
     def targets(self, whole: Tensor, mask: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the teacher's word on both global views ``(B, K)`` each, and on hidden patches ``(M, K)``."""
+        """Return the teacher's word on both global views ``(B, K)`` and on hidden patches ``(M, K)``."""
         shown = self.teacher(whole)
         heads = list(self.teacher_heads.network.children())
         images, patches = heads[0](shown.pooled), heads[-1](shown.tokens[mask])
