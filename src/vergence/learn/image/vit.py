@@ -255,22 +255,24 @@ def sincos(grid: int, dim: int) -> Tensor:
 def vit_micro(
     *,
     size: int,
+    patch: int | None = None,
     registers: int = 0,
     drop_path: float = 0.0,
     layer_scale: float | None = None,
     positions: Literal["learned", "sincos"] = "learned",
     pool: Literal["cls", "mean"] = "cls",
 ) -> ViT:
-    """8 x 8 patches, 4 blocks of width 96: for tests and first tries."""
+    """4 blocks of width 96, for tests and first tries; 8 x 8 patches unless their side is given."""
     return ViT(
-        size=size, patch=_eighth(size), dim=96, depth=4, heads=3, registers=registers, drop_path=drop_path,
-        layer_scale=layer_scale, positions=positions, pool=pool,
+        size=size, patch=patch or _eighth(size), dim=96, depth=4, heads=3, registers=registers,
+        drop_path=drop_path, layer_scale=layer_scale, positions=positions, pool=pool,
     )  # fmt: skip
 
 
 def vit_small32(
     *,
     size: int,
+    patch: int | None = None,
     registers: int = 0,
     drop_path: float = 0.0,
     layer_scale: float | None = None,
@@ -279,8 +281,8 @@ def vit_small32(
 ) -> ViT:
     """8 x 8 patches, 6 blocks of width 192: the one for runs on 32 or 64 pixels."""
     return ViT(
-        size=size, patch=_eighth(size), dim=192, depth=6, heads=3, registers=registers, drop_path=drop_path,
-        layer_scale=layer_scale, positions=positions, pool=pool,
+        size=size, patch=patch or _eighth(size), dim=192, depth=6, heads=3, registers=registers,
+        drop_path=drop_path, layer_scale=layer_scale, positions=positions, pool=pool,
     )  # fmt: skip
 
 
