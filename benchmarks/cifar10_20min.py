@@ -13,7 +13,7 @@ from pathlib import Path
 import vergence as vg
 from vergence.measure.record import CHECKOUT, data_root, machine
 
-EPOCHS = 18
+EPOCHS = 16
 
 
 def main() -> None:

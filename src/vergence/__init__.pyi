@@ -7,6 +7,7 @@ from .data.open import open as open
 from .data.source import Source as Source
 from .data.store import Store as Store
 from .engine.run import Run as Run
+from .learn.api import embed as embed
 from .learn.api import learn as learn
 from .learn.api import load as load
 from .learn.api import open_run as open_run

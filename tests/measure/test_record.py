@@ -76,7 +76,6 @@ def test_bench_writes_the_result_whole(monkeypatch, tmp_path, result):
     assert [p.name for p in path.parent.iterdir()] == ["simclr.json"]
 
 
-@pytest.mark.slow
 def test_two_processes_train_the_record_of_the_folder(monkeypatch):
     if not (harness.data_root() / "cifar10").is_dir():
         pytest.skip(f"no cifar10 in {harness.data_root()}")

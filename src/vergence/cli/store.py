@@ -25,10 +25,11 @@ def embed(argv: list[str]) -> None:
     parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
     parser.add_argument("source", nargs="?", type=str, help="data; see vergence learn --help")
     parser.add_argument("--out", type=str, help="where the table goes [else embeddings.lance in the run]")
+    parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
     asked = parser.read(argv)
     from vergence.learn.api import open_run
 
-    store = open_run(asked.run).embed(asked.source, asked.out)
+    store = open_run(asked.run).embed(asked.source, asked.out, overwrite=asked.overwrite)
     found = {"store": str(store.path), "samples": len(store), "width": store.width()}
     show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
 

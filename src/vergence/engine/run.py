@@ -51,14 +51,21 @@ class Run:
         """The rows of ``health.csv``."""
         return read_csv(self.path / "health.csv")
 
-    def embed(self, source: str | Source, out: str | Path | None = None) -> Store:
-        """Write the embeddings of ``source`` to a table at ``out``, by default inside the run."""
+    def embed(
+        self, source: str | Path | Source, out: str | Path | None = None, *, overwrite: bool = False
+    ) -> Store:
+        """Write the embeddings of ``source`` to a table at ``out``, by default inside the run.
+
+        Raises:
+            BadInput: If the source cannot be used, or there is a table already and not ``overwrite``.
+        """
         from vergence.data import open as open_source
         from vergence.data.store import Store
 
         source = open_source(source)
         found = embed(self.encoder, source)
-        return Store.create(out or self.path / "embeddings.lance", source, found, model=str(self.path))
+        path = out or self.path / "embeddings.lance"
+        return Store.create(path, source, found, model=str(self.path), overwrite=overwrite)
 
 
 def save_encoder(encoder: nn.Module, path: Path) -> None:

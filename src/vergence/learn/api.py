@@ -20,7 +20,9 @@ from vergence import catalog
 from vergence.core import BadInput, Method, Recipe, unknown
 from vergence.data import Source
 from vergence.data import open as open_source
+from vergence.data.store import Store
 from vergence.engine import Run, make_fabric, train
+from vergence.engine import embed as embed_all
 from vergence.engine.files import read_yaml
 from vergence.engine.run import load_encoder
 
@@ -288,3 +290,26 @@ def load(run: str | Path, *, encoder: nn.Module | None = None) -> nn.Module:
 def open_run(path: str | Path) -> Run:
     """Return the finished run at ``path`` with its trained encoder."""
     return Run(path, load(path))
+
+
+def embed(
+    run: str | Path | Run | nn.Module,
+    source: str | Path | Source,
+    out: str | Path,
+    *,
+    overwrite: bool = False,
+) -> Store:
+    """Write the embeddings of ``source`` to a table at ``out``.
+
+    Args:
+        run: A finished run, its folder, or an encoder.
+        source: What ``vergence.open`` understands, or a ``Source``.
+        out: Where the table goes, by custom ``something.lance``.
+        overwrite: Replace a table that is there.
+    """
+    if isinstance(run, nn.Module):
+        source = open_source(source)
+        name = getattr(run, "spec", {}).get("name", type(run).__name__)
+        return Store.create(out, source, embed_all(run, source), model=name, overwrite=overwrite)
+    run = run if isinstance(run, Run) else open_run(run)
+    return run.embed(source, out, overwrite=overwrite)

@@ -25,7 +25,7 @@ def patches(encoder: ImageEncoder, train: Source, test: Source, seed: int) -> Sc
 
 RECORD = Record(
     key="dinov2",
-    claim="Agreement with a slow teacher on crops and on hidden patches, with embeddings kept apart, teaches.",
+    claim="A slow teacher's word on crops and on hidden patches, with embeddings kept apart, teaches.",
     arms={
         "paper": small,
         "no iBOT": partial(small, ibot=0.0, masked=0.0),
