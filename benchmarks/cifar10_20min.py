@@ -48,7 +48,7 @@ def main() -> None:
             "versions": run.config["versions"],
             "machine": machine(),
         }
-    path = CHECKOUT / "benchmarks" / "results" / "cifar10-20min.json"
+    path = CHECKOUT / "benchmarks" / "cifar10_20min.json"
     path.write_text(json.dumps(found, indent=2) + "\n")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -48,6 +48,15 @@ class Method(nn.Module):
 
     def setup(self, source: Source) -> None:
         """Look at the data once, before the first step and before a checkpoint is read."""
+
+    def suit_views(self, options: Mapping[str, Any]) -> None:
+        """Bend views of the method's own to the data, such as no mirror images of digits.
+
+        Called once, before the first step, where ``views`` is not the name of a kind.
+
+        Args:
+            options: Those of the modality's views that fit the source or that the user asked for.
+        """
 
     def epoch_start(self, clock: Clock, loader: Iterable[Any]) -> None:
         """Work between epochs, such as offline clustering; ``loader`` gives unaugmented batches."""

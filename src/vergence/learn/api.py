@@ -71,6 +71,7 @@ def learn(
     source: str | Path | Source,
     *,
     encoder: str | nn.Module | None = None,
+    encoder_options: Mapping[str, Any] | None = None,
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -97,6 +98,7 @@ def learn(
         method: Key of the catalog, such as "simclr", or a ``Method`` of your own.
         source: What ``vergence.open`` understands, or a ``Source``.
         encoder: Name of a backbone, or a module with ``out_dim``; None lets recipe and data choose.
+        encoder_options: Of a backbone given by name, such as ``{"registers": 4}`` of a transformer.
         size: Side of the views in pixels (images); None lets recipe and data choose.
         epochs: Passes over the data; None takes the paper's.
         batch_size: Samples an optimizer step over all processes; None takes the paper's where it fits.
@@ -150,16 +152,21 @@ def learn(
         if isinstance(encoder, nn.Module):
             net = encoder
         else:
-            net = encoders.suited(source, encoder or recipe.encoder, size=size or recipe.size)
+            net = encoders.suited(
+                source, encoder or recipe.encoder, size=size or recipe.size, **(encoder_options or {})
+            )
         built = cls(net, **options)
     size = getattr(net, "size", size)
 
+    for name in views or {}:
+        if name not in view_kinds.OPTIONS:
+            raise unknown("option of views", name, view_kinds.OPTIONS)
     chosen = {**source.view_options, **(views or {})}
     pair = view_kinds.KINDS["pair"](size, **chosen)
     if isinstance(built.views, str):
         built.views = view_kinds.KINDS[built.views](size, **chosen)
-    elif views:
-        raise BadInput(f"{cls.__name__} makes its own views; --views does not apply.")
+    else:
+        built.suit_views(chosen)
 
     batch = _batch_size(recipe, batch_size, len(source))
     epochs = epochs or recipe.epochs

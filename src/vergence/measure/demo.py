@@ -118,7 +118,8 @@ def _table(run: Run, train: Source, test: Source | None, seed: int, console: Con
         )
         return None
     console.print(f"[bold]2. Measuring[/] on {len(test):,} samples that were kept aside")
-    table = measure(run, train, test=test, seed=seed, quiet=not sys.stderr.isatty())
+    protocols = ("few_shot_knn", "knn", "linear", "retrieval", "clustering")
+    table = measure(run, train, test=test, protocols=protocols, seed=seed, quiet=not sys.stderr.isatty())
     table.save(run.path / "measure.json")
     console.print(table)
     return table

@@ -21,12 +21,15 @@ _LARGEST = 32  # a photo of 224 pixels would make a vector of 150,528 numbers
 
 @dataclass(frozen=True)
 class Split:
-    """Features and labels of the samples that teach and of those that judge."""
+    """Features and labels of the samples that teach and of those that judge, and where they came from."""
 
     train_x: np.ndarray
     train_y: np.ndarray
     test_x: np.ndarray
     test_y: np.ndarray
+    encoder: nn.Module
+    train: Source
+    test: Source
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -91,4 +94,4 @@ def features(encoder: nn.Module, train: Source, test: Source) -> Split:
             )
     first, second = found
     assert first.labels is not None and second.labels is not None
-    return Split(first.vectors, first.labels, second.vectors, second.labels)
+    return Split(first.vectors, first.labels, second.vectors, second.labels, encoder, train, test)

@@ -26,9 +26,10 @@ from vergence.measure.inputs import stratified
 from vergence.measure.neighbours import knn
 from vergence.measure.probe import linear
 from vergence.measure.ranking import retrieval
-from vergence.measure.rows import LEARNED, PIXELS, UNTRAINED, Split, baselines, features
+from vergence.measure.rows import LEARNED, PIXELS, UNTRAINED, RawPixels, Split, baselines, features
 from vergence.measure.score import Score
 from vergence.measure.shots import few_shot
+from vergence.measure.tuning import finetune
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -144,6 +145,11 @@ def _clustering(split: Split, seed: int) -> Scores:
     yield from (("cluster acc", found["acc"]), ("NMI", found["nmi"]))
 
 
+def _finetuning(split: Split, seed: int) -> Scores:
+    if not isinstance(split.encoder, RawPixels):  # nothing to train on
+        yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
+
+
 PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
     "knn": lambda split, seed: [("k-NN", knn(*split.arrays))],
     "linear": lambda split, seed: [("linear", linear(*split.arrays, seed=seed))],
@@ -152,6 +158,7 @@ PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
     "few_shot_linear": lambda split, seed: _shots(split, seed, "linear", ", linear"),
     "retrieval": _retrieval,
     "clustering": _clustering,
+    "finetune": _finetuning,
 }
 
 
@@ -174,7 +181,8 @@ def measure(
         source: Labelled samples, or what ``vergence.open`` understands; unlabelled rows are left out.
         test: Samples to judge by; None keeps back 30 % of ``source``, of each class alike.
         protocols: Any of ``PROTOCOLS``: k-NN, linear probe, few-shot with 1, 5 and 20 labels a class
-            (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval and clustering.
+            (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval, clustering, and
+            "finetune", which trains the encoder on and takes minutes.
             A number of labels that the smallest class does not have is left out.
         seed: Of the split, the untrained weights, draws and k-means.
         quiet: Show no progress.

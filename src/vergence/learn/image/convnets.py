@@ -82,7 +82,7 @@ class Residual(nn.Module):
 
 
 def resnet_tiny(*, size: int, width: int = 64, blocks: Sequence[int] = (1, 1, 1)) -> ConvNet:
-    """Residual stages on a 16 x 16 grid of patches, halved between stages.
+    """Residual stages on a grid of 16 x 16 patches of 2 pixels or more, halved between stages.
 
     Args:
         size: Side in pixels; sixteenths of it become the stem's patches.
@@ -91,7 +91,7 @@ def resnet_tiny(*, size: int, width: int = 64, blocks: Sequence[int] = (1, 1, 1)
     """
     if width < 1 or not blocks or min(blocks) < 1:
         raise BadInput(f"resnet-tiny needs a width and blocks of 1 or more; got {width} and {tuple(blocks)}.")
-    side = max(1, size // 16)
+    side = max(2, size // 16)
     stages: list[nn.Module] = []
     inside = width
     for i, count in enumerate(blocks):

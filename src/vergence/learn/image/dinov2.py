@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -124,6 +125,10 @@ class DINOv2(Method):
         self.masked, self.mask_ratio, self.ibot, self.spread = masked, mask_ratio, ibot, spread
         self.register_buffer("centre_images", torch.zeros(prototypes))
         self.register_buffer("centre_patches", torch.zeros(prototypes))
+
+    def suit_views(self, options: Mapping[str, Any]) -> None:
+        apart = {"scale"}  # global and local views have their own
+        self.crops = self.crops.suited({k: v for k, v in options.items() if k not in apart})
 
     def views(self, batch: ImageBatch) -> Crops:
         first, second, *parts = self.crops(batch)

@@ -171,18 +171,28 @@ def build(
     return encoder
 
 
-def suited(source: Source, name: str | None = None, *, size: int | None = None) -> ImageEncoder:
+def suited(
+    source: Source, name: str | None = None, *, size: int | None = None, **options: Any
+) -> ImageEncoder:
     """Make the encoder that suits a source's images.
 
     Args:
         source: Of images; the first readable one tells how large they are.
         name: As in ``build``; None chooses.
         size: Side in pixels; None takes 16, 32 or 64 for images of about that size, else 224.
+        **options: As in ``build``.
+
+    Raises:
+        BadInput: As ``build`` does, and if no image of the source can be read.
     """
     if size is None:
-        side = min(source.loader(1).__next__().pixels.shape[2:])
+        first = next(source.loader(1), None)
+        if first is None:
+            source.skipped.check(len(source), source.uri)
+            raise BadInput(f"No image of {source.uri} can be read.")
+        side = min(first.pixels.shape[2:])
         size = next((s for s in (16, 32, 64) if side <= 1.25 * s), 224)
-    return build(name, size=size)
+    return build(name, size=size, **options)
 
 
 def _build_own(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -99,6 +100,9 @@ class GMML(Method):
     @property
     def _vit(self) -> Any:
         return getattr(self.encoder, "model", self.encoder)  # timm's lies one deeper
+
+    def suit_views(self, options: Mapping[str, Any]) -> None:
+        self.crop = dataclasses.replace(self.crop, **options)
 
     def views(self, batch: ImageBatch) -> Corrupted:
         return self.corrupt(self.crop(batch).pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -71,6 +72,9 @@ class MoCoV3(Method):
         self.crops = two_crops(encoder.size, scale=(crop, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
         self.temperature, self.momentum = temperature, momentum
         first_trained(encoder).register_hook(lambda g: self.watch("first_layer_gradient", g.norm()))
+
+    def suit_views(self, options: Mapping[str, Any]) -> None:
+        self.crops = self.crops.suited(options)
 
     def views(self, batch: ImageBatch) -> list[View]:
         return self.crops(batch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -71,6 +73,9 @@ class NPID(Method):
         """Give every photo of ``source`` a random unit row in the memory."""
         rows = torch.randn(len(source), self.project.out_features)
         self.bank = normalize(rows, dim=1).to(self.project.weight.device)
+
+    def suit_views(self, options: Mapping[str, Any]) -> None:
+        self.crop = dataclasses.replace(self.crop, **options)
 
     def views(self, batch: ImageBatch) -> tuple[View, Tensor]:
         """Return one view of each photo and the photos' rows in their source."""

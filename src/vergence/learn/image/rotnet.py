@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
@@ -39,6 +42,9 @@ class RotNet(Method):
             raise ValueError(f"RotNet needs shift >= 0 and flip in [0, 1]; got {shift} and {flip}.")
         self.classify = nn.Linear(encoder.out_dim, 4)
         self.shift, self.flip = shift, flip
+
+    def suit_views(self, options: Mapping[str, Any]) -> None:
+        self.flip = options.get("flip", self.flip)  # the only one that leaves upright what was upright
 
     def views(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return all four turns of each image ``(4B, 3, S, S)`` and how many turns they are ``(4B,)``."""

@@ -7,8 +7,8 @@ every step, or from ``generator`` of the batch's device.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -65,6 +65,10 @@ class Several:
 
     def __call__(self, batch: ImageBatch, generator: torch.Generator | None = None) -> list[View]:
         return [augment(batch, generator) for augment in self.augments]
+
+    def suited(self, options: Mapping[str, Any]) -> Several:
+        """Return the same views with some options of ``Augment`` set to other values."""
+        return Several(*(replace(augment, **options) for augment in self.augments))
 
 
 def pair(size: int, **options: Any) -> Several:
@@ -213,3 +217,5 @@ KINDS: dict[str, Callable[..., Callable[..., list[View]]]] = {
     "crops": crops,
     "masked": masked,
 }
+
+OPTIONS = tuple(f.name for f in fields(Augment) if f.name != "size")
