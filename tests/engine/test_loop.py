@@ -50,7 +50,10 @@ def test_a_run_leaves_everything_needed_to_go_on_and_to_look_back(denoise, vecto
     assert all(r["loss"] == pytest.approx(r["agree"] + r["spread"], rel=1e-4) for r in rows)
     assert all(r["distance"] is not None for r in rows)
     assert denoise.seen == 12
-    assert [r["epoch"] for r in run.health] == [0, 1, 2, 3]
+    assert [r["epoch"] for r in run.health] == [
+        0,
+        3,
+    ]  # 64 samples an epoch: looking more often would cost more
     fresh = type(denoise.encoder)()
     load_encoder(fresh, run.path / "encoder.safetensors")
     assert same(weights(fresh), weights(denoise.encoder))

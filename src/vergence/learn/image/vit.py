@@ -240,8 +240,8 @@ class ViT(ImageEncoder):
 def sincos(grid: int, dim: int) -> Tensor:
     """Return fixed positions ``(1, grid * grid, dim)``: a quarter each sine and cosine of row and column.
 
-    >>> sincos(2, 4)[0, 3].tolist() == [math.sin(1), math.cos(1), math.sin(1), math.cos(1)]
-    True
+    >>> sincos(2, 4)[0, 3]  # sin 1 and cos 1, of the row and of the column
+    tensor([0.8415, 0.5403, 0.8415, 0.5403])
     """
     if dim % 4:
         raise BadInput(f"Fixed positions need a width that is a multiple of 4; got {dim}.")
