@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,13 @@ class Skipped:
                 f"Repair or remove them; up to {self.limit:.0%} are skipped."
             )
 
-    def write(self, path: Path) -> None:
-        """Write ``name,reason`` rows to a csv file, header included, even when there are none."""
-        import csv
-
-        with path.open("w", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(["name", "reason"])
-            rows.writerows(self.reasons.items())
+    def table(self) -> str:
+        """Return ``name,reason`` rows as csv, header included, even when there are none."""
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow(["name", "reason"])
+        rows.writerows(self.reasons.items())
+        return text.getvalue()
 
 
 class Source(ABC):

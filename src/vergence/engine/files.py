@@ -14,21 +14,21 @@ import yaml
 
 from vergence.core.errors import BadInput, VergenceError
 
+DISK_TROUBLE = ("PytorchStreamWriter", "inline_container", "I/O error")  # as torch and safetensors report it
+
 
 @contextlib.contextmanager
 def told(path: Path, kept: str = "") -> Iterator[None]:
     """Turn a failing disk (full, read-only, forbidden) into one line that says what is still there."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        # torch.save reports a full disk as a RuntimeError of its zip writer
-        if isinstance(error, RuntimeError) and "PytorchStreamWriter" not in str(error):
+    except Exception as error:
+        if isinstance(error, OSError):
+            reason = error.strerror or str(error)
+        elif any(sign in str(error) for sign in DISK_TROUBLE):
+            reason = "no space left, or not writable"
+        else:
             raise
-        reason = (
-            error.strerror
-            if isinstance(error, OSError) and error.strerror
-            else "no space left or not writable"
-        )
         raise VergenceError(f"Cannot write {path}: {reason}.{' ' + kept if kept else ''}") from error
 
 
@@ -58,10 +58,13 @@ def write_whole(path: Path, write: Callable[[Path], object], *, kept: str = "") 
             aside.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    write_whole(path, lambda aside: aside.write_text(text))
+
+
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
     plain = json.loads(json.dumps(content, default=str))  # tuples as lists, paths as text
-    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
-    write_whole(path, lambda aside: aside.write_text(text))
+    write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from vergence.core import Clock, Interrupted, Method, Recipe, VergenceError
 from vergence.data.source import Source
 from vergence.engine.devices import make_fabric, on_device
 from vergence.engine.distributed import mean_over_processes, rank, world
-from vergence.engine.files import load_checkpoint, save_checkpoint, told, write_yaml
+from vergence.engine.files import load_checkpoint, save_checkpoint, told, write_text, write_yaml
 from vergence.engine.health import Checkup, Health
 from vergence.engine.journal import Journal, Silence
 from vergence.engine.optim import optimizer, set_rates
@@ -87,8 +87,8 @@ def train(
     finally:
         training.journal.close()
         if rank() == 0 and out.exists():
-            with contextlib.suppress(OSError):
-                source.skipped.write(out / "skipped.csv")
+            with contextlib.suppress(VergenceError):  # what went wrong before is the news
+                write_text(out / "skipped.csv", source.skipped.table())
     return training.finish(config)
 
 

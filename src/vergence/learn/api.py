@@ -155,7 +155,10 @@ def learn(
             net = encoders.suited(
                 source, encoder or recipe.encoder, size=size or recipe.size, **(encoder_options or {})
             )
-        built = cls(net, **options)
+        try:
+            built = cls(net, **options)
+        except ValueError as error:  # an option out of its range
+            raise BadInput(str(error)) from error
     size = getattr(net, "size", size)
 
     for name in views or {}:

@@ -29,7 +29,7 @@ from vergence.core.errors import BadInput, unknown
 from vergence.core.method import Method
 from vergence.data import Source
 from vergence.data import open as open_source
-from vergence.engine.files import write_whole
+from vergence.engine.files import write_text
 from vergence.learn.api import learn
 from vergence.measure.inputs import stratified
 from vergence.measure.neighbours import knn
@@ -126,11 +126,7 @@ def bench(key: str, *, out: str | Path | None = None, workers: int = 2, quiet: b
     home = CHECKOUT if (CHECKOUT / "benchmarks").is_dir() else Path.cwd()
     path = Path(out) if out is not None else home / "benchmarks" / "results" / f"{record.key}.json"
     text = json.dumps(run_record(record, workers=workers, quiet=quiet), indent=2, ensure_ascii=False) + "\n"
-
-    def fill(aside: Path) -> None:
-        aside.write_text(text)
-
-    write_whole(path, fill)
+    write_text(path, text)
     return path
 
 

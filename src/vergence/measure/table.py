@@ -19,7 +19,7 @@ from torch import nn
 from vergence.core.errors import BadInput, unknown
 from vergence.data import Source
 from vergence.data import open as open_source
-from vergence.engine.files import write_whole
+from vergence.engine.files import write_text
 from vergence.engine.run import Run
 from vergence.measure.groups import clustering
 from vergence.measure.inputs import stratified
@@ -100,12 +100,7 @@ class Table:
         written = {".json": self.to_json, ".md": self.to_markdown}
         if path.suffix not in written:
             raise BadInput(f"A table is saved as .json or .md; got {path.name}.")
-        text = written[path.suffix]()
-
-        def fill(aside: Path) -> None:
-            aside.write_text(text)
-
-        write_whole(path, fill)
+        write_text(path, written[path.suffix]())
         return path
 
     @classmethod

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vergence.core import Method, Recipe
+from vergence.core import BadInput, Method, Recipe
 from vergence.engine.distributed import gather
 from vergence.losses import nt_xent
 from vergence.nets import mlp, width_of
@@ -38,6 +38,8 @@ class SimCLR(Method):
     ) -> None:
         super().__init__(encoder)
         width = width_of(encoder)
+        if temperature <= 0:
+            raise BadInput(f"SimCLR needs temperature > 0; got {temperature}.")
         self.projector = mlp(width, hidden or width, dim)  # g: z = W2 relu(W1 h), Sec. 2.1
         self.temperature = temperature
 
