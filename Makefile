@@ -10,7 +10,7 @@ demo: .venv/.ready
 	$(BIN)/vergence demo --out vergence-demo
 
 test: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
