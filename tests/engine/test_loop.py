@@ -128,6 +128,7 @@ def test_a_loss_that_is_no_number_stops_with_the_reason_and_keeps_the_last_check
 
 
 def test_a_signal_saves_and_says_how_to_go_on(denoise, vectors, tmp_path):
+    usual = signal.getsignal(signal.SIGINT)
     step_end = type(denoise).step_end
 
     def interrupt(clock):
@@ -141,7 +142,7 @@ def test_a_signal_saves_and_says_how_to_go_on(denoise, vectors, tmp_path):
     ):
         go(denoise, vectors, tmp_path / "run")
     assert load_checkpoint(tmp_path / "run" / "checkpoint" / "last.pt")["step"] == 5
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is usual
 
 
 def test_killed_for_real_and_resumed_ends_in_the_same_weights(vectors, denoise, tmp_path):
