@@ -36,6 +36,12 @@ def best_precision(device: torch.device) -> torch.dtype:
     return torch.float32
 
 
+def in_best_precision(device: torch.device) -> torch.autocast:
+    """Return the context in which a forward pass runs in the hardware's best precision."""
+    best = best_precision(device)
+    return torch.autocast(device.type, best, enabled=best != torch.float32)
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep what is freed for the next step; fresh pages took a fifth of a step on a CPU."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vergence.core import pooled
 from vergence.data.source import Source
-from vergence.engine.devices import best_precision, device_of
+from vergence.engine.devices import device_of, in_best_precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,11 @@ def embed(
     training = encoder.training
     encoder.to(device).eval()
     take = read or (lambda batch: pooled(encoder(batch)))
-    half = best_precision(device)
     vectors, index, labels = [], [], []
     try:
         for batch in source.loader(batch_size, size=getattr(encoder, "size", None)):
             moved = batch.to(device)
-            with torch.autocast(device.type, half, enabled=half != torch.float32):
+            with in_best_precision(device):
                 found = take(moved)
             vectors.append(found.float().cpu().numpy())
             index.append(batch.index.cpu().numpy())

@@ -41,9 +41,9 @@ def write_whole(path: Path, write: Callable[[Path], object], *, kept: str = "") 
     Raises:
         VergenceError: If the disk refuses; ``kept`` is added to tell what survives.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
     with told(path, kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             write(aside)
             with aside.open("rb+") as file:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core import pooled
-from vergence.engine.devices import best_precision, device_of
+from vergence.engine.devices import device_of, in_best_precision
 
 
 def feature_std(x: Tensor) -> float:
@@ -102,10 +102,8 @@ class Checkup:
     def __call__(self, encoder: nn.Module) -> Health:
         training = encoder.training
         encoder.eval()
-        device = device_of(encoder)
-        half = best_precision(device)
         try:
-            with torch.autocast(device.type, half, enabled=half != torch.float32):
+            with in_best_precision(device_of(encoder)):
                 x = pooled(encoder(self.batch)).float()
                 apart = [pooled(encoder(view)) for view in self.views] if self.views else None
         finally:

@@ -19,7 +19,7 @@ from vergence.core import Clock, Interrupted, Method, Recipe, VergenceError
 from vergence.data.source import Source
 from vergence.engine.devices import make_fabric, on_device
 from vergence.engine.distributed import mean_over_processes, rank, world
-from vergence.engine.files import load_checkpoint, save_checkpoint, told, write_text, write_yaml
+from vergence.engine.files import load_checkpoint, save_checkpoint, write_text, write_yaml
 from vergence.engine.health import Checkup, Health
 from vergence.engine.journal import Journal, Silence
 from vergence.engine.optim import optimizer, set_rates
@@ -206,8 +206,6 @@ class _Training:
         self.journal: Journal | Silence = Silence()
         self.checkup: Checkup | None = None
         if rank() == 0:
-            with told(self.out):
-                self.out.mkdir(parents=True, exist_ok=True)
             write_yaml(self.out / "config.yaml", config)
             self.journal = Journal(
                 self.out, total=self.total, epochs=self.recipe.epochs, start=self.step, quiet=quiet

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from rich.console import Console
 
-from vergence.core.errors import BadInput
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
 from vergence.learn.api import learn
+from vergence.learn.image.encoders import shorter_side
 from vergence.measure.inputs import stratified
 from vergence.measure.report import report
 from vergence.measure.table import Table, measure
@@ -89,11 +89,7 @@ def _small(source: Source, seed: int, console: Console) -> Source:
 
 def _affordable_size(source: Source) -> int | None:
     """Return the side of views that a CPU trains on in minutes; None leaves the choice to the data."""
-    batch = next(iter(source.loader(1)), None)
-    if batch is None:
-        source.skipped.check(len(source), source.uri)
-        raise BadInput(f"Nothing in {source.uri} can be read.")
-    large = min(batch.pixels.shape[2:]) > LARGEST_ON_CPU
+    large = shorter_side(source) > LARGEST_ON_CPU
     return LARGEST_ON_CPU if large and not torch.cuda.is_available() else None
 
 

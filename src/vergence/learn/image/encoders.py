@@ -171,6 +171,19 @@ def build(
     return encoder
 
 
+def shorter_side(source: Source) -> int:
+    """Return the shorter side in pixels of the first image that can be read.
+
+    Raises:
+        BadInput: If there is none.
+    """
+    first = next(source.loader(1), None)
+    if first is None:
+        source.skipped.check(len(source), source.uri)
+        raise BadInput(f"No image of {source.uri} can be read.")
+    return min(first.pixels.shape[2:])
+
+
 def suited(
     source: Source, name: str | None = None, *, size: int | None = None, **options: Any
 ) -> ImageEncoder:
@@ -186,11 +199,7 @@ def suited(
         BadInput: As ``build`` does, and if no image of the source can be read.
     """
     if size is None:
-        first = next(source.loader(1), None)
-        if first is None:
-            source.skipped.check(len(source), source.uri)
-            raise BadInput(f"No image of {source.uri} can be read.")
-        side = min(first.pixels.shape[2:])
+        side = shorter_side(source)
         size = next((s for s in (16, 32, 64) if side <= 1.25 * s), 224)
     return build(name, size=size, **options)
 
