@@ -115,6 +115,29 @@ def test_arms_of_a_seed_start_alike_and_seeds_differ(monkeypatch):
     assert not torch.equal(first, third)
 
 
+def test_an_encoder_that_several_records_train_alike_is_trained_once():
+    trained = []
+
+    def arm(encoder):
+        trained.append(encoder)
+        return Supervise(encoder)
+
+    first = dataclasses.replace(
+        SMALL, arms={"paper": arm, "other": arm}, protocol=lambda *a: 0.5, metric="one", pixels=False
+    )
+    again = dataclasses.replace(first, protocol=lambda e, a, b, seed: 0.1 * seed, metric="two")
+    longer = dataclasses.replace(first, epochs=2, arms={"paper": arm, "else": arm}, metric="three")
+    result = run_record(dataclasses.replace(first, also=(again, longer)), quiet=True)
+    assert len(trained) == 2 * 2 + 2 * 2
+    assert [found["metric"] for found in (result, *result["also"])] == ["one", "two", "three"]
+    assert result["also"][0]["arms"]["other"]["values"] == [0.0, 0.1]
+    assert set(result["also"][1]["arms"]) == {"paper", "else"}
+    family = (first, again, longer)
+    shared = {job.arm: job.places for job in harness.jobs_of(family) if job.seed == 0}
+    assert shared == {"paper": [2], "other": [0, 1], "untrained": [2], "else": [2]}
+    assert sum(len(job.places) for job in harness.jobs_of(family)) == 18
+
+
 def test_margin_by_hand_and_only_a_lead_beyond_the_spread_counts():
     clear = margin([0.60, 0.61, 0.62], [0.50, 0.52, 0.51])  # ahead by 0.10, 0.09, 0.11
     assert clear["mean"] == pytest.approx(0.10)

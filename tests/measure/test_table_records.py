@@ -7,7 +7,7 @@ import torch
 import vergence
 from vergence.data.tables import from_vectors
 from vergence.learn.tables.encoders import suited
-from vergence.measure.record import _value, find_record
+from vergence.measure.record import Job, _values, find_record
 from vergence.measure.records import inffs, legato, ssdl, tldr
 
 
@@ -50,4 +50,4 @@ def test_every_arm_of_tldr_learns_and_none_is_another_under_a_new_name():
 
 @pytest.mark.parametrize("arm", ["paper", "paths of length 1", "raw features"])
 def test_columns_are_ranked_without_those_of_noise(arm):
-    assert _value(find_record("inffs"), arm, 0)[0] > 0.9
+    assert _values([find_record("inffs")], Job(arm, 0, [0]))[0][0] > 0.9

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from vergence.data.decode import DecodeError, decode, middle
 from vergence.data.loading import ahead, batches, cores, order, stand_ins
 from vergence.data.memory import Album, Drawer
 from vergence.data.shelf import Shelf
-from vergence.data.source import Skipped, Source
+from vergence.data.source import RowSource, Skipped
 
 _AHEAD = 3  # batches that are read before they are asked for
 
@@ -39,7 +39,7 @@ class _Kept:
         return self.drawer
 
 
-class ImageSource(Source):
+class ImageSource(RowSource):
     """Pictures on a shelf.
 
     Args:
@@ -68,21 +68,18 @@ class ImageSource(Source):
         self._choose(np.arange(len(shelf.names)))
 
     def _choose(self, rows: np.ndarray) -> None:
-        self._rows = rows
+        self.rows = rows
         names, labels = self.shelf.names, self.shelf.labels
         whole = len(rows) == len(names) and bool((rows == np.arange(len(rows))).all())
         self.names = names if whole else [names[i] for i in rows.tolist()]
         self.labels = None if labels is None else labels[rows]
-
-    def __len__(self) -> int:
-        return len(self._rows)
 
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
         return f"<{len(self):,} images, {kinds or 'no'} classes, from {self.uri}>"
 
     def sample(self, i: int) -> np.ndarray:
-        row = int(self._rows[i])
+        row = int(self.rows[i])
         album = self._kept.album
         if album is not None and album.ready[row] and row not in album.broken:
             return album.pixels[row].copy()
@@ -90,13 +87,6 @@ class ImageSource(Source):
             return np.array(decode(self.shelf.read(row)))
         except (DecodeError, OSError) as error:
             raise BadInput(f"{self.names[i]} in {self.uri} cannot be read: {error}.") from None
-
-    def subset(self, rows: Sequence[int] | np.ndarray) -> ImageSource:
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__, skipped=Skipped(self.skipped.limit))
-        chosen = np.asarray(rows)
-        part._choose(self._rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
-        return part
 
     def loader(
         self,
@@ -119,7 +109,7 @@ class ImageSource(Source):
             shuffle=shuffle,
             seed=seed,
             epoch=epoch,
-            blocks=None if self.shelf.blocks is None else self.shelf.blocks[self._rows],
+            blocks=None if self.shelf.blocks is None else self.shelf.blocks[self.rows],
             together=self.shelf.together,
         )
         shares = batches(
@@ -141,11 +131,11 @@ class ImageSource(Source):
         album = self._kept.find_album()
         if album is None or (size and min(album.pixels.shape[1:3]) >= 2 * size):
             return None
-        if not album.fill(self._rows, workers):
+        if not album.fill(self.rows, workers):
             self._kept.album = None
             return None
         if album.broken:
-            for row in sorted(album.broken.keys() & set(self._rows.tolist())):
+            for row in sorted(album.broken.keys() & set(self.rows.tolist())):
                 self.skipped.add(self.shelf.names[row], album.broken[row])
             self.skipped.check(len(self), self.uri)
         return album
@@ -167,7 +157,7 @@ class _Reading:
     ) -> None:
         self.source, self.places, self.size, self.album = source, places, size, album
         self.replace = replace
-        self.rows = source._rows[places]  # on the shelf
+        self.rows = source.rows[places]  # on the shelf
         self.drawer = source._kept.find_drawer(size)
 
     def photo(self, place: int) -> np.ndarray | None:
@@ -211,12 +201,11 @@ class _Reading:
         return place, None
 
     def _filled(self, share: np.ndarray, pixels: np.ndarray, sizes: torch.Tensor | None) -> ImageBatch:
-        index, labels = self.places[share], self.source.labels
-        label = np.full(len(index), -1) if labels is None else labels[index]
+        index = self.places[share]
         return ImageBatch(
             pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
             index=torch.from_numpy(index.astype(np.int64)),
-            label=torch.from_numpy(label.astype(np.int64)),
+            label=torch.from_numpy(self.source.labels_of(index)),
             sizes=sizes,
         )
 

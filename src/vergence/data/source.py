@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from vergence.core.errors import BadInput
+from vergence.data.loading import batches, order
 
 
 @dataclass
@@ -142,3 +144,62 @@ class Source(ABC):
             rank: This process among ``world``; the processes share out each global batch.
             world: Number of processes.
         """
+
+
+class RowSource(Source):
+    """A source that keeps its data whole; a subset of it is a choice of rows.
+
+    Attributes:
+        rows: ``(n,)`` int64, which samples of the data these are.
+    """
+
+    rows: np.ndarray
+
+    @abstractmethod
+    def _choose(self, rows: np.ndarray) -> None:
+        """Set ``rows`` and what goes with them: names and labels."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def subset(self, rows: Sequence[int] | np.ndarray) -> Self:
+        part = copy.copy(self)
+        part.skipped = Skipped(self.skipped.limit)
+        chosen = np.asarray(rows)
+        part._choose(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
+        return part
+
+    def labels_of(self, index: np.ndarray) -> np.ndarray:
+        """Return the labels ``(B,)`` int64 of some samples, -1 where unknown."""
+        found = np.full(len(index), -1) if self.labels is None else self.labels[index]
+        return found.astype(np.int64)
+
+
+class ArraySource(RowSource):
+    """A source whose samples lie in memory: any of them make up a batch at once."""
+
+    @abstractmethod
+    def batch(self, index: np.ndarray) -> Any:
+        """Return these samples ``(B,)``, in this order, as one batch."""
+
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        drop_last: bool = False,
+        workers: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[Any]:
+        places = order(len(self), shuffle=shuffle, seed=seed, epoch=epoch)
+        shares = batches(
+            len(self), batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
+        )
+        for share in shares:
+            if len(share):
+                yield self.batch(places[share])

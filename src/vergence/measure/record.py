@@ -14,7 +14,7 @@ import re
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +97,8 @@ class Record:
         prepare: Of graphs and tables: (source, seed) -> what is learned from and what judges, such as a
             graph without its test links and a ``LinkSplit``. The protocol gets both.
         less_is_better: Whether the protocol's number is an error.
-        also: The same paper on other data.
+        also: The same paper on other data, or judged in another way. An encoder that several of these
+            train alike is trained once.
         note: What a reader should know, such as how the run is smaller than the paper's.
     """
 
@@ -239,16 +240,29 @@ def run_record(record: Record, *, workers: int = 1, quiet: bool = False) -> dict
         quiet: Print nothing.
     """
     began = time.monotonic()
-    train, test = open_data(record)
-    jobs = [(arm, seed) for seed in record.seeds for arm in record.compared]
-    jobs += [(PIXELS, record.seeds[0])] if record.pixels and not record.of_graphs else []
-    values: dict[tuple[str, int], float] = {}
-    for (arm, seed), value, seconds in _work(record, jobs, workers):
-        values[arm, seed] = value
+    family = (record, *record.also)
+    jobs = jobs_of(family)
+    values: list[dict[tuple[str, int], float]] = [{} for _ in family]
+    took = [0.0 for _ in family]
+    for done, (job, found, seconds) in enumerate(_work(family, jobs, workers), 1):
+        took[job.places[0]] += seconds
+        for place, value in zip(job.places, found, strict=True):
+            values[place][job.arm, job.seed] = value
         if not quiet:
-            done = f"{record.key} {len(values)}/{len(jobs)}: {arm}, seed {seed}"
-            shown = f"{value:.3f}" if record.less_is_better else f"{100 * value:.1f}"
-            print(f"{done}: {shown} in {seconds:.0f} s", file=sys.stderr)
+            shown = ", ".join(
+                f"{value:.3f}" if family[place].less_is_better else f"{100 * value:.1f}"
+                for place, value in zip(job.places, found, strict=True)
+            )
+            what = f"{record.key} {done}/{len(jobs)}: {job.arm}, seed {job.seed}"
+            print(f"{what}: {shown} in {seconds:.0f} s", file=sys.stderr)
+    results = [_result(*pair) for pair in zip(family, values, strict=True)]
+    for result, seconds in zip(results, took, strict=True):
+        result["seconds"] = round(seconds)
+    return {**results[0], "seconds": round(time.monotonic() - began), "also": results[1:]}
+
+
+def _result(record: Record, values: Mapping[tuple[str, int], float]) -> dict[str, Any]:
+    train, test = open_data(record)
     scores = {arm: [values[arm, seed] for seed in record.seeds] for arm in record.compared}
     sign = -1.0 if record.less_is_better else 1.0
     signed = {arm: [sign * value for value in found] for arm, found in scores.items()}
@@ -283,14 +297,14 @@ def run_record(record: Record, *, workers: int = 1, quiet: bool = False) -> dict
             "beats_ablation": all(margins[arm]["low"] > 0 for arm in record.arms if arm != PAPER),
         },
         "note": " ".join(filter(None, [record.note, *_losses(margins)])),
-        "seconds": round(time.monotonic() - began),
+        "seconds": 0,
         "command": f"vergence bench {record.key}",
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("vergence", "torch", "numpy", "timm")},
         },
         "machine": machine(),
-        "also": [run_record(other, workers=workers, quiet=quiet) for other in record.also],
+        "also": [],
     }
 
 
@@ -345,20 +359,59 @@ def _some(source: Source, count: int) -> Source:
     return source.subset(np.sort(np.random.default_rng(0).permutation(len(source))[:count]))
 
 
-Job = tuple[str, int]
+@dataclass
+class Job:
+    """One training, or one encoder that needs none, and the records that it is judged for.
+
+    Args:
+        arm: Of ``Record.compared``, or ``PIXELS``.
+        seed: Of the training.
+        places: Of those records, 0 the first and then those of its ``also``.
+    """
+
+    arm: str
+    seed: int
+    places: list[int]
 
 
-def _work(record: Record, jobs: list[Job], workers: int) -> Iterator[tuple[Job, float, float]]:
+def jobs_of(family: Sequence[Record]) -> list[Job]:
+    """Return what has to be trained for some records; an encoder that several can use is made once."""
+    jobs: list[Job] = []
+    for place, record in enumerate(family):
+        asked = [(arm, seed) for seed in record.seeds for arm in record.compared]
+        asked += [(PIXELS, record.seeds[0])] if record.pixels and not record.of_graphs else []
+        for arm, seed in asked:
+            same = (j for j in jobs if (j.arm, j.seed) == (arm, seed))
+            shared = next((j for j in same if _trains_alike(family[j.places[0]], record, arm)), None)
+            if shared is None:
+                jobs.append(Job(arm, seed, [place]))
+            else:
+                shared.places.append(place)
+    return jobs
+
+
+def _trains_alike(one: Record, other: Record, arm: str) -> bool:
+    names = ("source", "train", "test", "epochs", "batch", "encoder", "options", "size", "settings", "prepare")
+    return (
+        all(getattr(one, name) == getattr(other, name) for name in names)
+        and one.arms.get(arm) is other.arms.get(arm)
+        and one.variants.get(arm, {}) == other.variants.get(arm, {})
+    )
+
+
+def _work(
+    family: Sequence[Record], jobs: list[Job], workers: int
+) -> Iterator[tuple[Job, list[float], float]]:
     if workers == 1:
         for job in jobs:
-            yield job, *_value(record, *job)
+            yield job, *_values(family, job)
         return
     # arms are functions that may not travel between processes, so each process reads the record itself
-    names = ("train", "test", "epochs", "batch", "seeds", "source", "metric")
-    numbers = {name: getattr(record, name) for name in names}
+    names = ("train", "test", "epochs", "batch", "seeds")
+    numbers = {name: getattr(family[0], name) for name in names}
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, spawn, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        waiting = {pool.submit(_value_of_key, record.key, numbers, *job): job for job in jobs}
+        waiting = {pool.submit(_values_of_key, family[0].key, numbers, job): job for job in jobs}
         try:
             for future in as_completed(waiting):
                 yield waiting[future], *future.result()
@@ -367,16 +420,16 @@ def _work(record: Record, jobs: list[Job], workers: int) -> Iterator[tuple[Job, 
             raise
 
 
-def _value_of_key(key: str, numbers: dict[str, Any], arm: str, seed: int) -> tuple[float, float]:
+def _values_of_key(key: str, numbers: dict[str, Any], job: Job) -> tuple[list[float], float]:
     found = find_record(key)
-    asked = numbers["source"], numbers["metric"]
-    own = next((other for other in (found, *found.also) if (other.source, other.metric) == asked), found)
-    return _value(dataclasses.replace(own, **numbers), arm, seed)
+    return _values((dataclasses.replace(found, **numbers), *found.also), job)
 
 
-def _value(record: Record, arm: str, seed: int) -> tuple[float, float]:
-    """Return an arm's number and the seconds it took."""
+def _values(family: Sequence[Record], job: Job) -> tuple[list[float], float]:
+    """Return a job's number for each of its records, and the seconds all of it took."""
     began = time.monotonic()
+    arm, seed = job.arm, job.seed
+    record = family[job.places[0]]
     train, test = open_data(record)
     if record.prepare is not None:
         train, test = record.prepare(train, seed)
@@ -393,8 +446,9 @@ def _value(record: Record, arm: str, seed: int) -> tuple[float, float]:
             encoder = encoders.build(record.encoder, size=record.size, **options)
         if arm != UNTRAINED:
             encoder = _trained(record, record.arms[arm](encoder), train, seed)
-    score = record.judge(encoder, train, test, seed)
-    return float(score.value if isinstance(score, Score) else score), time.monotonic() - began
+    scores = [family[place].judge(encoder, train, test, seed) for place in job.places]
+    found = [float(score.value if isinstance(score, Score) else score) for score in scores]
+    return found, time.monotonic() - began
 
 
 def _raw(source: Source) -> nn.Module:

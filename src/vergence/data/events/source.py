@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from vergence.data.events.batch import EventBatch, stretches
 from vergence.data.events.log import ABOUT, EventLog
 from vergence.data.events.read import read_log
 from vergence.data.events.schema import EventSchema
-from vergence.data.loading import batches, order
-from vergence.data.source import Skipped, Source
+from vergence.data.source import ArraySource, Skipped
 
 
 def open_events(uri: str, paths: Sequence[Path] | None = None, *, limit: float = 0.5) -> EventSource:
@@ -39,7 +38,7 @@ def open_events(uri: str, paths: Sequence[Path] | None = None, *, limit: float =
     return EventSource(read_log(paths or [where], schema, limit=limit), schema.uri(path), limit=limit)
 
 
-class EventSource(Source):
+class EventSource(ArraySource):
     """The entities of an event log.
 
     ``view_options`` hold the shortest slice that suits the lengths of the histories: 25 events, or a
@@ -70,9 +69,6 @@ class EventSource(Source):
         self.names = self.log.ids if whole else self.log.ids.take(rows)
         self.labels = None if self.log.labels is None else self.log.labels[rows]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
         return (
@@ -91,46 +87,16 @@ class EventSource(Source):
             columns[name] = pa.array(np.asarray(log.numeric[part, k]), from_pandas=True)
         return pa.table(columns)
 
-    def subset(self, rows: Sequence[int] | np.ndarray) -> EventSource:
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__, skipped=Skipped(self.skipped.limit))
-        chosen = np.asarray(rows)
-        part._choose(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
-        return part
-
-    def loader(
-        self,
-        batch_size: int,
-        *,
-        size: int | None = None,
-        shuffle: bool = False,
-        seed: int = 0,
-        epoch: int = 0,
-        start: int = 0,
-        drop_last: bool = False,
-        workers: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> Iterator[EventBatch]:
-        """Yield batches of whole histories, as ``Source.loader`` says; ``size`` and ``workers`` are idle."""
-        places = order(len(self), shuffle=shuffle, seed=seed, epoch=epoch)
-        for share in batches(
-            len(self), batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
-        ):
-            if len(share):
-                yield self.batch(places[share])
-
     def batch(self, index: np.ndarray) -> EventBatch:
         """Return the whole histories of these entities ``(B,)``, in this order."""
         entities = torch.from_numpy(self.rows[index])
         starts = self._offsets[entities]
         rows, offsets = stretches(starts, self._offsets[entities + 1] - starts)
-        label = np.full(len(index), -1) if self.labels is None else self.labels[index]
         return EventBatch(
             **{name: values.index_select(0, rows) for name, values in self._tensors.items()},
             offsets=offsets,
             index=torch.from_numpy(np.asarray(index, np.int64)),
-            label=torch.from_numpy(np.asarray(label, np.int64)),
+            label=torch.from_numpy(self.labels_of(index)),
             fields=self.log.fields,
         )
 

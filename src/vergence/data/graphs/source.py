@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from vergence.data.graphs.csr import CSR
 from vergence.data.graphs.pyg import Batch, Data
 from vergence.data.graphs.splits import Split, folds_10, half, random_10_10_80
 from vergence.data.loading import batches, order
-from vergence.data.source import Skipped, Source
+from vergence.data.source import ArraySource, RowSource, Skipped
 
 DEGREES = 256  # columns of the degree one-hot of graphs without features; the last holds all above
 _WHOLE = 200_000  # nodes of the largest graph that is read, and learned from, in one piece
@@ -25,7 +25,7 @@ _WHOLE_EDGES = 5_000_000  # directed
 _READ = 4096  # nodes at a time of a larger graph
 
 
-class GraphSource(Source):
+class GraphSource(RowSource):
     """What both grains share.
 
     Attributes:
@@ -133,9 +133,6 @@ class NodeSource(GraphSource):
         self.labels = None if self._labels is None else self._labels[rows]
         self.targets = None if self._targets is None else self._targets[rows]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __repr__(self) -> str:
         links = self.data.num_edges if self.directed else (self.data.num_edges + self._loops) // 2
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
@@ -187,13 +184,10 @@ class NodeSource(GraphSource):
             "neighbours": [self._names[j] for j in near.tolist()],
         }
 
-    def subset(self, rows: Sequence[int] | np.ndarray) -> NodeSource:
+    def subset(self, rows: Sequence[int] | np.ndarray) -> Self:
         """Return these nodes as samples; the graph around them stays whole."""
-        part = copy.copy(self)
-        part.skipped = Skipped(self.skipped.limit)
+        part = super().subset(rows)
         part.fixed = {}
-        chosen = np.asarray(rows)
-        part._choose(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
         return part
 
     def with_graph(self, graph: Data) -> NodeSource:
@@ -294,12 +288,11 @@ class NodeSource(GraphSource):
     def _stamped(self, graph: Data, samples: np.ndarray, seeds: np.ndarray | None) -> Data:
         graph.seeds = None if seeds is None else torch.from_numpy(np.ascontiguousarray(seeds))
         graph.index = torch.from_numpy(samples.astype(np.int64))
-        label = np.full(len(samples), -1) if self.labels is None else self.labels[samples]
-        graph.label = torch.from_numpy(label.astype(np.int64))
+        graph.label = torch.from_numpy(self.labels_of(samples))
         return graph
 
 
-class GraphsSource(GraphSource):
+class GraphsSource(GraphSource, ArraySource):
     """A set of graphs, each a sample.
 
     A batch is a PyG ``Batch`` with ``x``, ``edge_index``, ``batch``, ``ptr``, ``num_graphs``, what
@@ -352,9 +345,6 @@ class GraphsSource(GraphSource):
         self.labels = None if self._labels is None else self._labels[rows]
         self.targets = None if self._targets is None else self._targets[rows]
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
         nodes = int(np.diff(self.ptr)[self.rows].sum())
@@ -369,13 +359,6 @@ class GraphsSource(GraphSource):
             graph.edge_attr = batch.edge_attr
         return graph
 
-    def subset(self, rows: Sequence[int] | np.ndarray) -> GraphsSource:
-        part = copy.copy(self)
-        part.skipped = Skipped(self.skipped.limit)
-        chosen = np.asarray(rows)
-        part._choose(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
-        return part
-
     @property
     def protocols(self) -> list[str]:
         return [] if self.labels is None else ["tu-10-fold"]
@@ -384,9 +367,9 @@ class GraphsSource(GraphSource):
         assert self.labels is not None
         return folds_10(self.labels, seed=seed)
 
-    def batch(self, samples: np.ndarray) -> Batch:
+    def batch(self, index: np.ndarray) -> Batch:
         """Return some graphs, by their rows in this source, as one PyG ``Batch``."""
-        rows = self.rows[samples]
+        rows = self.rows[index]
         node, ptr = ragged(self.ptr, rows)
         edge, edge_ptr = ragged(self._edge_ptr, rows)
         shift = np.repeat(ptr[:-1] - self.ptr[rows], np.diff(edge_ptr))
@@ -402,34 +385,11 @@ class GraphsSource(GraphSource):
             if name.startswith("edge_") and name != "edge_index":
                 batch[name] = graphs[name][edge]
         batch.seeds = None
-        batch.index = torch.from_numpy(samples.astype(np.int64))
-        label = np.full(len(samples), -1) if self.labels is None else self.labels[samples]
-        batch.label = torch.from_numpy(label.astype(np.int64))
+        batch.index = torch.from_numpy(index.astype(np.int64))
+        batch.label = torch.from_numpy(self.labels_of(index))
         if self.targets is not None:
-            batch.target = torch.from_numpy(self.targets[samples].astype(np.float32))
+            batch.target = torch.from_numpy(self.targets[index].astype(np.float32))
         return batch
-
-    def loader(
-        self,
-        batch_size: int,
-        *,
-        size: int | None = None,
-        shuffle: bool = False,
-        seed: int = 0,
-        epoch: int = 0,
-        start: int = 0,
-        drop_last: bool = False,
-        workers: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> Iterator[Batch]:
-        places = order(len(self), shuffle=shuffle, seed=seed, epoch=epoch)
-        shares = batches(
-            len(self), batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
-        )
-        for share in shares:
-            if len(share):
-                yield self.batch(places[share])
 
 
 def ragged(ptr: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

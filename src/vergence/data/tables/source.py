@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,7 @@ import pyarrow as pa
 import torch
 
 from vergence.core.errors import BadInput
-from vergence.data.loading import batches, order
-from vergence.data.source import Skipped, Source
+from vergence.data.source import ArraySource, Skipped
 from vergence.data.tables.batch import Columns, TableBatch
 from vergence.data.tables.read import Values, read_table, values_of
 from vergence.data.tables.schema import TableSchema
@@ -85,7 +84,7 @@ def from_vectors(
     return TableSource(Values(columns, numeric, empty, known, classes), name)
 
 
-class TableSource(Source):
+class TableSource(ArraySource):
     """The rows of a table.
 
     Args:
@@ -108,9 +107,6 @@ class TableSource(Source):
         self.rows = rows
         self.names = [f"{self.uri}#{row}" for row in rows.tolist()]
         self.labels = None if self.values.labels is None else self.values.labels[rows]
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
@@ -149,44 +145,14 @@ class TableSource(Source):
             found[name] = words[code - 1] if code else None
         return found
 
-    def subset(self, rows: Sequence[int] | np.ndarray) -> TableSource:
-        part = object.__new__(type(self))
-        part.__dict__.update(self.__dict__, skipped=Skipped(self.skipped.limit))
-        chosen = np.asarray(rows)
-        part._choose(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
-        return part
-
-    def loader(
-        self,
-        batch_size: int,
-        *,
-        size: int | None = None,
-        shuffle: bool = False,
-        seed: int = 0,
-        epoch: int = 0,
-        start: int = 0,
-        drop_last: bool = False,
-        workers: int | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> Iterator[TableBatch]:
-        """Yield batches of rows, as ``Source.loader`` says; ``size`` and ``workers`` are idle."""
-        places = order(len(self), shuffle=shuffle, seed=seed, epoch=epoch)
-        for share in batches(
-            len(self), batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
-        ):
-            if len(share):
-                yield self.batch(places[share])
-
     def batch(self, index: np.ndarray) -> TableBatch:
         """Return these rows ``(B,)``, in this order."""
         rows = self.rows[index]
-        label = np.full(len(index), -1) if self.labels is None else self.labels[index]
         return TableBatch(
             numeric=torch.from_numpy(self.values.numeric[rows]),
             categorical=torch.from_numpy(self.values.categorical[rows]),
             index=torch.from_numpy(np.array(index, np.int64)),
-            label=torch.from_numpy(np.array(label, np.int64)),
+            label=torch.from_numpy(self.labels_of(index)),
             columns=self.columns,
         )
 
