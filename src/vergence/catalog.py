@@ -247,7 +247,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("raid", 181, "RAID: A Relation-Augmented Image Descriptor", 2016, "1510.01113", "retrieval", "readout"),
     Paper("sscd", 199, "A Self-Supervised Descriptor for Image Copy Detection", 2022, "2202.10261", "retrieval", "learner"),
 
-    Paper("hkmeans", 17, "Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach", 2024, "2405.15613", "curation", "estimator"),
+    Paper("hkmeans", 17, "Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach", 2024, "2405.15613", "curation", "estimator", "vergence.use.hkmeans:curate"),
     Paper("selfdocseg", 47, "SelfDocSeg: A Self-Supervised vision-based Approach towards Document Segmentation", 2023, "2305.00795", "curation", "learner"),
     Paper("sas", 65, "Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised Learning Contribute the Least", 2023, "2302.09195", "curation", "estimator"),
     Paper("iexplorer", 75, "Internet Explorer: Targeted Representation Learning on the Open Web", 2023, "2302.14051", "curation", "tool"),

@@ -1,0 +1,119 @@
+"""Curation by hierarchical k-means: even shares, levels, and rings of unequal density."""
+
+import numpy as np
+import pytest
+
+from vergence.core.errors import BadInput
+from vergence.data.store import Store
+from vergence.use.hkmeans import Hierarchy, curate, draw, hierarchy, ranks, shares, usual_counts
+from vergence.use.kmeans import KMeans
+
+RANDOM = np.random.default_rng(0)
+
+
+def brute_cap(sizes, part):
+    return max(c for c in range(max(sizes) + 1) if sum(min(c, s) for s in sizes) <= part)
+
+
+def test_a_part_is_divided_by_the_largest_cap_that_fits():
+    """Sizes 1, 5, 9 and a part of 10: the cap is 4 (1 + 4 + 4 = 9), one more for a random large one."""
+    for seed in range(5):
+        given = shares(np.zeros(3, int), np.array([1, 5, 9]), np.array([10]), np.random.default_rng(seed))
+        assert sorted(given.tolist()) == [1, 4, 5] and given[0] == 1
+
+
+def test_shares_of_many_parents_are_those_of_each_alone():
+    parent = RANDOM.integers(0, 6, 60)
+    sizes = RANDOM.integers(0, 30, 60)
+    parts = np.array([RANDOM.integers(0, sizes[parent == p].sum() + 1) for p in range(6)])
+    given = shares(parent, sizes, parts, np.random.default_rng(0))
+    for p in range(6):
+        own, got = sizes[parent == p], given[parent == p]
+        cap = brute_cap(own, parts[p])
+        assert got.sum() == parts[p]
+        assert ((got == np.minimum(cap, own)) | ((got == cap + 1) & (own > cap))).all()
+
+
+def test_caps_count_rows_not_child_clusters():
+    """One coarse cluster of three finest ones with a row each, another of one with nine rows."""
+    finest = KMeans(np.r_[0, 1, 2, [3] * 9], np.zeros((4, 1)), np.arange(12.0), True)
+    coarse = KMeans(np.array([0, 0, 0, 1]), np.zeros((2, 1)), np.zeros(4), True)
+    rows = draw(Hierarchy((finest, coarse)), 8, nearest=True)
+    assert rows.tolist() == [0, 1, 2, 3, 4, 5, 6, 7]  # all of the small, the five nearest of the large
+    assert Hierarchy((finest, coarse)).sizes().tolist() == [3, 9]
+
+
+@pytest.mark.parametrize("size", [1, 57, 299, 300])
+def test_as_many_rows_as_asked_and_none_twice(size):
+    x = RANDOM.standard_normal((300, 4)).astype(np.float32)
+    rows = draw(hierarchy(x, (40, 8), resampling=2), size)
+    assert len(rows) == len(set(rows)) == size and (np.diff(rows) > 0).all()
+
+
+def test_a_row_belongs_to_the_cluster_of_its_cluster():
+    x = RANDOM.standard_normal((200, 3)).astype(np.float32)
+    tree = hierarchy(x, (30, 9, 3), resampling=3)
+    for row in range(0, 200, 20):
+        fine = tree.levels[0].of[row]
+        assert tree.of(1)[row] == tree.levels[1].of[fine]
+        assert tree.of()[row] == tree.levels[2].of[tree.levels[1].of[fine]]
+    nearest = ((x[:, None] - tree.levels[0].centres) ** 2).sum(2).argmin(1)
+    np.testing.assert_array_equal(tree.of(0), nearest)
+
+
+def rings(n):
+    """Five rings of very unequal numbers of points, as in the paper's toy."""
+    radius, angle = np.sqrt(RANDOM.uniform(0.5, 1, sum(n))), RANDOM.uniform(0, 2 * np.pi, sum(n))
+    ring = np.repeat(np.arange(5), n)
+    place = np.array([[-2.2, 1], [0, 1], [2.2, 1], [-1.2, -0.8], [1.2, -0.8]])
+    return (place[ring] + (radius * [np.cos(angle), np.sin(angle)]).T).astype(np.float32), ring
+
+
+def entropy(of):
+    p = np.bincount(of) / len(of)
+    return -(p[p > 0] * np.log(p[p > 0])).sum()
+
+
+def test_each_step_of_the_method_makes_rings_more_even():
+    x, ring = rings([8000, 200, 500, 300, 3000])
+    found = {}
+    for name, tree in {
+        "one level": hierarchy(x, (200,)),
+        "levels": hierarchy(x, (200, 50, 15), resampling=0),
+        "resampled": hierarchy(x, (200, 50, 15)),
+    }.items():
+        found[name] = np.mean([entropy(ring[draw(tree, 500, seed=seed)]) for seed in range(3)])
+    chance = entropy(ring[RANDOM.permutation(len(x))[:500]])
+    assert chance + 0.1 < found["one level"] < found["levels"] < found["resampled"] <= np.log(5)
+
+
+def test_ranks_within_groups():
+    assert ranks(np.array([1, 0, 1, 1]), np.array([3.0, 9.0, 1.0, 2.0])).tolist() == [2, 0, 0, 1]
+    assert ranks(np.empty(0, int), np.empty(0)).tolist() == []
+
+
+def test_a_store_is_curated_by_direction_and_a_seed_repeats(tmp_path):
+    x, ring = rings([900, 20, 20, 20, 40])
+    x = np.c_[x, np.ones(len(x))] * RANDOM.uniform(0.1, 9, (len(x), 1))
+    store = Store.create(tmp_path / "s.lance", None, x.astype(np.float32), ids=list(map(str, range(1000))))
+    found = curate(store, 100)
+    np.testing.assert_array_equal(found.rows, curate(str(store.path), 100).rows)
+    assert found.before.sum() == 1000 and found.after.sum() == len(found) == 100
+    assert entropy(ring[found.rows]) > entropy(ring) + 0.3
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 30, 1000, 10_000_000])
+def test_usual_counts_fit_any_number_of_rows(n):
+    counts = usual_counts(n)
+    assert counts[0] <= n and list(counts) == sorted(set(counts), reverse=True) and counts[-1] >= 1
+    if n <= 30:
+        x = RANDOM.standard_normal((n, 3)).astype(np.float32)
+        assert len(draw(hierarchy(x), n)) == n
+
+
+def test_mistakes_are_told():
+    x = np.eye(5, dtype=np.float32)
+    with pytest.raises(BadInput, match=r"grow fewer, from at most 5 \(the rows\) on; got 3, 4"):
+        hierarchy(x, (3, 4))
+    with pytest.raises(BadInput, match="Of 5 rows 1 to 5 can be kept; 6"):
+        draw(hierarchy(x, (3,)), 6)

@@ -1,0 +1,86 @@
+"""k-means against scikit-learn's and against its own definition."""
+
+import numpy as np
+import pytest
+from sklearn.cluster import KMeans as Reference
+
+from vergence.core.errors import BadInput
+from vergence.use import kmeans as module
+from vergence.use.kmeans import assign, kmeans
+
+
+@pytest.fixture
+def rows():
+    random = np.random.default_rng(0)
+    return (5 * random.standard_normal((6, 8))[np.arange(300) % 6] + random.standard_normal((300, 8))).astype(
+        np.float32
+    )
+
+
+def test_it_is_lloyd_s_algorithm(rows, monkeypatch):
+    start = rows[:6]
+    monkeypatch.setattr(module, "_spread", lambda x, squares, k, random: x[:k])
+    monkeypatch.setitem(module._BLOCK, "cpu", 400)  # several blocks
+    ours, theirs = kmeans(rows, 6), Reference(6, init=start, n_init=1, algorithm="lloyd", tol=0).fit(rows)
+    np.testing.assert_array_equal(ours.of, theirs.labels_)
+    np.testing.assert_allclose(ours.centres, theirs.cluster_centers_, atol=1e-4)
+    assert ours.distance.sum() == pytest.approx(theirs.inertia_, rel=1e-4)
+    assert ours.settled and ours.sizes.sum() == 300
+
+
+def test_distances_and_nearest_centres_are_those_of_all_pairs(rows):
+    centres = np.random.default_rng(1).standard_normal((17, 8)).astype(np.float32)
+    found, all_pairs = assign(rows, centres), ((rows[:, None] - centres[None]) ** 2).sum(2)
+    np.testing.assert_array_equal(found.of, all_pairs.argmin(1))
+    np.testing.assert_allclose(found.distance, all_pairs.min(1), rtol=1e-4)
+
+
+def test_starting_points_are_drawn_by_squared_distance():
+    """Three points on a line: after the first, 0, the odds of 1 and 3 are 1 to 9."""
+    x = np.float32([[0], [1], [3]])
+    tensor, squares = module._tensor(x), module._tensor(x[:, 0] ** 2)
+
+    class FirstIsZero:
+        def __init__(self, seed):
+            self.inner = np.random.default_rng(seed)
+            self.integers = lambda n: 0
+            self.random, self.choice = self.inner.random, self.inner.choice
+
+    drawn = [float(module._spread(tensor, squares, 2, FirstIsZero(seed))[1]) for seed in range(1000)]
+    assert np.mean(np.equal(drawn, 3)) == pytest.approx(0.9, abs=0.03) and set(drawn) == {1, 3}
+
+
+def test_blocks_of_starting_points_draw_as_single_ones_do(monkeypatch):
+    """Rows in 40 far groups: k-means++ hits nearly all of them, and as many drawn in blocks as singly."""
+    random = np.random.default_rng(0)
+    x = (30 * random.standard_normal((40, 4)))[np.repeat(np.arange(40), 5)] + random.standard_normal((200, 4))
+    group = {tuple(row): i // 5 for i, row in enumerate(x.astype(np.float32))}
+
+    def hit(most):
+        monkeypatch.setattr(module, "_DRAWN", most)
+        return np.mean([len({group[tuple(c)] for c in module._spread(*pair(x), 40, rng(s)).numpy()})
+                        for s in range(40)])  # fmt: skip
+
+    def pair(x):
+        tensor = module._tensor(x)
+        return tensor, (tensor**2).sum(1)
+
+    rng = np.random.default_rng
+    single, blocks = hit(1), hit(256)
+    assert blocks == pytest.approx(single, abs=0.8) and blocks > 34
+
+
+def test_no_centre_stays_empty_and_copies_are_no_mistake():
+    far = np.float32([[0], [0.1], [0.2], [100], [100.1]])
+    assert kmeans(far, 5).sizes.tolist() == [1] * 5
+    assert kmeans(np.zeros((20, 3), np.float32), 4).sizes.sum() == 20
+    lost = module._means(
+        module._tensor(far), module.torch.tensor([0] * 5), module._tensor(far[:, 0]), 2
+    )  # the second centre has no rows
+    assert lost[:, 0].tolist() == pytest.approx([far.mean(), 100.1])
+
+
+def test_a_seed_repeats_and_mistakes_are_told(rows):
+    np.testing.assert_array_equal(kmeans(rows, 9, seed=4).of, kmeans(rows, 9, seed=4).of)
+    with pytest.raises(BadInput, match="300 rows takes 1 to 300 centres; got 301"):
+        kmeans(rows, 301)
