@@ -46,7 +46,7 @@ class Case:
 
 def contests(quick: bool) -> Iterator[Contest]:
     small = Case("resnet-tiny", 16, 8, 2) if quick else Case("resnet-tiny", 32, 256, 20)
-    large = (Case("resnet18", 32, 256, 8), Case("vit_small_patch16_224", 224, 32, 8))
+    large = (Case("resnet18", 32, 256, 8), Case("vit_small_patch16_224", 224, 64, 5))
     for case in (small,) if quick else large:
         yield Contest(
             name=f"step-{case.encoder}",
