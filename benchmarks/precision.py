@@ -42,7 +42,7 @@ def main() -> None:
             rates[precision].append(run.metrics[-1]["samples_per_second"])
             print(f"seed {seed}, {precision}: {100 * found[-1]:.1f}", file=sys.stderr)
     found = {
-        "what": f"SimCLR, {record.epochs} epochs on {record.train} CIFAR-10 images, k-NN on {record.test} others",
+        "what": f"SimCLR, {record.epochs} epochs on {record.train} CIFAR-10 images, k-NN on others",
         "accuracy": {precision: summary(values) for precision, values in scores.items()},
         "bf16_ahead": margin(scores["bf16"], scores["fp32"]),
         "samples_per_second": {precision: summary(values) for precision, values in rates.items()},
