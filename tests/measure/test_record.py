@@ -8,7 +8,8 @@ from torch import nn
 
 from vergence.core import BadInput, Method
 from vergence.measure import record as harness
-from vergence.measure.record import Record, find_record, margin, open_data, record_keys, run_record
+from vergence.measure.margins import margin
+from vergence.measure.record import Record, find_record, open_data, record_keys, run_record
 
 
 class Supervise(Method):

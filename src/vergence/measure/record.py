@@ -22,7 +22,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 from vergence import catalog
@@ -34,6 +33,7 @@ from vergence.engine.files import write_text
 from vergence.learn.api import learn
 from vergence.measure.graph_table import graph_scores
 from vergence.measure.inputs import stratified
+from vergence.measure.margins import losses, margin, summary
 from vergence.measure.neighbours import knn
 from vergence.measure.probe import linear
 from vergence.measure.rows import FEATURES, RawFeatures, RawPixels, RawRows, features
@@ -296,7 +296,7 @@ def _result(record: Record, values: Mapping[tuple[str, int], float]) -> dict[str
             **({"beats_raw": margins[FEATURES]["low"] > 0} if FEATURES in margins else {}),
             "beats_ablation": all(margins[arm]["low"] > 0 for arm in record.arms if arm != PAPER),
         },
-        "note": " ".join(filter(None, [record.note, *_losses(margins)])),
+        "note": " ".join(filter(None, [record.note, *losses(margins)])),
         "seconds": 0,
         "command": f"vergence bench {record.key}",
         "versions": {
@@ -305,29 +305,6 @@ def _result(record: Record, values: Mapping[tuple[str, int], float]) -> dict[str
         },
         "machine": machine(),
         "also": [],
-    }
-
-
-def margin(ours: list[float], theirs: list[float]) -> dict[str, float]:
-    """Return by how much an arm is ahead, seed by seed.
-
-    ``low`` is the lower end of the one-sided 95 % interval of the mean difference (Student's t,
-    paired by seed): above 0, the lead is more than the seeds' spread. One seed has no spread, and
-    ``low`` is the difference itself.
-    """
-    ahead = np.subtract(ours, theirs)
-    spread = float(ahead.std(ddof=1)) if len(ahead) > 1 else 0.0
-    slack = float(stats.t.ppf(0.95, len(ahead) - 1)) * spread / len(ahead) ** 0.5 if spread else 0.0
-    mean = float(ahead.mean())
-    return {"mean": round(mean, 5), "std": round(spread, 5), "low": round(mean - slack, 5)}
-
-
-def summary(values: list[float]) -> dict[str, Any]:
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
-    return {
-        "mean": round(float(np.mean(values)), 5),
-        "std": round(spread, 5),
-        "values": [round(v, 5) for v in values],
     }
 
 
@@ -343,14 +320,6 @@ def machine() -> str:
         ]
         cpu = models[0] if models else cpu
     return f"{cpu}, {os.cpu_count()} cores"
-
-
-def _losses(margins: Mapping[str, dict[str, float]]) -> Iterator[str]:
-    for arm, ahead in margins.items():
-        if ahead["low"] <= 0:
-            how = "falls behind" if ahead["mean"] < 0 else "is not clearly ahead of"
-            points = f"{100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}"
-            yield f"Here the paper's arm {how} '{arm}': {points}."
 
 
 def _some(source: Source, count: int) -> Source:
@@ -391,7 +360,18 @@ def jobs_of(family: Sequence[Record]) -> list[Job]:
 
 
 def _trains_alike(one: Record, other: Record, arm: str) -> bool:
-    names = ("source", "train", "test", "epochs", "batch", "encoder", "options", "size", "settings", "prepare")
+    names = (
+        "source",
+        "train",
+        "test",
+        "epochs",
+        "batch",
+        "encoder",
+        "options",
+        "size",
+        "settings",
+        "prepare",
+    )
     return (
         all(getattr(one, name) == getattr(other, name) for name in names)
         and one.arms.get(arm) is other.arms.get(arm)
