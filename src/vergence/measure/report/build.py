@@ -22,6 +22,7 @@ from vergence.engine import Run, embed
 from vergence.engine.files import write_whole
 from vergence.measure.report.figures import Line, curve, intervals, short
 from vergence.measure.report.looks import chart, cluster_cards, copies, neighbours
+from vergence.measure.report.subject import SUBJECTS, Panel, subject_of
 from vergence.measure.rows import LEARNED
 from vergence.measure.table import Table
 from vergence.use.clusters import clusters
@@ -48,7 +49,7 @@ def report(
 
     Args:
         run: A finished run.
-        source: What is embedded when there is no ``store``.
+        source: What is embedded when there is no ``store``; says more about samples that are no pictures.
         store: Embeddings by this run's encoder; None makes ``embeddings.lance`` in the run's folder.
         table: What ``measure`` returned; None leaves scores out.
         out: Where the page goes; None means ``report.html`` in the run's folder.
@@ -56,15 +57,17 @@ def report(
     Returns:
         Where it is.
     """
+    modality, seen = run.config.get("modality", "image"), None
     if store is None:
-        source = open_source(source)
-        found = embed(run.encoder, source)
-        store = Store.create(
-            run.path / "embeddings.lance", source, found, model=str(run.path), overwrite=True
-        )
+        seen = open_source(source)
+        found = embed(run.encoder, seen)
+        store = Store.create(run.path / "embeddings.lance", seen, found, model=str(run.path), overwrite=True)
     elif not isinstance(store, Store):
         store = Store.open(store)
+    if seen is None and modality in SUBJECTS:
+        seen = open_source(source)
     parts = clusters(store)
+    subject = subject_of(store, parts, modality=modality, source=seen, encoder=run.encoder)
     page = {
         "title": _title(run),
         "paper": _paper(run.config.get("method", "")),
@@ -73,11 +76,14 @@ def report(
         "signs": _signs(run),
         "trouble": list(dict.fromkeys(str(row["note"]) for row in run.health if row.get("note"))),
         "scores": _scores(table) if table is not None else None,
-        "map": chart(store, parts) if len(store) > 2 else None,
-        "neighbours": neighbours(store, parts),
-        "clusters": {"cards": cluster_cards(store, parts), "silhouette": parts.silhouette},
-        "copies": copies(store),
+        "subject": subject,
+        "map": chart(subject) if len(store) > 2 else None,
+        "sections": subject.sections(),
+        "neighbours": neighbours(subject),
+        "clusters": {"cards": cluster_cards(subject), "silhouette": parts.silhouette},
+        "copies": copies(subject),
         "skipped": _skipped(run.path / "skipped.csv"),
+        "notes": list(seen.notes) if seen is not None else [],
         "command": command(run.config),
         "config": _flat(run.config),
         "path": str(run.path.resolve()),
@@ -159,7 +165,7 @@ def command(config: Mapping[str, Any]) -> str:
 
 
 def _title(run: Run) -> str:
-    source = str(run.config.get("source", ""))
+    source = str(run.config.get("source", "")).partition("?")[0]
     return Path(source).name or source
 
 
@@ -197,7 +203,7 @@ def _epochs(run: Run, rows: list[dict[str, Any]]) -> list[float]:
     return [row["step"] / last * whole for row in rows]
 
 
-def _curves(run: Run) -> list[dict[str, Any]]:
+def _curves(run: Run) -> list[Panel]:
     rows = run.metrics
     if not rows:
         return []
@@ -214,39 +220,23 @@ def _curves(run: Run) -> list[dict[str, Any]]:
         lines = [Line(name, x, _numbers(rows, name), i) for i, name in enumerate(columns)]
         if not lines or not np.isfinite(lines[0].y).any():
             continue
-        found.append(
-            {
-                "title": title,
-                "how": how,
-                "svg": curve(lines, label=title),
-                "last": np.nanmax(lines[0].y) if columns == ["lr"] else _last(lines[0].y),
-                "first": None,
-                "legend": [line.name for line in lines] if len(lines) > 1 else [],
-            }
-        )
+        last = np.nanmax(lines[0].y) if columns == ["lr"] else _last(lines[0].y)
+        legend = [line.name for line in lines] if len(lines) > 1 else []
+        found.append(Panel(title, how, curve(lines, label=title), last, legend=legend))
     return found
 
 
-def _signs(run: Run) -> list[dict[str, Any]]:
+def _signs(run: Run) -> list[Panel]:
     rows = run.health
     if not rows:
         return []
     x = _epochs(run, rows)
-    found: list[dict[str, Any]] = []
+    found = []
     for i, (name, (title, how)) in enumerate(_SIGNS.items()):
         y = _numbers(rows, name)
         if np.isfinite(y).any():
-            line = Line(name, x, y, i % 4)
-            found.append(
-                {
-                    "title": title,
-                    "how": how,
-                    "svg": curve([line], label=title),
-                    "last": _last(y),
-                    "first": next(v for v in y if math.isfinite(v)),
-                    "legend": [],
-                }
-            )
+            svg = curve([Line(name, x, y, i % 4)], label=title)
+            found.append(Panel(title, how, svg, _last(y), next(v for v in y if math.isfinite(v))))
     return found
 
 

@@ -152,26 +152,124 @@ def intervals(rows: Sequence[tuple[str, float, float, float, int]], *, label: st
     )
 
 
-def scatter(points: np.ndarray, groups: Sequence[Sequence[int]], names: Sequence[str]) -> Markup:
+def columns(counts: Sequence[float], names: Sequence[str], *, label: str, x_name: str) -> Markup:
+    """Draw a histogram.
+
+    Args:
+        counts: k heights, 0 or more.
+        names: k, written under their columns, or k + 1, written under the borders between them.
+        label: For screen readers.
+        x_name: What the axis counts.
+    """
+    most = max([*counts, 1e-12])
+    step = (_WIDTH - _LEFT - _RIGHT) / max(len(counts), 1)
+    foot, reach = _HEIGHT - _BOTTOM - 14, _HEIGHT - _BOTTOM - 14 - _TOP
+    parts = []
+    for y in ticks(0, most, 4):
+        at = foot - y / most * reach
+        parts.append(
+            Markup(
+                '<line class="rule" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                '<text class="tick end" x="{}" y="{:.1f}">{}</text>'
+            ).format(_LEFT, _WIDTH - _RIGHT, _LEFT - 7, at + 3.5, short(y), y=at)
+        )
+    for i, count in enumerate(counts):
+        height = count / most * reach
+        title = names[i] if len(names) == len(counts) else f"{names[i]} to {names[i + 1]}"
+        parts.append(
+            Markup(
+                '<rect class="column" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="1.5">'
+                "<title>{}: {}</title></rect>"
+            ).format(
+                _LEFT + i * step + 0.75, foot - height, max(step - 1.5, 0.5), height, title, short(count)
+            )
+        )
+    middle = 0.5 if len(names) == len(counts) else 0.0
+    widest = max(len(name) for name in names) * 6 + 8
+    every = max(1, math.ceil(widest / step))
+    for i in range(0, len(names), every):
+        parts.append(
+            Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
+                _LEFT + (i + middle) * step, foot + 15, names[i]
+            )
+        )
+    return Markup(
+        '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{}">{}'
+        '<text class="tick middle" x="{}" y="{}">{}</text></svg>'
+    ).format(
+        f"{label} by {x_name}",
+        Markup("").join(parts),
+        (_WIDTH + _LEFT - _RIGHT) / 2,
+        _HEIGHT - 8,
+        x_name,
+        w=_WIDTH,
+        h=_HEIGHT,
+    )
+
+
+def bars(rows: Sequence[tuple[str, float, int]], *, label: str) -> Markup:
+    """Draw values of groups as bars from 0, one under the other.
+
+    Args:
+        rows: Name, value of 0 or more, and number of the group's colour, -1 for none.
+        label: For screen readers.
+    """
+    most = max([*(value for _, value, _ in rows), 1e-12])
+    start, stop, step = 132, _WIDTH - 44, 24
+    parts = []
+    for i, (name, value, colour) in enumerate(rows):
+        width = value / most * (stop - start)
+        parts.append(
+            Markup(
+                '<text class="tick name" x="0" y="{t}">{}<title>{}</title></text>'
+                '<rect class="{}" x="{}" y="{}" width="{:.1f}" height="12" rx="3"/>'
+                '<text class="tick" x="{:.1f}" y="{t}">{}</text>'
+            ).format(
+                name if len(name) <= 19 else f"{name[:18]}…",
+                name,
+                colour_class(colour),
+                start,
+                step * i + 4,
+                max(width, 1.5),
+                start + width + 6,
+                short(value),
+                t=step * i + 14,
+            )
+        )
+    return Markup('<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        _WIDTH, step * len(rows), label, Markup("").join(parts)
+    )
+
+
+def scatter(
+    points: np.ndarray, groups: Sequence[Sequence[int]], names: Sequence[str], *, links: np.ndarray
+) -> Markup:
     """Draw points in [0, 1]; each carries the number of its colour in every grouping (``data-0``, …).
 
     Args:
         points: ``(n, 2)``.
         groups: One list of n colours a grouping; -1 is no group.
         names: n, read out when a point is hovered without JavaScript.
+        links: ``(2, m)``, which points lines join.
     """
     width, height, rim = 1000, 640, 16
     radius = 7 if len(points) < 300 else 5 if len(points) < 1200 else 4
+    places = np.round(rim + points * (np.array([width, height]) - 2 * rim)).astype(int).tolist()
+    lines = Markup("")
+    if links.size:
+        path = "".join("M{} {}L{} {}".format(*places[a], *places[b]) for a, b in links.T.tolist())
+        faint = min(1.0, max(0.12, 300 / links.shape[1]))
+        lines = Markup('<path class="web" d="{}" style="opacity: {:.2f}"/>').format(path, faint)
     dots = []
-    for i, ((x, y), name) in enumerate(zip(points.tolist(), names, strict=True)):
+    for i, ((x, y), name) in enumerate(zip(places, names, strict=True)):
         colours = [column[i] for column in groups] or [-1]
         data = Markup(" ").join(Markup('data-{}="{}"').format(j, c) for j, c in enumerate(colours))
         dots.append(
             Markup(
-                '<circle cx="{:.0f}" cy="{:.0f}" r="{}" class="{}" {} data-i="{}"><title>{}</title></circle>'
+                '<circle cx="{}" cy="{}" r="{}" class="{}" {} data-i="{}"><title>{}</title></circle>'
             ).format(
-                rim + x * (width - 2 * rim),
-                rim + y * (height - 2 * rim),
+                x,
+                y,
                 radius,
                 colour_class(colours[0]),
                 data,
@@ -180,8 +278,8 @@ def scatter(points: np.ndarray, groups: Sequence[Sequence[int]], names: Sequence
             )
         )
     return Markup(
-        '<svg id="map" viewBox="0 0 {} {}" role="img" aria-label="Map of the samples">{}</svg>'
-    ).format(width, height, Markup("").join(dots))
+        '<svg id="map" viewBox="0 0 {} {}" role="img" aria-label="Map of the samples">{}{}</svg>'
+    ).format(width, height, lines, Markup("").join(dots))
 
 
 def colour_class(group: int) -> str:

@@ -30,7 +30,7 @@
       const dot = event.target.closest("circle");
       tip.hidden = !dot;
       if (!dot) return;
-      const [name, group, picture] = points[dot.dataset.i];
+      const [name, group, picture, fact] = points[dot.dataset.i];
       tip.replaceChildren();
       if (picture) {
         const image = new Image();
@@ -38,7 +38,7 @@
         image.className = "sharp";
         tip.append(image);
       }
-      tip.append(group === null ? name : `${group} · ${name}`);
+      tip.append([group, name, fact].filter(word => word).join(" · "));
       const box = map.parentElement.getBoundingClientRect();
       tip.style.left = Math.max(4, Math.min(event.clientX - box.left + 14, box.width - 122)) + "px";
       tip.style.top = Math.max(4, Math.min(event.clientY - box.top + 14, box.height - tip.offsetHeight - 6)) + "px";
