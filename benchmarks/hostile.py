@@ -251,6 +251,76 @@ def read_lance(folder: Path, raw: bytes) -> None:
     store.names, store.labels, store.classes, store.find("id3")
 
 
+def logs(folder: Path) -> list[bytes]:
+    """Return event logs in parquet: times with and without a zone, words, numbers, missing values."""
+    n = 40
+    days = np.datetime64("2026-01-01T00:00:00", "us") + np.arange(n).astype("timedelta64[h]")
+    columns = {
+        "user": pa.array([f"u{i % 7}" for i in range(n)]),
+        "ts": pa.array(days),
+        "shop": pa.array(["a", "b", None, "c"] * 10),
+        "paid": pa.array([1.5, None, -2.0, np.nan] * 10),
+        "card": pa.array([i % 3 for i in range(n)], pa.int16()),
+    }
+    zoned = {**columns, "ts": pa.array(days, pa.timestamp("ms", "Europe/Paris"))}
+    coded = {**columns, "user": pa.array(np.arange(n) % 5), "ts": pa.array(np.arange(n) * 0.5)}
+    coded["shop"] = columns["shop"].dictionary_encode()
+    made = []
+    for table, options in (
+        (columns, {}),
+        (zoned, {"compression": "none", "use_dictionary": False}),
+        (coded, {"compression": "zstd", "row_group_size": 16}),
+    ):
+        file = io.BytesIO()
+        pq.write_table(pa.table(table), file, **options)
+        made.append(file.getvalue())
+    return made
+
+
+def log_texts(folder: Path) -> list[bytes]:
+    """Return event logs in csv."""
+    rows = [f"u{i % 5},2026-01-{1 + i % 28:02d}T08:00:00,{'ab'[i % 2]},{i * 0.25}\n" for i in range(40)]
+    text = "user,ts,shop,paid\n" + "".join(rows)
+    quoted = "user;ts;shop;paid\n" + "".join(f'"u;{i % 4}";{i};"é{i % 3}";\n' for i in range(30))
+    return [text.encode(), text.replace(",", "\t").encode(), quoted.encode()]
+
+
+def read_log(uri: str, suffix: str) -> Callable[[Path, bytes], None]:
+    def read(folder: Path, raw: bytes) -> None:
+        path = folder / f"case{suffix}"
+        path.write_bytes(raw)
+        source = open_source(uri.format(path), limit=1.0)
+        assert sum(len(batch) for batch in source.loader(4)) == len(source) > 0
+        source.sample(0), repr(source), list(source.names[:3])
+
+    return read
+
+
+@functools.cache
+def saved_logs(folder: Path) -> list[bytes]:
+    """Return each file of a saved event log, with its name in front."""
+    whole = folder / "whole"
+    if not whole.exists():
+        (folder / "log.parquet").write_bytes(logs(folder)[0])
+        open_source(f"events:{folder / 'log.parquet'}?id=user&time=ts").log.save(whole)
+    return [p.name.encode() + b"\0" + p.read_bytes() for p in sorted(whole.iterdir())]
+
+
+def read_saved_log(folder: Path, raw: bytes) -> None:
+    name, _, content = raw.partition(b"\0")
+    files = dict(seed.split(b"\0", 1) for seed in saved_logs(folder))
+    if name not in files:
+        name, content = next(iter(files)), raw
+    path = folder / "case"
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir()
+    for other, whole in files.items():
+        (path / other.decode()).write_bytes(content if other == name else whole)
+    source = open_source(f"events:{path}")
+    assert sum(len(batch) for batch in source.loader(4)) == len(source)
+    source.sample(0), repr(source), list(source.names[:3])
+
+
 PLANETOID = Path(os.environ.get("VERGENCE_DATA", Path(__file__).parents[2] / "shared" / "data")) / "planetoid"
 
 
@@ -446,6 +516,7 @@ def read_bomb(folder: Path, raw: bytes) -> None:
 _LANCE = ("vergence.data.store",)
 _IMAGES = ("vergence.data.image_source", "vergence.data.parquet", "vergence.data.tar", "vergence.data.named")
 _GRAPHS = ("vergence.data.graphs.opening", "vergence.data.graphs.planetoid", "scipy.sparse")
+_TABLES = ("vergence.data.events.source", "vergence.data.tables.source")
 _ALL = [
     *(
         Kind(name.lower(), pictures(name), read_picture)
@@ -460,6 +531,11 @@ _ALL = [
     Kind("metrics", metrics, read_metrics),
     Kind("planetoid", planetoids, read_planetoid, _GRAPHS),
     Kind("lance", lance_files, read_lance, _LANCE),
+    Kind("events", logs, read_log("events:{}?id=user&time=ts", ".parquet"), _TABLES),
+    Kind("events-csv", log_texts, read_log("events:{}?id=user&time=ts", ".csv"), _TABLES),
+    Kind("events-saved", saved_logs, read_saved_log, _TABLES),
+    Kind("table", logs, read_log("table:{}?label=card", ".parquet"), _TABLES),
+    Kind("table-csv", log_texts, read_log("table:{}?label=shop", ".csv"), _TABLES),
     Kind("bombs", bombs, read_bomb, (*_IMAGES, *_GRAPHS), whole=True),
 ]
 KINDS = {kind.name: kind for kind in _ALL}

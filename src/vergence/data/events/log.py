@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
+from vergence.data.columns import reason
 from vergence.data.events.batch import Fields
 from vergence.data.events.schema import EventSchema
 
@@ -118,6 +119,9 @@ class EventLog:
     def load(cls, folder: str | Path) -> EventLog:
         """Map what ``save`` wrote; events are read from disk when they are needed.
 
+        The files must stay as they are while the log is in use: a system ends a process that reads
+        from a mapped file which has been cut short.
+
         Raises:
             BadInput: If it is not such a folder, or a file of it is broken.
         """
@@ -129,17 +133,36 @@ class EventLog:
             arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS}
             labels = np.load(folder / "labels.npy") if (folder / "labels.npy").exists() else None
             ids = pq.read_table(folder / "ids.parquet")["id"].combine_chunks()
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            raise BadInput(f"{folder} is not an event log that EventLog.save wrote: {error}") from None
-        words = tuple(tuple(w) for w in about["words"])
-        fields = Fields(schema.categorical or (), schema.numeric or (), words)
+            words = tuple(tuple(w) for w in about["words"])
+            classes, notes = about["classes"], about["notes"]
+            fields = Fields(schema.categorical or (), schema.numeric or (), words)
+            _check(arrays, fields, len(ids))
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+            raise BadInput(
+                f"{folder} is not an event log that EventLog.save wrote: {reason(error)}"
+            ) from None
         arrays["offsets"] = np.array(arrays["offsets"])
         return cls(
             schema,
             fields,
             Names(ids),
             labels=labels,
-            classes=about["classes"],
-            notes=about["notes"],
+            classes=classes,
+            notes=notes,
             **arrays,
         )
+
+
+def _check(arrays: dict[str, np.ndarray], fields: Fields, entities: int) -> None:
+    """Raise ``ValueError`` if the arrays do not belong together."""
+    offsets, n = arrays["offsets"], len(arrays["time"])
+    widths = {"categorical": len(fields.categorical), "numeric": len(fields.numeric)}
+    kinds = {"categorical": "i4", "numeric": "f4", "gap": "f4", "time": "f8", "offsets": "i8"}
+    for name, array in arrays.items():
+        shape = (n, widths[name]) if name in widths else (entities + 1,) if name == "offsets" else (n,)
+        if array.shape != shape or array.dtype != np.dtype(kinds[name]):
+            raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, not {kinds[name]} {shape}")
+    if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 1).any():
+        raise ValueError("offsets.npy does not cut the events into histories")
+    if len(fields.words) != len(fields.categorical):
+        raise ValueError("a categorical field has no words")

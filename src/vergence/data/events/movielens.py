@@ -42,8 +42,8 @@ def movielens(uri: str, *, limit: float = 0.5) -> EventSource:
     if label not in LABELS:
         raise unknown("label of MovieLens", label, LABELS)
     folder = Path(where).expanduser()
-    ratings = _read(folder / "u.data", ("user", "item", "rating", "timestamp"))
-    users, films = _read(folder / "u.user", USER), _read(folder / "u.item", ITEM)
+    ratings = read_file(folder / "u.data", ("user", "item", "rating", "timestamp"))
+    users, films = read_file(folder / "u.user", USER), read_file(folder / "u.item", ITEM)
     user, time = ratings["user"].to_numpy(), ratings["timestamp"].to_numpy().astype(np.float64)
     order = np.lexsort((time, user))
     ids, entity = np.unique(user[order], return_inverse=True)
@@ -81,7 +81,7 @@ def movielens(uri: str, *, limit: float = 0.5) -> EventSource:
     return EventSource(log, uri, limit=limit)
 
 
-def _read(path: Path, names: tuple[str, ...]) -> pa.Table:
+def read_file(path: Path, names: tuple[str, ...]) -> pa.Table:
     """Read a file of MovieLens, which has no header as GroupLens wrote it, and one in some copies."""
     if not path.is_file():
         raise BadInput(

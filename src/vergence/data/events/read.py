@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput, unknown
+from vergence.data.columns import codes, floats, numbers, plain, read_csv, read_parquet, reason, sound
 from vergence.data.events.batch import Fields
 from vergence.data.events.log import EventLog, Names
 from vergence.data.events.schema import EventSchema
@@ -42,7 +42,7 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     assert schema.id and schema.time and schema.categorical is not None and schema.numeric is not None
     notes = [f"{name} left out ({why})" for name, why in left.items()]
 
-    owner = _plain(table.column(schema.id))
+    owner = plain(table.column(schema.id))
     time = _seconds(table.column(schema.time), schema.time, table.what)
     usable = owner.is_valid().to_numpy(zero_copy_only=False) & np.isfinite(time)
     bad = len(usable) - int(usable.sum())
@@ -75,12 +75,12 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     categorical = np.empty((len(time), len(schema.categorical)), np.int32)
     words = []
     for i, name in enumerate(schema.categorical):
-        codes, values = _codes(table.column(name))
-        categorical[:, i] = sorted_(codes)
+        found, values = codes(table.column(name))
+        categorical[:, i] = sorted_(found)
         words.append(values)
     numeric = np.empty((len(time), len(schema.numeric)), np.float32)
     for i, name in enumerate(schema.numeric):
-        numeric[:, i] = sorted_(_numbers(table.column(name), name, table.what))
+        numeric[:, i] = sorted_(numbers(table.column(name), name, table.what))
     labels, classes = None, None
     if schema.label is not None:
         if schema.labels is None:
@@ -114,8 +114,8 @@ def labels_from(path: Path, id: str, label: str, ids: pa.Array) -> tuple[np.ndar
     for name in (id, label):
         if name not in table.names:
             raise unknown(f"column of {path}", name, table.names)
-    rows = pc.index_in(ids, value_set=_plain(table.column(id)).cast(pa.string()))
-    return coded(_plain(table.column(label)).take(rows).to_pylist())
+    rows = pc.index_in(ids, value_set=plain(table.column(id)).cast(pa.string()))
+    return coded(plain(table.column(label)).take(rows).to_pylist())
 
 
 class _Table:
@@ -140,23 +140,23 @@ class _Table:
         """Return the first rows."""
         if not self.parquet:
             return self.whole().slice(0, PEEK)
+        path = self.paths[0]
         try:
-            file = pq.ParquetFile(self.paths[0], memory_map=True)
+            file = pq.ParquetFile(path)
             first = next(file.iter_batches(PEEK), None)
-            return file.schema_arrow.empty_table() if first is None else pa.Table.from_batches([first])
-        except (pa.ArrowException, OSError) as error:
-            raise BadInput(
-                f"{self.paths[0]} is not a parquet file that can be read: {_line(error)}"
-            ) from None
+            table = file.schema_arrow.empty_table() if first is None else pa.Table.from_batches([first])
+            return sound(table, path)
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+            raise BadInput(f"{path} is not a parquet file that can be read: {reason(error)}") from None
 
     def column(self, name: str) -> pa.ChunkedArray:
         try:
             if self.parquet:
-                parts = [pq.read_table(path, columns=[name], memory_map=True)[name] for path in self.paths]
+                parts = [read_parquet(path, [name])[name] for path in self.paths]
                 return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
             return self.whole()[name]
         except (pa.ArrowException, KeyError, OSError) as error:
-            raise BadInput(f"Column {name} of {self.what} cannot be read: {_line(error)}") from None
+            raise BadInput(f"Column {name} of {self.what} cannot be read: {reason(error)}") from None
 
     def whole(self) -> pa.Table:
         if self._whole is None:
@@ -164,42 +164,6 @@ class _Table:
                 [read_csv(path) for path in self.paths], promote_options="permissive"
             )
         return self._whole
-
-
-def read_csv(path: Path) -> pa.Table:
-    """Read a csv file whose first line names the columns; the separator is what that line holds most of."""
-    try:
-        with pa.input_stream(path, compression="detect") as stream:
-            head = stream.read(65_536).decode("utf-8", errors="replace").partition("\n")[0]
-        comma = max(",;\t|", key=head.count)
-        return pc_csv.read_csv(
-            path,
-            parse_options=pc_csv.ParseOptions(delimiter=comma),
-            read_options=pc_csv.ReadOptions(block_size=2**24),
-            convert_options=pc_csv.ConvertOptions(strings_can_be_null=True),
-        )
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as csv: {_line(error)}") from None
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
-
-
-def _plain(column: pa.ChunkedArray) -> pa.Array:
-    """Return one array of values, no dictionary; whole numbers that came as floats become whole again."""
-    whole = column.combine_chunks()
-    if isinstance(whole, pa.ChunkedArray):  # too large for one, or empty
-        whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.nulls(0, column.type)
-    if pa.types.is_dictionary(whole.type):
-        whole = whole.dictionary_decode()
-    if pa.types.is_floating(whole.type):
-        whole = pc.if_else(pc.is_nan(whole), None, whole)
-        try:
-            return whole.cast(pa.int64())
-        except pa.ArrowInvalid:
-            return whole
-    return whole
 
 
 def _seconds(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
@@ -217,9 +181,9 @@ def _seconds(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
     if pa.types.is_timestamp(kind):
         per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
         whole = values.cast(pa.int64())
-        return _floats(whole) / per_second
+        return floats(whole) / per_second
     if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return _floats(values)
+        return np.require(floats(values), requirements="W")
     raise BadInput(f"Column {name} of {what} is of type {kind}; a time is a timestamp, a date or a number.")
 
 
@@ -228,27 +192,11 @@ def _parsed(values: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
         try:
             return values.cast(kind)
         except pa.ArrowInvalid as error:
-            reason = error
+            refused = error
     raise BadInput(
         f"Column {name} of {what} is text that is no ISO 8601 time, all with or all without a zone: "
-        f"{_line(reason)}"
+        f"{reason(refused)}"
     )
-
-
-def _floats(values: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(values.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(), np.float64)
-
-
-def _numbers(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
-    try:
-        wide = column.cast(pa.float64(), safe=False)
-    except pa.ArrowException:
-        raise BadInput(
-            f"Column {name} of {what} is of type {column.type}, not numeric; name it under categorical."
-        ) from None
-    found = _floats(wide).astype(np.float32)
-    found[~np.isfinite(found)] = np.nan
-    return found
 
 
 def _entities(owner: pa.Array) -> tuple[np.ndarray, pa.Array]:
@@ -270,23 +218,11 @@ def _order(entity: np.ndarray, time: np.ndarray) -> np.ndarray | None:
     return np.lexsort((time, entity))
 
 
-def _codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return codes ``(N,)`` int32, 0 where missing, and the words they stand for, the most frequent first."""
-    coded = _plain(column).dictionary_encode()
-    indices = coded.indices.fill_null(-1).to_numpy()
-    counts = np.bincount(indices + 1, minlength=len(coded.dictionary) + 1)[1:]
-    words = np.array(coded.dictionary.cast(pa.string()).to_pylist(), dtype=object)
-    order = np.lexsort((words.astype(str), -counts)) if len(words) else np.empty(0, np.int64)
-    code = np.zeros(len(words) + 1, np.int32)
-    code[order] = np.arange(1, len(words) + 1, dtype=np.int32)  # the last place stays 0: missing
-    return code[indices], tuple(words[order])
-
-
 def _labels_in_log(
     column: pa.ChunkedArray, order: np.ndarray | None, offsets: np.ndarray
 ) -> tuple[np.ndarray | None, list[str] | None]:
     """Return each entity's first known label."""
-    values = _plain(column)
+    values = plain(column)
     if order is not None:
         values = values.take(pa.array(order))
     n = len(values)

@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
-from vergence.data.events.read import _codes, _numbers, _plain, read_csv
+from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet
 from vergence.data.shelf import coded
 from vergence.data.tables.batch import Columns
 from vergence.data.tables.schema import TableSchema
@@ -49,11 +48,7 @@ def read_table(paths: Sequence[Path]) -> pa.Table:
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path} is not a file; a table is one or more .parquet or .csv files.")
-        try:
-            parts.append(pq.read_table(path) if path.suffix == ".parquet" else read_csv(path))
-        except (pa.ArrowException, OSError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise BadInput(f"{path} is not a parquet file that can be read: {reason}") from None
+        parts.append(read_parquet(path) if path.suffix == ".parquet" else read_csv(path))
     try:
         return pa.concat_tables(parts, promote_options="permissive")
     except pa.ArrowException as error:
@@ -74,16 +69,16 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     assert whole.numeric is not None and whole.categorical is not None
     numeric = np.empty((table.num_rows, len(whole.numeric)), np.float32)
     for i, name in enumerate(whole.numeric):
-        numeric[:, i] = _numbers(table[name], name, what)
+        numeric[:, i] = numbers(table[name], name, what)
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
-        categorical[:, i], found = _codes(table[name])
+        categorical[:, i], found = codes(table[name])
         words.append(found)
     labels: Any = None
     classes: Any = None
     if whole.label is not None:
-        labels, classes = coded(_plain(table[whole.label]).to_pylist())
+        labels, classes = coded(plain(table[whole.label]).to_pylist())
     columns = Columns(whole.numeric, whole.categorical, tuple(words), whole.groups)
     notes = [f"{name} left out ({why})" for name, why in left.items()]
     return whole, Values(columns, numeric, categorical, labels, classes, notes)

@@ -15,7 +15,7 @@ from torch import nn
 
 from vergence.core import BadInput
 from vergence.data import Source
-from vergence.data.events.movielens import GENRES, ITEM, USER, _read
+from vergence.data.events.movielens import GENRES, ITEM, USER, read_file
 from vergence.data.tables import TableSchema, TableSource, from_frame
 from vergence.learn.tables.ctrfeat import ClickEncoder, ClickThrough
 from vergence.measure.record import Record, data_root
@@ -37,9 +37,9 @@ def clicks(noise: int = 0) -> tuple[TableSource, TableSource]:
     folder = data_root() / "movielens-100k"
     if not (folder / "u.data").is_file():
         raise BadInput(f"The run of record of ctrfeat needs MovieLens-100k in {folder}; set VERGENCE_DATA.")
-    ratings = _read(folder / "u.data", ("user", "item", "rating", "timestamp"))
+    ratings = read_file(folder / "u.data", ("user", "item", "rating", "timestamp"))
     ratings = ratings.take(pc.sort_indices(ratings, [("timestamp", "ascending"), ("user", "ascending")]))
-    users, films = _read(folder / "u.user", USER), _read(folder / "u.item", ITEM)
+    users, films = read_file(folder / "u.user", USER), read_file(folder / "u.item", ITEM)
     user = users.take(pc.index_in(ratings["user"], value_set=users["user"].combine_chunks()))
     film = films.take(pc.index_in(ratings["item"], value_set=films["item"].combine_chunks()))
     flags = np.stack([film[genre].to_numpy() for genre in GENRES], 1) @ (1 << np.arange(len(GENRES)))
