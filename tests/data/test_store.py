@@ -16,7 +16,7 @@ from vergence.data.store import Store
 class Photos:
     """Five 8x6 photos, three of them labelled, of a folder that need not exist."""
 
-    uri = "photos"
+    uri, modality = "photos", "image"
     classes = ["cat", "dog"]
     labels = np.array([0, 1, -1, 1, -1])
     names = [f"{c}.png" for c in "abcde"]

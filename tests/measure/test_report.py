@@ -22,7 +22,7 @@ EVIL = "<script>alert('x')</script>\"'&.png"
 
 
 class Photos:
-    uri = "pets"
+    uri, modality = "pets", "image"
     classes = ["cat", EVIL]
 
     def __init__(self, n=60, labelled=True, readable=True):

@@ -82,7 +82,7 @@ class Rows:
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.source, self.classes = source, source.classes if source is not None else None
         self.uris = self.ids if source is None else uris(source.uri, self.ids)
-        self.thumbnail = thumbnail
+        self.thumbnail = thumbnail if source is not None and source.modality == "image" else 0
 
     @property
     def schema(self) -> pa.Schema:
@@ -109,8 +109,11 @@ class Rows:
                     "vector": vector_array(self.vectors[part]),
                     "label": pa.nulls(n, pa.int64()),
                     "class": pa.nulls(n, pa.string()),
-                    "thumbnail": pa.array(list(workers.map(self._picture, self.index[part])), pa.binary()),
+                    "thumbnail": pa.nulls(n, pa.binary()),
                 }
+                if self.thumbnail:
+                    pictures = list(workers.map(self._picture, self.index[part]))
+                    columns["thumbnail"] = pa.array(pictures, pa.binary())
                 if self.labels is not None:
                     labels = self.labels[part]
                     columns["label"] = pa.array(labels, pa.int64(), mask=labels < 0)
@@ -142,8 +145,7 @@ class Rows:
         return self.classes[label] if self.classes and 0 <= label < len(self.classes) else None
 
     def _picture(self, row: int) -> bytes | None:
-        if self.source is None or not self.thumbnail:
-            return None
+        assert self.source is not None
         try:
             return picture(self.source.sample(int(row)), self.thumbnail)
         except BadInput:
