@@ -42,7 +42,7 @@ class MLEM(Method):
         depth: Blocks of the decoder.
         smoothing: Of the categories' labels, in [0, 1).
         gap_weight: Of the squared error of the time gaps.
-        l1: Weight of the mean absolute value of the embedding.
+        l1: Weight of the embedding's sum of absolute values, ‖h‖₁.
         align: Weight of the alignment.
         alone: Share of the run without alignment, in [0, 1), while the contrastive encoder learns.
     """
@@ -106,7 +106,7 @@ class MLEM(Method):
     def loss(self, views: EventBatch) -> dict[str, Tensor]:
         h = self.norm(self.encode(views).float())
         errors = self.decoder.errors(self.encoder, h, views, self.smoothing)  # type: ignore[arg-type]
-        terms = {**errors, "l1": self.l1 * h.abs().mean()}
+        terms = {**errors, "l1": self.l1 * h.abs().sum(1).mean()}
         terms["gap"] = self.gap_weight * terms["gap"]
         learning = not self.given and self.clock.progress < self.alone
         if learning:

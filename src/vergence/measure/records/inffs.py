@@ -109,7 +109,8 @@ SUPERVISED = Record(
     metric=f"accuracy of a linear SVM on the first {TOP} of 60 columns, on 30 % of the rows",
     prepare=with_noise,
     note=f"Breast cancer with {NOISE} columns of noise appended; ranked and taught on 70 % of the rows. "
-    "Raw features are all 60 columns.",
+    "Raw features are all 60 columns. The first eigenvalue of A is nine times the second, so that its row "
+    "sums already rank the columns as all paths do.",
 )
 RECORD = replace(
     SUPERVISED,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,9 +13,9 @@ from vergence.learn.events.coles import CoLES
 from vergence.learn.events.mlem import MLEM
 from vergence.losses.margin import hard_margin
 from vergence.measure.record import Record
-from vergence.measure.records.coles import judged
+from vergence.measure.records.coles import judged, with_others
 
-SMALL: dict[str, Any] = {"slices": 2, "longest": 60, "width": 64, "depth": 1}
+SMALL: dict[str, Any] = {"slices": 2, "longest": 40, "width": 32, "depth": 1}
 
 
 class Naive(MLEM):
@@ -51,34 +50,26 @@ class _Mixed(nn.Module):
         return found if torch.is_grad_enabled() else found[torch.randperm(len(found))]
 
 
-GENDER = Record(
-    key="mlem",
-    claim="A generative encoder that is aligned to contrastive vectors keeps what either knows.",
-    arms={
-        "paper": lambda encoder: MLEM(encoder, **SMALL),
-        "contrastive only": lambda encoder: CoLES(encoder, slices=2, longest=60, margin=0.87),
-        "generative only": lambda encoder: MLEM(encoder, align=0.0, alone=0.0, **SMALL),
-        "naive sum": lambda encoder: Naive(encoder, **SMALL),
-        "shuffled vectors": lambda encoder: Shuffled(encoder, **SMALL),
-    },
-    source="movielens:movielens-100k",
-    epochs=30,
-    batch=64,
-    encoder="gru",
-    options={"dim": 128},
-    seeds=(0, 1, 2, 3, 4),
-    protocol=judged("boosting", "auc"),
-    metric="gender AUC, boosted trees, 5 folds",
-    note="Two slices of 60 events at most and one decoder block of 64: minutes on a processor.",
-)
-RECORD = replace(
-    GENDER,
-    also=(
-        replace(
-            GENDER,
-            source="movielens:movielens-100k?label=age",
-            protocol=judged("boosting", "accuracy"),
-            metric="age group accuracy (of 4), boosted trees, 5 folds",
-        ),
-    ),
+RECORD = with_others(
+    Record(
+        key="mlem",
+        claim="A generative encoder that is aligned to contrastive vectors keeps what either knows.",
+        arms={
+            "paper": lambda encoder: MLEM(encoder, **SMALL),
+            "contrastive only": lambda encoder: CoLES(encoder, slices=2, longest=40, margin=0.87),
+            "generative only": lambda encoder: MLEM(encoder, align=0.0, alone=0.0, **SMALL),
+            "naive sum": lambda encoder: Naive(encoder, **SMALL),
+            "shuffled vectors": lambda encoder: Shuffled(encoder, **SMALL),
+        },
+        source="movielens:movielens-100k",
+        epochs=15,
+        batch=64,
+        encoder="gru",
+        options={"dim": 64},
+        seeds=(0, 1, 2, 3, 4),
+        protocol=judged("boosting", "gender"),
+        metric="gender AUC, boosted trees, 5 folds",
+        note="A GRU of 64, two slices of 40 events at most, one decoder block of 32, 15 epochs: minutes on a "
+        "processor. Nothing was chosen on labels. Raw features are hand-made aggregates.",
+    )
 )
