@@ -27,7 +27,11 @@ from vergence.measure.report.figures import palette
 from vergence.use.clusters import Clusters
 
 COLOURS = 20  # groups that get a colour of their own
-SUBJECTS = {"graph": "vergence.measure.report.graphs:subject"}  # of modalities that are not pictures
+SUBJECTS = {  # of modalities that are not pictures
+    "graph": "vergence.measure.report.graphs:subject",
+    "events": "vergence.measure.report.events:subject",
+    "tables": "vergence.measure.report.tables:subject",
+}
 _ON_MAP = 48  # pixels of the pictures that the map shows when pointed at
 
 
@@ -107,6 +111,7 @@ class Subject:
         labelling: How to give labels.
         unlabelled: Whether no method of the modality looks at labels.
         lines: What the map's lines are, a sentence, where there are any.
+        drawn: What portraits and bonds show, where it needs words.
         around: Neighbours shown of a sample.
         wide: Whether captions need more room than a number.
     """
@@ -115,7 +120,7 @@ class Subject:
     raw = "the raw pixels"
     labelling = "Nest images in one folder a class, or pass a labelled test source, to get the table."
     unlabelled = True
-    lines = ""
+    lines = drawn = ""
     around = 9
     wide = False
 

@@ -1,0 +1,205 @@
+"""Rows of a table on the page: their values beside those of their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+from markupsafe import Markup, escape
+from torch import nn
+
+from vergence.data.store import Store
+from vergence.data.tables import TableSource
+from vergence.measure.report.figures import bars, short
+from vergence.measure.report.subject import Panel, Section, Subject, data_uri
+from vergence.use.clusters import Clusters
+from vergence.use.search import search
+
+DRAWN = 600  # points of a map that are drawn when pointed at
+CARD, ACROSS = 8, 5  # columns that a card shows, that a panel shows
+QUERIES, AROUND = 4, 6  # rows that are shown, each with so many neighbours
+TELLING = 12  # columns whose share of variance is shown
+_INK, _BLUE = "#9298a8", "#6f84ff"
+
+
+def subject(store: Store, parts: Clusters, source: TableSource, encoder: nn.Module) -> TableRows:
+    """Return how the page shows the rows of a table."""
+    return TableRows(store, parts, source)
+
+
+class TableRows(Subject):
+    """The rows of a table.
+
+    Args:
+        store: Their embeddings.
+        parts: Their clusters.
+        source: The same rows, in the store's order.
+    """
+
+    one, many = "row", "rows"
+    raw = "the columns themselves"
+    labelling = "Name a label: table:FILE?label=COLUMN, and run vergence measure."
+    unlabelled = False
+    around = 6
+    wide = True
+
+    def __init__(self, store: Store, parts: Clusters, source: TableSource) -> None:
+        super().__init__(store, parts)
+        self.source, self.columns = source, source.columns
+        self.numeric, self.categorical = source.numeric, source.categorical
+
+    @cached_property
+    def told_apart(self) -> np.ndarray:
+        """The share of each numeric column's variance that lies between classes, or clusters; ``(M,)``."""
+        of = self.groupings[0][1]
+        known = of >= 0
+        x, of = self.numeric[known].astype(np.float64), of[known]
+        there = np.isfinite(x)
+        x = np.where(there, x, 0.0)
+        mean = x.sum(0) / np.maximum(there.sum(0), 1)
+        whole = (np.where(there, x - mean, 0.0) ** 2).sum(0)
+        between = np.zeros(x.shape[1])
+        for group in np.unique(of):
+            own = of == group
+            count = there[own].sum(0)
+            between += count * (x[own].sum(0) / np.maximum(count, 1) - mean) ** 2 * (count > 0)
+        return np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0)
+
+    @cached_property
+    def telling(self) -> list[int]:
+        """Columns, those first that tell most: numeric ones by number, categorical ones after them."""
+        order = np.argsort(-self.told_apart, kind="stable").tolist()
+        kinds = [len(self.columns.numeric) + k for k in range(len(self.columns.categorical))]
+        few = min(2, len(kinds))
+        return [*order[: ACROSS - few], *kinds[:few], *order[ACROSS - few :], *kinds[few:]]
+
+    @cached_property
+    def ranks(self) -> np.ndarray:
+        """The share of rows below each number ``(n, M)``, in [0, 1]; NaN where missing."""
+        found = np.full(self.numeric.shape, np.nan)
+        for k in range(self.numeric.shape[1]):
+            there = np.isfinite(self.numeric[:, k])
+            values = np.sort(self.numeric[there, k])
+            ends = [np.searchsorted(values, self.numeric[there, k], side) for side in ("left", "right")]
+            found[there, k] = (ends[0] + ends[1]) / (2 * max(len(values), 1))
+        return found
+
+    def name(self, column: int) -> str:
+        numbers = len(self.columns.numeric)
+        return (
+            self.columns.numeric[column] if column < numbers else self.columns.categorical[column - numbers]
+        )
+
+    def cell(self, row: int, column: int) -> tuple[str, float]:
+        """Return what stands in a cell, and its rank in [0, 1]; 0 of a category or where missing."""
+        numbers = len(self.columns.numeric)
+        if column < numbers:
+            value = float(self.numeric[row, column])
+            return ("–", 0.0) if value != value else (short(value), float(self.ranks[row, column]))
+        code = int(self.categorical[row, column - numbers])
+        return (self.columns.words[column - numbers][code - 1] if code else "–", 0.0)
+
+    def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
+        """Draw each row as a card: a few columns, a bar as long as the value's rank."""
+        return [data_uri(self._card(int(row))) for row in rows]
+
+    def on_map(self, rows: np.ndarray) -> list[str | None]:
+        return self.portraits(rows) if len(rows) <= DRAWN else [None] * len(rows)
+
+    def _card(self, row: int) -> bytes:
+        shown = self.telling[:CARD]
+        step = 184 / max(len(shown), 4)
+        parts = []
+        for i, column in enumerate(shown):
+            text, rank = self.cell(row, column)
+            y = 8 + step * i
+            parts.append(
+                f'<rect x="8" y="{y:.0f}" width="{184 * rank:.0f}" height="{step - 3:.0f}" rx="3" '
+                f'fill="{_BLUE}" opacity=".45"/><text x="14" y="{y + step / 2 + 4:.0f}">'
+                f'{escape(_cut(self.name(column), 14))}</text><text x="186" y="{y + step / 2 + 4:.0f}" '
+                f'text-anchor="end" font-weight="700">{escape(_cut(text, 9))}</text>'
+            )
+        head = (
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200" '
+            f'font-family="system-ui, sans-serif" font-size="15" fill="{_INK}">'
+        )
+        return f"{head}{''.join(parts)}</svg>".encode()
+
+    def sections(self) -> list[Section]:
+        words = "classes" if self.groupings[0][0] == "class" else "clusters"
+        text = (
+            f"{len(self.numeric):,} rows of {len(self.columns.numeric):,} numbers and "
+            f"{len(self.columns.categorical):,} categories. The first line of a card is a row, below it "
+            "stand its nearest; the bluer a number, the higher it is among all rows."
+        )
+        order = [k for k in self.telling if k < len(self.columns.numeric)][:TELLING]
+        shares = [(self.name(k), float(self.told_apart[k]), -1) for k in order]
+        panels = [self._panel(row) for row in self._chosen()]
+        if shares:
+            panels.append(
+                Panel(
+                    "What tells them apart",
+                    f"Share of each column's variance that lies between {words}.",
+                    bars(shares, label=f"Variance between {words}"),
+                )
+            )
+        return [Section("alike", "Similar rows", "Are neighbours alike in their columns?", text, panels)]
+
+    def _chosen(self) -> list[int]:
+        """Return the most typical row of each of the largest clusters."""
+        return [int(self.parts.members(c)[0]) for c in range(min(QUERIES, len(self.parts)))]
+
+    def _panel(self, row: int) -> Panel:
+        hits = search(self.store, row, k=AROUND)
+        rows = [row, *hits.rows[0][hits.rows[0] >= 0].tolist()]
+        shown = sorted(self.telling[:ACROSS])
+        left, step, wide = 74, 22, (340 - 74) / max(len(shown), 1)
+        parts = [
+            Markup('<text class="tick middle" x="{:.1f}" y="11">{}<title>{}</title></text>').format(
+                left + wide * (j + 0.5), _cut(self.name(column), 8), self.name(column)
+            )
+            for j, column in enumerate(shown)
+        ]
+        pictures = self.pictures(rows)
+        for i, (r, picture) in enumerate(zip(rows, pictures, strict=True)):
+            said = _short(picture.name) if picture.group is None else picture.group
+            parts.append(
+                Markup('<text class="tick name" x="0" y="{}">{}<title>{}</title></text>').format(
+                    18 + step * i + 14, _cut(said, 11), picture.name
+                )
+            )
+            for j, column in enumerate(shown):
+                text, rank = self.cell(r, column)
+                parts.append(
+                    Markup(
+                        '<rect x="{:.1f}" y="{y}" width="{:.1f}" height="{}" rx="3" '
+                        'style="fill: var(--line-0); opacity: {:.2f}"/>'
+                        '<text class="tick middle" x="{:.1f}" y="{t}">{}<title>{}</title></text>'
+                    ).format(
+                        left + wide * j + 1,
+                        wide - 2,
+                        step - 2,
+                        0.06 + 0.5 * rank,
+                        left + wide * (j + 0.5),
+                        _cut(text, 8),
+                        text,
+                        y=18 + step * i,
+                        t=18 + step * i + 14,
+                    )
+                )
+        svg = Markup('<svg class="chart" viewBox="0 0 340 {}" role="img" aria-label="{}">{}</svg>').format(
+            20 + step * len(rows), f"{pictures[0].name} and its neighbours", Markup("").join(parts)
+        )
+        own = pictures[0]
+        title = _short(own.name) if own.group is None else f"{_short(own.name)}, {own.group}"
+        return Panel(title, "A typical row of its cluster and the rows most like it.", svg)
+
+
+def _short(name: str) -> str:
+    """Return the number of a row, without the table's name."""
+    return f"row {name.rpartition('#')[2]}"
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
