@@ -19,10 +19,11 @@ ACCEPTED = (
 )
 GRAPHS = (
     "a graph (planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, .edgelist, .gml, .graphml, .mat, "
-    "hyper:FILE, smiles:FILE, temporal:FILE, karate)"
+    "hyper:FILE, smiles:FILE, temporal:FILE, karate), shapes (points:FOLDER, .npy, .xyz, .off, .obj, .ply)"
 )
-GRAPH_SCHEMES = ("planetoid", "tu", "hetero", "hyper", "smiles", "temporal")
-GRAPH_FILES = (".edgelist", ".gml", ".graphml", ".mat")
+GRAPH_SCHEMES = ("planetoid", "tu", "hetero", "hyper", "smiles", "temporal", "points")
+SHAPE_FILES = (".npy", ".xyz", ".off", ".obj", ".ply")
+GRAPH_FILES = (".edgelist", ".gml", ".graphml", ".mat", *SHAPE_FILES)
 
 
 def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
@@ -107,6 +108,10 @@ def _folder(root: Path, uri: str, limit: float) -> Source:
         shards = [root / name for name in found if name.endswith(suffix)]
         if shards:
             return _shards(shards, root, uri, limit)
+    if any(name.endswith(SHAPE_FILES) for name in found):
+        from vergence.data.graphs.opening import open_graph
+
+        return open_graph(f"points:{root}")
     kinds = Counter(os.path.splitext(name)[1] or "no suffix" for name in found).most_common(3)
     inside = ", ".join(f"{count} x {kind}" for kind, count in kinds)
     what = f"no images but {inside}" if inside else "no files"

@@ -13,8 +13,9 @@ from scipy.spatial.transform import Rotation
 
 import vergence
 from vergence.core import BadInput
+from vergence.data.graphs.points import clouds
 from vergence.learn.graph.homology import lower_star, rips, statistics
-from vergence.learn.graph.tagraph import TAGraph, clouds, distances_between, summary_graph, thinned
+from vergence.learn.graph.tagraph import TAGraph, distances_between, summary_graph, thinned
 
 
 def reduced(births, edges):

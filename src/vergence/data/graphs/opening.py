@@ -17,7 +17,8 @@ def open_graph(uri: str) -> GraphSource:
     """Open ``karate``, ``planetoid:DIR/NAME`` and its kind, or a file by its suffix.
 
     ``hyper:hetero:DIR/acm:a`` gives the labelled nodes of a typed graph, joined by those of type ``a``;
-    ``smiles:FILE.csv:COLUMN`` reads a column of numbers to predict.
+    ``smiles:FILE.csv:COLUMN`` reads a column of numbers to predict; ``points:`` a folder of
+    shapes, or a file of them.
 
     Raises:
         BadInput: If the name is missing or the data is not there or not usable.
@@ -37,6 +38,8 @@ def open_graph(uri: str) -> GraphSource:
 
         file, dot, column = rest.partition(".csv:")
         return molecules(_there(Path(file + dot.rstrip(":")).expanduser(), uri), uri, column or None)
+    if scheme == "points":
+        return _shapes(Path(rest).expanduser(), uri)
     if scheme in FOLDERS or scheme in FILES:
         path = Path(rest).expanduser()
         if not path.name:
@@ -44,9 +47,17 @@ def open_graph(uri: str) -> GraphSource:
         reader = getattr(importlib.import_module(f"vergence.data.graphs.{scheme}"), scheme)
         return reader(path.parent, path.name, uri) if scheme in FOLDERS else reader(_there(path, uri), uri)
     path = Path(uri).expanduser()
-    kind = SUFFIXES[path.suffix]
+    kind = SUFFIXES.get(path.suffix)
+    if kind is None:
+        return _shapes(path, uri)
     module = "matlab" if kind == "matlab" else "edges"
     return getattr(importlib.import_module(f"vergence.data.graphs.{module}"), kind)(_there(path, uri), uri)
+
+
+def _shapes(path: Path, uri: str) -> GraphSource:
+    from vergence.data.graphs.points import shapes
+
+    return shapes(path if path.is_dir() else _there(path, uri), uri)
 
 
 def _there(path: Path, uri: str) -> Path:

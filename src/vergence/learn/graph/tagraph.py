@@ -14,7 +14,6 @@ from scipy.spatial.distance import cdist
 
 from vergence.core import BadInput, Estimator, unknown
 from vergence.data.graphs.pyg import Data
-from vergence.data.graphs.source import GraphsSource
 from vergence.learn.graph.encoders import Table
 from vergence.learn.graph.homology import lower_star, rips, statistics
 
@@ -222,18 +221,6 @@ def scaled_coordinates(squared: np.ndarray, dim: int) -> np.ndarray:
     return np.pad(found[:, :dim], ((0, 0), (0, max(dim - n, 0))))
 
 
-def clouds(
-    points: Sequence[np.ndarray], uri: str = "clouds", *, labels: np.ndarray | None = None
-) -> GraphsSource:
-    """Return point clouds ``(N_i, 3)`` as a source: graphs without edges whose features are the places."""
-    every = np.concatenate([np.asarray(cloud, np.float32) for cloud in points])
-    data = Data(
-        x=torch.from_numpy(every), edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=len(every)
-    )
-    ptr = np.concatenate([[0], np.cumsum([len(cloud) for cloud in points])])
-    return GraphsSource(data, ptr, uri, labels=labels)
-
-
 class TAGraph(Estimator):
     """Shapes become small graphs that know of their holes, and stand near those with similar graphs.
 
@@ -290,7 +277,7 @@ class TAGraph(Estimator):
         if getattr(source, "grain", None) != "graphs" or source.in_dim not in (2, 3):
             raise BadInput(
                 f"tagraph needs point clouds, and {getattr(source, 'uri', source)} holds none; "
-                "make a source of arrays (N, 3) with vergence.learn.graph.tagraph.clouds."
+                "open a folder of .npy, .xyz, .off, .obj or .ply as points:FOLDER."
             )
         batch = source.batch(np.arange(len(source)))
         shapes = np.split(batch.x.double().numpy(), batch.ptr.numpy()[1:-1])

@@ -10,11 +10,12 @@ from scipy.spatial.distance import cdist
 from scipy.spatial.transform import Rotation
 
 from vergence.core import Estimator
+from vergence.data.graphs.points import clouds
 from vergence.data.graphs.source import GraphsSource
 from vergence.engine import embed
 from vergence.learn.graph.encoders import Table
 from vergence.learn.graph.homology import rips, statistics
-from vergence.learn.graph.tagraph import TAGraph, clouds, thinned
+from vergence.learn.graph.tagraph import TAGraph, thinned
 from vergence.measure.record import Record
 
 # three parts a rod: solid, tube, or ring; none is another one turned around
