@@ -203,6 +203,7 @@ CASES = {
     paper.key: (paper.key, {}) for paper in PAPERS if trained(paper) and paper.code.startswith(HOMES)
 } | {
     "dinov2": ("dinov2", {"freeze_prototypes": 0}),
+    "dinov2-frozen": ("dinov2", {}),
     "dinov2-centre": ("dinov2", {"freeze_prototypes": 0, "centring": "centre"}),
     "dinov2-registers": ("dinov2", {"freeze_prototypes": 0, "registers": 2}),
 }
@@ -244,7 +245,8 @@ def learn_a_little(name, fabric):
         terms = forward(_Parcel(part(views, fabric.global_rank, fabric.world_size)))
         fabric.backward(sum(terms.values()))
         found |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
-        found |= {f"{number} gradient {n}": p.grad.clone() for n, p in parameters.items()}
+        taught = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
+        found |= {f"{number} gradient {n}": gradient for n, gradient in taught.items()}
         update.step()
         update.zero_grad()
         method.step_end(method.clock)

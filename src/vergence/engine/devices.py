@@ -131,7 +131,8 @@ def _strategy(name: str, processes: int) -> Any:
     if name == "fsdp":
         return ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1)
     # After the start, buffers stay the same everywhere: norms, centres and queues see all samples.
-    return DDPStrategy(forward_sync_buffers=False)
+    # a frozen head, or a loss that comes later, leaves parameters without a gradient for a while
+    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=True)
 
 
 def divides(fabric: Fabric) -> bool:
