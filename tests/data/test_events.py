@@ -157,3 +157,23 @@ def test_movielens_has_its_known_counts(data_root):
     assert (source.log.gap >= 0).all()
     drama = source.log.numeric[:, source.log.fields.numeric.index("Drama")]
     assert drama.sum() == 39_895
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("categorical", lambda a: a + 9),  # codes without a word
+        ("categorical", lambda a: a - 9),
+        ("offsets", lambda a: a[::-1].copy()),
+        ("gap", lambda a: a[:-1]),
+        ("numeric", lambda a: a.astype(np.float64)),
+    ],
+)
+def test_a_saved_log_whose_arrays_do_not_fit_is_refused(log, tmp_path, name, damage):
+    folder = vergence.open(f"events:{log}?id=user&time=ts").log.save(tmp_path / "saved")
+    np.save(folder / f"{name}.npy", damage(np.load(folder / f"{name}.npy")))
+    with pytest.raises(BadInput, match="is not an event log that EventLog.save wrote"):
+        vergence.open(f"events:{folder}")
+    (folder / f"{name}.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': (((")
+    with pytest.raises(BadInput, match="is not an event log"):
+        vergence.open(f"events:{folder}")

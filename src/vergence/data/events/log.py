@@ -137,7 +137,9 @@ class EventLog:
             classes, notes = about["classes"], about["notes"]
             fields = Fields(schema.categorical or (), schema.numeric or (), words)
             _check(arrays, fields, len(ids))
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, pa.ArrowException) as error:
+            if labels is not None and labels.shape != (len(ids),):
+                raise ValueError(f"labels.npy holds {labels.shape}, not one a history")
+        except Exception as error:  # numpy lets out whatever its tokenizer says of a broken header
             raise BadInput(
                 f"{folder} is not an event log that EventLog.save wrote: {reason(error)}"
             ) from None
@@ -164,5 +166,10 @@ def _check(arrays: dict[str, np.ndarray], fields: Fields, entities: int) -> None
             raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, not {kinds[name]} {shape}")
     if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 1).any():
         raise ValueError("offsets.npy does not cut the events into histories")
-    if len(fields.words) != len(fields.categorical):
-        raise ValueError("a categorical field has no words")
+    most = arrays["categorical"].max(0, initial=0)
+    if len(fields.words) != len(most) or any(
+        len(words) < code for words, code in zip(fields.words, most.tolist(), strict=True)
+    ):
+        raise ValueError("a category has no word")
+    if arrays["categorical"].size and arrays["categorical"].min() < 0:
+        raise ValueError("a category is below 0")
