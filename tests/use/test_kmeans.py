@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.cluster import KMeans as Reference
 
 from vergence.core.errors import BadInput
@@ -74,9 +75,10 @@ def test_no_centre_stays_empty_and_copies_are_no_mistake():
     far = np.float32([[0], [0.1], [0.2], [100], [100.1]])
     assert kmeans(far, 5).sizes.tolist() == [1] * 5
     assert kmeans(np.zeros((20, 3), np.float32), 4).sizes.sum() == 20
+    sums = torch.tensor([[far.sum()], [0]], dtype=torch.float64)  # the second centre has no rows
     lost = module._means(
-        module._tensor(far), module.torch.tensor([0] * 5), module._tensor(far[:, 0]), 2
-    )  # the second centre has no rows
+        module._tensor(far), torch.zeros(5, dtype=torch.int64), module._tensor(far[:, 0]), sums
+    )
     assert lost[:, 0].tolist() == pytest.approx([far.mean(), 100.1])
 
 

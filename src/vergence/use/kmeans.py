@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vergence.core.errors import BadInput
 
-_BLOCK = {"cpu": 1 << 20, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
+_BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
 _DRAWN = 256  # starting points drawn at a time
 
 
@@ -60,13 +60,18 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
     squares = (x * x).sum(1)
     centres = _spread(x, squares, k, np.random.default_rng(seed))
     of, distance = _nearest(x, squares, centres)
+    sums = x.new_zeros(k, x.shape[1], dtype=torch.float64)  # float32 loses rows among millions
+    _add(sums, x, of, slice(None))
     settled = False
     for _ in range(iterations - 1):
-        centres = _means(x, of, distance, k)
+        centres = _means(x, of, distance, sums)
         before = of
         of, distance = _nearest(x, squares, centres)
-        if settled := bool(torch.equal(before, of)):
+        moved = (before != of).nonzero()[:, 0]
+        if settled := not len(moved):
             break
+        _add(sums, x, before, moved, -1)
+        _add(sums, x, of, moved)
     return KMeans(of.cpu().numpy(), centres.cpu().numpy(), distance.cpu().numpy(), settled)
 
 
@@ -98,11 +103,15 @@ def _nearest(x: Tensor, squares: Tensor, centres: Tensor) -> tuple[Tensor, Tenso
     return of, (squares - 2 * best).clamp_(min=0)
 
 
-def _means(x: Tensor, of: Tensor, distance: Tensor, k: int) -> Tensor:
-    sums = x.new_zeros(k, x.shape[1], dtype=torch.float64)  # float32 loses rows among millions
-    for start in range(0, len(x), rows := _rows(x, x.shape[1])):
-        sums.index_add_(0, of[start : start + rows], x[start : start + rows].double())
-    counts = of.bincount(minlength=k)
+def _add(sums: Tensor, x: Tensor, of: Tensor, rows: Tensor | slice, sign: int = 1) -> None:
+    """Add rows to the sums of their centres, or take them away."""
+    x, of = x[rows], of[rows]
+    for start in range(0, len(x), block := _rows(x, x.shape[1])):
+        sums.index_add_(0, of[start : start + block], x[start : start + block].double(), alpha=sign)
+
+
+def _means(x: Tensor, of: Tensor, distance: Tensor, sums: Tensor) -> Tensor:
+    counts = of.bincount(minlength=len(sums))
     centres = (sums / counts.clamp(min=1)[:, None]).float()
     if len(empty := (counts == 0).nonzero()[:, 0]):
         centres[empty] = x[distance.topk(len(empty)).indices]
