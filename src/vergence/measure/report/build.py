@@ -89,6 +89,7 @@ def report(
         "path": str(run.path.resolve()),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "rows": len(store),
+        "labelled": store.labels is not None,
     }
     path = Path(out) if out is not None else run.path / "report.html"
     text = render(page)

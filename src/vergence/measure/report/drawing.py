@@ -8,7 +8,7 @@ from scipy.sparse.csgraph import shortest_path
 
 SIDE = 200  # of a drawing, in its own units
 _RIM = 16
-_ROUNDS = 60
+_ROUNDS = 120
 
 
 def stress_layout(edges: np.ndarray, nodes: int) -> np.ndarray:

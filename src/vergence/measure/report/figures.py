@@ -215,7 +215,7 @@ def bars(rows: Sequence[tuple[str, float, int]], *, label: str) -> Markup:
         label: For screen readers.
     """
     most = max([*(value for _, value, _ in rows), 1e-12])
-    start, stop, step = 132, _WIDTH - 44, 24
+    start, stop, step = 14 + min(118, 7 * max(len(name) for name, _, _ in rows)), _WIDTH - 44, 24
     parts = []
     for i, (name, value, colour) in enumerate(rows):
         width = value / most * (stop - start)

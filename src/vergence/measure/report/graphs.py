@@ -9,6 +9,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 from markupsafe import Markup
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 
 from vergence.data.graphs import GraphSource, GraphsSource, NodeSource
@@ -70,6 +71,10 @@ class Nodes(_Graph):
 
     one, many = "node", "nodes"
     lines = "Lines are the graph's edges."
+    drawn = (
+        "Each is drawn, ringed, among its neighbours, in the colours of the map; beside the cosine stands "
+        "whether the two are linked, or how many neighbours they share."
+    )
 
     def __init__(self, store: Store, parts: Clusters, source: NodeSource, encoder: nn.Module) -> None:
         super().__init__(store, parts)
@@ -83,6 +88,11 @@ class Nodes(_Graph):
         """Neighbours in either direction, without loops."""
         csr = self.source.csr.without_loops()
         return csr.undirected() if self.source.directed else csr
+
+    @cached_property
+    def adjacency(self) -> csr_array:
+        """``(N, N)``, as ``csr`` says."""
+        return self.csr.scipy()
 
     def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
         """Draw each node, ringed, among its neighbours (the best connected of them, where they are many)."""
@@ -98,7 +108,7 @@ class Nodes(_Graph):
             further = np.unique(np.concatenate([self.csr.neighbours(v)[:8] for v in near]))
             near = np.concatenate([near, np.setdiff1d(further, [*near, node])])[: EGO - 1]
         shown = np.array([node, *near])
-        piece = self.csr.scipy()[shown][:, shown].tocoo()
+        piece = self.adjacency[shown][:, shown].tocoo()
         of = np.append(self.groupings[0][1], -1)[self.row[shown]]  # row -1: not among the samples
         return drawing(np.stack([piece.row, piece.col]), self.colours(of.tolist()), centre=0)
 
@@ -107,8 +117,7 @@ class Nodes(_Graph):
 
     def bonds(self, row: int, others: np.ndarray) -> list[str]:
         """Say which nodes are linked to this one, or how many neighbours they share."""
-        adjacency = self.csr.scipy()
-        own, theirs = adjacency[[self.node[row]]], adjacency[self.node[others]]
+        own, theirs = self.adjacency[[self.node[row]]], self.adjacency[self.node[others]]
         linked = np.asarray(own[:, self.node[others]].todense()).ravel() > 0
         shared = (theirs.astype(bool).astype(int) @ own.astype(bool).astype(int).T).toarray().ravel()
         return [
@@ -131,7 +140,7 @@ class Nodes(_Graph):
         text = (
             f"{self.csr.edges // 2:,} edges; a node has {degrees.mean():.3g} neighbours on average, "
             f"{int(np.median(degrees))} in the middle and {degrees.max():,} at most; "
-            f"{alone:,} {'has' if alone == 1 else 'have'} none."
+            f"{f'{alone:,}' if alone else 'none'} {'stands' if alone < 2 else 'stand'} alone."
         )
         panels = [
             Panel(
@@ -171,7 +180,7 @@ class Nodes(_Graph):
             for i, (name, v) in enumerate(zip(("linked", "at random"), both, strict=True))
         ]
         svg = curve(lines, label="Percent of pairs", x_name="cosine")
-        how = "Percent of pairs by their cosine: apart, the embedding knows the edges; alike, it does not."
+        how = "Percent of pairs by their cosine. Two hills apart: the vectors know the edges."
         return Panel("Linked nodes and others", how, svg, legend=["linked", "at random"])
 
     @torch.no_grad()
@@ -235,6 +244,7 @@ class Graphs(_Graph):
     """
 
     one, many = "graph", "graphs"
+    drawn = "Colours are kinds of nodes, where their features say one of a few."
 
     def __init__(self, store: Store, parts: Clusters, source: GraphsSource, encoder: nn.Module) -> None:
         super().__init__(store, parts)
@@ -284,7 +294,6 @@ class Graphs(_Graph):
             f"{nodes.mean():.3g} nodes each on average, {nodes.min():,} to {nodes.max():,}; "
             f"a node has {2 * self.edges.sum() / max(nodes.sum(), 1):.3g} neighbours on average."
         )
-        counts, borders = np.histogram(density, 15)
         panels = [
             Panel(
                 "Sizes",
@@ -295,11 +304,6 @@ class Graphs(_Graph):
                 f"Mean size by {self.word}",
                 "Nodes a graph: a large difference can be told without looking at any edge.",
                 bars(self.by_group(nodes), label=f"Mean size by {self.word}"),
-            ),
-            Panel(
-                "Mean degrees",
-                "Neighbours a node of each graph, on average.",
-                columns(counts.tolist(), [f"{b:.2g}" for b in borders], label="Graphs", x_name="mean degree"),
             ),
             Panel(
                 f"Mean degree by {self.word}",
