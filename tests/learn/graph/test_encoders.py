@@ -67,6 +67,21 @@ def test_batches_of_nodes_cover_an_epoch_and_repeat_by_their_seed(source):
     assert whole.get("seeds") is None and whole.num_nodes == 60
 
 
+def test_attention_is_what_gat_weighs_its_neighbours_by(source):
+    encoder = encoders.suited(source, "gat", width=8, heads=2, act="none").eval()
+    graph = source.whole_graph()
+    layers = encoder.attention(graph)
+    assert len(layers) == 2
+    x = graph.x
+    for conv, (edges, shares) in zip(encoder.convs, layers, strict=True):
+        summed = torch.zeros(len(x), 2).index_add(0, edges[1], shares)
+        torch.testing.assert_close(summed, torch.ones_like(summed))
+        heard = conv.lin(x).unflatten(1, (2, 4))[edges[0]] * shares[..., None]
+        x = torch.zeros(len(x), 2, 4).index_add(0, edges[1], heard).flatten(1) + conv.bias
+    torch.testing.assert_close(x, encoder.nodes(graph))
+    assert encoders.suited(source, "gcn").attention(graph) == []
+
+
 def test_readouts_do_not_cross_graphs():
     pairs = np.array([[0, 2, 3], [1, 3, 4]])
     every, _ = build(Edges(pairs, 5), "two", x=np.arange(10.0).reshape(5, 2))

@@ -105,10 +105,19 @@ def test_without_labels_clusters_take_their_place_and_a_lone_node_is_drawn(tmp_p
     assert all(uri.startswith("data:image/svg+xml;base64,") for uri in page.portraits(range(4)))
 
 
-@pytest.mark.parametrize("name, expected", [("gat", True), ("gcn", False)])
-def test_attention_is_told_of_encoders_that_have_it(tmp_path, karate, name, expected):
-    page = shown(tmp_path, karate, encoders.suited(karate, name, width=8).eval())
-    assert ("attention" in [s.key for s in page.sections()]) == expected
+@pytest.mark.parametrize(
+    "name, layers", [("gat", 2), ("vergence.learn.graph.supergat:AttentionNet", 2), ("gcn", 0)]
+)
+def test_attention_is_told_of_encoders_that_have_it(tmp_path, karate, name, layers):
+    encoder = encoders.suited(karate, name, width=8).eval()
+    told = [section for section in shown(tmp_path, karate, encoder).sections() if section.key == "attention"]
+    assert len(told) == bool(layers)
+    for section in told:
+        assert len(section.panels) == 2 * layers
+        assert all(0 < panel.last <= 1 + 1e-6 for panel in section.panels[::2])
+    for edges, shares in encoder.attention(karate.whole_graph()):
+        summed = torch.zeros(34, shares.shape[1]).index_add(0, edges[1], shares.detach())
+        torch.testing.assert_close(summed, torch.ones_like(summed))
 
 
 def test_entropy_is_that_of_each_node_averaged_over_heads():

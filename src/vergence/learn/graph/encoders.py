@@ -131,6 +131,21 @@ class GraphEncoder(nn.Module):
                 found.append(x)
         return found
 
+    def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+        """Return whom nodes listen to: a layer of "gat" each, nothing for other kinds.
+
+        Returns:
+            Edges ``(2, E)`` from heard to hearing, with a loop at every node, and shares ``(E, H)`` that
+            sum to 1 over what a node hears (in evaluation: attention dropout is applied to them).
+        """
+        if self.name != "gat":
+            return []
+        heard = [graph.x.float(), *self.layers(graph)[:-1]]
+        return [
+            conv(self.drop(x), graph.edge_index, return_attention_weights=True)[1]
+            for conv, x in zip(self.convs, heard, strict=True)
+        ]
+
     def nodes(self, graph: Data) -> Tensor:
         """Return one vector a node of the batch, ``(N, D)``, seeds or not."""
         found = self.layers(graph)

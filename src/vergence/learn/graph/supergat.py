@@ -183,6 +183,11 @@ class AttentionNet(nn.Module):
             h2 = self.second.heard(dropout(nn.functional.elu(x1), self.dropout, self.training))
             return [(self.first, h1, x1), (self.second, h2, self.second(h2, edges))]
 
+    def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+        """Return what nodes pay to those they hear, as ``GraphEncoder.attention`` does."""
+        edges = with_loops(graph.edge_index, len(graph.x))
+        return [(edges, layer.attention(h, edges)) for layer, h, _ in self.layers(graph)]
+
     def edge_probability(self, graph: Data, pairs: Tensor) -> Tensor:
         """Return how likely edges ``(2, P)`` are by the last layer, ``(P,)`` in [0, 1]."""
         layer, h, _ = self.layers(graph)[-1]
