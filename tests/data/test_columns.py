@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vergence.core import BadInput
-from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet
+from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet, text
 
 
 def test_codes_count_from_the_most_frequent_word_and_0_is_missing():
@@ -47,3 +47,10 @@ def test_names_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "log.csv").write_bytes(b"a,\xb3b\n1,2\n")
     with pytest.raises(BadInput, match="cannot be read as csv"):
         read_csv(tmp_path / "log.csv")
+
+
+def test_bytes_are_read_as_words_in_utf_8():
+    assert text(pa.chunked_array([[b"a"]]), "x", "t").to_pylist() == ["a"]
+    assert text(pa.chunked_array([[1]]), "x", "t").to_pylist() == [1]
+    with pytest.raises(BadInput, match="Column x of t is not text in UTF-8"):
+        text(pa.chunked_array([[b"\xff"]]), "x", "t")

@@ -62,6 +62,20 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
 
 
+def text(column: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
+    """Return a column of bytes as words in UTF-8, any other as it is.
+
+    Raises:
+        BadInput: If the bytes are no such words.
+    """
+    if not (pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)):
+        return column
+    try:
+        return column.cast(pa.string())
+    except pa.ArrowException:
+        raise BadInput(f"Column {name} of {what} is not text in UTF-8; save the file in UTF-8.") from None
+
+
 def plain(column: pa.ChunkedArray) -> pa.Array:
     """Return one array of values, no dictionary; whole numbers that came as floats become whole again."""
     whole = column.combine_chunks()

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.columns import codes, floats, numbers, plain, read_csv, read_parquet, reason, sound
+from vergence.data.columns import codes, floats, numbers, plain, read_csv, read_parquet, reason, sound, text
 from vergence.data.events.batch import Fields
 from vergence.data.events.log import EventLog, Names
 from vergence.data.events.schema import EventSchema
@@ -153,8 +153,9 @@ class _Table:
         try:
             if self.parquet:
                 parts = [read_parquet(path, [name])[name] for path in self.paths]
-                return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
-            return self.whole()[name]
+                chunks = [chunk for part in parts for chunk in part.chunks]
+                return text(pa.chunked_array(chunks, parts[0].type), name, self.what)
+            return text(self.whole()[name], name, self.what)
         except (pa.ArrowException, KeyError, OSError) as error:
             raise BadInput(f"Column {name} of {self.what} cannot be read: {reason(error)}") from None
 

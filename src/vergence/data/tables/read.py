@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet
+from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet, text
 from vergence.data.shelf import coded
 from vergence.data.tables.batch import Columns
 from vergence.data.tables.schema import TableSchema
@@ -73,12 +73,12 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
-        categorical[:, i], found = codes(table[name])
+        categorical[:, i], found = codes(text(table[name], name, what))
         words.append(found)
     labels: Any = None
     classes: Any = None
     if whole.label is not None:
-        labels, classes = coded(plain(table[whole.label]).to_pylist())
+        labels, classes = coded(plain(text(table[whole.label], whole.label, what)).to_pylist())
     columns = Columns(whole.numeric, whole.categorical, tuple(words), whole.groups)
     notes = [f"{name} left out ({why})" for name, why in left.items()]
     return whole, Values(columns, numeric, categorical, labels, classes, notes)

@@ -20,6 +20,7 @@ from vergence.measure.record import Record
 from vergence.measure.score import Score, mean_score
 
 LABELS = 5  # a class
+SPARSITY = 0.2
 SHARE = 0.3  # of the rows that judge
 
 
@@ -92,12 +93,12 @@ RECORD = Record(
     key="ssdl",
     claim="Soft labels spread over an attention hypergraph make a dictionary that tells classes apart.",
     arms={
-        "paper": lambda _: SSDL(),
-        "labelled rows only": lambda _: LabelledOnly(),
+        "paper": lambda _: SSDL(sparsity=SPARSITY),
+        "labelled rows only": lambda _: LabelledOnly(sparsity=SPARSITY),
         "k-NN label propagation": lambda _: Propagation(),
-        "p = 2": lambda _: SSDL(p=2.0),
-        "no attention": lambda _: SSDL(attention=False),
-        "hard pseudo-labels": lambda _: HardLabels(),
+        "p = 2": lambda _: SSDL(p=2.0, sparsity=SPARSITY),
+        "no attention": lambda _: SSDL(attention=False, sparsity=SPARSITY),
+        "hard pseudo-labels": lambda _: HardLabels(sparsity=SPARSITY),
     },
     source="sklearn:digits",
     batch=None,
@@ -106,5 +107,7 @@ RECORD = Record(
     protocol=accuracy,
     metric=f"accuracy on 30 % of the rows, {LABELS} labels a class",
     prepare=few,
-    note="Raw features are judged by logistic regression on the labelled rows.",
+    note="Sparsity and the weight of soft labels were chosen on unlabelled training rows of other seeds. Soft "
+    "labels have most of their mass on one class here (their mean length is 0.8), so that hard ones differ "
+    "little. Raw features are judged by logistic regression on the labelled rows.",
 )
