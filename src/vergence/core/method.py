@@ -30,11 +30,14 @@ class Method(nn.Module):
             ``"pair"``, which the modality's ``views.py`` supplies.
         encoder: What is kept when training ends; takes views and batches alike.
         clock: Where training stands.
+        idles: Whether some steps leave trainable parameters without a gradient, as those before a
+            frozen head wakes do. Several processes then ask each other which, every step.
     """
 
     recipe: ClassVar[Recipe] = Recipe()
     views: str | Callable[..., Any] = "pair"
     encoder: nn.Module
+    idles: ClassVar[bool] = False
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()

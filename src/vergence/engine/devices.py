@@ -55,7 +55,12 @@ def keep_freed_memory() -> None:
 
 
 def make_fabric(
-    precision: str = "auto", devices: int | str = 1, nodes: int = 1, strategy: str = "auto"
+    precision: str = "auto",
+    devices: int | str = 1,
+    nodes: int = 1,
+    strategy: str = "auto",
+    *,
+    idles: bool = False,
 ) -> Fabric:
     """Start Fabric, and the other processes where there are to be any.
 
@@ -68,6 +73,7 @@ def make_fabric(
         devices: How many a node; "auto" takes every GPU, or one CPU process.
         nodes: Machines.
         strategy: "auto" or "ddp" (every process holds everything), or "fsdp" (each holds a part).
+        idles: See ``Method``.
 
     Raises:
         BadInput: For an unknown precision or strategy, or processes that cannot be started.
@@ -91,7 +97,7 @@ def make_fabric(
         devices=count,
         num_nodes=nodes,
         precision=PRECISIONS[precision],  # type: ignore[arg-type]
-        strategy=_strategy(strategy, count * nodes) if several else "auto",
+        strategy=_strategy(strategy, count * nodes, idles) if several else "auto",
     )
     if several:
         place = fabric.strategy.cluster_environment  # type: ignore[attr-defined]
@@ -124,15 +130,14 @@ def _processes(devices: int | str, nodes: int) -> tuple[int, int]:
     return count, nodes
 
 
-def _strategy(name: str, processes: int) -> Any:
+def _strategy(name: str, processes: int, idles: bool) -> Any:
     """Return Fabric's strategy: a copy of everything in each process, or a part in each."""
     from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 
     if name == "fsdp":
         return ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1)
     # After the start, buffers stay the same everywhere: norms, centres and queues see all samples.
-    # a frozen head, or a loss that comes later, leaves parameters without a gradient for a while
-    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=True)
+    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=idles)
 
 
 def divides(fabric: Fabric) -> bool:

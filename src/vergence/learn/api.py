@@ -174,7 +174,9 @@ def learn(
         return _fitted(method, cls, source, folder, asked_for, options, seed=seed, quiet=quiet)
     assert not isinstance(method, Estimator)
     recipe = cls.recipe
-    fabric = make_fabric(source.precision if precision == "auto" else precision, devices, nodes, strategy)
+    fabric = make_fabric(
+        source.precision if precision == "auto" else precision, devices, nodes, strategy, idles=cls.idles
+    )
     folder = fabric.broadcast(folder)
     torch.manual_seed(seed)
     encoders, view_kinds = _modality(source.modality, "encoders"), _modality(source.modality, "views")

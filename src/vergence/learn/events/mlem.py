@@ -50,6 +50,7 @@ class MLEM(Method):
     recipe = Recipe(
         optimizer="adamw", lr=3e-3, lr_scaling="none", batch=64, epochs=100, weight_decay=1e-3, encoder="gru"
     )
+    idles = True
 
     def __init__(
         self,

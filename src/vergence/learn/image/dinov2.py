@@ -68,6 +68,7 @@ class DINOv2(Method):
         optimizer="adamw", lr=4e-3, lr_scaling="sqrt", batch=1024, epochs=100, weight_decay=(0.04, 0.4),
         warmup=10, clip=3.0, layer_decay=0.9, encoder="vit-small32",
     )  # fmt: skip
+    idles = True
     encoder: ImageEncoder
     centre_images: Tensor
     centre_patches: Tensor
