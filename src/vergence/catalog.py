@@ -236,7 +236,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("protosim", 28, "Prototype-based Dataset Comparison", 2023, "2309.02401", "retrieval", "readout"),
     Paper("v2l", 60, "V^2L: Leveraging Vision and Vision-language Models into Large-scale Product Retrieval", 2022, "2207.12994", "retrieval", "learner"),
     Paper("cores", 61, "CoReS: Compatible Representations via Stationarity", 2023, "2111.07632", "retrieval", "learner"),
-    Paper("quasar", 68, "QUASAR: QUality and Aesthetics Scoring with Advanced Representations", 2024, "2403.06866", "retrieval", "readout"),
+    Paper("quasar", 68, "QUASAR: QUality and Aesthetics Scoring with Advanced Representations", 2024, "2403.06866", "retrieval", "readout", "vergence.use.quasar:anchors"),
     Paper("compsketch", 94, "Compositional Sketch Search", 2021, "2106.08009", "retrieval", "readout"),
     Paper("isc2021", 97, "Results and findings of the 2021 Image Similarity Challenge", 2022, "2202.04007", "retrieval", "protocol"),
     Paper("pixel-retrieval", 112, "Towards Content-based Pixel Retrieval in Revisited Oxford and Paris", 2023, "2309.05438", "retrieval", "protocol"),
@@ -249,7 +249,7 @@ PAPERS: tuple[Paper, ...] = (
 
     Paper("hkmeans", 17, "Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach", 2024, "2405.15613", "curation", "estimator", "vergence.use.hkmeans:curate"),
     Paper("selfdocseg", 47, "SelfDocSeg: A Self-Supervised vision-based Approach towards Document Segmentation", 2023, "2305.00795", "curation", "learner"),
-    Paper("sas", 65, "Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised Learning Contribute the Least", 2023, "2302.09195", "curation", "estimator"),
+    Paper("sas", 65, "Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised Learning Contribute the Least", 2023, "2302.09195", "curation", "estimator", "vergence.use.sas:subset"),
     Paper("iexplorer", 75, "Internet Explorer: Targeted Representation Learning on the Open Web", 2023, "2302.14051", "curation", "tool"),
     Paper("selfaugment", 149, "SelfAugment: Automatic Augmentation Policies for Self-Supervised Learning", 2021, "2009.07724", "curation", "tool"),
 

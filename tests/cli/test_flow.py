@@ -57,6 +57,18 @@ def test_clusters_are_a_partition(made, capsys):
     assert len({name for group in found for name in group}) == sum(map(len, found)) == COUNT
 
 
+@pytest.mark.parametrize("method", ["hkmeans", "sas"])
+def test_curate_keeps_a_share_or_a_number_and_lists_it(made, capsys, method):
+    found = _json(capsys, f"curate {made}/photos.lance --method {method} --keep 0.5 --out {made}/keep.txt")
+    assert len(set(found["kept"])) == COUNT // 2 and found["of"] == COUNT
+    assert (made / "keep.txt").read_text().split() == found["kept"]
+    assert sum(row["kept"] for row in found["clusters"]) == COUNT // 2
+    assert [row["samples"] for row in found["classes"]] == [21, 19, 20]
+    assert len(_json(capsys, f"curate {made}/photos.lance --method {method} --keep 7")["kept"]) == 7
+    assert main(["curate", f"{made}/photos.lance", "--method", method, "--keep", "61"]) == 2
+    assert f"Of {COUNT} rows 1 to {COUNT} can be kept; 61" in capsys.readouterr().err
+
+
 def test_duplicates_are_above_the_threshold(made, capsys):
     found = _json(capsys, f"duplicates {made}/photos.lance --threshold 0.9")
     assert found["pairs"]

@@ -20,6 +20,7 @@ COMMANDS = {
     "search": ("store", "Find the samples most like one"),
     "duplicates": ("store", "Find samples that are nearly the same"),
     "clusters": ("store", "Divide samples into groups of like ones"),
+    "curate": ("store", "Choose the samples that are worth keeping"),
     "report": ("judge", "Write a page to look at: curves, scores, neighbours, map, clusters"),
     "papers": ("papers", "List the papers: what is in, and what is planned"),
     "bench": ("judge", "Repeat a paper's run of record"),

@@ -1,11 +1,12 @@
-"""``vergence embed``, ``search``, ``duplicates``, ``clusters``: a table of embeddings and its uses."""
+"""``vergence embed``, ``search``, ``duplicates``, ``clusters``, ``curate``: embeddings and their uses."""
 
 from __future__ import annotations
 
 from collections.abc import Sized
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from jsonargparse.typing import PositiveInt
 
 from vergence.cli.events import add_event_flags, source_of
@@ -14,6 +15,8 @@ from vergence.cli.show import show
 
 if TYPE_CHECKING:
     from vergence.data.store import Store
+    from vergence.use.hkmeans import Curated
+    from vergence.use.sas import Subset
 
 _SHOWN = 20  # groups of duplicates and rows a cluster that a person is shown
 
@@ -141,6 +144,83 @@ def clusters(argv: list[str]) -> None:
         f"{len(groups)} clusters, silhouette {found.silhouette:.2f}; the most typical samples come first."
     ]
     show(asked, {"silhouette": found.silhouette, "clusters": groups}, "\n".join(lines))
+
+
+def curate(argv: list[str]) -> None:
+    parser = Options(
+        "curate",
+        "Choose the samples of STORE that are worth keeping: balanced, or the most useful to learn from.",
+        "vergence curate photos.lance --keep 0.5 --out keep.txt",
+    )
+    _store(parser)
+    parser.add_argument("--keep", type=float, default=0.5, help="share, below 1, or number of samples")
+    parser.add_argument(
+        "--method",
+        type=Literal["hkmeans", "sas"],
+        default="hkmeans",
+        help="hkmeans: even parts of a tree of clusters; sas: in each cluster, what stands for the rest",
+    )
+    parser.add_argument("--out", type=str, help="file for the ids that are kept, one a line")
+    parser.add_argument("--seed", type=int, default=0, help="of clusters and of the draw")
+    asked = parser.read(argv)
+    from vergence.data.store import Store
+    from vergence.engine.files import write_text
+
+    store = Store.open(asked.store)
+    keep = round(asked.keep * len(store)) if 0 < asked.keep < 1 else int(asked.keep)
+    chosen: Curated | Subset
+    if asked.method == "sas":
+        from vergence.use.sas import select
+
+        chosen = select(store, keep, column=asked.column, seed=asked.seed)
+    else:
+        from vergence.use.hkmeans import curate as api
+
+        chosen = api(store, keep, column=asked.column, seed=asked.seed)
+    names = store.names
+    kept = [names[row] for row in chosen.rows]
+    if asked.out:
+        write_text(Path(asked.out), "".join(f"{name}\n" for name in kept))
+    found = {
+        "method": asked.method,
+        "kept": kept,
+        "of": len(store),
+        "clusters": [
+            {"samples": int(n), "kept": int(m)} for n, m in zip(chosen.before, chosen.after, strict=True)
+        ],
+        "evenness": {"before": _evenness(chosen.before), "after": _evenness(chosen.after)},
+    }
+    evenness = " to ".join(f"{value:.2f}" for value in found["evenness"].values())
+    text = (
+        f"{len(kept):,} of {_count(names, 'sample')} kept, from {_count(chosen.before, 'cluster')}; "
+        f"their evenness went from {evenness} (1: all as large)."
+    )
+    if labels := _kept_of_classes(store, chosen.rows):
+        found["classes"] = labels
+        text += "".join(
+            f"\n{row['class']:>20} {row['kept']:>8,} of {row['samples']:,}" for row in labels[:_SHOWN]
+        )
+    show(asked, found, text + (f"\nTheir ids are in {asked.out}." if asked.out else ""))
+
+
+def _evenness(sizes: np.ndarray) -> float:
+    """Return the entropy of the sizes as a share of the largest there could be."""
+    shares = sizes[sizes > 0] / sizes.sum()
+    return float(-(shares * np.log(shares)).sum() / np.log(len(sizes))) if len(sizes) > 1 else 1.0
+
+
+def _kept_of_classes(store: Store, rows: np.ndarray) -> list[dict[str, Any]]:
+    """Return how many of each known class are kept; nothing where no row has a label."""
+    if (labels := store.labels) is None:
+        return []
+    names, known, kept = store.classes or [], labels[labels >= 0], labels[rows]
+    counts = zip(
+        *(np.bincount(part, minlength=known.max() + 1) for part in (known, kept[kept >= 0])), strict=True
+    )
+    return [
+        {"class": names[i] if i < len(names) else str(i), "samples": int(n), "kept": int(m)}
+        for i, (n, m) in enumerate(counts)
+    ]
 
 
 def _store(parser: Options) -> None:
