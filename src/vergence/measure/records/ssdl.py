@@ -107,7 +107,7 @@ RECORD = Record(
     protocol=accuracy,
     metric=f"accuracy on 30 % of the rows, {LABELS} labels a class",
     prepare=few,
-    note="Sparsity and the weight of soft labels were chosen on unlabelled training rows of other seeds. Soft "
-    "labels have most of their mass on one class here (their mean length is 0.8), so that hard ones differ "
+    note="Sparsity and the weight of soft labels were chosen on unlabelled training rows of other seeds. "
+    "Soft labels have most of their mass on one class (their mean length is 0.8), so that hard ones differ "
     "little. Raw features are judged by logistic regression on the labelled rows.",
 )
