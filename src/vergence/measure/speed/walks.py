@@ -3,18 +3,25 @@
 Each gets the graph in memory, as its own class. Everyone's walks: 10 of 80 nodes from every node,
 p = q = 0.25; vectors: 128 numbers, window 10, 5 negatives, one pass. Ours learns in one thread while
 another walks, so that a seed repeats it; gensim's threads update the same table without locks.
+
+pecanpy needs numpy 1, which vergence does not run with: the environment variable ``VERGENCE_PECANPY``
+names the Python of an environment that has pecanpy and gensim.
 """
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from vergence.core.errors import BadInput
 from vergence.data import open as open_source
 from vergence.data.graphs.csr import CSR, as_csr
 from vergence.data.graphs.walks import Walker
@@ -32,7 +39,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     walks, length, window = (1, 10, 2) if quick else (10, 80, 10)
     of = f"a graph of {graph.nodes:,} nodes and {graph.edges // 2:,} edges"
     sizes = {"walks": walks, "length": length}
-    peer = partial(_Peer, graph, walks, length, window)
+    walking, learning = (_Peer(graph, walks, length, asked) for asked in (0, window))
     yield Contest(
         name="walks",
         what=f"{walks} second-order walks of {length} nodes from every node of {of}",
@@ -40,7 +47,7 @@ def contests(quick: bool) -> Iterator[Contest]:
         unit="steps",
         contestants=(
             Contestant("vergence", partial(_walks, graph, walks, length)),
-            Contestant("pecanpy SparseOTF", peer(learn=False).prepare, needs=("pecanpy",)),
+            Contestant("pecanpy SparseOTF", walking.prepare, needs=walking.needs, close=walking.close),
         ),
         least=5e6,
     )
@@ -51,7 +58,9 @@ def contests(quick: bool) -> Iterator[Contest]:
         unit="nodes of walks",
         contestants=(
             Contestant("vergence", partial(_ours, graph, {**sizes, "window": window}, True)),
-            Contestant("pecanpy and gensim", peer(learn=True).prepare, needs=("pecanpy", "gensim"), bar=1.5),
+            Contestant(
+                "pecanpy and gensim", learning.prepare, needs=learning.needs, bar=1.5, close=learning.close
+            ),
             Contestant(
                 "vergence, repeatable=False", partial(_ours, graph, {**sizes, "window": window}, False)
             ),
@@ -80,29 +89,41 @@ def _ours(graph: CSR, sizes: dict[str, int], repeatable: bool) -> Round:
 
 
 class _Peer:
-    """pecanpy's walks without tables for edges, as ours, and gensim's skip-gram."""
+    """pecanpy's walks without tables for edges, as ours, and gensim's skip-gram where ``window`` is not 0."""
 
-    def __init__(self, graph: CSR, walks: int, length: int, window: int, *, learn: bool) -> None:
-        self.graph, self.walks, self.length, self.window, self.learn = graph, walks, length, window, learn
+    def __init__(self, graph: CSR, walks: int, length: int, window: int) -> None:
+        self.graph, self.sizes = graph, [walks, length, window, cores()]
+        self.python = os.environ.get("VERGENCE_PECANPY")
+        self.needs = () if self.python else ("pecanpy", "gensim") if window else ("pecanpy",)
+        self.process: subprocess.Popen[str] | None = None
 
     def prepare(self) -> Round:
-        from pecanpy import pecanpy
-
-        peer: Any = pecanpy.SparseOTF(p=P, q=Q, workers=cores(), verbose=False)
         source, target = self.graph.edge_index()
         once = source <= target
+        worker = Path(__file__).with_name("_pecanpy.py")
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "graph.edg"
             np.savetxt(path, np.stack([source[once], target[once]], 1), fmt="%d", delimiter="\t")
-            peer.read_edg(str(path), weighted=False, directed=False)
+            command = [self.python or sys.executable, worker, path, P, Q, *self.sizes]
+            self.process = subprocess.Popen(
+                [str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            )
+            self._answer()  # the graph is read
+        return self._round
 
-        def round_() -> None:
-            walks = peer.simulate_walks(num_walks=self.walks, walk_length=self.length)
-            if self.learn:
-                from gensim.models import Word2Vec
+    def _round(self) -> Mapping[str, float]:
+        assert self.process is not None and self.process.stdin is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._answer()
 
-                Word2Vec(
-                    walks, vector_size=128, window=self.window, min_count=0, sg=1, workers=cores(), epochs=1
-                )
+    def _answer(self) -> dict[str, float]:
+        assert self.process is not None and self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            raise BadInput(f"pecanpy ended with exit code {self.process.wait()}; what it said stands above.")
+        return json.loads(line)
 
-        return round_
+    def close(self) -> None:
+        if self.process is not None:
+            self.process.communicate()
