@@ -55,11 +55,11 @@ def contests(quick: bool) -> Iterator[Contest]:
             unit="images",
             contestants=(
                 Contestant("vergence", partial(partial, _learn, case)),
-                Contestant("bare", partial(_bare, case), bar=1 / 1.1),
+                Contestant("bare", partial(bare, case), bar=1 / 1.1),
             ),
             note="The bar is a step of at most 1.10 times the bare passes.",
         )
-    if best_precision(_device()) == torch.bfloat16:
+    if best_precision(device()) == torch.bfloat16:
         yield Contest(
             name="bf16",
             what=str(small),
@@ -72,11 +72,11 @@ def contests(quick: bool) -> Iterator[Contest]:
         )
 
 
-class _Enough(Exception):
+class Enough(Exception):
     """The steps that are timed are done."""
 
 
-class _Timed(SimCLR):
+class Timed(SimCLR):
     """Notes when each step is done, and stops after ``steps``."""
 
     def __init__(self, encoder: torch.nn.Module, steps: int) -> None:
@@ -88,13 +88,19 @@ class _Timed(SimCLR):
             torch.cuda.synchronize()
         self.laps.append((time.perf_counter(), cpu_seconds()))
         if len(self.laps) == self.steps:
-            raise _Enough
+            raise Enough
+
+    @property
+    def took(self) -> Mapping[str, float]:
+        """Seconds of the steps after the first two."""
+        (began, busy), (ended, all_) = self.laps[WARM - 1], self.laps[-1]
+        return {"seconds": ended - began, "cpu": all_ - busy}
 
 
 def _learn(case: Case, precision: str = "auto") -> Mapping[str, float]:
     """Train for ``steps`` after two."""
-    method = _Timed(build(case.encoder, size=case.size), WARM + case.steps)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(_Enough):
+    method = Timed(build(case.encoder, size=case.size), WARM + case.steps)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         learn(
             method,
             _photos(case.batch * (WARM + case.steps), case.size),
@@ -104,21 +110,20 @@ def _learn(case: Case, precision: str = "auto") -> Mapping[str, float]:
             out=Path(folder) / "run",
             quiet=True,
         )
-    (began, busy), (ended, all_) = method.laps[WARM - 1], method.laps[-1]
-    return {"seconds": ended - began, "cpu": all_ - busy}
+    return method.took
 
 
-def _bare(case: Case) -> Round:
-    device = _device()
+def bare(case: Case) -> Round:
+    where = device()
     make_fabric()  # sets how memory is kept, as in a run
     encoder: Any = build(case.encoder, size=case.size).train()
-    encoder.to(device, memory_format=torch.channels_last)
-    noise = torch.rand(2, case.batch, 3, case.size, case.size, device=device)
+    encoder.to(where, memory_format=torch.channels_last)
+    noise = torch.rand(2, case.batch, 3, case.size, case.size, device=where)
     images = [x.contiguous(memory_format=torch.channels_last) for x in noise]
-    kind = best_precision(device)
+    kind = best_precision(where)
 
     def step() -> None:
-        with torch.autocast(device.type, kind, enabled=kind != torch.float32):
+        with torch.autocast(where.type, kind, enabled=kind != torch.float32):
             vectors = [encoder(x).pooled for x in images]
         torch.stack([v.float().mean() for v in vectors]).sum().backward()
         encoder.zero_grad(set_to_none=True)
@@ -129,14 +134,14 @@ def _bare(case: Case) -> Round:
         began, busy = time.perf_counter(), cpu_seconds()
         for _ in range(case.steps):
             step()
-        if device.type == "cuda":
+        if where.type == "cuda":
             torch.cuda.synchronize()
         return {"seconds": time.perf_counter() - began, "cpu": cpu_seconds() - busy}
 
     return round_
 
 
-def _device() -> torch.device:
+def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
