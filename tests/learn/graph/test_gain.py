@@ -107,6 +107,19 @@ def test_a_batch_of_seeds_pairs_its_samples_only():
     assert all(torch.isfinite(t) for t in method.loss(method.views(batch)).values())
 
 
+def test_the_attention_told_is_the_attention_paid():
+    edges = torch.tensor([[1, 2, 0, 2], [0, 0, 1, 1]])
+    graph = Data(edge_index=edges, x=torch.randn(3, 4), num_nodes=3)
+    encoder = GAINEncoder(4, 8, layers=1).eval()
+    ((told, shares),) = encoder.attention(graph)
+    assert (told == edges).all() and shares.shape == (4, 1)
+    torch.testing.assert_close(shares[:2].sum() + shares[2:].sum(), torch.tensor(2.0))
+    (conv,) = encoder.convs
+    h = conv.w(graph.x)
+    heard = torch.stack([shares[0] * h[1] + shares[1] * h[2], shares[2] * h[0] + shares[3] * h[2], 0 * h[2]])
+    torch.testing.assert_close(encoder.nodes(graph), conv.mlp((1 + conv.eps) * h + heard))
+
+
 def test_what_does_not_fit_is_said():
     for wrong in ({"walks": ("far",)}, {"walks": ()}, {"negatives": 0}):
         with pytest.raises(BadInput, match="GAIN needs walks of 'local' and 'global'"):

@@ -142,6 +142,14 @@ class GAINEncoder(nn.Module):
             GAINLayer(a, width, hidden, dropout, attention) for a in [in_dim, *[width] * (layers - 1)]
         )
 
+    def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+        """Return whom nodes listen to, as ``GraphEncoder.attention`` does, but without loops."""
+        h, found = graph.x, []
+        for conv in self.convs:
+            found.append((graph.edge_index, conv.attention(conv.w(h), graph.edge_index)[:, None]))
+            h = conv(h, graph.edge_index)
+        return found
+
     def nodes(self, graph: Data) -> Tensor:
         """Return the vectors of all nodes of the batch, ``(N, width)``."""
         h = graph.x
