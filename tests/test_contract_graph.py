@@ -38,6 +38,7 @@ OTHER_DATA = {
     "hypeboy": "learns from hyperedges",
     "meow": "learns from typed graphs",
     "neuralfp": "learns from numbers that are known of molecules",
+    "smart": "watches a graph that grows",
     "tagraph": "learns from point clouds",
 }
 NO_GAIN = {}  # key -> why a probe of labels is not what it gets better at in seconds

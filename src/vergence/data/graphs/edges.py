@@ -36,7 +36,7 @@ def edgelist(path: Path, uri: str) -> NodeSource:
     y, classes = None, None
     beside = path.with_suffix(".labels")
     if beside.is_file():
-        y, classes = _labels_of(beside, names)
+        y, classes = labels_of(beside, names)
     graph, notes = build(Edges(pairs.reshape(-1, 2).T, len(names), values), uri, y=y)
     return NodeSource(graph, uri, names=names, classes=classes, notes=notes)
 
@@ -100,7 +100,8 @@ def numbers(entries: Sequence[str] | np.ndarray, what: str) -> np.ndarray:
         raise BadInput(f"{what} must be numbers: {error}.") from None
 
 
-def _labels_of(path: Path, names: list[str]) -> tuple[np.ndarray, list[str]]:
+def labels_of(path: Path, names: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Read a node and its class a line: labels ``(N,)``, -1 where unknown, and the classes' names."""
     rows = read_table(path, str(path))
     if len(rows[0]) != 2:
         raise BadInput(f"{path}: a line needs a node and its class.")

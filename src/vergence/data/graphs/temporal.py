@@ -9,7 +9,7 @@ import torch
 
 from vergence.core.errors import BadInput
 from vergence.data.graphs.build import Edges, build
-from vergence.data.graphs.edges import numbered, numbers, read_table
+from vergence.data.graphs.edges import labels_of, numbered, numbers, read_table
 from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import NodeSource
 
@@ -41,6 +41,7 @@ def temporal(path: Path, uri: str) -> TemporalSource:
     """Open ``temporal:FILE``: two nodes and a time a line, blanks, tabs or commas between.
 
     Edges are undirected; one that is seen again keeps its first time. A first line of words is a header.
+    Labels may lie in a file of the same name that ends in ``.labels``: a node and its class a line.
 
     Raises:
         BadInput: If a line is something else.
@@ -55,9 +56,11 @@ def temporal(path: Path, uri: str) -> TemporalSource:
     names, place = numbered(np.array([row[:2] for row in rows]).reshape(-1))
     pairs = place.reshape(-1, 2)[order].T
     edges = Edges(pairs, len(names), {"edge_time": times[order]})
-    graph, notes = build(edges, uri)
+    beside = path.with_suffix(".labels")
+    y, classes = labels_of(beside, names) if beside.is_file() else (None, None)
+    graph, notes = build(edges, uri, y=y)
     graph.edge_time = graph.edge_time.to(torch.float32)
-    return TemporalSource(graph, uri, names=names, notes=notes)
+    return TemporalSource(graph, uri, names=names, classes=classes, notes=notes)
 
 
 def _is_number(entry: str) -> bool:
