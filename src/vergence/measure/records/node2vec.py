@@ -1,4 +1,4 @@
-"""node2vec on BlogCatalog: do walks with a bias tell more of people's groups than plain ones?"""
+"""node2vec on BlogCatalog and Cora: what walks with a bias tell of people's groups and of hidden links."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import dataclasses
 from functools import partial
 from typing import Any, Self
 
+import numpy as np
 import torch
 
 from vergence.core import Estimator
+from vergence.data.graphs import link_split
 from vergence.data.graphs.csr import as_csr
+from vergence.data.graphs.splits import LinkSplit, non_links
 from vergence.engine import embed
 from vergence.learn.graph.encoders import Table
 from vergence.learn.graph.node2vec import Node2Vec
-from vergence.measure.graphs import multilabel_probe
+from vergence.measure.graphs import dot_scores, link_probe, link_scores, multilabel_probe
 from vergence.measure.record import Record
 from vergence.measure.score import Score
 
@@ -53,6 +56,44 @@ MACRO = Record(
     "chosen from 0.025, 0.05 and 0.1 inside one half of the nodes (four fifths of it taught, one fifth "
     "judged); the record's own splits are drawn from all nodes and so share some with that half.",
 )
+
+
+class Rows(Table):
+    """The rows of the adjacency matrix: the product of two is how many neighbours they share."""
+
+
+class CommonNeighbours(Estimator):
+    """No learning: two nodes are linked the sooner, the more neighbours they share."""
+
+    def fit(self, source: Any, *, seed: int = 0) -> Self:
+        graph = as_csr(source)
+        rows = torch.zeros(graph.nodes, graph.nodes)
+        u, v = source.data.edge_index
+        rows[u, v] = (u != v).float()
+        self.encoder = Rows(rows)
+        return self
+
+
+def hidden_links(source: Any, seed: int) -> tuple[Any, LinkSplit]:
+    cut = link_split(source.data, val=0.05, test=0.1, seed=seed)
+    return source.with_graph(cut.graph), cut
+
+
+def links(encoder: Any, train: Any, cut: Any, seed: int) -> Score:
+    """Judge by logistic regression on Hadamard products; common neighbours are counted."""
+    z = embed(encoder, train).vectors
+    if isinstance(encoder, Rows):
+        x = torch.from_numpy(z)
+        return link_scores(dot_scores(x, cut.test), dot_scores(x, cut.test_negatives))["auc"]
+    n = len(z)
+    known = np.concatenate([part.numpy() for part in (cut.train, cut.val, cut.test)], axis=1)
+    asked = np.concatenate([part.numpy() for part in (cut.val_negatives, cut.test_negatives)], axis=1)
+    taken = np.concatenate([known, asked], axis=1)
+    keys = taken.min(0) * n + taken.max(0)
+    absent = non_links(keys, n, cut.train.shape[1], np.random.default_rng([22, seed]))
+    return link_probe(z, cut.train, absent, cut.test, cut.test_negatives, op="hadamard", seed=seed)["auc"]
+
+
 RECORD = dataclasses.replace(
     MACRO,
     also=(
@@ -60,6 +101,20 @@ RECORD = dataclasses.replace(
             MACRO,
             protocol=partial(groups, score="micro_f1"),
             metric=MACRO.metric.replace("Macro", "Micro"),
+        ),
+        dataclasses.replace(
+            MACRO,
+            claim="Products of vectors from walks tell hidden links better than common neighbours do.",
+            arms={
+                "paper": lambda _: Node2Vec(lr=LR),
+                "common neighbours": lambda _: CommonNeighbours(),
+                "untrained table": lambda _: Untrained(),
+            },
+            source="planetoid:planetoid/cora",
+            prepare=hidden_links,
+            protocol=links,
+            metric="AUC of held-out links, Hadamard products and logistic regression, 85/5/10",
+            note="p = q = 1, and the learning rate of BlogCatalog: nothing is tuned here. Walks and the regression see 85 % of the links.",
         ),
     ),
 )
