@@ -122,7 +122,7 @@ def _ply(path: Path) -> np.ndarray:
     if not elements or lines[elements[0]][1] != "vertex":
         raise ValueError("its first element is not vertex")
     count = int(lines[elements[0]][2])
-    own = [line for line in lines[elements[0] : (elements[1:] or [None])[0]] if line[0] == "property"]
+    own = [line for line in lines[elements[0] : [*elements, len(lines)][1]] if line[0] == "property"]
     names = [line[-1] for line in own]
     if form == "ascii":
         rows = [line.split() for line in body.decode("ascii", "replace").splitlines() if line.strip()]
