@@ -114,7 +114,8 @@ RECORD = dataclasses.replace(
             prepare=hidden_links,
             protocol=links,
             metric="AUC of held-out links, Hadamard products and logistic regression, 85/5/10",
-            note="p = q = 1, and the learning rate of BlogCatalog: nothing is tuned here. Walks and the regression see 85 % of the links.",
+            note="p = q = 1 and the learning rate of BlogCatalog: nothing is tuned here. Walks and the "
+            "regression see 85 % of the links.",
         ),
     ),
 )
