@@ -113,8 +113,8 @@ def test_attention_is_told_of_encoders_that_have_it(tmp_path, karate, name, laye
     told = [section for section in shown(tmp_path, karate, encoder).sections() if section.key == "attention"]
     assert len(told) == bool(layers)
     for section in told:
-        assert len(section.panels) == 2 * layers
-        assert all(0 < panel.last <= 1 + 1e-6 for panel in section.panels[::2])
+        assert len(section.panels) == layers + 1
+        assert all(0 < panel.last <= 1 + 1e-6 for panel in section.panels[:-1])
     for edges, shares in encoder.attention(karate.whole_graph()):
         summed = torch.zeros(34, shares.shape[1]).index_add(0, edges[1], shares.detach())
         torch.testing.assert_close(summed, torch.ones_like(summed))

@@ -17,7 +17,7 @@ from vergence.data.graphs.csr import CSR
 from vergence.data.store import Store
 from vergence.engine.devices import device_of
 from vergence.measure.report.drawing import drawing, ink
-from vergence.measure.report.figures import Line, bars, columns, curve, short
+from vergence.measure.report.figures import Line, bars, columns, curve
 from vergence.measure.report.subject import Panel, Section, Subject, data_uri
 from vergence.use.clusters import Clusters
 
@@ -191,40 +191,34 @@ class Nodes(_Graph):
         layers = ask(batch.to(device_of(self.encoder))) if ask is not None else []
         if not layers:
             return None
-        panels, means = [], []
+        panels, means, lines = [], [], []
         for number, (edges, shares) in enumerate(layers, 1):
             entropy, heard = entropies(edges, shares, int(batch.num_nodes))
             some = heard > 1
             if not some.any():
                 return None
-            evenness = entropy[some] / np.log(heard[some])
-            means.append(float(evenness.mean()))
-            counts, borders = np.histogram(np.clip(evenness, 0, 1), 20, (0, 1))
-            panels.append(
-                Panel(
-                    f"Layer {number}: evenness",
-                    "Entropy of a node's attention as a share of the largest: 1 listens to all alike.",
-                    columns(counts.tolist(), [f"{b:.2g}" for b in borders], label="Nodes", x_name="evenness"),
-                    means[-1],
-                )
+            entropy, most, heard = entropy[some], np.log(heard[some]), heard[some]
+            means.append(float((entropy / most).mean()))
+            counts, borders = np.histogram(np.clip(entropy / most, 0, 1), 20, (0, 1))
+            names = [f"{border:.2g}" for border in borders]
+            how = "Entropy of a node's attention as a share of the largest: 1 listens to all alike."
+            svg = columns(counts.tolist(), names, label="Nodes", x_name="evenness")
+            panels.append(Panel(f"Layer {number}: evenness", how, svg, means[-1]))
+            which = np.digitize(heard, bins(heard))
+            groups = [which == i for i in np.unique(which)]
+            x = [float(np.log2(heard[group].mean())) for group in groups]
+            if not lines:
+                lines.append(Line("uniform", x, [float(most[group].mean()) for group in groups], 0))
+            lines.append(Line(f"layer {number}", x, [float(entropy[g].mean()) for g in groups], number))
+        panels.append(
+            Panel(
+                "Entropy",
+                "Nats, the mean over heads, by how many a node hears (logarithm, base 2).",
+                curve(lines, label="Entropy of attention", x_name="log2 of nodes heard"),
+                legend=[line.name for line in lines],
             )
-            borders = bins(heard[some])
-            which = np.digitize(heard[some], borders) - 1
-            there = np.unique(which)
-            x = [float(np.log2(heard[some][which == i].mean())) for i in there]
-            lines = [
-                Line("attention", x, [float(entropy[some][which == i].mean()) for i in there], 0),
-                Line("uniform", x, [float(np.log(heard[some][which == i]).mean()) for i in there], 1),
-            ]
-            panels.append(
-                Panel(
-                    f"Layer {number}: entropy",
-                    "Nats, by the logarithm (base 2) of how many a node hears; the mean over heads.",
-                    curve(lines, label="Entropy of attention", x_name="log2 of nodes heard"),
-                    legend=["attention", "uniform"],
-                )
-            )
-        told = ", ".join(short(mean) for mean in means)
+        )
+        told = " and ".join(f"{mean:.3f}" for mean in means)
         text = (
             f"How evenly each node spreads its attention over the nodes it hears: {told} of the largest "
             f"entropy, on average{', layer by layer' if len(means) > 1 else ''}. Close to 1, attention does "
