@@ -146,7 +146,8 @@ class GAINEncoder(nn.Module):
         """Return whom nodes listen to, as ``GraphEncoder.attention`` does, but without loops."""
         h, found = graph.x, []
         for conv in self.convs:
-            found.append((graph.edge_index, conv.attention(conv.w(h), graph.edge_index)[:, None]))
+            shares = conv.attention(conv.w(h), graph.edge_index)  # type: ignore[operator]
+            found.append((graph.edge_index, shares[:, None]))
             h = conv(h, graph.edge_index)
         return found
 

@@ -191,7 +191,9 @@ class Nodes(_Graph):
         layers = ask(batch.to(device_of(self.encoder))) if ask is not None else []
         if not layers:
             return None
-        panels, means, lines = [], [], []
+        panels: list[Panel] = []
+        means: list[float] = []
+        lines: list[Line] = []
         for number, (edges, shares) in enumerate(layers, 1):
             entropy, heard = entropies(edges, shares, int(batch.num_nodes))
             some = heard > 1
