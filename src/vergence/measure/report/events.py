@@ -186,14 +186,17 @@ class Histories(Subject):
         return [timelines, Section("histories", "Lengths", "How long are the histories?", text, panels)]
 
     def _chosen(self) -> list[int]:
-        """Return a row of each of the largest groups, of a length that is usual there."""
+        """Return a few rows of the largest groups: of a length that is usual there, and longer ones."""
         of = self.groupings[0][1]
         groups, counts = np.unique(of[of >= 0], return_counts=True)
+        groups = groups[np.argsort(-counts, kind="stable")][:QUERIES]
         found = []
-        for group in groups[np.argsort(-counts, kind="stable")][:QUERIES]:
+        for group in groups:
             rows = np.flatnonzero(of == group)
-            found.append(int(rows[np.abs(self.lengths[rows] - np.median(self.lengths[rows])).argmin()]))
-        return found
+            rows = rows[np.argsort(self.lengths[rows], kind="stable")]
+            shares = np.linspace(0.5, 0.9, -(-QUERIES // len(groups)))
+            found += rows[np.unique((shares * (len(rows) - 1)).astype(int))].tolist()
+        return found[:QUERIES]
 
     def _panel(self, row: int) -> Panel:
         hits = search(self.store, row, k=AROUND)
@@ -258,6 +261,6 @@ def _dots(places: np.ndarray) -> str:
 
 def _logarithmic(values: np.ndarray, x_name: str) -> Markup:
     """Draw how often whole numbers of 1 or more occur, in bins that widen."""
-    borders = np.unique(np.geomspace(1, int(values.max()) + 1, 16).round().astype(int))
+    borders = np.unique(np.geomspace(int(values.min()), int(values.max()) + 1, 16).round().astype(int))
     counts = np.histogram(values, borders)[0]
     return columns(counts.tolist(), [f"{b:,}" for b in borders.tolist()], label="Entities", x_name=x_name)

@@ -17,10 +17,10 @@ from vergence.use.clusters import Clusters
 from vergence.use.search import search
 
 DRAWN = 600  # points of a map that are drawn when pointed at
-CARD, ACROSS = 8, 5  # columns that a card shows, that a panel shows
-QUERIES, AROUND = 4, 6  # rows that are shown, each with so many neighbours
+CARD, TOLD = 8, 10  # columns that a card shows, that a panel shows
+QUERIES, AROUND = 4, 4  # rows that are shown, each with so many neighbours
 TELLING = 12  # columns whose share of variance is shown
-_INK, _BLUE = "#9298a8", "#6f84ff"
+_INK, _BLUE = "#767d8f", "#6f84ff"
 
 
 def subject(store: Store, parts: Clusters, source: TableSource, encoder: nn.Module) -> TableRows:
@@ -72,7 +72,7 @@ class TableRows(Subject):
         order = np.argsort(-self.told_apart, kind="stable").tolist()
         kinds = [len(self.columns.numeric) + k for k in range(len(self.columns.categorical))]
         few = min(2, len(kinds))
-        return [*order[: ACROSS - few], *kinds[:few], *order[ACROSS - few :], *kinds[few:]]
+        return [*order[: CARD - few], *kinds[:few], *order[CARD - few :], *kinds[few:]]
 
     @cached_property
     def ranks(self) -> np.ndarray:
@@ -116,13 +116,13 @@ class TableRows(Subject):
             y = 8 + step * i
             parts.append(
                 f'<rect x="8" y="{y:.0f}" width="{184 * rank:.0f}" height="{step - 3:.0f}" rx="3" '
-                f'fill="{_BLUE}" opacity=".45"/><text x="14" y="{y + step / 2 + 4:.0f}">'
-                f'{escape(_cut(self.name(column), 14))}</text><text x="186" y="{y + step / 2 + 4:.0f}" '
+                f'fill="{_BLUE}" opacity=".3"/><text x="14" y="{y + step / 2 + 4:.0f}">'
+                f'{escape(_cut(self.name(column), 13))}</text><text x="186" y="{y + step / 2 + 4:.0f}" '
                 f'text-anchor="end" font-weight="700">{escape(_cut(text, 9))}</text>'
             )
         head = (
             '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 200 200" '
-            f'font-family="system-ui, sans-serif" font-size="15" fill="{_INK}">'
+            f'font-family="system-ui, sans-serif" font-size="14" fill="{_INK}">'
         )
         return f"{head}{''.join(parts)}</svg>".encode()
 
@@ -130,8 +130,8 @@ class TableRows(Subject):
         words = "classes" if self.groupings[0][0] == "class" else "clusters"
         text = (
             f"{len(self.numeric):,} rows of {len(self.columns.numeric):,} numbers and "
-            f"{len(self.columns.categorical):,} categories. The first line of a card is a row, below it "
-            "stand its nearest; the bluer a number, the higher it is among all rows."
+            f"{len(self.columns.categorical):,} categories. In each card a row comes first, then stand its "
+            "nearest; the bluer a number, the higher it is among all rows."
         )
         order = [k for k in self.telling if k < len(self.columns.numeric)][:TELLING]
         shares = [(self.name(k), float(self.told_apart[k]), -1) for k in order]
@@ -153,47 +153,42 @@ class TableRows(Subject):
     def _panel(self, row: int) -> Panel:
         hits = search(self.store, row, k=AROUND)
         rows = [row, *hits.rows[0][hits.rows[0] >= 0].tolist()]
-        shown = sorted(self.telling[:ACROSS])
-        left, step, wide = 74, 22, (340 - 74) / max(len(shown), 1)
-        parts = [
-            Markup('<text class="tick middle" x="{:.1f}" y="11">{}<title>{}</title></text>').format(
-                left + wide * (j + 0.5), _cut(self.name(column), 8), self.name(column)
+        shown, pictures = self.telling[:TOLD], self.pictures(rows)
+        left, step, wide = 132, 22, (340 - 132) / len(rows)
+        parts = []
+        for j, picture in enumerate(pictures):
+            said = _short(picture.name).removeprefix("row ") if picture.group is None else picture.group
+            parts.append(
+                Markup('<text class="tick middle" x="{:.1f}" y="11">{}<title>{}</title></text>').format(
+                    left + wide * (j + 0.5), _cut(said, 7), picture.name
+                )
             )
-            for j, column in enumerate(shown)
-        ]
-        pictures = self.pictures(rows)
-        for i, (r, picture) in enumerate(zip(rows, pictures, strict=True)):
-            said = _short(picture.name) if picture.group is None else picture.group
+        for i, column in enumerate(shown):
+            top = 18 + step * i
             parts.append(
                 Markup('<text class="tick name" x="0" y="{}">{}<title>{}</title></text>').format(
-                    18 + step * i + 14, _cut(said, 11), picture.name
+                    top + 14, _cut(self.name(column), 19), self.name(column)
                 )
             )
-            for j, column in enumerate(shown):
-                text, rank = self.cell(r, column)
+            for j, r in enumerate(rows):
+                value, rank = self.cell(r, column)
                 parts.append(
                     Markup(
-                        '<rect x="{:.1f}" y="{y}" width="{:.1f}" height="{}" rx="3" '
+                        '<rect x="{:.1f}" y="{}" width="{:.1f}" height="{}" rx="3" '
                         'style="fill: var(--line-0); opacity: {:.2f}"/>'
-                        '<text class="tick middle" x="{:.1f}" y="{t}">{}<title>{}</title></text>'
+                        '<text class="tick middle" style="fill: var(--ink)" x="{:.1f}" y="{}">'
+                        "{}<title>{}</title></text>"
                     ).format(
-                        left + wide * j + 1,
-                        wide - 2,
-                        step - 2,
-                        0.06 + 0.5 * rank,
-                        left + wide * (j + 0.5),
-                        _cut(text, 8),
-                        text,
-                        y=18 + step * i,
-                        t=18 + step * i + 14,
+                        left + wide * j + 1, top, wide - 2, step - 2, 0.05 + 0.45 * rank,
+                        left + wide * (j + 0.5), top + 14, _cut(value, 7), value,
                     )
-                )
+                )  # fmt: skip
         svg = Markup('<svg class="chart" viewBox="0 0 340 {}" role="img" aria-label="{}">{}</svg>').format(
-            20 + step * len(rows), f"{pictures[0].name} and its neighbours", Markup("").join(parts)
+            20 + step * len(shown), f"{pictures[0].name} and its neighbours", Markup("").join(parts)
         )
         own = pictures[0]
         title = _short(own.name) if own.group is None else f"{_short(own.name)}, {own.group}"
-        return Panel(title, "A typical row of its cluster and the rows most like it.", svg)
+        return Panel(title, "A typical row of its cluster, then the rows most like it.", svg)
 
 
 def _short(name: str) -> str:
