@@ -160,14 +160,14 @@ class TableRows(Subject):
             said = _short(picture.name).removeprefix("row ") if picture.group is None else picture.group
             parts.append(
                 Markup('<text class="tick middle" x="{:.1f}" y="11">{}<title>{}</title></text>').format(
-                    left + wide * (j + 0.5), _cut(said, 7), picture.name
+                    left + wide * (j + 0.5), _cut(said, 6), picture.name
                 )
             )
         for i, column in enumerate(shown):
             top = 18 + step * i
             parts.append(
                 Markup('<text class="tick name" x="0" y="{}">{}<title>{}</title></text>').format(
-                    top + 14, _cut(self.name(column), 19), self.name(column)
+                    top + 14, _cut(self.name(column), 17), self.name(column)
                 )
             )
             for j, r in enumerate(rows):
