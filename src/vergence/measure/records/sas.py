@@ -14,7 +14,7 @@ from vergence.measure.records._photos import simclr, vectors
 from vergence.use.sas import even_shares, subset
 
 SHARE = 0.6
-EPOCHS = 4
+EPOCHS = 3
 
 
 @cache
