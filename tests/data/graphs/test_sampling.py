@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from vergence.core import BadInput
+from vergence.data.graphs.build import Edges, build
 from vergence.data.graphs.csr import CSR
 from vergence.data.graphs.sampling import induced, neighbour_sample, restart_subgraphs
+from vergence.data.graphs.source import NodeSource
 
 
 @pytest.fixture(scope="module")
@@ -96,3 +98,14 @@ def test_restart_subgraphs_hold_every_edge_among_the_visited(graph):
 def test_wrong_requests_are_told(graph, call, message):
     with pytest.raises(BadInput, match=message):
         call(graph)
+
+
+def test_a_few_nodes_of_a_large_graph_come_with_their_neighbourhood_only(monkeypatch):
+    n = 400
+    ring, _ = build(Edges(np.stack([np.arange(n), (np.arange(n) + 1) % n]), n), "ring")
+    few = NodeSource(ring, "ring").subset(np.arange(8))
+    assert next(few.loader(8)).num_nodes == n  # small: the whole graph, once
+    monkeypatch.setattr("vergence.data.graphs.source._WHOLE", 100)
+    assert next(few.loader(8)).num_nodes < 30
+    assert few.few(8, seed=0).num_nodes < 30
+    assert next(NodeSource(ring, "ring").loader(n)).num_nodes == n  # asked for

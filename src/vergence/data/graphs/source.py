@@ -88,8 +88,8 @@ class NodeSource(GraphSource):
     - ``label``: ``(B,)`` int64, -1 where unknown,
     - ``node``: ``(N,)`` int64, which nodes of the whole graph these are.
 
-    As long as a batch may hold every sample it is the whole graph; smaller ones are sampled
-    neighbourhoods of the seeds, ``fanouts`` neighbours a hop.
+    A batch that holds every sample is the whole graph, unless they are a few of a large one's; others
+    are sampled neighbourhoods of the seeds, ``fanouts`` neighbours a hop.
 
     Args:
         graph: As ``build`` returns it; ``y`` holds labels ``(N,)`` or marks ``(N, C)``.
@@ -139,6 +139,11 @@ class NodeSource(GraphSource):
         kinds = kinds or (0 if self.targets is None else self.targets.shape[1])
         told = "".join(f"; {note}" for note in self.notes)
         return f"<{len(self):,} nodes, {links:,} edges, {kinds or 'no'} classes, from {self.uri}{told}>"
+
+    @property
+    def _small(self) -> bool:
+        """Whether the graph, which stays whole in a subset, is handled in one piece."""
+        return self.data.num_nodes <= _WHOLE and self.data.num_edges <= _WHOLE_EDGES
 
     @cached_property
     def _loops(self) -> int:
@@ -213,15 +218,14 @@ class NodeSource(GraphSource):
         return [random_10_10_80(self.labels, seed=seed)]
 
     def fitting_batch(self, paper: int, most: int) -> int:
-        small = self.data.num_nodes <= _WHOLE and self.data.num_edges <= _WHOLE_EDGES
-        return len(self) if small else min(len(self), max(paper, most))
+        return len(self) if self._small else min(len(self), max(paper, most))
 
     @property
     def reading_batch(self) -> int:  # type: ignore[override]
         return self.fitting_batch(_READ, _READ)
 
     def few(self, count: int, *, seed: int, size: int | None = None, workers: int | None = None) -> Any:
-        if self.fitting_batch(_READ, _READ) < len(self):
+        if not self._small:
             return super().few(count, seed=seed, size=size, workers=workers)
         samples = order(len(self), shuffle=True, seed=seed)[:count]
         return self._stamped(self.whole_graph(), samples, self.rows[samples])
@@ -251,7 +255,7 @@ class NodeSource(GraphSource):
         world: int = 1,
     ) -> Iterator[Data]:
         n = len(self)
-        if batch_size >= n and world == 1:
+        if batch_size >= n and world == 1 and (self.whole or self._small):
             if not start and n:
                 yield self.whole_graph()
             return
