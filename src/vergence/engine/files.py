@@ -61,7 +61,10 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _tidy(path)
         try:
+            aside.touch()
+            usual = aside.stat().st_mode
             write(aside)
+            aside.chmod(usual)  # safetensors lets nobody else read what it writes
             with aside.open("rb+") as file:
                 os.fsync(file.fileno())
             aside.replace(path)
