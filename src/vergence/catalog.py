@@ -238,7 +238,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("cores", 61, "CoReS: Compatible Representations via Stationarity", 2023, "2111.07632", "retrieval", "learner"),
     Paper("quasar", 68, "QUASAR: QUality and Aesthetics Scoring with Advanced Representations", 2024, "2403.06866", "retrieval", "readout", "vergence.use.quasar:anchors"),
     Paper("compsketch", 94, "Compositional Sketch Search", 2021, "2106.08009", "retrieval", "readout"),
-    Paper("isc2021", 97, "Results and findings of the 2021 Image Similarity Challenge", 2022, "2202.04007", "retrieval", "protocol"),
+    Paper("isc2021", 97, "Results and findings of the 2021 Image Similarity Challenge", 2022, "2202.04007", "retrieval", "protocol", "vergence.measure.isc2021:copy_detection"),
     Paper("pixel-retrieval", 112, "Towards Content-based Pixel Retrieval in Revisited Oxford and Paris", 2023, "2309.05438", "retrieval", "protocol"),
     Paper("simvis", 114, "Visualizing Deep Similarity Networks", 2019, "1901.00536", "retrieval", "readout"),
     Paper("weicom", 118, "Composed Image Retrieval for Remote Sensing", 2024, "2405.15587", "retrieval", "readout"),
