@@ -13,14 +13,13 @@ from PIL import Image
 from torch import Tensor
 
 import vergence
+from two_processes import assert_same, take_steps
 from vergence.catalog import PAPERS
-from vergence.core import Clock, Method
+from vergence.core import Method
 from vergence.engine import embed
 from vergence.engine.devices import make_fabric
-from vergence.engine.distributed import mean_over_processes
 from vergence.engine.health import feature_std
-from vergence.engine.loop import _Parcel, _Step, seed_step
-from vergence.engine.sync_norm import synchronise_norms
+from vergence.engine.loop import seed_step
 from vergence.learn.api import method_class
 from vergence.learn.image import encoders
 from vergence.learn.image.views import KINDS
@@ -234,24 +233,9 @@ def learn_a_little(name, fabric):
         seed_step(0, number, 0)
         with torch.no_grad():
             prepared.append(method.views(batch))
-    synchronise_norms(method, fabric.device)
-    parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
     method.views = lambda views: views
-    descend = torch.optim.SGD(parameters.values(), lr=1e-5)  # more would blow rounding up
-    forward, update = fabric.setup(_Step(method, fabric.device), descend)
-    found = {}
-    for number, views in enumerate(prepared):
-        method.clock = Clock(number, STEPS, 1)
-        terms = forward(_Parcel(part(views, fabric.global_rank, fabric.world_size)))
-        fabric.backward(sum(terms.values()))
-        found |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
-        taught = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
-        assert method.idles or taught.keys() == parameters.keys()
-        found |= {f"{number} gradient {n}": gradient for n, gradient in taught.items()}
-        update.step()
-        update.zero_grad()
-        method.step_end(method.clock)
-    return found | {f"then {n}": value.nan_to_num() for n, value in method.state_dict().items()}
+    shares = [part(views, fabric.global_rank, fabric.world_size) for views in prepared]
+    return take_steps(method, shares, fabric)
 
 
 def one_of_two(rank, port, out):
@@ -272,13 +256,7 @@ def two(tmp_path_factory):
 def test_two_processes_give_the_loss_gradients_and_state_of_one_with_both_batches(name, two):
     one = learn_a_little(name, make_fabric("fp32", devices=1))
     for found in two:
-        assert found[name].keys() == one.keys()
-        for what, value in one.items():
-            scale = value.abs().max().item() if value.is_floating_point() else 0
-            torch.testing.assert_close(
-                found[name][what], value, rtol=1e-4, atol=2e-5 * scale + 1e-7,
-                msg=lambda text, what=what: f"{what}: {text}",
-            )  # fmt: skip
+        assert_same(found[name], one)
 
 
 def test_the_processes_end_with_the_same_state(two):

@@ -15,22 +15,19 @@ import torch.multiprocessing as mp
 from lightning_fabric.plugins.environments.lightning import find_free_network_port
 
 import vergence
-from vergence.core import Clock
+from two_processes import assert_same, take_steps
 from vergence.data.events.batch import stretches
 from vergence.data.graphs.build import Edges, build
 from vergence.data.graphs.source import GraphsSource
 from vergence.data.tables import TableSchema, from_frame
 from vergence.engine.devices import make_fabric
-from vergence.engine.distributed import mean_over_processes
-from vergence.engine.loop import _Parcel, _Step
-from vergence.engine.sync_norm import synchronise_norms
 from vergence.learn.api import method_class
 from vergence.learn.events import encoders as events
 from vergence.learn.graph import encoders as graph
 from vergence.learn.graph.views import with_x
 from vergence.learn.tables import encoders as tables
 
-BOTH, STEPS = 16, 2
+BOTH = 16
 
 
 def rings():
@@ -101,24 +98,9 @@ def made(name, folder):
 def learn_a_little(name, fabric, folder):
     """Return the losses and gradients of two steps, and what the method is then."""
     method, source = made(name, folder)
-    synchronise_norms(method, fabric.device)
-    parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
-    descend = torch.optim.SGD(parameters.values(), lr=1e-5)
-    forward, update = fabric.setup(_Step(method, fabric.device), descend)
-    world, found = fabric.world_size, {}
-    batches = source.loader(BOTH // world, shuffle=True, seed=1, rank=fabric.global_rank, world=world)
-    for number, batch in zip(range(STEPS), batches, strict=True):
-        method.clock = Clock(number, STEPS, 1)
-        terms = forward(_Parcel(batch))
-        fabric.backward(sum(terms.values()))
-        found |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
-        taught = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
-        assert method.idles or taught.keys() == parameters.keys()
-        found |= {f"{number} gradient {n}": gradient for n, gradient in taught.items()}
-        update.step()
-        update.zero_grad()
-        method.step_end(method.clock)
-    return found | {f"then {n}": value for n, value in method.state_dict().items()}
+    rank, world = fabric.global_rank, fabric.world_size
+    batches = source.loader(BOTH // world, shuffle=True, seed=1, rank=rank, world=world)
+    return take_steps(method, list(batches), fabric)
 
 
 def one_of_two(rank, port, out):
@@ -140,10 +122,4 @@ def two(tmp_path_factory):
 def test_two_processes_give_the_loss_gradients_and_state_of_one_with_both_batches(name, two, tmp_path):
     one = learn_a_little(name, make_fabric("fp32", devices=1), tmp_path)
     for found in two:
-        assert found[name].keys() == one.keys()
-        for what, value in one.items():
-            scale = value.abs().max().item() if value.is_floating_point() else 0
-            torch.testing.assert_close(
-                found[name][what], value, rtol=1e-4, atol=2e-5 * scale + 1e-7,
-                msg=lambda text, what=what: f"{what}: {text}",
-            )  # fmt: skip
+        assert_same(found[name], one)
