@@ -1,0 +1,56 @@
+"""Commands that look into an encoder, on scans of digits."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from vergence.cli import main
+from vergence.cli.page import heated
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("look")
+    scans = load_digits(n_class=3)
+    for i, (pixels, label) in enumerate(zip(scans.images[:40], scans.target, strict=False)):
+        (folder / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(folder / "photos" / str(label) / f"{i}.png")
+    learn = f"learn simclr {folder}/photos --size 16 --epochs 1 --out {folder}/run --quiet"
+    assert main(learn.split()) == 0
+    return folder
+
+
+def said(capsys, words):
+    capsys.readouterr()
+    assert main(words.split()) == 0
+    return capsys.readouterr().out
+
+
+def test_explain_gives_maps_that_add_up_and_a_page(made, capsys):
+    pair = f"{made}/photos/0/0.png {made}/photos/1/1.png"
+    found = json.loads(said(capsys, f"explain {made}/run {pair} --out {made}/why.html --json"))
+    for name in ("first", "second"):
+        assert np.sum(found[name]["map"]) == pytest.approx(found["cosine"], abs=2e-3)
+    page = (made / "why.html").read_text()
+    assert page.count("data:image/png;base64,") == 4 and "0.png" in page
+    text = said(capsys, f"explain {made}/run {made}/photos/0/0.png {made}/photos/0/0.png")
+    assert text.startswith("cosine 1.000") and "row" in text
+
+
+def test_explain_says_what_is_missing(made, capsys):
+    assert main(["explain", f"{made}/run", f"{made}/photos/0/0.png", f"{made}/no.png"]) == 2
+    assert "no image file" in capsys.readouterr().err
+    (made / "broken.png").write_text("not a picture")
+    assert main(["explain", f"{made}/run", f"{made}/photos/0/0.png", f"{made}/broken.png"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_heat_is_red_for_blue_against_and_grey_for_neither():
+    picture = np.full((1, 3, 3), 100, np.uint8)
+    red, blue, grey = heated(picture, np.array([[1.0, -1.0, 0.0]]), 1.0)[0].astype(int)
+    assert red[0] > red[2] + 80 and blue[2] > blue[0] + 80 and (grey == 100).all()
