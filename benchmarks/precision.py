@@ -37,9 +37,9 @@ def main() -> None:
                     quiet=True,
                     **record.settings,
                 )
+                rates[precision].append(run.metrics[-1]["samples_per_second"])
                 table = vg.measure(run, train, test=test, protocols=("knn",))
             found.append(table["learned"][table.columns[0]].value)
-            rates[precision].append(run.metrics[-1]["samples_per_second"])
             print(f"seed {seed}, {precision}: {100 * found[-1]:.1f}", file=sys.stderr)
     found = {
         "what": f"SimCLR, {record.epochs} epochs on {record.train} CIFAR-10 images, k-NN on others",
