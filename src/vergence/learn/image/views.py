@@ -132,8 +132,9 @@ def crops(
         blur: Probability, one for all or one for the first, the second and the local views; None
             takes (1.0, 0.1, 0.5) above 64 pixels, else 0.
         solarize: Probability, one for all or one for each of the three.
-        options: Those of ``Augment``, for all views.
+        options: Those of ``Augment``, for all views; ``scale`` is left aside, as the views have their own.
     """
+    options.pop("scale", None)
     if n_local < 0:
         raise BadInput(f"crops needs n_local of 0 or more; got {n_local}.")
     blur = blur if blur is not None else (1.0, 0.1, 0.5) if size > 64 else 0.0
