@@ -43,6 +43,8 @@ MISTAKES = {
     "clusters no.lance --k 0": "--k needs a whole number above 0; got '0'.",
     "demo --epochs 0": "--epochs needs a whole number above 0; got '0'.",
     "clusters no.lance --k": "--k needs a value",
+    "compare a b": "compare needs --run RUN",
+    "explain no/run a.jpg": "SECOND is missing",
     "report": "RUN is missing",
     "bench simcrl": "did you mean 'simclr'",
     "demo --data no/such/folder": "no/such/folder",

@@ -54,3 +54,20 @@ def test_heat_is_red_for_blue_against_and_grey_for_neither():
     picture = np.full((1, 3, 3), 100, np.uint8)
     red, blue, grey = heated(picture, np.array([[1.0, -1.0, 0.0]]), 1.0)[0].astype(int)
     assert red[0] > red[2] + 80 and blue[2] > blue[0] + 80 and (grey == 100).all()
+
+
+def test_compare_counts_all_tokens_of_both_and_shows_them(made, capsys):
+    words = f"compare {made}/photos/0 {made}/photos/1 --run {made}/run --prototypes 6 --epochs 1"
+    found = json.loads(said(capsys, f"{words} --out {made}/compared.html --json"))
+    kinds = [found[kind] for kind in found if kind not in ("collections", "tokens")]
+    assert len(kinds) == 3 and found["collections"] == [f"{made}/photos/0", f"{made}/photos/1"]
+    listed = np.array([row["tokens"] for kind in kinds for row in kind]).sum(0)
+    assert (listed <= found["tokens"]).all() and (listed > 0.5 * np.array(found["tokens"])).all()
+    assert (made / "compared.html").read_text().count("data:image/png") >= 4
+
+
+def test_compare_says_what_is_missing(made, capsys):
+    assert main(["compare", f"{made}/photos/0", f"{made}/photos/1"]) == 2
+    assert "--run RUN" in capsys.readouterr().err
+    assert main(["compare", f"{made}/photos/0", "karate", "--run", f"{made}/run"]) == 2
+    assert "holds no images" in capsys.readouterr().err

@@ -21,6 +21,7 @@ COMMANDS = {
     "duplicates": ("store", "Find samples that are nearly the same"),
     "clusters": ("store", "Divide samples into groups of like ones"),
     "curate": ("store", "Choose the samples that are worth keeping"),
+    "compare": ("look", "Say what two collections of images share, and what one has alone"),
     "explain": ("look", "Say which places of two images make them alike"),
     "report": ("judge", "Write a page to look at: curves, scores, neighbours, map, clusters"),
     "papers": ("papers", "List the papers: what is in, and what is planned"),
