@@ -233,7 +233,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("megraphau", 170, "Learning Multi-dimensional Edge Feature-based AU Relation Graph for Facial Action Unit Recognition", 2022, "2205.01782", "few-labels", "learner"),
     Paper("deeplds", 188, "Deep Low-Density Separation for Semi-Supervised Classification", 2020, "2205.11995", "few-labels", "estimator"),
 
-    Paper("protosim", 28, "Prototype-based Dataset Comparison", 2023, "2309.02401", "retrieval", "readout", "vergence.use.protosim:ProtoSim"),
+    Paper("protosim", 28, "Prototype-based Dataset Comparison", 2023, "2309.02401", "retrieval", "readout", "vergence.use.protosim:compare"),
     Paper("v2l", 60, "V^2L: Leveraging Vision and Vision-language Models into Large-scale Product Retrieval", 2022, "2207.12994", "retrieval", "learner"),
     Paper("cores", 61, "CoReS: Compatible Representations via Stationarity", 2023, "2111.07632", "retrieval", "learner"),
     Paper("quasar", 68, "QUASAR: QUality and Aesthetics Scoring with Advanced Representations", 2024, "2403.06866", "retrieval", "readout", "vergence.use.quasar:anchors"),
