@@ -14,7 +14,6 @@ from torch.nn.functional import (
     cross_entropy,
     dropout,
     leaky_relu,
-    normalize,
 )
 
 from vergence.core import BadInput, Clock, Features, Method, Recipe, unknown
@@ -133,7 +132,7 @@ class SuperGATLayer(nn.Module):
 class AttentionNet(nn.Module):
     """Two layers of attention, the second one with a number a class.
 
-    Features are scaled to rows of sum 1 and dropped, as are the vectors between the layers.
+    Features, as they come, and the vectors between the layers are dropped in training.
 
     Args:
         in_dim: F.
@@ -177,7 +176,7 @@ class AttentionNet(nn.Module):
         """Return (layer, its ``h (N, H, width)``, its answer) of both layers."""
         edges = with_loops(graph.edge_index, len(graph.x))
         with torch.autocast(graph.x.device.type, enabled=False):  # sums over neighbours want all the digits
-            x = dropout(normalize(graph.x.float(), p=1.0, dim=1), self.dropout, self.training)
+            x = dropout(graph.x.float(), self.dropout, self.training)
             h1 = self.first.heard(x)
             x1 = self.first(h1, edges)
             h2 = self.second.heard(dropout(nn.functional.elu(x1), self.dropout, self.training))
