@@ -109,7 +109,9 @@ def ridge(seed: int) -> Any:
 
 def net(seed: int) -> Any:
     """One hidden layer of 100, as on the learned fingerprints."""
-    layers = MLPRegressor(hidden_layer_sizes=(100,), alpha=1e-2, batch_size=100, max_iter=100, random_state=seed)
+    layers = MLPRegressor(
+        hidden_layer_sizes=(100,), alpha=1e-2, batch_size=100, max_iter=100, random_state=seed
+    )
     return TransformedTargetRegressor(layers, transformer=StandardScaler())
 
 
