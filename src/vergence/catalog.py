@@ -235,7 +235,7 @@ PAPERS: tuple[Paper, ...] = (
 
     Paper("protosim", 28, "Prototype-based Dataset Comparison", 2023, "2309.02401", "retrieval", "readout", "vergence.use.protosim:compare"),
     Paper("v2l", 60, "V^2L: Leveraging Vision and Vision-language Models into Large-scale Product Retrieval", 2022, "2207.12994", "retrieval", "learner"),
-    Paper("cores", 61, "CoReS: Compatible Representations via Stationarity", 2023, "2111.07632", "retrieval", "learner"),
+    Paper("cores", 61, "CoReS: Compatible Representations via Stationarity", 2023, "2111.07632", "retrieval", "learner", "vergence.learn.image.cores:CoReS"),
     Paper("quasar", 68, "QUASAR: QUality and Aesthetics Scoring with Advanced Representations", 2024, "2403.06866", "retrieval", "readout", "vergence.use.quasar:anchors"),
     Paper("compsketch", 94, "Compositional Sketch Search", 2021, "2106.08009", "retrieval", "readout"),
     Paper("isc2021", 97, "Results and findings of the 2021 Image Similarity Challenge", 2022, "2202.04007", "retrieval", "protocol", "vergence.measure.isc2021:copy_detection"),

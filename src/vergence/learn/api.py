@@ -224,7 +224,7 @@ def learn(
         "source": source.uri,
         "modality": source.modality,
         "samples": len(source),
-        "encoder": getattr(net, "spec", {"name": type(net).__name__}),
+        "encoder": getattr(built.encoder, "spec", {"name": type(built.encoder).__name__}),
         "options": dict(options),
         "views": dict(views or {}),
         "epochs": settings.epochs,
