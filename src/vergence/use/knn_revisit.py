@@ -51,6 +51,7 @@ class Classifier:
         k: Neighbours that vote.
         temperature: T, above 0.
         blend: λ in [0, 1]: 1 asks neighbours only, 0 the head only.
+        strength: Of the L2 penalty that the head was fitted with.
     """
 
     bank: Tensor
@@ -62,6 +63,7 @@ class Classifier:
     k: int
     temperature: float
     blend: float
+    strength: float
 
     def neighbours(self, x: Tensor | np.ndarray) -> tuple[Tensor, Tensor]:
         """Return the training rows ``(Q, k)`` that vote on each query, and the weights of their votes."""
@@ -135,7 +137,7 @@ def fit(
         told = left_out(bank, y, k=k, temperature=temperature).gather(1, y[:, None])[:, 0]
         weights = (1 - told) ** gamma if hard == "focal" else 1 - alpha * told.log().clamp_min(-100)
     weight, bias = _solve((x - mean) / scale, y, classes, weights, strength)
-    return Classifier(bank, y, mean, scale, weight, bias, k, temperature, blend)
+    return Classifier(bank, y, mean, scale, weight, bias, k, temperature, blend, strength)
 
 
 def tuned(
