@@ -137,7 +137,7 @@ RECORD = Record(
         "scores as they are": lambda _: Detector(lambda seed: judged(seed, described(seed, "copies"), None)),
         "vectors moved away from the background instead": lambda _: Detector(moved),
         "usual views of SimCLR": lambda _: Detector(lambda seed: normalised(seed, "usual")),
-        "untrained": lambda _: Detector(lambda seed: normalised(seed, "untrained")),
+        "encoder not trained": lambda _: Detector(lambda seed: normalised(seed, "untrained")),
         "perceptual hash": lambda _: Detector(lambda seed: judged(seed, hashed(seed), None)),
     },
     source="tiny-imagenet",
