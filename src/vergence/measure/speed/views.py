@@ -3,7 +3,8 @@
 Ours takes the batch as the loader hands it over and gives float views. lightly's ``SimCLRTransform``
 works on one PIL image at a time in a ``DataLoader`` with a worker a core. torchvision's v2 works on
 the whole batch at once, as its documentation advises; it then crops all images of the batch alike and
-draws one strength of colour for all, so that it does less than the task asks.
+draws one strength of colour for all, so that it does less than the task asks. kornia's modules work on
+the batch and draw for each image, as ours do.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def contests(quick: bool) -> Iterator[Contest]:
                     close=lightly.close,
                 ),
                 Contestant("torchvision v2, one draw a batch", partial(_torchvision, photos, size, batch)),
+                Contestant("kornia", partial(_kornia, photos, size, batch), needs=("kornia",)),
             ),
             least=1e5 if size == 32 else None,
         )
@@ -130,6 +132,29 @@ def _torchvision(photos: np.ndarray, size: int, batch: int) -> Round:
     def round_() -> None:
         for start in range(0, len(pixels), batch):
             some = pixels[start : start + batch]
+            transform(some), transform(some)
+
+    return round_
+
+
+def _kornia(photos: np.ndarray, size: int, batch: int) -> Round:
+    from kornia import augmentation as k
+
+    steps = [
+        k.RandomResizedCrop((size, size), scale=(0.2, 1.0)),
+        k.RandomHorizontalFlip(),
+        k.ColorJitter(0.4, 0.4, 0.4, 0.1, p=0.8),
+        k.RandomGrayscale(p=0.2),
+    ]
+    if size > 64:
+        kernel = size // 20 * 2 + 1
+        steps.append(k.RandomGaussianBlur((kernel, kernel), (0.1, 2.0), p=0.5))
+    transform = torch.nn.Sequential(*steps)
+    pixels = torch.from_numpy(photos).permute(0, 3, 1, 2)
+
+    def round_() -> None:
+        for start in range(0, len(pixels), batch):
+            some = pixels[start : start + batch].float() / 255
             transform(some), transform(some)
 
     return round_
