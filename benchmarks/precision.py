@@ -12,7 +12,8 @@ from pathlib import Path
 
 import vergence as vg
 from vergence.engine.files import write_text
-from vergence.measure.record import CHECKOUT, find_record, machine, margin, open_data, summary
+from vergence.measure.margins import margin, summary
+from vergence.measure.record import CHECKOUT, find_record, machine, open_data
 
 SEEDS = (0, 1, 2, 3, 4)
 

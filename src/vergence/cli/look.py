@@ -53,8 +53,7 @@ def explain(argv: list[str]) -> None:
         larger = [part[0].cpu().numpy() for part in why.upsampled(_SIDE, _SIDE)]
         shown = []
         for path, picture, heat in zip((asked.first, asked.second), pictures, larger, strict=True):
-            plain = (picture[0].permute(1, 2, 0).numpy() * 255).round().astype("uint8")
-            plain = enlarged(plain, _SIDE)
+            plain = enlarged(_pixels(picture), _SIDE)
             shown.append(
                 (path, [(plain, path), (heated(plain, heat, most), "what speaks for it, and against")])
             )
@@ -191,12 +190,17 @@ def _lit(encoder: ProtoEncoder, source: Source, row: int, prototype: int) -> np.
     with torch.no_grad():
         place = (encoder.assign(picture)[0, 1:] == prototype).numpy()
     side = round(len(place) ** 0.5)
-    pixels = enlarged((picture[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8), _SMALL)
+    pixels = enlarged(_pixels(picture), _SMALL)
     if side * side != len(place):
         return pixels
     grid = Image.fromarray((place.reshape(side, side) * 255).astype(np.uint8))
     light = np.asarray(grid.resize((_SMALL, _SMALL), Image.Resampling.NEAREST))[..., None] / 255
     return (pixels * (0.35 + 0.65 * light)).round().astype(np.uint8)
+
+
+def _pixels(picture: Tensor) -> np.ndarray:
+    """Return a picture ``(1, 3, H, W)`` in [0, 1] as ``(H, W, 3)`` uint8."""
+    return (picture[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
 
 
 def _picture(path: str, size: int) -> Tensor:

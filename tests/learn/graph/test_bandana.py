@@ -12,7 +12,8 @@ from vergence.core import BadInput
 from vergence.data.graphs.build import Edges, build
 from vergence.data.graphs.source import GraphsSource, NodeSource
 from vergence.learn.graph import encoders
-from vergence.learn.graph.bandana import Bandana, bandwidths, negatives
+from vergence.learn.graph.bandana import Bandana, bandwidths
+from vergence.learn.graph.views import negatives
 
 
 def source(n=50, links=120, seed=0):

@@ -11,7 +11,7 @@ from torch.nn.functional import log_softmax
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.graphs.pyg import Data
 from vergence.learn.graph.encoders import GraphEncoder
-from vergence.learn.graph.views import with_edges
+from vergence.learn.graph.views import negatives, with_edges
 
 
 class Bandana(Method):
@@ -102,20 +102,3 @@ def bandwidths(graph: Data, temperature: float) -> Tensor:
     target = graph.edge_index[1]
     drawn = torch.randn(len(target), device=target.device) / temperature
     return softmax(drawn, target, num_nodes=len(graph.x))
-
-
-def negatives(graph: Data) -> Tensor:
-    """Draw as many pairs ``(2, m)`` as there are edges; those that are edges or loops are left out.
-
-    Both nodes of a pair are of one graph, where the batch holds several.
-    """
-    n, (source, target) = len(graph.x), graph.edge_index
-    ptr, row = graph.get("ptr"), graph.get("batch")
-    if ptr is None or row is None:
-        ptr, row = source.new_tensor([0, n]), source.new_zeros(n)
-    first = torch.randint(n, (len(source),), device=source.device)
-    start, size = ptr[:-1][row[first]], ptr.diff()[row[first]]
-    place = (torch.rand(len(first), device=source.device, dtype=torch.float64) * size).long()
-    second = start + torch.minimum(place, size - 1)
-    apart = (first != second) & ~torch.isin(first * n + second, source * n + target)
-    return torch.stack([first, second])[:, apart]

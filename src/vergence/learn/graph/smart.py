@@ -17,9 +17,9 @@ from vergence.core.features import pooled
 from vergence.data.graphs.pyg import Batch, Data
 from vergence.data.graphs.source import degree_features
 from vergence.data.graphs.temporal import TemporalSource
-from vergence.learn.graph.bandana import negatives
 from vergence.learn.graph.encoders import answer, build
 from vergence.learn.graph.transforms import normalised_adjacency, sparse
+from vergence.learn.graph.views import negatives
 
 PLACE = "vergence.learn.graph.smart:Monitor"
 _LEAST = 3  # labelled snapshots

@@ -67,6 +67,23 @@ def shuffle_features(graph: Data) -> Data:
     return with_x(graph, graph.x[torch.randperm(len(graph.x), device=graph.x.device)])
 
 
+def negatives(graph: Data) -> Tensor:
+    """Draw as many pairs ``(2, m)`` as there are edges; those that are edges or loops are left out.
+
+    Both nodes of a pair are of one graph, where the batch holds several.
+    """
+    n, (source, target) = len(graph.x), graph.edge_index
+    ptr, row = graph.get("ptr"), graph.get("batch")
+    if ptr is None or row is None:
+        ptr, row = source.new_tensor([0, n]), source.new_zeros(n)
+    first = torch.randint(n, (len(source),), device=source.device)
+    start, size = ptr[:-1][row[first]], ptr.diff()[row[first]]
+    place = (torch.rand(len(first), device=source.device, dtype=torch.float64) * size).long()
+    second = start + torch.minimum(place, size - 1)
+    apart = (first != second) & ~torch.isin(first * n + second, source * n + target)
+    return torch.stack([first, second])[:, apart]
+
+
 def _two(value: Share, name: str) -> tuple[float, float]:
     both = (value, value) if isinstance(value, int | float) else tuple(value)
     if len(both) != 2 or not all(0 <= share < 1 for share in both):

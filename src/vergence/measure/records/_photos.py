@@ -41,7 +41,7 @@ class Finding(Estimator):
         return self
 
 
-def simclr(source: Source, *, epochs: int, seed: int) -> nn.Module:
+def simclr(source: Source, *, epochs: int, seed: int, batch: int = 128) -> nn.Module:
     """Train a small SimCLR and return its encoder."""
     with tempfile.TemporaryDirectory() as folder:
         run = learn(
@@ -50,7 +50,7 @@ def simclr(source: Source, *, epochs: int, seed: int) -> nn.Module:
             encoder="resnet-tiny",
             size=32,
             epochs=epochs,
-            batch_size=128,
+            batch_size=batch,
             optimizer="adamw",
             lr=2e-3,
             weight_decay=1e-4,

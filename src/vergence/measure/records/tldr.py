@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
-from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -14,13 +12,12 @@ from torch.nn.functional import mse_loss
 
 from vergence.core import Estimator
 from vergence.data import Source
-from vergence.data.tables import TableBatch, TableSource, from_vectors
-from vergence.engine import embed
-from vergence.learn.api import learn
+from vergence.data.tables import TableBatch, TableSource
 from vergence.learn.tables.encoders import LinearEncoder, suited
 from vergence.learn.tables.tldr import TLDR, principal
 from vergence.measure.ranking import retrieval
 from vergence.measure.record import Record, open_data
+from vergence.measure.records._photos import simclr, vectors
 from vergence.measure.score import Score
 
 DIM = 32
@@ -73,30 +70,8 @@ class RandomMap(Estimator):
 def embeddings() -> tuple[TableSource, TableSource]:
     """Train SimCLR once, and hand over the unit vectors of training and of test images."""
     train, test = open_data(RECORD)
-    with tempfile.TemporaryDirectory() as folder:
-        run = learn(
-            "simclr",
-            train,
-            encoder="resnet-tiny",
-            size=32,
-            epochs=6,
-            batch_size=256,
-            optimizer="adamw",
-            lr=2e-3,
-            weight_decay=1e-4,
-            warmup=1,
-            out=Path(folder) / "run",
-            seed=0,
-            workers=1,
-            quiet=True,
-        )
-        return _table(run.encoder, train), _table(run.encoder, test)
-
-
-def _table(encoder: nn.Module, source: Source) -> TableSource:
-    found = embed(encoder, source)
-    unit = found.vectors / np.maximum(np.linalg.norm(found.vectors, axis=1, keepdims=True), 1e-12)
-    return from_vectors(unit, found.labels, name="CIFAR-10 embeddings")
+    encoder = simclr(train, epochs=6, seed=0, batch=256)
+    return vectors(encoder, train), vectors(encoder, test)
 
 
 def ranked(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:

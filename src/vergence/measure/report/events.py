@@ -13,11 +13,10 @@ from vergence.data.events import EventSource
 from vergence.data.store import Store
 from vergence.measure.report.drawing import ink
 from vergence.measure.report.figures import bars, columns, palette
-from vergence.measure.report.subject import Panel, Section, Subject, data_uri
+from vergence.measure.report.subject import Drawn, Panel, Section
 from vergence.use.clusters import Clusters
 from vergence.use.search import search
 
-DRAWN = 600  # points of a map that are drawn when pointed at
 LATEST = 150  # events of a history that a timeline shows at most
 WORDS = 7  # most frequent categories that get a colour
 QUERIES, AROUND = 4, 5  # timelines: of so many entities, each with so many neighbours
@@ -32,7 +31,7 @@ def subject(store: Store, parts: Clusters, source: EventSource, encoder: nn.Modu
     return Histories(store, parts, source)
 
 
-class Histories(Subject):
+class Histories(Drawn):
     """The entities of an event log.
 
     Args:
@@ -44,8 +43,6 @@ class Histories(Subject):
     one, many = "entity", "entities"
     raw = "hand-made aggregates"
     labelling = "Name a label: events:FILE?id=…&time=…&label=COLUMN, and run vergence measure."
-    around = 6
-    wide = True
 
     def __init__(self, store: Store, parts: Clusters, source: EventSource) -> None:
         super().__init__(store, parts)
@@ -99,14 +96,8 @@ class Histories(Subject):
         count = 1 if self.coloured_by is None else len(self.log.fields.words[self.coloured_by])
         return [ink(*colour) for colour in palette(min(count, WORDS))]
 
-    def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
-        """Draw each history as dots: across in time, upwards by a number, coloured by a category."""
-        return [data_uri(self._portrait(int(row))) for row in rows]
-
-    def on_map(self, rows: np.ndarray) -> list[str | None]:
-        return self.portraits(rows) if len(rows) <= DRAWN else [None] * len(rows)
-
-    def _portrait(self, row: int) -> bytes:
+    def draw(self, row: int) -> bytes:
+        """Draw a history as dots: across in time, upwards by a number, coloured by a category."""
         x, y, colour = self.timeline(row)
         places = np.stack([16 + 168 * x, 184 - 168 * y], 1).round().astype(int)
         size = 16 if len(x) <= 30 else 11 if len(x) <= 80 else 8

@@ -18,29 +18,26 @@ from vergence.data.store import Store
 from vergence.engine.devices import device_of
 from vergence.measure.report.drawing import drawing, ink
 from vergence.measure.report.figures import Line, bars, columns, curve
-from vergence.measure.report.subject import Panel, Section, Subject, data_uri
+from vergence.measure.report.subject import Drawn, Panel, Section
 from vergence.use.clusters import Clusters
 
 LINKS = 30_000  # edges that the map draws at most
-DRAWN = 600  # points of a map that are drawn when pointed at
 EGO, WHOLE = 18, 120  # nodes that a drawing shows at most: around a node, of a graph
 _FEW = 24  # different numbers that get a column each
 _GREY = "#9298a8"
 
 
-def subject(store: Store, parts: Clusters, source: GraphSource, encoder: nn.Module) -> Subject:
+def subject(store: Store, parts: Clusters, source: GraphSource, encoder: nn.Module) -> Drawn:
     """Return how the page shows the samples of a graph source, whichever its grain."""
     return {"nodes": Nodes, "graphs": Graphs}[source.grain](store, parts, source, encoder)
 
 
-class _Graph(Subject):
+class _Graph(Drawn):
     """What both grains share."""
 
     raw = "the raw features"
     labelling = "Give a graph whose nodes, or a set whose graphs, have labels, and run vergence measure."
     unlabelled = False
-    around = 6
-    wide = True
 
     def by_group(self, values: np.ndarray) -> list[tuple[str, float, int]]:
         """Return the mean of ``(n,)`` numbers in each class (each cluster, without classes)."""
@@ -94,14 +91,9 @@ class Nodes(_Graph):
         """``(N, N)``, as ``csr`` says."""
         return self.csr.scipy()
 
-    def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
-        """Draw each node, ringed, among its neighbours (the best connected of them, where they are many)."""
-        return [data_uri(self._around(int(self.node[row]))) for row in rows]
-
-    def on_map(self, rows: np.ndarray) -> list[str | None]:
-        return self.portraits(rows) if len(rows) <= DRAWN else [None] * len(rows)
-
-    def _around(self, node: int) -> bytes:
+    def draw(self, row: int) -> bytes:
+        """Draw a node, ringed, among its neighbours (the best connected of them, where they are many)."""
+        node = int(self.node[row])
         near = self.csr.neighbours(node).astype(np.int64)
         near = near[np.argsort(-self.csr.degrees[near], kind="stable")][: EGO - 1]
         if 0 < len(near) <= EGO // 3:  # room for their neighbours too
@@ -251,14 +243,8 @@ class Graphs(_Graph):
         directed, own = np.diff(starts)[source.rows], np.diff(loops[starts])[source.rows]
         self.edges = (directed - own) // 2
 
-    def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
-        """Draw each graph; its nodes have colours where their features are one of a few kinds."""
-        return [data_uri(self._drawn(int(row))) for row in rows]
-
-    def on_map(self, rows: np.ndarray) -> list[str | None]:
-        return self.portraits(rows) if len(rows) <= DRAWN else [None] * len(rows)
-
-    def _drawn(self, row: int) -> bytes:
+    def draw(self, row: int) -> bytes:
+        """Draw a graph; its nodes have colours where their features are one of a few kinds."""
         graph = self.source.sample(row)
         n, edges = int(graph.num_nodes or 0), graph.edge_index.numpy()
         kinds = np.full(n, -1) if self._kinds is None else self._kinds[graph.x.argmax(1).numpy()]

@@ -26,6 +26,7 @@ from vergence.data.store import Store
 from vergence.measure.report.figures import palette
 from vergence.use.clusters import Clusters
 
+DRAWN = 600  # points of a map that are drawn when pointed at
 COLOURS = 20  # groups that get a colour of their own
 SUBJECTS = {  # of modalities that are not pictures
     "graph": "vergence.measure.report.graphs:subject",
@@ -218,6 +219,23 @@ def class_of(row: dict[str, Any]) -> str | None:
     if row["class"] is not None:
         return row["class"]
     return None if row["label"] is None else str(row["label"])
+
+
+class Drawn(Subject):
+    """Samples that are no pictures: each portrait is drawn, on the map only while they are few."""
+
+    around = 6
+    wide = True
+
+    def draw(self, row: int) -> bytes:
+        """Return the portrait of a row, as an SVG file."""
+        raise NotImplementedError
+
+    def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
+        return [data_uri(self.draw(int(row))) for row in rows]
+
+    def on_map(self, rows: np.ndarray) -> list[str | None]:
+        return self.portraits(rows) if len(rows) <= DRAWN else [None] * len(rows)
 
 
 def data_uri(file: bytes | None) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -12,11 +11,10 @@ from torch import nn
 from vergence.data.store import Store
 from vergence.data.tables import TableSource
 from vergence.measure.report.figures import bars, short
-from vergence.measure.report.subject import Panel, Section, Subject, data_uri
+from vergence.measure.report.subject import Drawn, Panel, Section
 from vergence.use.clusters import Clusters
 from vergence.use.search import search
 
-DRAWN = 600  # points of a map that are drawn when pointed at
 CARD, TOLD = 8, 10  # columns that a card shows, that a panel shows
 QUERIES, AROUND = 4, 4  # rows that are shown, each with so many neighbours
 TELLING = 12  # columns whose share of variance is shown
@@ -28,7 +26,7 @@ def subject(store: Store, parts: Clusters, source: TableSource, encoder: nn.Modu
     return TableRows(store, parts, source)
 
 
-class TableRows(Subject):
+class TableRows(Drawn):
     """The rows of a table.
 
     Args:
@@ -41,8 +39,6 @@ class TableRows(Subject):
     raw = "the columns themselves"
     labelling = "Name a label: table:FILE?label=COLUMN, and run vergence measure."
     unlabelled = False
-    around = 6
-    wide = True
 
     def __init__(self, store: Store, parts: Clusters, source: TableSource) -> None:
         super().__init__(store, parts)
@@ -100,14 +96,8 @@ class TableRows(Subject):
         code = int(self.categorical[row, column - numbers])
         return (self.columns.words[column - numbers][code - 1] if code else "–", 0.0)
 
-    def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
-        """Draw each row as a card: a few columns, a bar as long as the value's rank."""
-        return [data_uri(self._card(int(row))) for row in rows]
-
-    def on_map(self, rows: np.ndarray) -> list[str | None]:
-        return self.portraits(rows) if len(rows) <= DRAWN else [None] * len(rows)
-
-    def _card(self, row: int) -> bytes:
+    def draw(self, row: int) -> bytes:
+        """Draw a row as a card: a few columns, a bar as long as the value's rank."""
         shown = self.telling[:CARD]
         step = 184 / max(len(shown), 4)
         parts = []

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from vergence.core import Clock
+from vergence.data import Source
 from vergence.data.image_source import ImageSource
 from vergence.data.shelf import Pixels
 from vergence.engine.devices import best_precision, make_fabric
@@ -98,12 +99,17 @@ class Timed(SimCLR):
 
 
 def _learn(case: Case, precision: str = "auto") -> Mapping[str, float]:
-    """Train for ``steps`` after two."""
+    return trained(case, _photos(case.batch * (WARM + case.steps), case.size), precision)
+
+
+def trained(case: Case, source: Source | str, precision: str = "auto") -> Mapping[str, float]:
+    """Train for ``steps`` after two and return the seconds they took."""
     method = Timed(build(case.encoder, size=case.size), WARM + case.steps)
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         learn(
             method,
-            _photos(case.batch * (WARM + case.steps), case.size),
+            source,
+            size=case.size,
             epochs=1,
             batch_size=case.batch,
             precision=precision,

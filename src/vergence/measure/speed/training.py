@@ -8,7 +8,6 @@ the same encoder, forward and backward, on images that are there already. Photos
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -20,11 +19,10 @@ import torch
 
 from vergence.data.loading import cores
 from vergence.engine.devices import best_precision
-from vergence.learn.api import learn
 from vergence.learn.image.encoders import build
 from vergence.measure.speed.harness import Contest, Contestant, Round, cpu_seconds
 from vergence.measure.speed.photos import write_photos
-from vergence.measure.speed.step import WARM, Case, Enough, Timed, bare, device
+from vergence.measure.speed.step import WARM, Case, bare, device, trained
 
 WIDTH = 128  # of what lightly's projector, as ours, answers with
 
@@ -46,7 +44,7 @@ def contests(quick: bool) -> Iterator[Contest]:
                 amount=case.batch * case.steps,
                 unit="photos",
                 contestants=(
-                    Contestant("vergence", partial(partial, _learn, case, folder)),
+                    Contestant("vergence", partial(partial, trained, case, folder)),
                     Contestant(
                         f"lightly, {cores()} workers",
                         lightly.prepare,
@@ -58,16 +56,6 @@ def contests(quick: bool) -> Iterator[Contest]:
                 ),
                 note="Every photo is read once a round.",
             )
-
-
-def _learn(case: Case, folder: str) -> Mapping[str, float]:
-    """Train for ``steps`` after two."""
-    method = Timed(build(case.encoder, size=case.size), WARM + case.steps)
-    with tempfile.TemporaryDirectory() as out, contextlib.suppress(Enough):
-        learn(
-            method, folder, size=case.size, epochs=1, batch_size=case.batch, out=Path(out) / "run", quiet=True
-        )
-    return method.took
 
 
 class _Lightly:
