@@ -18,8 +18,9 @@ class Bandana(Method):
     """Narrow every edge at random instead of deleting some, and tell edges and their widths at every layer.
 
     Zhao, Chen, Chen, Yang, Wang, Liu, Liao 2024, arXiv:2402.03814. The recipe and the defaults are those for
-    links of Cora, where the encoder is two graph convolutions of 128 with batch norm, ELU and dropout 0.8 and
-    answers with both layers' outputs side by side; links are scored by the product of their ends. Self-loops
+    links of Cora, where the encoder is two graph convolutions of 128 with batch norm, ELU and dropout 0.8;
+    links are scored by the product of their ends in the last layer (on Cora's validation links both layers side
+    by side, which the paper classifies nodes by, are a point of AUC behind). Self-loops
     are no links: they are left out. Edges that a sampled neighbourhood lacks count as missing; a negative
     joins two nodes of one graph. Differs from the paper: a fixed number of epochs, where the paper stops by
     the validation links.
