@@ -19,11 +19,11 @@ class Bandana(Method):
 
     Zhao, Chen, Chen, Yang, Wang, Liu, Liao 2024, arXiv:2402.03814. The recipe and the defaults are those for
     links of Cora, where the encoder is two graph convolutions of 128 with batch norm, ELU and dropout 0.8;
-    links are scored by the product of their ends in the last layer (on Cora's validation links both layers side
-    by side, which the paper classifies nodes by, are a point of AUC behind). Self-loops
-    are no links: they are left out. Edges that a sampled neighbourhood lacks count as missing; a negative
-    joins two nodes of one graph. Differs from the paper: a fixed number of epochs, where the paper stops by
-    the validation links.
+    links are scored by the product of their ends in the last layer (on Cora's validation links all layers
+    side by side, from which the paper tells nodes' classes, are a point of AUC behind). Self-loops are no
+    links: they are left out. Edges that a sampled neighbourhood lacks count as missing; a negative joins two
+    nodes of one graph. Differs from the paper: a fixed number of epochs, where the paper stops by the
+    validation links.
 
     Args:
         encoder: Of the kind "gcn", with layers of one width.
