@@ -12,6 +12,7 @@ from vergence.core import BadInput, Method, Recipe
 from vergence.data.graphs.pyg import Data
 from vergence.learn.graph.encoders import GraphEncoder
 from vergence.learn.graph.views import negatives, with_edges
+from vergence.nets import Dropout
 
 
 class Bandana(Method):
@@ -50,7 +51,7 @@ class Bandana(Method):
             raise BadInput("Bandana reads every layer with one decoder and needs layers of one width.")
         self.temperature = temperature
         self.decoder = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2)
+            Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2)
         )
 
     def views(self, graph: Data) -> Data:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from vergence.core import BadInput, Features, unknown
 from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import GraphSource
+from vergence.nets import Dropout
 
 Readout = Literal["sum", "mean", "max"]
 ACTS: dict[str, Callable[[], nn.Module]] = {
@@ -112,7 +113,7 @@ class GraphEncoder(nn.Module):
         self.convs = nn.ModuleList(LAYERS[name](a, b, **options) for a, b in zip(ends, widths, strict=False))
         self.norms = nn.ModuleList(NORMS[norm](width) for width in widths)
         self.acts = nn.ModuleList(ACTS[act]() for _ in widths)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
 
     def layers(self, graph: Data) -> list[Tensor]:
         """Return every layer's output, each ``(N, width)``."""

@@ -19,6 +19,7 @@ from vergence.data.graphs.source import NodeSource
 from vergence.data.graphs.walks import Walker, has_edge
 from vergence.learn.graph.encoders import answer
 from vergence.learn.graph.structure import line_graph
+from vergence.nets import Dropout
 
 LOCAL, GLOBAL = "local", "global"
 
@@ -78,7 +79,7 @@ class GAINLayer(nn.Module):
 
     def __init__(self, into: int, width: int, hidden: int, dropout: float, attention: bool) -> None:
         super().__init__()
-        self.drop, self.w = nn.Dropout(dropout), nn.Linear(into, width, bias=False)
+        self.drop, self.w = Dropout(dropout), nn.Linear(into, width, bias=False)
         self.attend = nn.Linear(2 * width, 1, bias=False) if attention else None
         self.eps = nn.Parameter(torch.tensor(0.5))
         layers: list[nn.Module] = []

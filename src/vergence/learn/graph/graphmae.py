@@ -12,6 +12,7 @@ from vergence.core import BadInput, Method, Recipe
 from vergence.data.graphs.pyg import Data
 from vergence.learn.graph import encoders
 from vergence.learn.graph.views import with_x
+from vergence.nets import Dropout
 
 
 class GraphMAE(Method):
@@ -63,7 +64,7 @@ class GraphMAE(Method):
         width, features = int(encoder.out_dim), int(encoder.in_dim)  # type: ignore[arg-type]
         self.token = nn.Parameter(torch.zeros(features))
         self.bridge = nn.Linear(width, width, bias=False)
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.decoder = decoder_of(str(encoder.name), width, features)
 
     def views(self, graph: Data) -> Data:

@@ -15,7 +15,7 @@ from vergence.data.graphs.pyg import Data
 from vergence.learn.graph.encoders import answer
 from vergence.learn.graph.views import with_x
 from vergence.losses import info_nce
-from vergence.nets import mlp, width_of
+from vergence.nets import Dropout, mlp, width_of
 
 
 class HypeBoy(Method):
@@ -164,7 +164,7 @@ class UniGCNII(nn.Module):
         self.in_dim, self.out_dim = in_dim, width
         self.first = nn.Linear(in_dim, width)
         self.mixes = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(layers))
-        self.drop = nn.Dropout(dropout)
+        self.drop = Dropout(dropout)
         self.alpha, self.strength = alpha, strength
 
     def nodes(self, graph: Data) -> Tensor:

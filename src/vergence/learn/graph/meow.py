@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.graphs.pyg import Data
 from vergence.learn.graph.contexts import Context, Twin, contexts_of, twin_of
+from vergence.nets import Dropout
 
 ROWS = 512  # anchors whose scores are held at a time
 
@@ -194,7 +195,7 @@ class ContextEncoder(nn.Module):
         self.types = nn.ModuleDict({kind: nn.Linear(size, width) for kind, size in in_dims.items()})
         self.through = nn.ModuleDict({path: nn.Linear(width, width, bias=False) for path in paths})
         self.convs = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(2))
-        self.act, self.drop = nn.PReLU(), nn.Dropout(dropout)
+        self.act, self.drop = nn.PReLU(), Dropout(dropout)
         self.attend, self.query = nn.Linear(width, width), nn.Parameter(torch.empty(width))
         nn.init.normal_(self.query, std=width**-0.5)
         self._seen: tuple[Any, list[Context]] | None = None

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
     cross_entropy,
-    dropout,
     leaky_relu,
 )
 
@@ -20,6 +19,7 @@ from vergence.core import BadInput, Clock, Features, Method, Recipe, unknown
 from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import GraphSource
 from vergence.learn.graph.encoders import answer, build
+from vergence.nets import dropout
 
 Form = Literal["go", "dp", "sd", "mx"]
 PLACE = "vergence.learn.graph.supergat:AttentionNet"

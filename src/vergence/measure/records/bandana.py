@@ -69,8 +69,8 @@ LINKS = Record(
     prepare=prepare,
     protocol=links,
     metric="AUC of held-out links by the product of their ends, 85/5/10",
-    note="The last layer's vectors, as in the released code, not all layers'; 300 epochs, where the paper stops by "
-    "validation links within 1000.",
+    note="The last layer's vectors, as in the released code, not all layers'; 300 epochs, where the paper "
+    "stops by validation links within 1000.",
 )
 NODES = replace(
     LINKS,
