@@ -21,7 +21,7 @@ from vergence.measure.records._photos import simclr, vectors
 from vergence.measure.score import Score
 
 DIM = 32
-SAID = {"neighbours": 10, "hidden": 256}
+SAID = {"neighbours": 10, "hidden": 1024}
 NOISE = 0.5  # deviations of the scaled numbers, about as far as a near neighbour
 
 
@@ -109,6 +109,6 @@ RECORD = Record(
     pixels=False,
     prepare=lambda source, seed: embeddings(),
     note="Unit vectors of a SimCLR encoder trained once for 6 epochs on the same 5,000 images. AdamW in "
-    "place of LARS, 40 epochs of 100; its rate, 10 neighbours (the paper: 3 to 5) and a projector of 2 x 256 "
-    "were chosen on scikit-learn's digits.",
+    "place of LARS, 40 epochs; its rate, 10 neighbours (the paper: 3 to 5) and a projector of 2 x 1,024 were "
+    "the best of 16 settings on 1,000 of the training images, where PCA was 0.0004 behind.",
 )
