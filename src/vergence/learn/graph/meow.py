@@ -107,10 +107,12 @@ class MEOW(Method):
 
     def terms(self, coarse: Tensor, fine: Tensor, asking: Tensor) -> dict[str, Tensor]:
         found = [k_means(fine.detach(), k) for k in self.clusters]
-        of = torch.stack([own for own, _ in found], dim=1).to(torch.int32)  # (N, number of clusterings)
 
         def weigh(rows: Tensor) -> Tensor:  # w_ij: how many clusterings keep i and j apart
-            return (of[rows, None] != of[None]).sum(dim=2).float()
+            apart = fine.new_zeros(len(rows), len(fine))
+            for own, _ in found:
+                apart += own[rows, None] != own
+            return apart
 
         terms = {"contrast": weighted_info_nce(coarse, fine, asking, weigh, temperature=self.temperature)}
         if self.prototypes:
