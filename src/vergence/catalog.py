@@ -245,7 +245,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("genecis", 119, "GeneCIS: A Benchmark for General Conditional Image Similarity", 2023, "2306.07969", "retrieval", "protocol"),
     Paper("knn-revisit", 144, "Rethinking Nearest Neighbors for Visual Classification", 2021, "2112.08459", "retrieval", "learner", "vergence.use.knn_revisit:fit"),
     Paper("raid", 181, "RAID: A Relation-Augmented Image Descriptor", 2016, "1510.01113", "retrieval", "readout"),
-    Paper("sscd", 199, "A Self-Supervised Descriptor for Image Copy Detection", 2022, "2202.10261", "retrieval", "learner"),
+    Paper("sscd", 199, "A Self-Supervised Descriptor for Image Copy Detection", 2022, "2202.10261", "retrieval", "learner", "vergence.learn.image.sscd:SSCD"),
 
     Paper("hkmeans", 17, "Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach", 2024, "2405.15613", "curation", "estimator", "vergence.use.hkmeans:curate"),
     Paper("selfdocseg", 47, "SelfDocSeg: A Self-Supervised vision-based Approach towards Document Segmentation", 2023, "2305.00795", "curation", "learner"),

@@ -1,5 +1,6 @@
 """Objectives: pure functions on tensors, shared by every modality. No state, no collective."""
 
+from vergence.losses.content import content_nce
 from vergence.losses.contrast import info_nce, node_info_nce, nt_xent
 from vergence.losses.decorrelate import barlow_twins, covariance_penalty, variance_hinge, vicreg
 from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
@@ -10,6 +11,7 @@ __all__ = [
     "barlow_twins",
     "byol",
     "centred",
+    "content_nce",
     "covariance_penalty",
     "dino",
     "hsic",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from vergence.losses.content import check_content, row_blocks, shared
 from vergence.losses.precision import in_float32
 
 
@@ -125,26 +126,39 @@ def dino(student: Sequence[Tensor], teacher: Sequence[Tensor], *, temperature: f
 
 
 @in_float32
-def koleo(embeddings: Tensor, *, eps: float = 1e-8) -> Tensor:
+def koleo(
+    embeddings: Tensor, *, content: Tensor | None = None, anchors: int | None = None, eps: float = 1e-8
+) -> Tensor:
     """Return -mean_i log of the distance from embedding i to its nearest neighbour.
 
     Embeddings are first scaled to unit length; the cost falls as they spread over the sphere.
 
     Args:
-        embeddings: ``(B, D)`` with B >= 2, of different samples: never two views of one.
+        embeddings: ``(B, D)`` with B >= 2, of different samples unless ``content`` says otherwise.
+        content: ``(B, C)`` int64; rows with an id in common are no neighbours, such as two views of one.
+        anchors: Only the first so many rows look for a neighbour, 1 to B; None: all.
         eps: Added to the distance, so that twins cost no infinity.
 
     Returns:
         Scalar, between -log 2 and -log eps.
 
-    Source: Sablayrolles et al., arXiv:1806.03198, Eq. 2; DINOv2, arXiv:2304.07193, Sec. 4.
+    Source: Sablayrolles et al., arXiv:1806.03198, Eq. 2; DINOv2, arXiv:2304.07193, Sec. 4; with views of
+    one sample apart SSCD, arXiv:2202.10261, Sec. 4.2.
     """
     if embeddings.ndim != 2 or len(embeddings) < 2:
         raise ValueError(f"koleo needs embeddings (B, D) with B >= 2; got {tuple(embeddings.shape)}.")
+    if content is None:
+        content = torch.arange(len(embeddings), device=embeddings.device)[:, None]
+    asking = check_content("koleo", embeddings, content, anchors)
     unit = normalize(embeddings, dim=1)
     with torch.no_grad():
-        nearest = (unit @ unit.T).fill_diagonal_(-2).argmax(dim=1)
-    return -torch.log((unit - unit[nearest]).norm(dim=1) + eps).mean()
+        nearest = torch.cat(
+            [
+                (unit[rows] @ unit.T).masked_fill_(shared(content[rows], content), -2).argmax(dim=1)
+                for rows in row_blocks(asking, unit)
+            ]
+        )
+    return -torch.log((unit[:asking] - unit[nearest]).norm(dim=1) + eps).mean()
 
 
 def _check(name: str, temperature: float) -> None:

@@ -117,7 +117,7 @@ class Copies:
         else:
             ground = foreign[torch.randint(len(foreign), (len(x),), generator=generator, device=x.device)]
         share = uniform(len(x), *self.overlay, x, generator)
-        matrix = _placed(share, share, self.size, self.size, self.size, generator)
+        matrix = placed(share, share, self.size, self.size, self.size, generator)
         seen = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # the fourth channel says where the inset lies
         moved = geometry.warp(seen, matrix, self.size)
         return moved[:, :3] + (1 - moved[:, 3:]) * ground
@@ -137,13 +137,13 @@ def written(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     line = glyphs[drawn].permute(0, 2, 1, 3).flatten(2)[:, None]  # (B, 1, h, 6 w)
     height, width = line.shape[2:]
     share = uniform(b, 0.6, 1.0, pixels, generator)
-    matrix = _placed(share, share * height / width * 1.3, size, height, width, generator)
+    matrix = placed(share, share * height / width * 1.3, size, height, width, generator)
     cover = geometry.warp(line, matrix, size)
     ink = torch.rand((b, 3, 1, 1), generator=generator, device=pixels.device).round()
     return pixels * (1 - cover) + ink * cover
 
 
-def _placed(
+def placed(
     across: Tensor, down: Tensor, size: int, height: int, width: int, generator: torch.Generator | None
 ) -> Tensor:
     """Return the maps ``(B, 2, 3)`` that put a ``height x width`` picture at a random place of a square one.

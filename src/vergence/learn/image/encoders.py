@@ -137,7 +137,13 @@ def choose(size: int) -> str:
 
 
 def build(
-    name: str | None = None, *, size: int, registers: int = 0, pretrained: bool = False, **options: Any
+    name: str | None = None,
+    *,
+    size: int,
+    registers: int = 0,
+    pretrained: bool = False,
+    descriptor: int | None = None,
+    **options: Any,
 ) -> ImageEncoder:
     """Make an encoder.
 
@@ -148,6 +154,8 @@ def build(
         size: Side of the images in pixels, at least 4.
         registers: Register tokens of a vision transformer, 0 or more.
         pretrained: Load timm's weights; needs a connection the first time.
+        descriptor: Width of a unit vector for search that a ``Descriptor`` makes of the map, in place of
+            the mean; None leaves the mean.
         **options: Of the network itself, such as ``drop_path`` and ``layer_scale`` of a transformer.
 
     Raises:
@@ -169,6 +177,10 @@ def build(
 
         encoder = build_timm(name, size, registers, pretrained, options, own=sorted(own))
     encoder.spec = {"name": name, "size": size, "registers": registers, **options}
+    if descriptor is not None:
+        from vergence.learn.image.descriptor import Descriptor
+
+        return Descriptor(encoder, descriptor)
     return encoder
 
 
