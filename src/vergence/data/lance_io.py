@@ -10,9 +10,15 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, VergenceError
 
+PARTS = "_parts"  # the folder in a table where those who write it in parts keep count
+
 
 def is_table(path: Path) -> bool:
     return (path / "_versions").is_dir()
+
+
+def is_begun(path: Path) -> bool:
+    return (path / PARTS).is_dir()
 
 
 def quoted(text: str) -> str:

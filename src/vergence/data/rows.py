@@ -86,15 +86,7 @@ class Rows:
 
     @property
     def schema(self) -> pa.Schema:
-        own = {
-            "id": pa.string(),
-            "uri": pa.string(),
-            "vector": pa.list_(pa.float32(), self.vectors.shape[1]),
-            "label": pa.int64(),
-            "class": pa.string(),
-            "thumbnail": pa.binary(),
-        }
-        return pa.schema([*own.items(), *self.metadata.schema])
+        return pa.schema([*table_schema(self.vectors.shape[1]), *self.metadata.schema])
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the shape of ``schema``; columns that are not known here are null."""
@@ -150,6 +142,19 @@ class Rows:
             return picture(self.source.sample(int(row)), self.thumbnail)
         except BadInput:
             return None
+
+
+def table_schema(width: int) -> pa.Schema:
+    """Return the columns of a store whose vectors have ``width`` values, without metadata."""
+    own = {
+        "id": pa.string(),
+        "uri": pa.string(),
+        "vector": pa.list_(pa.float32(), width),
+        "label": pa.int64(),
+        "class": pa.string(),
+        "thumbnail": pa.binary(),
+    }
+    return pa.schema(list(own.items()))
 
 
 def checked(vectors: np.ndarray) -> np.ndarray:

@@ -30,13 +30,19 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.export import export
-from vergence.data.lance_io import is_table, line, quoted, reading, told, whole
+from vergence.data.lance_io import is_begun, is_table, line, quoted, reading, told, whole
 from vergence.data.rows import COLUMNS, HasVectors, Rows, checked, vector_array
 from vergence.data.source import Source
 
 Index = Literal["hnsw", "pq"]
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
 _KEY = "vergence"  # of the table's own note about itself
+
+
+def note(source: str | None, classes: list[str] | None, model: str, **more: Any) -> dict[str, str]:
+    """Return what a new table says about itself, as its schema keeps it; see ``Store.about``."""
+    about = {"format": 1, "source": source, "classes": classes, "models": {"vector": model}, "info": {}}
+    return {_KEY: json.dumps({**about, **more})}
 
 
 class Store:
@@ -96,14 +102,8 @@ class Store:
             hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
             raise BadInput(f"{path} exists already: choose another path{hint}.")
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
-        about = {
-            "format": 1,
-            "source": source.uri if source is not None else None,
-            "classes": rows.classes,
-            "models": {"vector": model},
-            "info": dict(info or {}),
-        }
-        schema = rows.schema.with_metadata({_KEY: json.dumps(about)})
+        made_from = source.uri if source is not None else None
+        schema = rows.schema.with_metadata(note(made_from, rows.classes, model, info=dict(info or {})))
         aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
         with told(path):
             try:
@@ -139,6 +139,10 @@ class Store:
         except BadInput as error:
             if is_table(path) and version is None:
                 raise BadInput(str(error)) from None
+            if is_begun(path):
+                raise BadInput(
+                    f"{path} is not finished: run the same `vergence embed --workers ray` again to go on."
+                ) from None
             what = "is not a store (a Lance table)" if version is None else f"has no version {version}"
             raise BadInput(f"{path} {what}; give the folder that `vergence embed` wrote.") from None
         missing = [name for name in COLUMNS if name not in table.schema.names]
@@ -287,6 +291,35 @@ class Store:
             self.table.merge(pa.table({"id": names, column: vector_array(checked(vectors))}), "id")
             about = self.about
             about["models"][column] = model
+            self.table.update_schema_metadata({_KEY: json.dumps(about)})
+        self._reload()
+
+    def set_column(self, name: str, values: Any) -> None:
+        """Give every row a value of a metadata column, in place of one of that name; rows keep their order.
+
+        Args:
+            name: A word of letters, digits and _ that no column of every store has.
+            values: n of one kind, in the table's order; anything Arrow makes an array of.
+
+        Raises:
+            BadInput: If the name cannot be used or lengths differ.
+        """
+        if name in COLUMNS or name in self.vector_columns or not name.isidentifier():
+            raise BadInput(f"'{name}' cannot name metadata: use a new word of letters, digits and _.")
+        if len(values) != len(self):
+            raise BadInput(f"{len(values)} values came for {len(self)} rows; one each is needed.")
+        with told(self.path):
+            names = self.names
+            if name in self.table.schema.names:
+                self.table.drop_columns([name])
+            self.table.merge(pa.table({"id": names, name: values}), "id")
+        self._reload()
+
+    def set_info(self, **info: Any) -> None:
+        """Put these into ``about["info"]``, in place of those of the same name."""
+        about = self.about
+        about["info"] = {**(about.get("info") or {}), **info}
+        with told(self.path):
             self.table.update_schema_metadata({_KEY: json.dumps(about)})
         self._reload()
 

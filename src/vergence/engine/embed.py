@@ -73,7 +73,7 @@ def embed(
         encoder.train(training)
     source.skipped.check(len(source), source.uri)
     return Embeddings(
-        np.concatenate(vectors),
-        np.concatenate(index),
-        np.concatenate(labels) if source.labels is not None else None,
+        np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32),
+        np.concatenate(index) if index else np.empty(0, np.int64),
+        np.concatenate(labels) if source.labels is not None and labels else None,
     )
