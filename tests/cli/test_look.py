@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from vergence.cli import main
-from vergence.cli.page import heated
+from vergence.use.simvis import heated
 
 
 @pytest.fixture(scope="module")

@@ -37,7 +37,7 @@ def explain(argv: list[str]) -> None:
     parser.add_argument("--out", type=str, help="page to write, with both heat maps over the images")
     asked = parser.read(argv)
     from vergence.learn.api import open_run
-    from vergence.use.simvis import explain_pictures
+    from vergence.use.simvis import explain_pictures, heated
 
     run = open_run(asked.run)
     size = getattr(run.encoder, "size", None)
@@ -47,7 +47,7 @@ def explain(argv: list[str]) -> None:
     why = explain_pictures(run.encoder, *pictures)
     score, maps = float(why.score[0]), (why.first[0], why.second[0])
     if asked.out:
-        from vergence.cli.page import enlarged, heated, write_page
+        from vergence.cli.page import enlarged, write_page
 
         most = max(float(part.abs().max()) for part in maps)
         larger = [part[0].cpu().numpy() for part in why.upsampled(_SIDE, _SIDE)]

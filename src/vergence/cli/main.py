@@ -23,6 +23,7 @@ COMMANDS = {
     "curate": ("store", "Choose the samples that are worth keeping"),
     "compare": ("look", "Say what two collections of images share, and what one has alone"),
     "explain": ("look", "Say which places of two images make them alike"),
+    "studio": ("studio", "Open a page to look at a table: map, search, duplicates, clusters"),
     "report": ("judge", "Write a page to look at: curves, scores, neighbours, map, clusters"),
     "papers": ("papers", "List the papers: what is in, and what is planned"),
     "bench": ("judge", "Repeat a paper's run of record"),

@@ -52,17 +52,3 @@ def _figure(picture: np.ndarray, line: str) -> str:
 def enlarged(picture: np.ndarray, side: int) -> np.ndarray:
     """Return a picture ``(H, W, 3)`` uint8 at ``(side, side)``."""
     return np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.BICUBIC))
-
-
-def heated(picture: np.ndarray, heat: np.ndarray, most: float) -> np.ndarray:
-    """Lay a heat map over a picture: red where it speaks for, blue where against, grey where neither.
-
-    Args:
-        picture: ``(H, W, 3)`` uint8.
-        heat: ``(H, W)``.
-        most: The value of full colour; one for all pictures that are compared.
-    """
-    grey = np.repeat(picture.mean(2, keepdims=True), 3, 2)
-    share = np.clip(np.abs(heat) / max(most, 1e-12), 0, 1)[..., None] * 0.8
-    ink = np.where(heat[..., None] > 0, (214.0, 39.0, 40.0), (31.0, 119.0, 180.0))
-    return (grey * (1 - share) + ink * share).round().astype(np.uint8)

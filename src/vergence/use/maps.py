@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from vergence.core.errors import need, unknown
 from vergence.data.store import Store
-from vergence.use.search import opened
+from vergence.use.search import opened, topk
 
 How = Literal["auto", "tsne", "umap", "pca"]
 _FEW = 10  # rows below which neighbourhoods mean nothing
+_AROUND = 8  # neighbours that say where a row belongs
+_REACH = 0.03  # of the map's side: neighbours further from the nearest one have no say
+_APART = 0.003  # of the map's side: keeps rows with the same neighbours from hiding each other
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +92,24 @@ def plane(vectors: np.ndarray, *, how: How = "tsne", seed: int = 0) -> tuple[np.
     span = points.max(0) - points.min(0)
     points = (points - points.min(0)) / np.where(span > 0, span, 1)
     return points.astype(np.float32), {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}[how]
+
+
+def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: int = 0) -> np.ndarray:
+    """Return points ``(n, 2)`` float32 in [0, 1] among those of a sample that is laid out already.
+
+    A row lies at the mean of its nearest rows of the sample, weighted by likeness; those that lie far
+    from the nearest one are left out, so that nothing lands between two groups.
+
+    Args:
+        vectors: ``(n, D)``.
+        known: ``(m, D)``, of the sample.
+        points: ``(m, 2)`` in [0, 1], where it lies.
+        seed: Of the small distances between rows that would lie on one another.
+    """
+    cosine, row = topk(torch.from_numpy(vectors), torch.from_numpy(known), _AROUND)
+    near = points[row.numpy()]  # (n, k, 2)
+    apart = np.square(near - near[:, :1]).sum(-1) / _REACH**2
+    weight = np.exp(20 * (cosine.numpy() - cosine.numpy()[:, :1]) - apart / 2)
+    found = (weight[..., None] * near).sum(1) / weight.sum(1, keepdims=True)
+    found += np.random.default_rng(seed).normal(0, _APART, found.shape)
+    return np.clip(found, 0, 1).astype(np.float32)

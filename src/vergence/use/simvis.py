@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
@@ -168,3 +169,17 @@ def explain_pictures(encoder: nn.Module, first: Tensor, second: Tensor) -> Why:
             )
         maps.append(seen.map)
     return explain(*maps)
+
+
+def heated(picture: np.ndarray, heat: np.ndarray, most: float) -> np.ndarray:
+    """Lay a heat map over a picture: red where it speaks for, blue where against, grey where neither.
+
+    Args:
+        picture: ``(H, W, 3)`` uint8.
+        heat: ``(H, W)``.
+        most: The value of full colour; one for all pictures that are compared.
+    """
+    grey = np.repeat(picture.mean(2, keepdims=True), 3, 2)
+    share = np.clip(np.abs(heat) / max(most, 1e-12), 0, 1)[..., None] * 0.8
+    ink = np.where(heat[..., None] > 0, (214.0, 39.0, 40.0), (31.0, 119.0, 180.0))
+    return (grey * (1 - share) + ink * share).round().astype(np.uint8)

@@ -1,0 +1,33 @@
+"""``vergence studio``: a page to look at a store with."""
+
+from __future__ import annotations
+
+from vergence.cli.options import Options
+from vergence.cli.show import show
+from vergence.core.errors import BadInput
+
+
+def studio(argv: list[str]) -> None:
+    parser = Options(
+        "studio",
+        "Open a page to look at STORE with: a map of all its samples, their neighbours, search by a picture, "
+        "near-duplicates, clusters and what sets two parts apart. It is served to this machine only; Ctrl-C "
+        "ends it.",
+        "vergence studio photos.lance",
+    )
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    parser.add_argument("--column", type=str, default="vector", help="which vectors to look at")
+    parser.add_argument("--port", type=int, default=7860, help="where the page is found; 0 takes a free one")
+    parser.add_argument("--no_browser", action="store_true", help="do not open the page in a browser")
+    asked = parser.read(argv)
+    if not 0 <= asked.port <= 65_535:
+        raise BadInput(f"--port is a number from 0 to 65535; got {asked.port}.")
+    from vergence.data.store import Store
+    from vergence.studio.app import launch
+
+    store = Store.open(asked.store)
+
+    def ready(url: str) -> None:
+        show(asked, {"url": url, "store": str(store.path), "samples": len(store)}, f"{url} (Ctrl-C ends it)")
+
+    launch(store, column=asked.column, port=asked.port, browser=not asked.no_browser, ready=ready)

@@ -1,0 +1,1 @@
+"""The page on which a store is looked at: ``vergence.studio.app.launch``."""

@@ -1,0 +1,142 @@
+"""The clusters of a store and the names that people give them, which the store keeps."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from vergence.core.errors import BadInput
+from vergence.data.store import Store
+from vergence.studio import aside
+from vergence.use.clusters import partition
+
+LONGEST = 60  # characters of a name
+_NOTE = "clusters"  # what ``about["info"]`` calls the names
+_COLUMNS = ("cluster", "studio_cluster")  # the second where the first is somebody else's
+
+
+class Groups:
+    """A partition of a store's rows, some of its parts with a name.
+
+    The first name that is given writes the partition into the store, as a column of numbers with the names
+    in ``about["info"]["clusters"]``; rows that are added later belong to no cluster.
+
+    Args:
+        store: Opened.
+        column: Which vectors.
+        mark: The fingerprint of both.
+
+    Attributes:
+        of: ``(n,)`` int64, the cluster of each row, -1 for none; None before ``find``.
+        names: Of those that have one, by number.
+    """
+
+    def __init__(self, store: Store, column: str, mark: str) -> None:
+        self.store, self.column, self.mark = store, column, mark
+        self.of: np.ndarray | None = None
+        self.names: dict[int, str] = {}
+        self.stage = 0
+        self._read()
+
+    def find(self, k: int | None = None) -> None:
+        """Divide the rows into k clusters, by None into a number that fits; names are forgotten.
+
+        Raises:
+            BadInput: If there are fewer than k rows.
+        """
+        vectors = self.store.vectors(self.column)
+        there = np.flatnonzero(~np.isnan(vectors[:, 0]))
+        found = np.full(len(vectors), -1, np.int64)
+        found[there] = partition(vectors[there], k=k).of
+        if self.written is not None:
+            self._check_version()
+            self.store.set_info(**{_NOTE: None})
+        aside.keep_array(self.store, f"clusters-{self.mark}", found)
+        self.of, self.names = found, {}
+        self.stage += 1
+
+    def rename(self, cluster: int, name: str) -> None:
+        """Name a cluster, or take its name away with an empty one, and write that into the store.
+
+        Raises:
+            BadInput: If there is no such cluster, the name is too long or another's, or the store was
+                changed by somebody else.
+        """
+        name = " ".join(name.split())
+        if self.of is None or not 0 <= cluster < len(self):
+            raise BadInput(f"There is no cluster {cluster + 1}.")
+        if len(name) > LONGEST or not (name.isprintable() or not name):
+            raise BadInput(f"A name has up to {LONGEST} characters that can be printed.")
+        if name and name in (other for c, other in self.names.items() if c != cluster):
+            raise BadInput(f"'{name}' is another cluster's name: choose another.")
+        self._check_version()
+        names = {c: other for c, other in self.names.items() if c != cluster}
+        if name:
+            names[cluster] = name
+        written = self.written
+        if written is None:
+            schema = self.store.table.schema.names
+            written = next((column for column in _COLUMNS if column not in schema), _COLUMNS[1])
+            self.store.set_column(written, np.ma.masked_less(self.of, 0).filled(-1))
+        self.store.set_info(**{_NOTE: {"column": written, "vectors": self.column, "names": _words(names)}})
+        self.names = names
+        self.stage += 1
+
+    def __len__(self) -> int:
+        return 0 if self.of is None or not len(self.of) else max(int(self.of.max()) + 1, 0)
+
+    def name(self, cluster: int) -> str:
+        """Return what people call a cluster: its name, or its number counted from 1."""
+        return self.names.get(cluster, f"cluster {cluster + 1}")
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """``(k,)`` rows in each."""
+        assert self.of is not None
+        return np.bincount(self.of[self.of >= 0], minlength=len(self))
+
+    def typical(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """Return some of these rows of one cluster, those nearest to their mean direction first."""
+        unit = self.store.directions(self.column)[rows]
+        return rows[np.argsort(-(unit @ unit.mean(0)), kind="stable")[:count]]
+
+    def examples(self, count: int) -> list[np.ndarray]:
+        """Return the most typical rows of every cluster."""
+        assert self.of is not None
+        unit = self.store.directions(self.column)
+        there = np.flatnonzero(self.of >= 0)
+        of = self.of[there]
+        part = csr_array((np.ones(len(there), np.float32), (of, there)), shape=(len(self), len(unit)))
+        closeness = np.einsum("nd,nd->n", unit[there], (part @ np.nan_to_num(unit))[of])
+        order = there[np.lexsort((-closeness, of))]
+        starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        return [order[s : s + min(count, int(n))] for s, n in zip(starts, self.sizes, strict=True)]
+
+    def _read(self) -> None:
+        if (column := self.written) is not None:
+            values = self.store.read([column])[column].fill_null(-1).to_numpy()
+            note = self.store.about["info"][_NOTE]
+            self.of = values.astype(np.int64)
+            self.names = {int(c): str(name) for c, name in note["names"].items()}
+            return
+        kept = aside.kept_array(self.store, f"clusters-{self.mark}")
+        if kept is not None and kept.shape == (len(self.store),) and kept.dtype == np.int64:
+            self.of = kept
+
+    @property
+    def written(self) -> str | None:
+        """Return the store's column of clusters of these vectors, where it has one that is its own."""
+        note = (self.store.about.get("info") or {}).get(_NOTE)
+        if not isinstance(note, dict) or note.get("vectors") != self.column:
+            return None
+        return note["column"] if note.get("column") in self.store.table.schema.names else None
+
+    def _check_version(self) -> None:
+        if Store.open(self.store.path).version != self.store.version:
+            raise BadInput(
+                f"{self.store.path} was changed by another program: start the studio again to see how it is."
+            )
+
+
+def _words(names: dict[int, str]) -> dict[str, str]:
+    return {str(cluster): name for cluster, name in sorted(names.items())}

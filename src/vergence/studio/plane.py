@@ -1,0 +1,80 @@
+"""Where every row of a store lies on the map: at once by PCA, then better, worked out in the background."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+
+from vergence.data.store import Store
+from vergence.studio import aside
+from vergence.use.maps import How, layout, placed, plane
+
+NOWHERE = 65_535  # both coordinates of a row without a vector
+_SIDE = NOWHERE - 1  # of the map, in steps
+_ALL = 3_000  # rows up to which every one is laid out; of more, the others are put among a sample
+
+
+class Plane:
+    """The map of one vector column.
+
+    Args:
+        store: Opened.
+        column: Which vectors.
+        mark: The fingerprint of both.
+
+    Attributes:
+        points: ``(n, 2)`` uint16, x to the right and y upwards; ``NOWHERE`` for a row without a vector.
+        how: What laid them out, for people to read.
+        final: Whether there is nothing better to come.
+        stage: Counts up whenever ``points`` change.
+    """
+
+    def __init__(self, store: Store, column: str, mark: str) -> None:
+        self.store, self.column, self.mark = store, column, mark
+        self.stage = 0
+        kept = aside.kept_array(store, f"map-{mark}")
+        self.final = kept is not None and kept.shape == (len(store), 2) and kept.dtype == np.uint16
+        if self.final:
+            assert kept is not None
+            self.points, self.how = kept, better(len(store))
+        else:
+            self.points, self.how = self._laid("pca")
+
+    def improve(self) -> None:
+        """Lay the rows out so that neighbours lie together, and keep that for the next time."""
+        vectors = self.store.vectors(self.column)
+        there = np.flatnonzero(~np.isnan(vectors[:, 0]))
+        if len(there) <= _ALL:
+            found, how = self._laid("tsne")
+        else:
+            known = layout(self.store, column=self.column)
+            points = placed(vectors[there], vectors[known.rows], known.points)
+            points[np.searchsorted(there, known.rows)] = known.points
+            found, how = self._spread(there, points), better(len(self.store))
+        aside.keep_array(self.store, f"map-{self.mark}", found)
+        self.points, self.how, self.final = found, how, True
+        self.stage += 1
+
+    def _laid(self, how: How) -> tuple[np.ndarray, str]:
+        vectors = self.store.vectors(self.column)
+        there = np.flatnonzero(~np.isnan(vectors[:, 0]))
+        points, name = plane(vectors[there], how=how)
+        return self._spread(there, points), name
+
+    def _spread(self, there: np.ndarray, points: np.ndarray) -> np.ndarray:
+        found = np.full((len(self.store), 2), NOWHERE, np.uint16)
+        found[there] = np.round(points * _SIDE).astype(np.uint16)
+        return found
+
+
+def better(n: int) -> str:
+    """Return what the better map of n rows is made by, for people to read.
+
+    >>> better(500)
+    't-SNE'
+    """
+    if n <= _ALL:
+        return "t-SNE"
+    many = n > 5_000 and importlib.util.find_spec("umap") is not None
+    return f"{'UMAP' if many else 't-SNE'} of a sample, the others put among their neighbours"

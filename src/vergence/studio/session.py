@@ -1,0 +1,207 @@
+"""One store as the studio knows it: what the page asks for, and what is worked out in the background."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from vergence.core.errors import BadInput, VergenceError
+from vergence.data.store import Store
+from vergence.studio import colours
+from vergence.studio.aside import fingerprint
+from vergence.studio.colours import KINDS, NONE, OTHER, Legend
+from vergence.studio.eye import Eye
+from vergence.studio.groups import Groups
+from vergence.studio.plane import Plane, better
+from vergence.studio.review import Review
+from vergence.use.search import search
+
+NEIGHBOURS = 18
+_LONGEST = 300  # characters of a value that are shown
+_PICTURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
+_ABOUT = ("id", "class", "label", "thumbnail")
+
+
+class Session:
+    """A store, its map, its clusters and what people decide about it.
+
+    Args:
+        store: Opened.
+        column: Which vectors.
+    """
+
+    def __init__(self, store: Store, column: str = "vector") -> None:
+        store.width(column)
+        self.store, self.column = store, column
+        mark = fingerprint(store, column)
+        self.plane = Plane(store, column, mark)
+        self.groups = Groups(store, column, mark)
+        self.review = Review(store, column)
+        self.eye = Eye(store, column)
+        self.doing = self.trouble = ""
+        self.writing = threading.RLock()
+        store.directions(column)  # read now, so that the first click need not wait for it
+
+    def start(self) -> threading.Thread:
+        """Work out what is not known yet, in a thread that lets others go first."""
+        worker = threading.Thread(target=self._work, name="studio", daemon=True)
+        worker.start()
+        return worker
+
+    def _work(self) -> None:
+        with contextlib.suppress(AttributeError, OSError):  # where the system can
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+        n = f"{len(self.store):,} samples"
+        try:
+            if self.groups.of is None:
+                self.doing = f"Dividing {n} into clusters"
+                with self.writing:
+                    self.groups.find()
+            if not self.plane.final:
+                how = better(len(self.store)).partition(" ")[0]
+                self.doing = f"Laying out {n} by {how}; until then the map is by PCA"
+                self.plane.improve()
+        except VergenceError as error:
+            self.trouble = str(error)
+        except Exception as error:
+            self.trouble = f"The map could not be made better: {type(error).__name__}: {error}"
+        finally:
+            self.doing = ""
+
+    @property
+    def by_cluster(self) -> str:
+        """What colouring by our clusters is called: "cluster", unless the store has such a column itself."""
+        taken = "cluster" in self.store.table.schema.names and self.groups.written != "cluster"
+        return "studio cluster" if taken else "cluster"
+
+    def columns(self) -> list[str]:
+        """Return what the map can be coloured by; class (or label) first, then our clusters."""
+        found = [name for name in colours.columns(self.store) if name != self.groups.written]
+        place = 1 if found and found[0] in ("class", "label") else 0
+        return [*found[:place], *([self.by_cluster] if self.groups.of is not None else []), *found[place:]]
+
+    def state(self) -> dict[str, Any]:
+        """Return what the page has to know to begin with, and again while something is being worked out."""
+        columns = self.columns()
+        return {
+            "name": self.store.path.name,
+            "rows": len(self.store),
+            "width": self.store.width(self.column),
+            "how": self.plane.how,
+            "stage": self.plane.stage,
+            "clusters": self.groups.stage,
+            "doing": self.doing,
+            "trouble": self.trouble,
+            "columns": columns,
+            "blind": self.eye.missing,
+        }
+
+    def colour(self, column: str) -> tuple[np.ndarray, Legend]:
+        """Return the codes ``(n,)`` uint8 of a column, our clusters among them, and how to read them."""
+        if column == self.by_cluster and self.groups.of is not None:
+            of = self.groups.of
+            found = np.where(of < KINDS, of, OTHER).astype(np.uint8)
+            found[of < 0] = NONE
+            k = min(len(self.groups), KINDS)
+            names = [self.groups.name(c) for c in range(k)]
+            sizes = self.groups.sizes[:k].tolist()
+            other, none = (int((found == code).sum()) for code in (OTHER, NONE))
+            return found, Legend(column, False, names, sizes, other, none)
+        return colours.codes(self.store, column)
+
+    def cards(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+        """Return what is shown of each row: its id, class, cluster and picture.
+
+        Raises:
+            BadInput: If there is no such row.
+        """
+        chosen = [self._checked(row) for row in rows]
+        if not chosen:
+            return []
+        found = self.store.take(chosen, _ABOUT).to_pylist()
+        return [
+            {
+                "row": row,
+                "id": about["id"],
+                "class": _class(about),
+                "cluster": self._cluster(row),
+                "picture": as_uri(about["thumbnail"]),
+            }
+            for row, about in zip(chosen, found, strict=True)
+        ]
+
+    def point(self, row: int, k: int = NEIGHBOURS) -> dict[str, Any]:
+        """Return all about a row, and its k nearest neighbours."""
+        card = self.cards([row])[0]
+        shown = [
+            field.name
+            for field in self.store.table.schema
+            if field.name not in (*_ABOUT, self.groups.written)
+            and not pa.types.is_nested(field.type)
+            and not pa.types.is_binary(field.type)
+        ]
+        values = self.store.take([row], shown).to_pylist()[0]
+        card["facts"] = [[name, _shown(value)] for name, value in values.items() if value is not None]
+        if np.isnan(self.store.vectors(self.column)[row, 0]):
+            return {"point": card, "near": [], "note": "This sample has no such vector, so no neighbours."}
+        return {"point": card, "near": self._near(row, k), "note": ""}
+
+    def alike(self, vector: np.ndarray, k: int = NEIGHBOURS) -> list[dict[str, Any]]:
+        """Return the k rows most like a vector ``(D,)``."""
+        return self._near(vector, k)
+
+    def find(self, name: str) -> int:
+        """Return the row of an id; raises ``BadInput`` if there is none."""
+        return self.store.find(name)
+
+    def picture_of(self, row: int) -> bytes:
+        """Return a row's small picture, encoded.
+
+        Raises:
+            BadInput: If it has none.
+        """
+        found = self.store.take([self._checked(row)], ["id", "thumbnail"]).to_pylist()[0]
+        if not found["thumbnail"]:
+            raise BadInput(f"{found['id']} has no picture in the store.")
+        return found["thumbnail"]
+
+    def _near(self, query: int | np.ndarray, k: int) -> list[dict[str, Any]]:
+        hits = search(self.store, query, k=k, column=self.column)
+        there = hits.rows[0] >= 0
+        cards = self.cards(hits.rows[0][there])
+        for card, score in zip(cards, hits.scores[0][there].tolist(), strict=True):
+            card["score"] = round(score, 4)
+        return cards
+
+    def _cluster(self, row: int) -> str | None:
+        of = self.groups.of
+        return None if of is None or of[row] < 0 else self.groups.name(int(of[row]))
+
+    def _checked(self, row: int) -> int:
+        if not 0 <= row < len(self.store):
+            raise BadInput(f"{self.store.path} has rows 0 to {len(self.store) - 1}; row {row} was asked for.")
+        return int(row)
+
+
+def as_uri(picture: bytes | None) -> str | None:
+    """Return a small picture as a data URI; None where it is none that a page shows."""
+    kind = next((name for first, name in _PICTURES.items() if picture and picture.startswith(first)), None)
+    return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}" if picture and kind else None
+
+
+def _class(about: dict[str, Any]) -> str | None:
+    if about["class"] is not None:
+        return str(about["class"])
+    return None if about["label"] is None else str(about["label"])
+
+
+def _shown(value: Any) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

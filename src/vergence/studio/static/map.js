@@ -1,0 +1,241 @@
+// A scatter of many points on a canvas: drawn pixel by pixel, found through a grid.
+
+const SIDE = 65534, NOWHERE = 65535, CELLS = 256, SHIFT = 8, PAD = 14, FAR = 4000;
+
+export class PointMap {
+  constructor(canvas, overlay) {
+    this.canvas = canvas;
+    this.overlay = overlay;
+    this.context = canvas.getContext("2d", { alpha: false });
+    this.over = overlay.getContext("2d");
+    this.xy = new Uint16Array(0);
+    this.codes = new Uint8Array(0);
+    this.inks = new Uint32Array(256);
+    this.only = null;
+    this.chosen = this.focused = -1;
+    this.near = [];
+    this.zoom = 1;
+    this.left = this.low = 0;
+    this.waiting = false;
+  }
+
+  get rows() { return this.xy.length / 2; }
+
+  setPoints(xy) {
+    this.xy = xy;
+    const n = this.rows, order = new Uint32Array(n);
+    for (let i = 0; i < n; i++) order[i] = i;
+    let seed = 1;  // a fixed shuffle, so that no group lies on top because it comes last
+    for (let i = n - 1; i > 0; i--) {
+      seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+      const j = Math.floor(seed / 4294967296 * (i + 1)), kept = order[i];
+      order[i] = order[j];
+      order[j] = kept;
+    }
+    this.order = order;
+    const start = new Uint32Array(CELLS * CELLS + 1), items = new Uint32Array(n);
+    for (let i = 0; i < n; i++) if (xy[2 * i] !== NOWHERE) start[this.cell(i) + 1]++;
+    for (let c = 0; c < CELLS * CELLS; c++) start[c + 1] += start[c];
+    const next = start.slice();
+    for (let i = 0; i < n; i++) if (xy[2 * i] !== NOWHERE) items[next[this.cell(i)]++] = i;
+    this.start = start;
+    this.items = items;
+    this.draw();
+  }
+
+  cell(i) { return (this.xy[2 * i] >> SHIFT) + (this.xy[2 * i + 1] >> SHIFT) * CELLS; }
+
+  setColours(codes, inks) {
+    this.codes = codes;
+    this.inks = inks;
+    this.draw();
+  }
+
+  resize() {
+    const box = this.canvas.parentElement.getBoundingClientRect();
+    this.ratio = Math.min(window.devicePixelRatio || 1, 2);
+    const width = Math.max(50, Math.round(box.width * this.ratio)), height = Math.max(50, Math.round(box.height * this.ratio));
+    if (width === this.canvas.width && height === this.canvas.height && this.image) return;
+    for (const layer of [this.canvas, this.overlay]) { layer.width = width; layer.height = height; }
+    this.image = this.context.createImageData(width, height);
+    this.pixels = new Uint32Array(this.image.data.buffer);
+    this.drawNow();
+  }
+
+  // Places: a point's x and y in steps -> pixels of the canvas.
+  scales() {
+    const { width, height } = this.canvas, pad = PAD * (this.ratio || 1);
+    const kx = this.zoom * (width - 2 * pad) / SIDE, ky = this.zoom * (height - 2 * pad) / SIDE;
+    return { kx, ky, ox: pad - this.left * kx, oy: height - pad + this.low * ky };
+  }
+
+  place(row) {
+    const { kx, ky, ox, oy } = this.scales();
+    return [this.xy[2 * row] * kx + ox, oy - this.xy[2 * row + 1] * ky];
+  }
+
+  shown(row) {
+    const [x, y] = this.place(row);
+    return x >= 0 && y >= 0 && x < this.canvas.width && y < this.canvas.height;
+  }
+
+  draw() {
+    if (this.waiting || !this.image) return;
+    this.waiting = true;
+    requestAnimationFrame(() => { this.waiting = false; this.drawNow(); });
+  }
+
+  radius() {
+    const n = Math.max(1, this.rows), base = Math.min(4.5, Math.max(1.1, 240 / Math.sqrt(n)));
+    return Math.min(7, base * Math.pow(this.zoom, 0.35)) * (this.ratio || 1);
+  }
+
+  drawNow() {
+    if (!this.image || !this.start) return;
+    const began = performance.now();
+    this.pixels.fill(this.paper >>> 0);
+    if (this.only === null) this.pass(-1, 0.85);
+    else { this.pass(-2, 0.1); this.pass(this.only, 0.95); }
+    this.context.putImageData(this.image, 0, 0);
+    this.drawOver();
+    this.took = performance.now() - began;
+  }
+
+  // One layer of points; which: -1 all, -2 all but the chosen group, else a group.
+  pass(which, opacity) {
+    const { xy, codes, inks, pixels, order } = this, { width, height } = this.canvas, { kx, ky, ox, oy } = this.scales();
+    const r = this.radius(), reach = Math.ceil(r), offsets = [], shares = [];
+    for (let dy = -reach; dy <= reach; dy++) for (let dx = -reach; dx <= reach; dx++) {
+      const cover = Math.max(0, Math.min(1, r + 0.5 - Math.hypot(dx, dy)));
+      if (cover > 0.04) { offsets.push(dy * width + dx); shares.push(Math.round(256 * cover * opacity)); }
+    }
+    const at = Int32Array.from(offsets), alpha = Int32Array.from(shares), count = at.length;
+    const right = width - reach - 1, bottom = height - reach - 1, mix = 256;
+    for (let j = 0; j < order.length; j++) {
+      const i = order[j], ux = xy[2 * i];
+      if (ux === NOWHERE) continue;
+      const code = codes[i];
+      if (which !== -1 && (which === -2 ? code === this.only : code !== which)) continue;
+      const x = Math.round(ux * kx + ox), y = Math.round(oy - xy[2 * i + 1] * ky);
+      if (x < reach || y < reach || x > right || y > bottom) continue;
+      const ink = inks[code], red = ink & 0xff00ff, green = ink & 0xff00, centre = y * width + x;
+      for (let k = 0; k < count; k++) {
+        const p = centre + at[k], a = alpha[k], b = mix - a, old = pixels[p];
+        pixels[p] = (0xff000000 | (((old & 0xff00ff) * b + red * a) >>> 8) & 0xff00ff | (((old & 0xff00) * b + green * a) >>> 8) & 0xff00) >>> 0;
+      }
+    }
+  }
+
+  drawOver() {
+    const { over, overlay } = this, scale = this.ratio || 1;
+    over.clearRect(0, 0, overlay.width, overlay.height);
+    const ring = (row, radius, width, colour) => {
+      const [x, y] = this.place(row);
+      over.beginPath();
+      over.arc(x, y, radius * scale, 0, 7);
+      over.lineWidth = (width + 2) * scale;
+      over.strokeStyle = this.halo;
+      over.stroke();
+      over.lineWidth = width * scale;
+      over.strokeStyle = colour;
+      over.stroke();
+    };
+    if (this.chosen >= 0 && this.xy[2 * this.chosen] !== NOWHERE) {
+      const [x, y] = this.place(this.chosen);
+      over.lineWidth = scale;
+      over.strokeStyle = this.ink;
+      over.globalAlpha = 0.5;
+      over.beginPath();
+      for (const row of this.near) if (this.xy[2 * row] !== NOWHERE) { over.moveTo(x, y); over.lineTo(...this.place(row)); }
+      over.stroke();
+      over.globalAlpha = 1;
+      for (const row of this.near) if (this.xy[2 * row] !== NOWHERE) ring(row, 4, 1.5, this.ink);
+      ring(this.chosen, 8, 2.5, this.accent);
+    }
+    if (this.focused >= 0 && this.xy[2 * this.focused] !== NOWHERE) ring(this.focused, 6, 2, this.ink);
+  }
+
+  // The row nearest to a place on the canvas (in pixels of the page), -1 if none is within `most` of them.
+  at(px, py, most = 12) {
+    if (!this.start) return -1;
+    const { kx, ky, ox, oy } = this.scales(), scale = this.ratio || 1, x = px * scale, y = py * scale, far = most * scale;
+    const cellOf = v => Math.max(0, Math.min(CELLS - 1, Math.floor(v) >> SHIFT));
+    const x0 = cellOf((x - far - ox) / kx), x1 = cellOf((x + far - ox) / kx), y0 = cellOf((oy - y - far) / ky), y1 = cellOf((oy - y + far) / ky);
+    let best = far * far, found = -1;
+    for (let cy = y0; cy <= y1; cy++) for (let cx = x0; cx <= x1; cx++) {
+      const c = cy * CELLS + cx;
+      for (let s = this.start[c]; s < this.start[c + 1]; s++) {
+        const i = this.items[s], dx = this.xy[2 * i] * kx + ox - x, dy = oy - this.xy[2 * i + 1] * ky - y, d = dx * dx + dy * dy;
+        if (d < best && (this.only === null || this.codes[i] === this.only)) { best = d; found = i; }
+      }
+    }
+    return found;
+  }
+
+  // Rows by their distance from a place on the map, the nearest first; at most FAR of them.
+  around(ux, uy) {
+    const n = this.rows, d = new Float64Array(n), { kx, ky } = this.scales();
+    for (let i = 0; i < n; i++) {
+      const out = this.xy[2 * i] === NOWHERE || (this.only !== null && this.codes[i] !== this.only);
+      d[i] = out ? Infinity : Math.hypot((this.xy[2 * i] - ux) * kx, (this.xy[2 * i + 1] - uy) * ky);
+    }
+    const limit = d.slice().sort()[Math.min(n, FAR) - 1], found = [];
+    for (let i = 0; i < n; i++) if (d[i] <= limit && d[i] !== Infinity) found.push(i);
+    return found.sort((a, b) => d[a] - d[b]).slice(0, FAR);
+  }
+
+  // The nearest row in a direction (dx to the right, dy upwards: one is 0), -1 if there is none.
+  towards(row, dx, dy) {
+    const { kx, ky } = this.scales(), ux = this.xy[2 * row], uy = this.xy[2 * row + 1];
+    let best = Infinity, found = -1;
+    for (let i = 0; i < this.rows; i++) {
+      if (i === row || this.xy[2 * i] === NOWHERE || (this.only !== null && this.codes[i] !== this.only)) continue;
+      const x = (this.xy[2 * i] - ux) * kx, y = (this.xy[2 * i + 1] - uy) * ky;
+      const along = x * dx + y * dy, aside = Math.abs(x * dy) + Math.abs(y * dx);
+      if (along > 0.5 && aside <= along && x * x + y * y < best) { best = x * x + y * y; found = i; }
+    }
+    return found;
+  }
+
+  centre() {
+    const { kx, ky, ox, oy } = this.scales();
+    return [(this.canvas.width / 2 - ox) / kx, (oy - this.canvas.height / 2) / ky];
+  }
+
+  // Zoom so that what lies at a place of the canvas (in its own pixels) stays there.
+  zoomBy(factor, x = this.canvas.width / 2, y = this.canvas.height / 2) {
+    const before = this.scales(), ux = (x - before.ox) / before.kx, uy = (before.oy - y) / before.ky;
+    this.zoom = Math.max(1, Math.min(4000, this.zoom * factor));
+    const { kx, ky } = this.scales(), pad = PAD * this.ratio;
+    this.left = ux - (x - pad) / kx;
+    this.low = uy - (this.canvas.height - pad - y) / ky;
+    this.hold();
+  }
+
+  // Move by pixels of the canvas.
+  panBy(dx, dy) {
+    const { kx, ky } = this.scales();
+    this.left -= dx / kx;
+    this.low += dy / ky;
+    this.hold();
+  }
+
+  whole() {
+    this.zoom = 1;
+    this.left = this.low = 0;
+    this.draw();
+  }
+
+  reveal(row) {
+    if (this.xy[2 * row] === NOWHERE || this.shown(row)) return;
+    const [x, y] = this.place(row);
+    this.panBy(this.canvas.width / 2 - x, this.canvas.height / 2 - y);
+  }
+
+  hold() {  // some of the map stays in sight
+    const span = SIDE / this.zoom;
+    this.left = Math.max(-span / 2, Math.min(SIDE - span / 2, this.left));
+    this.low = Math.max(-span / 2, Math.min(SIDE - span / 2, this.low));
+    this.draw();
+  }
+}
