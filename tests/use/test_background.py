@@ -3,7 +3,7 @@
 import torch
 from torch.nn.functional import normalize
 
-from vergence.use.background import away_from_background, background_level, smoothed
+from vergence.use.background import Whitening, away_from_background, background_level, smoothed
 
 
 def test_the_level_is_the_mean_cosine_to_the_nearest():
@@ -37,3 +37,18 @@ def test_smoothing_weights_neighbours_by_the_cube_of_their_cosine():
     expected = ground[0] + 0.6**3 * ground[1]  # the third is behind: no weight
     torch.testing.assert_close(smoothed(ground, neighbours=3)[0], normalize(expected, dim=0))
     torch.testing.assert_close(smoothed(ground, neighbours=1), ground)
+
+
+def test_whitening_makes_the_covariance_of_the_background_the_identity():
+    torch.manual_seed(0)
+    ground = torch.randn(400, 5) @ torch.randn(5, 5) + 3
+    white = Whitening.fit(ground)
+    spread = (ground - white.mean) @ white.matrix
+    torch.testing.assert_close(spread.T @ spread / 400, torch.eye(5), atol=1e-3, rtol=0)
+    torch.testing.assert_close(white(ground), normalize(spread, dim=1))
+    few = Whitening.fit(ground, 2)
+    torch.testing.assert_close(few.matrix, white.matrix[:, :2])
+    main = (ground - ground.mean(0)).svd().V[:, 0]
+    assert abs(normalize(few.matrix[:, 0], dim=0) @ main) > 0.999, "the widest direction comes first"
+    flat = torch.cat([ground, torch.ones(400, 1)], 1)
+    assert Whitening.fit(flat).matrix.shape == (6, 5) and white(ground).isfinite().all()

@@ -146,3 +146,49 @@ def test_nothing_alike_gives_nothing(tmp_path):
 def test_mistakes_are_told(tmp_path, vectors, ask, line):
     with pytest.raises(BadInput, match=line):
         ask(made(tmp_path, vectors))
+
+
+def stores_with_a_crowd(tmp_path):
+    """Rows 0 and 1 lie where everything lies, 2 and 3 where nothing does; both pairs are as alike."""
+    background = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32) * 0.1
+    background[:, 0] += 1
+    rows = np.zeros((4, 6), np.float32)
+    rows[0, :2] = rows[1, :2] = (1, 0.3)
+    rows[1, 1] = -0.3
+    rows[2, 4:] = rows[3, 4:] = (1, 0.3)
+    rows[3, 5] = -0.3
+    store = made(tmp_path, rows)
+    return store, Store.create(tmp_path / "b.lance", None, background, ids=[f"b{i}" for i in range(40)])
+
+
+def test_a_background_lowers_the_scores_of_what_is_like_everything(tmp_path):
+    store, background = stores_with_a_crowd(tmp_path)
+    plain, normal = (search(store, store.vectors(), k=4, background=b) for b in (None, background))
+    assert (plain.rows == normal.rows).all()
+    fallen = plain.scores - normal.scores
+    np.testing.assert_allclose(fallen, fallen[:, :1] * np.ones((1, 4)), atol=1e-6)
+    near = np.sort(cosines(np.concatenate([store.vectors(), background.vectors()]))[:4, 4:], 1)[:, -3:]
+    np.testing.assert_allclose(fallen[:, 0], near.mean(1), rtol=1e-5)
+    assert fallen[:2].min() > 0.8 > 0.3 > fallen[2:].max()
+
+
+def test_a_background_keeps_the_crowd_from_being_duplicates(tmp_path):
+    store, background = stores_with_a_crowd(tmp_path)
+    assert duplicates(store, threshold=0.8).pairs.tolist() == [[0, 1], [2, 3]]
+    found = duplicates(store, threshold=0.5, background=background)
+    assert found.pairs.tolist() == [[2, 3]]
+    level = np.sort(cosines(np.concatenate([store.vectors(), background.vectors()]))[:4, 4:], 1)[:, -3:]
+    expected = cosines(store.vectors())[2, 3] - level.mean(1)[2:].mean()
+    assert found.similarity[0] == pytest.approx(expected, rel=1e-5)
+    assert len(duplicates(store, background=str(background.path)).groups) == 1
+
+
+def test_a_background_must_fit_and_come_from_elsewhere(tmp_path):
+    store, background = stores_with_a_crowd(tmp_path)
+    narrow = Store.create(tmp_path / "n.lance", None, np.ones((4, 2), np.float32), ids=list("abcd"))
+    with pytest.raises(BadInput, match="from elsewhere"):
+        search(store, 0, background=str(store.path))
+    with pytest.raises(BadInput, match="has 2 values, of .* 6: embed both with one encoder"):
+        duplicates(store, background=narrow)
+    with pytest.raises(BadInput, match="by cosine; leave it out"):
+        search(store, 0, metric="dot", background=background)

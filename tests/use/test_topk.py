@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from vergence.core.errors import BadInput
-from vergence.use import search
-from vergence.use.search import topk
+from vergence.use import topk as module
+from vergence.use.topk import topk
 
 
 def vectors(n, d=7, seed=0):
@@ -27,7 +27,7 @@ def by_loop(queries, bank, k, metric):
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("block", [1, 40, 1 << 24])
 def test_topk_equals_a_loop_whatever_the_block(metric, block, monkeypatch):
-    monkeypatch.setattr(search, "_BLOCK", block)
+    monkeypatch.setattr(module, "_BLOCK", block)
     queries, bank = vectors(9), vectors(31, seed=1)
     scores, rows = topk(queries, bank, 5, metric)
     expected, order = by_loop(queries, bank, 5, metric)
@@ -36,7 +36,7 @@ def test_topk_equals_a_loop_whatever_the_block(metric, block, monkeypatch):
 
 
 def test_topk_merges_blocks_of_a_bank_wider_than_one(monkeypatch):
-    monkeypatch.setattr(search, "_COLUMNS", 4)
+    monkeypatch.setattr(module, "_COLUMNS", 4)
     queries, bank = vectors(6), vectors(30, seed=1)
     assert torch.equal(topk(queries, bank, 7)[1], by_loop(queries, bank, 7, "cosine")[1])
 

@@ -31,15 +31,26 @@ def embed(argv: list[str]) -> None:
     parser.add_argument("source", nargs="?", type=str, help="data; see vergence learn --help")
     parser.add_argument("--out", type=str, help="where the table goes [else embeddings.lance in the run]")
     parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
+    parser.add_argument(
+        "--workers",
+        type=Literal["ray"] | None,
+        default=None,
+        help="have Ray's workers do it, here or on the cluster that RAY_ADDRESS names; whatever is killed, "
+        "the same command goes on [else this process]",
+    )
     add_event_flags(parser)
     asked = parser.read(argv)
     from vergence.learn.api import open_run
 
     run = open_run(asked.run)
     source = source_of(asked, asked.source, str(run.config.get("source", "")))
-    store = run.embed(source, asked.out, overwrite=asked.overwrite)
-    found = {"store": str(store.path), "samples": len(store), "width": store.width()}
-    show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+    store = run.embed(source, asked.out, overwrite=asked.overwrite, workers=asked.workers)
+    skipped = len(store.skipped)
+    found = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
+    text = f"{store.path}: {len(store):,} samples, {store.width()} numbers each"
+    if skipped:
+        text += f"; {skipped:,} could not be read, see {store.path / 'skipped.csv'}"
+    show(asked, found, text)
 
 
 def search(argv: list[str]) -> None:
@@ -61,6 +72,7 @@ def search(argv: list[str]) -> None:
     parser.add_argument(
         "--encoder", type=str, help="run whose encoder reads an image [else the one that filled STORE]"
     )
+    _background(parser)
     asked = parser.read(argv)
     from vergence.data.store import Store
     from vergence.learn.api import open_run
@@ -77,6 +89,7 @@ def search(argv: list[str]) -> None:
         metric=asked.metric,
         exact=not asked.approximate,
         encoder=open_run(model) if model else None,
+        background=asked.background,
     )
     near = [
         {"id": name, "score": round(float(score), 4)}
@@ -94,19 +107,30 @@ def duplicates(argv: list[str]) -> None:
     )
     _store(parser)
     parser.add_argument(
-        "--threshold", type=float, default=0.95, help="least cosine of two vectors, in (0, 1]"
+        "--threshold",
+        type=float | None,
+        default=None,
+        help="least cosine of two vectors, in (0, 1] [else 0.95, with --background 0.35]",
     )
     parser.add_argument("--limit", type=PositiveInt, default=100_000, help="pairs that are listed")
+    _background(parser)
     asked = parser.read(argv)
     from vergence.data.store import Store
     from vergence.use.search import duplicates as api
 
     store = Store.open(asked.store)
-    found = api(store, threshold=asked.threshold, column=asked.column, limit=asked.limit)
+    found = api(
+        store,
+        threshold=asked.threshold,
+        column=asked.column,
+        limit=asked.limit,
+        background=asked.background,
+    )
+    name = "cosine" if asked.background is None else "score"
     names = store.names
     groups = [[names[row] for row in group] for group in found.groups]
     pairs = [
-        {"first": names[a], "second": names[b], "cosine": round(float(s), 4)}
+        {"first": names[a], "second": names[b], name: round(float(s), 4)}
         for (a, b), s in zip(found.pairs, found.similarity, strict=True)
     ]
     lines = [f"{len(group):>6}  {_few(group)}" for group in groups[:_SHOWN]]
@@ -226,6 +250,15 @@ def _kept_of_classes(store: Store, rows: np.ndarray) -> list[dict[str, Any]]:
 def _store(parser: Options) -> None:
     parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
     parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
+
+
+def _background(parser: Options) -> None:
+    parser.add_argument(
+        "--background",
+        type=str,
+        help="table of other samples, which cannot match: what is like them too loses score, so that one "
+        "threshold serves all queries",
+    )
 
 
 def _row_or_name(store: Store, query: str) -> int | str:

@@ -36,7 +36,7 @@ from vergence.learn.image.views import plain
 from vergence.measure.inputs import Array
 from vergence.measure.score import Score, mean_score, resampled
 from vergence.use.background import background_level
-from vergence.use.search import topk
+from vergence.use.topk import topk
 
 _PRECISION = 0.9
 _BLOCK = 1 << 23  # numbers held at a time while resampling

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vergence.measure.inputs import Array, labelled
 from vergence.measure.score import Score, mean_score
-from vergence.use.search import topk
+from vergence.use.topk import topk
 
 _BLOCK = 1 << 24  # votes held at a time
 

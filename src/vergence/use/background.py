@@ -3,15 +3,19 @@
 A smooth or common picture is near to all others, so that one threshold for all queries must be wrong for
 it. Pictures that cannot match, the background, tell how near: their similarity is taken off the scores
 (Pizzi et al. 2022, arXiv:2202.10261, Sec. 5.4), or their vectors off the vectors (Yokoo 2021,
-arXiv:2112.04323, Sec. 3.3). The background must come from elsewhere, never from the gallery.
+arXiv:2112.04323, Sec. 3.3). It also tells which directions are common to all, for ``Whitening``. The
+background must come from elsewhere, never from the gallery.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vergence.use.search import topk
+from vergence.use.topk import topk
 
 
 def background_level(queries: Tensor, background: Tensor, *, neighbours: int = 3) -> Tensor:
@@ -61,3 +65,32 @@ def smoothed(background: Tensor, *, neighbours: int = 10, power: float = 3.0) ->
     unit = normalize(background.float(), dim=1)
     scores, rows = topk(unit, unit, neighbours)
     return normalize((scores.clamp_min(0)[:, :, None] ** power * unit[rows]).sum(1), dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Whitening:
+    """Vectors spread evenly over all directions: those of the background have mean 0 and covariance 1.
+
+    Args:
+        mean: ``(D,)``.
+        matrix: ``(D, d)``, the d directions in which the background varies most, each over its deviation.
+    """
+
+    mean: Tensor
+    matrix: Tensor
+
+    @classmethod
+    def fit(cls, background: Tensor, dim: int | None = None) -> Whitening:
+        """Fit to ``(M, D)``; keep ``dim`` directions, None: all in which it varies."""
+        ground = background.double()
+        mean = ground.mean(0)
+        centred = ground - mean
+        variance, directions = torch.linalg.eigh(centred.T @ centred / len(ground))
+        kept = int((variance > 1e-9 * variance[-1]).sum())
+        kept = kept if dim is None else min(kept, dim)
+        matrix = directions[:, -kept:].flip(1) / variance[-kept:].flip(0).sqrt()
+        return cls(mean.float(), matrix.float())
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """Return ``(n, d)`` of unit length of ``(n, D)``."""
+        return normalize((vectors.float() - self.mean) @ self.matrix, dim=1)

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
 from vergence.core.errors import BadInput, unknown
-from vergence.use.search import topk
+from vergence.use.topk import topk
 
 Hard = Literal["log", "focal", "none"]
 HARD: tuple[Hard, ...] = ("log", "focal", "none")

@@ -1,4 +1,4 @@
-"""Nearest neighbours and near-duplicates: exact, a block at a time, on whatever device the vectors are."""
+"""Search and near-duplicates in a store: exact, a block at a time, on whatever device the vectors are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -15,84 +14,19 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vergence.core.errors import BadInput, unknown
+from vergence.core.errors import BadInput
 from vergence.data.folder import FolderShelf
 from vergence.data.image_source import ImageSource
 from vergence.data.store import INDEX_FROM, Store
 from vergence.engine.devices import best_precision
 from vergence.engine.embed import embed
 from vergence.engine.run import Run
+from vergence.use.background import background_level
+from vergence.use.topk import topk
 
-Metric = Literal["cosine", "dot", "euclidean"]
-METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
-
-_BLOCK = 1 << 24  # scores held at a time: 64 MiB in float32
-_COLUMNS = 1 << 16  # rows of the bank a block
 _SIDE = 2048  # rows and columns of a block of pairs
 _ROUNDING = 0.008  # bound on what bfloat16 (8 bits) can change of a cosine: 3 x 2^-9, and some
 _EDGES = 1 << 22  # pairs held before they are merged into groups
-
-
-def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple[Tensor, Tensor]:
-    """Find the ``k`` rows of ``bank`` nearest to each query, best first.
-
-    Every score is computed, none approximated: both tensors are walked in blocks, so that memory
-    stays bounded however many rows they have. Scores are accumulated in float32 even when the
-    vectors are bfloat16. The work is done on the device of ``bank``.
-
-    Args:
-        queries: ``(Q, D)``, any floating type.
-        bank: ``(N, D)``, any floating type.
-        k: Neighbours a query, at least 1; more than N gives N.
-        metric: ``"cosine"`` and ``"dot"`` score by similarity, ``"euclidean"`` by the *negative*
-            distance: a higher score is always nearer.
-
-    Returns:
-        Scores ``(Q, k)`` float32 and rows of the bank ``(Q, k)`` int64.
-    """
-    if metric not in METRICS:
-        raise unknown("metric", metric, METRICS)
-    if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
-        raise ValueError(
-            "topk needs queries (Q, D) and a bank (N, D), "
-            f"got {tuple(queries.shape)} and {tuple(bank.shape)}."
-        )
-    if k < 1:
-        raise ValueError(f"topk needs k of at least 1, got {k}.")
-    k = min(k, len(bank))
-    rows = max(1, _BLOCK // max(1, min(len(bank), _COLUMNS)))
-    found = [
-        _topk_rows(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)
-    ]
-    if not found:
-        empty = torch.empty(0, k, device=bank.device)
-        return empty, empty.long()
-    return torch.cat([score for score, _ in found]), torch.cat([row for _, row in found])
-
-
-def _topk_rows(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
-    queries = _prepared(queries, metric)
-    best = queries.new_empty(len(queries), 0)
-    rows = best.long()
-    for start in range(0, len(bank), _COLUMNS):
-        score = _scores(queries, _prepared(bank[start : start + _COLUMNS], metric), metric)
-        value, column = score.topk(min(k, score.shape[1]), dim=1)
-        best, rows = torch.cat([best, value], 1), torch.cat([rows, column + start], 1)
-        if best.shape[1] > k:
-            best, keep = best.topk(k, dim=1)
-            rows = rows.gather(1, keep)
-    return best, rows
-
-
-def _prepared(vectors: Tensor, metric: Metric) -> Tensor:
-    vectors = vectors.float()
-    return normalize(vectors, dim=1) if metric == "cosine" else vectors
-
-
-def _scores(queries: Tensor, bank: Tensor, metric: Metric) -> Tensor:
-    if metric == "euclidean":
-        return torch.cdist(queries, bank).neg_()
-    return queries @ bank.T
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +35,8 @@ class Hits:
 
     Args:
         rows: ``(Q, k)`` int64, rows of the store; -1 where fewer than k could be found.
-        scores: ``(Q, k)`` float32; higher is nearer. NaN where nothing was found.
+        scores: ``(Q, k)`` float32; higher is nearer. NaN where nothing was found. With a background they
+            may be negative: no nearer than what cannot match.
         ids: The same rows by name, Q lists.
     """
 
@@ -123,6 +58,7 @@ def search(
     metric: str = "cosine",
     exact: bool = True,
     encoder: nn.Module | Run | None = None,
+    background: Store | str | Path | None = None,
 ) -> Hits:
     """Find the samples of a store that are most like a query.
 
@@ -137,6 +73,9 @@ def search(
         exact: False answers from an index by cosine, built at its first use; a store of fewer than
             5,000 rows is searched exactly all the same.
         encoder: What made the vectors of ``column``, to look for an image that is not in the store.
+        background: A store of samples from elsewhere, which cannot match: a query's mean cosine to its
+            nearest three of them is taken off its scores, so that one threshold serves all queries
+            (``use.background``). Cosine only; the order of the hits stays.
 
     Raises:
         BadInput: If the store, the id, the image or a column does not exist, or widths differ.
@@ -151,6 +90,8 @@ def search(
     own, vectors = _query(store, query, column, encoder)
     if vectors.shape[1] != width:
         raise BadInput(f"The query has {vectors.shape[1]} values, {column} of {store.path} has {width}.")
+    if background is not None and metric != "cosine":
+        raise BadInput(f"A background is compared by cosine; leave it out for metric '{metric}'.")
     if exact or len(store) < INDEX_FROM:
         found = _exact(store, vectors, k + (own is not None), column, where, metric)
     else:
@@ -165,6 +106,9 @@ def search(
         others = row != own if own is not None else np.full(len(row), True)
         row, score = row[others][:k], score[others][:k]
         rows[line, : len(row)], scores[line, : len(row)] = row, score
+    if background is not None:
+        level = background_level(torch.tensor(vectors), _ground(background, store, column))
+        scores -= level.cpu().numpy()[:, None]
     named = iter(store.take(rows[rows >= 0], ["id"])["id"].to_pylist())
     return Hits(rows, scores, [[next(named) for row in line if row >= 0] for line in rows])
 
@@ -174,12 +118,34 @@ def opened(store: Store | str | Path) -> Store:
     return store if isinstance(store, Store) else Store.open(store)
 
 
+def _ground(background: Store | str | Path, store: Store, column: str) -> Tensor:
+    """Return the vectors ``(M, D)`` of a background.
+
+    Raises:
+        BadInput: If it is the store itself, or its vectors are of another width.
+    """
+    ground = opened(background)
+    if Path(ground.path).resolve() == Path(store.path).resolve():
+        raise BadInput("A background must come from elsewhere: what is in the store could match.")
+    if ground.width(column) != store.width(column):
+        raise BadInput(
+            f"{column} of the background {ground.path} has {ground.width(column)} values, of {store.path} "
+            f"{store.width(column)}: embed both with one encoder."
+        )
+    vectors = ground.directions(column)
+    return _tensor(vectors[~np.isnan(vectors[:, 0])])
+
+
 def _query(
     store: Store, query: str | int | Path | np.ndarray | Tensor, column: str, encoder: nn.Module | Run | None
 ) -> tuple[int | None, np.ndarray]:
     """Return the row that asks, if it is one of the store's, and its vectors ``(Q, D)``."""
     if isinstance(query, np.ndarray | Tensor):
-        vectors = torch.as_tensor(query).detach().float().cpu().numpy()
+        vectors = (
+            query.detach().float().cpu().numpy()
+            if isinstance(query, Tensor)
+            else np.asarray(query, np.float32)
+        )
         return None, vectors.reshape(-1, vectors.shape[-1])
     if isinstance(query, Path) or (isinstance(query, str) and encoder and os.path.isfile(query)):
         if encoder is None:
@@ -222,7 +188,7 @@ class Duplicates:
 
     Args:
         pairs: ``(m, 2)`` int64 rows, the lower first; the most similar pairs first.
-        similarity: ``(m,)`` float32, their cosines.
+        similarity: ``(m,)`` float32, their cosines, less the background's level where one was given.
         groups: The rows of each group, ascending; the largest group first. Whoever is linked to a
             member belongs to the group, so that its ends may be less alike than the threshold.
         total: Pairs above the threshold; more than m when only the most similar were kept.
@@ -240,7 +206,12 @@ class Duplicates:
 
 
 def duplicates(
-    store: Store | str | Path, *, threshold: float = 0.95, column: str = "vector", limit: int = 100_000
+    store: Store | str | Path,
+    *,
+    threshold: float | None = None,
+    column: str = "vector",
+    limit: int = 100_000,
+    background: Store | str | Path | None = None,
 ) -> Duplicates:
     """Find all pairs of samples whose vectors' cosine is at least ``threshold``.
 
@@ -250,49 +221,73 @@ def duplicates(
 
     Args:
         store: Opened, or where it lies.
-        threshold: Cosine, in (0, 1].
+        threshold: In (0, 1]; None takes 0.95, with a background 0.35.
         column: Which vectors to compare.
         limit: Pairs that are listed; the groups know them all.
+        background: A store of samples from elsewhere, which cannot match: a pair's level, the mean of both
+            samples' as in ``search``, is taken off its cosine before it is compared with the threshold.
+            What is like everything is then no copy of anything.
 
     Raises:
         BadInput: If the threshold is out of range, or the store or column does not exist.
     """
+    store = opened(store)
+    if threshold is None:
+        threshold = 0.95 if background is None else 0.35
     if not 0 < threshold <= 1:
         raise BadInput(f"threshold is a cosine in (0, 1]; got {threshold}.")
-    vectors = _tensor(opened(store).vectors(column))
-    return near_pairs(vectors, threshold=threshold, limit=limit)
+    vectors = _tensor(store.vectors(column))
+    level = None if background is None else background_level(vectors, _ground(background, store, column))
+    return near_pairs(vectors, threshold=threshold, limit=limit, level=level)
 
 
-def near_pairs(vectors: Tensor, *, threshold: float, limit: int = 100_000) -> Duplicates:
-    """Do the work of ``duplicates`` on vectors ``(n, D)``, on their device; rows of NaN match nothing."""
+def near_pairs(
+    vectors: Tensor, *, threshold: float, limit: int = 100_000, level: Tensor | None = None
+) -> Duplicates:
+    """Do the work of ``duplicates`` on vectors ``(n, D)``, on their device; rows of NaN match nothing.
+
+    Args:
+        vectors: Of any length.
+        threshold: Least score of a pair.
+        limit: Pairs that are listed.
+        level: ``(n,)``; a pair's score is its cosine less the mean of both levels. None: the cosine.
+    """
     unit = normalize(vectors.float(), dim=1)
     rough = unit.to(best_precision(unit.device))
+    half = None if level is None else level.to(unit) / 2
     kept, edges, total = _Best(limit), _Groups(len(unit)), 0
     for top in range(0, len(unit), _SIDE):
         for left in range(top, len(unit), _SIDE):
-            first, second, cosine = _block(unit, rough, top, left, threshold)
+            first, second, score = _block(unit, rough, half, top, left, threshold)
             if len(first):
                 total += len(first)
-                kept.add(first, second, cosine)
+                kept.add(first, second, score)
                 edges.add(first, second)
     pairs, similarity = kept.sorted()
     return Duplicates(pairs, similarity, edges.members(), total)
 
 
-def _block(unit: Tensor, rough: Tensor, top: int, left: int, threshold: float) -> tuple[np.ndarray, ...]:
-    """Return the pairs of one block: rows, rows, cosines."""
+def _block(
+    unit: Tensor, rough: Tensor, half: Tensor | None, top: int, left: int, threshold: float
+) -> tuple[np.ndarray, ...]:
+    """Return the pairs of one block: rows, rows, scores."""
     floor = threshold - 1e-6  # a vector's cosine with itself may come out just below 1
     upper, lower = slice(top, top + _SIDE), slice(left, left + _SIDE)
-    near = rough[upper] @ rough[lower].T >= floor - (_ROUNDING if rough.dtype != unit.dtype else 0)
+    like = rough[upper] @ rough[lower].T
+    if half is not None:
+        like = like - (half[upper, None] + half[lower])
+    near = like >= floor - (_ROUNDING if rough.dtype != unit.dtype else 0)
     if top == left:
         near = near.triu(1)
     first, second = near.nonzero().unbind(1)
     if len(first) > _SIDE * 16:  # so many that the whole block is done faster
-        cosine = (unit[upper] @ unit[lower].T)[first, second]
+        score = (unit[upper] @ unit[lower].T)[first, second].clamp(max=1)
     else:
-        cosine = (unit[upper][first] * unit[lower][second]).sum(1)
-    sure = cosine >= floor
-    found = first[sure] + top, second[sure] + left, cosine[sure].clamp(max=1)
+        score = (unit[upper][first] * unit[lower][second]).sum(1).clamp(max=1)
+    if half is not None:
+        score = score - half[upper][first] - half[lower][second]
+    sure = score >= floor
+    found = first[sure] + top, second[sure] + left, score[sure]
     return tuple(part.cpu().numpy() for part in found)
 
 

@@ -1,0 +1,79 @@
+"""The nearest of many vectors: exact, a block at a time, on whatever device they are."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from vergence.core.errors import unknown
+
+Metric = Literal["cosine", "dot", "euclidean"]
+METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
+
+_BLOCK = 1 << 24  # scores held at a time: 64 MiB in float32
+_COLUMNS = 1 << 16  # rows of the bank a block
+
+
+def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple[Tensor, Tensor]:
+    """Find the ``k`` rows of ``bank`` nearest to each query, best first.
+
+    Every score is computed, none approximated: both tensors are walked in blocks, so that memory
+    stays bounded however many rows they have. Scores are accumulated in float32 even when the
+    vectors are bfloat16. The work is done on the device of ``bank``.
+
+    Args:
+        queries: ``(Q, D)``, any floating type.
+        bank: ``(N, D)``, any floating type.
+        k: Neighbours a query, at least 1; more than N gives N.
+        metric: ``"cosine"`` and ``"dot"`` score by similarity, ``"euclidean"`` by the *negative*
+            distance: a higher score is always nearer.
+
+    Returns:
+        Scores ``(Q, k)`` float32 and rows of the bank ``(Q, k)`` int64.
+    """
+    if metric not in METRICS:
+        raise unknown("metric", metric, METRICS)
+    if queries.ndim != 2 or bank.ndim != 2 or queries.shape[1] != bank.shape[1]:
+        raise ValueError(
+            "topk needs queries (Q, D) and a bank (N, D), "
+            f"got {tuple(queries.shape)} and {tuple(bank.shape)}."
+        )
+    if k < 1:
+        raise ValueError(f"topk needs k of at least 1, got {k}.")
+    k = min(k, len(bank))
+    rows = max(1, _BLOCK // max(1, min(len(bank), _COLUMNS)))
+    found = [
+        _topk_rows(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)
+    ]
+    if not found:
+        empty = torch.empty(0, k, device=bank.device)
+        return empty, empty.long()
+    return torch.cat([score for score, _ in found]), torch.cat([row for _, row in found])
+
+
+def _topk_rows(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
+    queries = _prepared(queries, metric)
+    best = queries.new_empty(len(queries), 0)
+    rows = best.long()
+    for start in range(0, len(bank), _COLUMNS):
+        score = _scores(queries, _prepared(bank[start : start + _COLUMNS], metric), metric)
+        value, column = score.topk(min(k, score.shape[1]), dim=1)
+        best, rows = torch.cat([best, value], 1), torch.cat([rows, column + start], 1)
+        if best.shape[1] > k:
+            best, keep = best.topk(k, dim=1)
+            rows = rows.gather(1, keep)
+    return best, rows
+
+
+def _prepared(vectors: Tensor, metric: Metric) -> Tensor:
+    vectors = vectors.float()
+    return normalize(vectors, dim=1) if metric == "cosine" else vectors
+
+
+def _scores(queries: Tensor, bank: Tensor, metric: Metric) -> Tensor:
+    if metric == "euclidean":
+        return torch.cdist(queries, bank).neg_()
+    return queries @ bank.T
