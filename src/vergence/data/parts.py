@@ -1,4 +1,4 @@
-"""A store that many processes write in parts: each part is done or not, and the table appears whole at the end.
+"""A store that many processes write in parts: a part is done or not, and the table appears whole at the end.
 
 While it is made, the folder of the table holds
 
@@ -26,9 +26,10 @@ import lance
 from lance.fragment import FragmentMetadata, write_fragments
 
 from vergence.core.errors import BadInput, VergenceError
-from vergence.data.lance_io import PARTS, is_table, reading, told, whole
+from vergence.data.lance_io import PARTS, is_begun, is_table, reading, told, whole
 from vergence.data.rows import Rows, table_schema
-from vergence.data.store import Store, note
+from vergence.data.source import Source
+from vergence.data.store import Store, note, write_skipped
 
 _MOST = 10_000  # parts; each becomes a file of the table
 _USUAL = 8192  # rows a part of a large source, while they are not too many
@@ -91,10 +92,10 @@ class Parts:
             BadInput: If something else is at ``path``.
             VergenceError: If the disk refuses.
         """
-        begun, job = path / PARTS / "job.json", _job(path)
-        if job and job["what"] == dict(what) and (overwrite or not is_table(path) or _made(path) == job["id"]):
+        job, there = _job(path), is_table(path)
+        if job and job["what"] == dict(what) and (overwrite or not there or _made(path) == job["id"]):
             return cls(path, job["id"], count)
-        if is_table(path) and not overwrite:
+        if there and not overwrite:
             raise BadInput(
                 f"{path} exists already: choose another path, or pass overwrite=True to replace it."
             )
@@ -103,12 +104,12 @@ class Parts:
                 f"{path} holds the begun embeddings of {job['what'].get('source')} by "
                 f"{job['what'].get('model')}: run that again to go on, or overwrite them."
             )
-        if path.exists() and not job and not is_table(path):
+        if not (there or is_begun(path) or _empty(path)):
             raise BadInput(f"{path} exists already: choose another path.")
         job = {"id": uuid.uuid4().hex, "what": dict(what)}
         with told(path):
             shutil.rmtree(path / PARTS, ignore_errors=True)
-            _write(begun, json.dumps(job))
+            _write(path / PARTS / "job.json", json.dumps(job))
         return cls(path, job["id"], count)
 
     @property
@@ -134,6 +135,19 @@ class Parts:
         except (OSError, ValueError, TypeError):
             return None
 
+    def attempt(self, number: int) -> int:
+        """Note that work on a part begins, and return how often it has begun."""
+        with told(self.path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with (self.folder / f"{number}.tries").open("a") as file:
+                file.write(".")
+                return file.tell()
+
+    def forget_attempts(self) -> None:
+        """Let every part begin as if for the first time."""
+        for file in self.folder.glob("*.tries"):
+            file.unlink(missing_ok=True)
+
     def write(self, number: int, rows: Rows | None, skipped: Mapping[str, str]) -> Part:
         """Write a part; it is done when this returns.
 
@@ -158,8 +172,12 @@ class Parts:
             _write(self.folder / f"{number}.json", json.dumps(asdict(part)))
         return part
 
-    def commit(self, *, source: str, classes: list[str] | None, model: str) -> Store:
-        """Make the parts the table at ``path``, in one step; the arguments go into its note about itself.
+    def commit(self, source: Source, *, model: str) -> None:
+        """Make the parts the table at ``path``, in one step.
+
+        Args:
+            source: Where the samples came from; its ``skipped`` is what the records say.
+            model: What made the vectors.
 
         Raises:
             VergenceError: If a part is missing, or the disk refuses.
@@ -171,13 +189,14 @@ class Parts:
                 "removed them. Run this again."
             )
         parts = [found[number] for number in range(self.count) if found[number].rows]
-        schema = table_schema(parts[0].width).with_metadata(note(source, classes, model, job=self.job))
+        about = note(source.uri, source.classes, model, job=self.job)
+        schema = table_schema(parts[0].width).with_metadata(about)
         fragments = [FragmentMetadata.from_json(json.dumps(part.fragment)) for part in parts]
         with told(self.path):
+            write_skipped(self.path, source.skipped)
             lance.LanceDataset.commit(
                 str(self.path), lance.LanceOperation.Overwrite(schema, fragments), enable_stable_row_ids=True
             )
-        return Store.open(self.path)
 
     def tidy(self) -> None:
         """Delete what is no part of the finished table: records, half-written files, what was replaced."""
@@ -187,6 +206,11 @@ class Parts:
             if records.is_dir():
                 shutil.rmtree(records, ignore_errors=True)
         shutil.rmtree(self.path / PARTS, ignore_errors=True)  # last, so that all before it can be repeated
+
+
+def _empty(path: Path) -> bool:
+    """Whether nothing is there, or a folder that holds nothing."""
+    return not path.exists() or (path.is_dir() and not any(path.iterdir()))
 
 
 def _job(path: Path) -> dict[str, Any] | None:

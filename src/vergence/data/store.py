@@ -18,6 +18,7 @@ Any further columns are metadata and may be used in SQL conditions like the ones
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -32,10 +33,11 @@ from vergence.core.errors import BadInput, unknown
 from vergence.data.export import export
 from vergence.data.lance_io import is_begun, is_table, line, quoted, reading, told, whole
 from vergence.data.rows import COLUMNS, HasVectors, Rows, checked, vector_array
-from vergence.data.source import Source
+from vergence.data.source import Skipped, Source
 
 Index = Literal["hnsw", "pq"]
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
+_SKIPPED = "skipped.csv"
 _KEY = "vergence"  # of the table's own note about itself
 
 
@@ -43,6 +45,14 @@ def note(source: str | None, classes: list[str] | None, model: str, **more: Any)
     """Return what a new table says about itself, as its schema keeps it; see ``Store.about``."""
     about = {"format": 1, "source": source, "classes": classes, "models": {"vector": model}, "info": {}}
     return {_KEY: json.dumps({**about, **more})}
+
+
+def write_skipped(path: Path, skipped: Skipped) -> None:
+    """Put what could not be read beside the table at ``path``; no file where everything could."""
+    if skipped.reasons:
+        (path / _SKIPPED).write_text(skipped.table())
+    else:
+        (path / _SKIPPED).unlink(missing_ok=True)
 
 
 class Store:
@@ -112,6 +122,8 @@ class Store:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with reading(rows.batches(schema), schema) as reader:
                     lance.write_dataset(reader, str(aside), enable_stable_row_ids=True)
+                if source is not None:
+                    write_skipped(aside, source.skipped)
                 if path.exists():
                     path.rename(old)
                 aside.rename(path)
@@ -156,6 +168,15 @@ class Store:
         with whole(self.path):
             found = json.loads((self.table.schema.metadata or {}).get(_KEY.encode(), b"{}"))
         return found if isinstance(found, dict) else {}
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Why samples of the source could not be read when the table was made, by name."""
+        file = self.path / _SKIPPED
+        if not file.is_file():
+            return {}
+        with file.open(newline="") as lines:
+            return {row["name"]: row["reason"] for row in csv.DictReader(lines)}
 
     @property
     def vector_columns(self) -> dict[str, int]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.engine.embed import embed
 from vergence.engine.files import read_yaml, write_whole
 from vergence.engine.journal import read_csv
@@ -16,6 +16,8 @@ from vergence.engine.journal import read_csv
 if TYPE_CHECKING:
     from vergence.data import Source
     from vergence.data.store import Store
+
+Workers = Literal["ray"]
 
 
 class Run:
@@ -52,20 +54,59 @@ class Run:
         return read_csv(self.path / "health.csv")
 
     def embed(
-        self, source: str | Path | Source, out: str | Path | None = None, *, overwrite: bool = False
+        self,
+        source: str | Path | Source,
+        out: str | Path | None = None,
+        *,
+        overwrite: bool = False,
+        workers: Workers | None = None,
     ) -> Store:
         """Write the embeddings of ``source`` to a table at ``out``, by default inside the run.
+
+        Args:
+            source: What ``vergence.open`` understands, or a ``Source``.
+            out: Where the table goes; it appears there whole or not at all.
+            overwrite: Replace a table that is there.
+            workers: "ray" has the workers of Ray do it, on this machine or on many; whatever is killed,
+                the same call again goes on with the parts that are missing. None does it in this process.
 
         Raises:
             BadInput: If the source cannot be used, or there is a table already and not ``overwrite``.
         """
-        from vergence.data import open as open_source
-        from vergence.data.store import Store
-
-        source = open_source(source)
-        found = embed(self.encoder, source)
         path = out or self.path / "embeddings.lance"
-        return Store.create(path, source, found, model=str(self.path), overwrite=overwrite)
+        return fill(self.encoder, source, path, model=str(self.path), overwrite=overwrite, workers=workers)
+
+
+def fill(
+    encoder: nn.Module,
+    source: str | Path | Source,
+    out: str | Path,
+    *,
+    model: str,
+    overwrite: bool = False,
+    workers: Workers | None = None,
+) -> Store:
+    """Write embeddings to a table; see ``Run.embed``.
+
+    Args:
+        encoder: Takes the source's batches.
+        source: As of ``Run.embed``.
+        out: As of ``Run.embed``.
+        model: What the table says made its vectors.
+        overwrite: As of ``Run.embed``.
+        workers: As of ``Run.embed``.
+    """
+    from vergence.data import open as open_source
+    from vergence.data.store import Store
+
+    source = open_source(source)
+    if workers is None:
+        return Store.create(out, source, embed(encoder, source), model=model, overwrite=overwrite)
+    if workers != "ray":
+        raise unknown("kind of workers", workers, ("ray",))
+    from vergence.engine.scale import embed_with_ray
+
+    return embed_with_ray(encoder, source, out, model=model, overwrite=overwrite)
 
 
 def save_encoder(encoder: nn.Module, path: Path) -> None:

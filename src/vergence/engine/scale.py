@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     import ray
 
 _SHELF = 256 * 2**20  # bytes of Ray's object store beside the encoder's, where this starts Ray
-_ATTEMPTS = 5  # times that a part is given to another worker after it was lost with one
+_ATTEMPTS = 5  # workers that may be lost with one and the same part in their hands
 
 
 def embed_with_ray(
@@ -85,6 +86,7 @@ def embed_with_ray(
             _take_note(source, part)
         missing = [number for number in range(count) if number not in done]
         if missing:
+            parts.forget_attempts()
             with _Cluster(encoder) as cluster:
                 for part in track(
                     cluster.run(opening, parts, rows, missing),
@@ -96,7 +98,7 @@ def embed_with_ray(
                 ):
                     _take_note(source, part)
         source.skipped.check(len(source), source.uri)
-        parts.commit(source=source.uri, classes=source.classes, model=model)
+        parts.commit(source, model=model)
     parts.tidy()
     return Store.open(path)
 
@@ -169,11 +171,21 @@ class _Worker:
         (number,) = batch["part"].tolist()
         try:
             if self.parts.find(number) is None:  # else it was lost after the work was done
+                self._check_attempts(number)
                 self.source = self.source or self.opening.open()
                 self._write(number, self.source)
         except VergenceError as error:  # told to the user by the driver; anything else is Ray's to tell
             return {"part": [number], "error": [str(error)]}
         return {"part": [number], "error": [""]}
+
+    def _check_attempts(self, number: int) -> None:
+        if self.parts.attempt(number) > _ATTEMPTS:
+            first = number * self.rows
+            last = min(first + self.rows, self.opening.samples) - 1
+            raise BadInput(
+                f"{_ATTEMPTS} workers of Ray died one after the other over samples {first} to {last} of "
+                f"{self.opening.uri}: give them more memory, or find the sample that ends them."
+            )
 
     def _write(self, number: int, source: Source) -> None:
         start = number * self.rows
@@ -202,13 +214,18 @@ class _Cluster:
         import ray
 
         if not ray.is_initialized():
-            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-            if os.environ.get("RAY_ADDRESS"):
-                ray.init(**quiet)
-            else:
-                os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+            options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+            if not os.environ.get("RAY_ADDRESS"):
                 weights = sum(p.nbytes for p in self.encoder.parameters())
-                ray.init("local", include_dashboard=False, object_store_memory=_SHELF + 2 * weights, **quiet)
+                options |= {"address": "local", "include_dashboard": False}
+                options |= {"object_store_memory": _SHELF + 2 * weights}
+            with warnings.catch_warnings():
+                warnings.filterwarnings(
+                    "ignore", "lance is not fork-safe"
+                )  # nothing of it runs after the fork
+                ray.init(**options)
             self.started = True
         return self
 
@@ -223,7 +240,7 @@ class _Cluster:
 
         Raises:
             BadInput: What a worker met that the user can put right.
-            VergenceError: If a part was lost with every worker that had it, or Ray itself failed.
+            VergenceError: If Ray cannot go on.
         """
         import ray
 
@@ -232,15 +249,14 @@ class _Cluster:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         gpus, cores = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
         kept = ray.put(self.encoder)  # held here, so that a worker that is started anew finds it
-        work = ray.data.from_items([{"part": i} for i in missing], override_num_blocks=len(missing))
-        work = work.map_batches(
+        asked = ray.data.from_items([{"part": i} for i in missing], override_num_blocks=len(missing))
+        work = asked.map_batches(
             _Worker,
             batch_size=1,
             fn_constructor_args=(kept, opening, parts, rows),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(gpus or cores, len(missing)))),
             num_cpus=1,
             num_gpus=1 if gpus else 0,
-            max_task_retries=_ATTEMPTS,
         )
         try:
             for answer in work.iter_rows():
@@ -248,15 +264,15 @@ class _Cluster:
                     raise BadInput(answer["error"])
                 if (part := parts.find(answer["part"])) is None:
                     raise BadInput(
-                        f"A worker of Ray has written part {answer['part']} of {parts.path}, but it is not there: "
-                        "the table must lie on a disk that all machines see, under one path."
+                        f"A worker of Ray has written part {answer['part']} of {parts.path}, but it is not "
+                        "there: the table must lie on a disk that all machines see, under one path."
                     )
                 yield part
         except ray.exceptions.RayError as error:
-            raise VergenceError(_told(error, rows)) from error
+            raise VergenceError(_told(error)) from error
 
 
-def _told(error: Exception, rows: int) -> str:
+def _told(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return f"Ray could not go on: {lines[-1]} What is done is kept; run the same again to go on."
 

@@ -22,11 +22,10 @@ from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.data.store import Store
 from vergence.engine import Run, make_fabric, train
-from vergence.engine import embed as embed_all
 from vergence.engine.distributed import world
 from vergence.engine.files import read_yaml
 from vergence.engine.lifeline import united
-from vergence.engine.run import load_encoder
+from vergence.engine.run import fill, load_encoder
 
 _THINGS = {"image": "images", "graph": "graphs", "events": "event sequences"}  # as a person says it
 
@@ -397,6 +396,7 @@ def embed(
     out: str | Path,
     *,
     overwrite: bool = False,
+    workers: Literal["ray"] | None = None,
 ) -> Store:
     """Write the embeddings of ``source`` to a table at ``out``.
 
@@ -405,10 +405,10 @@ def embed(
         source: What ``vergence.open`` understands, or a ``Source``.
         out: Where the table goes, by custom ``something.lance``.
         overwrite: Replace a table that is there.
+        workers: "ray" has the workers of Ray do it; see ``Run.embed``.
     """
     if isinstance(run, nn.Module):
-        source = open_source(source)
         name = getattr(run, "spec", {}).get("name", type(run).__name__)
-        return Store.create(out, source, embed_all(run, source), model=name, overwrite=overwrite)
+        return fill(run, source, out, model=name, overwrite=overwrite, workers=workers)
     run = run if isinstance(run, Run) else open_run(run)
-    return run.embed(source, out, overwrite=overwrite)
+    return run.embed(source, out, overwrite=overwrite, workers=workers)
