@@ -1,0 +1,168 @@
+"""Embedding with Ray: the same rows as without, whoever dies on the way."""
+
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+from torch import nn
+
+import vergence
+from vergence.core import BadInput
+from vergence.core.errors import MissingExtra
+from vergence.data.parts import Parts
+from vergence.engine import scale
+from vergence.engine.scale import Opening, embed_with_ray
+from vergence.learn.events import encoders as event_encoders
+from vergence.learn.image import encoders
+
+
+@pytest.fixture(scope="module")
+def ray():
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'vergence[scale]'")
+    pytest.importorskip("ray.data")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 else: on a busy machine nothing would happen
+    ray.init(
+        "local", num_cpus=2, object_store_memory=200 * 2**20, include_dashboard=False,
+        log_to_driver=False, logging_level=logging.ERROR,
+    )  # fmt: skip
+    yield ray
+    ray.shutdown()
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    return encoders.build("resnet-tiny", size=16)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Scans in folders by class, two of them torn."""
+    scans = load_digits(n_class=3)
+    for i, (pixels, label) in enumerate(zip(scans.images[:70], scans.target, strict=False)):
+        (tmp_path / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        file = tmp_path / "photos" / str(label) / f"{i}.png"
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(file)
+        if i in (30, 31):
+            file.write_bytes(file.read_bytes()[:20])
+    return tmp_path / "photos"
+
+
+def assert_alike(ours, plain):
+    rest = [name for name in plain.table.schema.names if name != "vector"]
+    assert ours.read(rest).equals(plain.read(rest))
+    np.testing.assert_allclose(ours.vectors(), plain.vectors(), atol=1e-5)
+    assert ours.skipped == plain.skipped
+    assert {**ours.about, "models": None, "job": None} == {**plain.about, "models": None, "job": None}
+    assert not (ours.path / "_parts").exists()
+
+
+def test_photos_with_torn_ones_become_the_table_of_a_plain_embed(ray, encoder, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a relative path is meant from here, by the workers too
+    plain = vergence.embed(encoder, "photos", tmp_path / "plain.lance")
+    assert len(plain.skipped) == 2
+    assert_alike(embed_with_ray(encoder, vergence.open("photos"), "ray.lance", rows=16), plain)
+    with pytest.raises(BadInput, match="exists already"):
+        vergence.embed(encoder, "photos", "ray.lance", workers="ray")
+
+
+def test_chosen_rows_of_a_table_of_events_too(ray, tmp_path):
+    lines = ["user,time,kind,amount"]
+    lines += [f"{user},{t},{'abc'[(user + t) % 3]},{user * t}" for user in range(40) for t in range(5)]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    source = vergence.open(f"events:{tmp_path / 'log.csv'}?id=user&time=time").subset(np.arange(3, 33))
+    torch.manual_seed(0)
+    net = event_encoders.suited(source, "gru")
+    plain = vergence.embed(net, source, tmp_path / "plain.lance")
+    assert_alike(embed_with_ray(net, source, tmp_path / "ray.lance", rows=7), plain)
+
+
+def test_a_worker_that_is_killed_loses_and_doubles_nothing(ray, photos, tmp_path, encoder):
+    class Slow(nn.Module):
+        """Takes its time, and says which process it is."""
+
+        def __init__(self, net, folder):
+            super().__init__()
+            self.net, self.folder, self.out_dim, self.size = net, folder, net.out_dim, 16
+
+        def forward(self, batch):
+            (Path(self.folder) / f"{os.getpid()}.pid").touch()
+            time.sleep(0.3)
+            return self.net(batch)
+
+    def kill():
+        while not (found := list(tmp_path.glob("*.pid"))):
+            time.sleep(0.05)
+        os.kill(int(found[0].stem), signal.SIGKILL)
+        killed.append(found[0].stem)
+
+    killed = []
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    ours = embed_with_ray(Slow(encoder, str(tmp_path)), vergence.open(photos), tmp_path / "ray.lance", rows=8)
+    assert killed and len(list(tmp_path.glob("*.pid"))) > 1
+    assert_alike(ours, vergence.embed(encoder, photos, tmp_path / "plain.lance"))
+
+
+def test_a_part_that_ended_several_workers_is_named_and_not_tried_again(photos, tmp_path):
+    source = vergence.open(photos)
+    worker = object.__new__(scale._Worker)  # as it is in its own process
+    worker.parts, worker.rows = Parts.begin(tmp_path / "a.lance", {}, 5), 16
+    worker.opening, worker.source, worker.encoder, worker.device = Opening.of(source), source, None, None
+    for _ in range(5):
+        worker.parts.attempt(4)
+    (said,) = worker({"part": np.array([4])})["error"]
+    assert said.startswith("5 workers of Ray died one after the other over samples 64 to 69 of ")
+    assert worker.parts.find(4) is None
+
+
+def test_a_source_that_workers_cannot_open_is_one_line(ray, photos, tmp_path, encoder):
+    source = vergence.open(photos)
+    source.uri = "in memory"
+    with pytest.raises(BadInput, match="cannot open in memory: .* put it on a disk") as caught:
+        embed_with_ray(encoder, source, tmp_path / "ray.lance")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_worker_that_sees_other_data_says_so(photos):
+    opening = Opening.of(vergence.open(photos))
+    assert len(opening.open()) == 70
+    (photos / "0" / "0.png").rename(photos / "0" / "00.png")
+    with pytest.raises(
+        BadInput, match=r"sees another .*photos than this process \(70 and 70 samples, or other"
+    ):
+        opening.open()
+
+
+def test_rows_of_a_subset_travel_with_its_uri(photos):
+    part = vergence.open(photos).subset([5, 3])
+    assert list(Opening.of(part).open().names) == list(part.names)
+    assert Opening.of(vergence.open(photos)).rows is None
+
+
+def test_too_many_unreadable_samples_stop_it_before_any_work(photos, tmp_path, encoder, monkeypatch):
+    source = vergence.open(photos, limit=0.01)
+    monkeypatch.setattr(scale._Cluster, "__enter__", lambda self: self)
+    monkeypatch.setattr(scale._Cluster, "run", lambda self, opening, parts, rows, missing: iter([
+        parts.write(0, None, dict.fromkeys(source.names[:2], "torn"))
+    ]))  # fmt: skip
+    with pytest.raises(BadInput, match="2 of 70 samples of .* cannot be read"):
+        embed_with_ray(encoder, source, tmp_path / "ray.lance", rows=16)
+
+
+def test_without_ray_one_line_says_what_to_install(photos, tmp_path, encoder, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "ray.data", None)
+    with pytest.raises(
+        MissingExtra, match=r"needs ray, which is not installed: pip install 'vergence\[scale\]'"
+    ):
+        vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="ray")
+    with pytest.raises(BadInput, match="Unknown kind of workers 'rya'; did you mean 'ray'"):
+        vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="rya")
