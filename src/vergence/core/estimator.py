@@ -32,6 +32,11 @@ class Estimator(ABC):
     def fit(self, source: Source, *, seed: int = 0) -> Self:
         """Compute ``encoder`` from unlabelled data; the same seed gives the same one."""
 
+    @property
+    def found(self) -> dict[str, Any]:
+        """What ``fit`` found besides vectors, for the run's ``config.yaml``: numbers, words, lists."""
+        return {}
+
     @torch.no_grad()
     def transform(self, source: Source) -> np.ndarray:
         """Return the vectors ``(n, D)`` float32 of every sample of a source."""

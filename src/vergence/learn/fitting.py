@@ -69,6 +69,7 @@ def fit(
             "parameters": sum(p.numel() for p in encoder.parameters()),
             "versions": {name: version(name) for name in ("vergence", "torch", "numpy")},
             "seconds": seconds,
+            **({"found": estimator.found} if estimator.found else {}),
         },
     )
     for name, header in (
