@@ -136,7 +136,7 @@ def test_unreadable_samples_are_named_beside_the_table_and_a_part_may_hold_nothi
 ):
     parts = Parts.begin(tmp_path / "a.lance", WHAT, COUNT)
     fill(parts, digits, vectors, [0, 1, 3])
-    parts.write(2, None, {name: "torn, so to say" for name in digits.names[20:30]})
+    parts.write(2, None, dict.fromkeys(digits.names[20:30], "torn, so to say"))
     for name, reason in parts.find(2).skipped.items():
         digits.skipped.add(name, reason)
     parts.commit(digits, model="one")

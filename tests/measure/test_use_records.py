@@ -24,7 +24,7 @@ def test_the_pool_is_long_tailed():
 @pytest.mark.parametrize("arm", hkmeans.RECORD.arms)
 def test_every_arm_keeps_as_many_rows(arm):
     source = from_vectors(RANDOM.standard_normal((2_000, 4)).astype(np.float32))
-    rows = hkmeans.RECORD.arms[arm](None).fit(source, seed=1).encoder.rows
+    rows = hkmeans.RECORD.arms[arm](None).fit(source, seed=1).encoder.what
     assert len(set(rows.tolist())) == hkmeans.KEEP
 
 
@@ -45,5 +45,5 @@ def test_row_sums_ignore_redundancy_and_chosen_rows_do_not():
 def test_k_means_is_told_as_many_clusters_as_the_multicut_found(monkeypatch):
     monkeypatch.setattr(clusterfug, "alpha", lambda: 0.3)
     source = from_vectors(RANDOM.standard_normal((60, 5)).astype(np.float32))
-    found = [make(None).fit(source).encoder.rows for make in clusterfug.RECORD.arms.values()]
+    found = [make(None).fit(source).encoder.what for make in clusterfug.RECORD.arms.values()]
     assert found[0].max() == found[2].max() and found[1].max() == 9

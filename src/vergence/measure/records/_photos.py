@@ -1,8 +1,9 @@
-"""What runs of record of curation and clustering share: a short SimCLR, and its vectors as a table."""
+"""What runs of record of retrieval and curation share: arms that find, a short SimCLR, its vectors."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,41 +15,69 @@ from vergence.data import Source
 from vergence.data.tables import TableSource, from_vectors
 from vergence.engine import embed
 from vergence.learn.api import learn
+from vergence.measure.score import Score
 
 
 class Found(nn.Module):
-    """Stands for an encoder where what an arm finds is rows or their groups.
+    """Stands for an encoder where an arm finds something else.
 
     Args:
-        rows: ``(m,)`` int64, or a label of every row.
+        what: Rows, their groups, a number, a classifier: what the record's protocol judges.
     """
 
     out_dim = 0
+    what: Any
 
-    def __init__(self, rows: np.ndarray) -> None:
+    def __init__(self, what: Any) -> None:
         super().__init__()
-        self.rows = rows
+        self.what = what
+
+
+def as_found(found: nn.Module, train: Source, test: Source, seed: int) -> Score | float:
+    """The protocol of arms that find a number."""
+    assert isinstance(found, Found) and isinstance(found.what, Score | float)
+    return found.what
+
+
+def stand_in(source: Any, seed: int) -> tuple[Source, Source]:
+    """Be the ``prepare`` of arms that deal their data out themselves."""
+    return (from_vectors(np.eye(4, dtype=np.float32), None, name="dealt out by the arms"),) * 2
 
 
 class Finding(Estimator):
-    """An arm that is a function of vectors and a seed."""
+    """An arm that is a function of what is learned from and a seed.
 
-    def __init__(self, find: Any) -> None:
+    Args:
+        find: (source, seed) -> what ``Found`` holds.
+    """
+
+    def __init__(self, find: Callable[[Any, int], Any]) -> None:
         self.find = find
 
     def fit(self, source: Any, *, seed: int = 0) -> Finding:
-        self.encoder = Found(self.find(source.numeric, seed))
+        self.encoder = Found(self.find(source, seed))
         return self
 
 
-def simclr(source: Source, *, epochs: int, seed: int, batch: int = 128) -> nn.Module:
-    """Train a small SimCLR and return its encoder."""
+def simclr(
+    source: Source, *, epochs: int, seed: int, batch: int = 128, size: int = 32, **settings: Any
+) -> nn.Module:
+    """Train a small SimCLR and return its encoder.
+
+    Args:
+        source: Of images.
+        epochs: Passes.
+        seed: Of all that is drawn.
+        batch: Samples a step.
+        size: Side of the views in pixels.
+        **settings: Further ones of ``learn``, such as ``views`` and ``encoder_options``.
+    """
     with tempfile.TemporaryDirectory() as folder:
         run = learn(
             "simclr",
             source,
             encoder="resnet-tiny",
-            size=32,
+            size=size,
             epochs=epochs,
             batch_size=batch,
             optimizer="adamw",
@@ -59,6 +88,7 @@ def simclr(source: Source, *, epochs: int, seed: int, batch: int = 128) -> nn.Mo
             seed=seed,
             workers=1,
             quiet=True,
+            **settings,
         )
         return run.encoder
 
@@ -68,4 +98,4 @@ def vectors(encoder: nn.Module, source: Source, mean: np.ndarray | None = None) 
     found = embed(encoder, source)
     x = found.vectors if mean is None else found.vectors - mean
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    return from_vectors(unit, found.labels, name="CIFAR-10 embeddings")
+    return from_vectors(unit, found.labels, name="embeddings")

@@ -46,17 +46,17 @@ def some(seed: int) -> tuple[Source, Source]:
     return test.subset(rows), test.subset(rows)
 
 
-def cut(x: np.ndarray, seed: int) -> np.ndarray:
-    return multicut(x, alpha=alpha()).of
+def cut(source: TableSource, seed: int) -> np.ndarray:
+    return multicut(source.numeric, alpha=alpha()).of
 
 
-def kmeans(x: np.ndarray, k: int, seed: int) -> np.ndarray:
-    return KMeans(k, n_init=5, random_state=seed).fit(x).labels_
+def kmeans(source: TableSource, k: int, seed: int) -> np.ndarray:
+    return KMeans(k, n_init=5, random_state=seed).fit(source.numeric).labels_
 
 
 def shared(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     assert test.labels is not None
-    return float(normalized_mutual_info_score(test.labels, np.asarray(encoder.rows)))
+    return float(normalized_mutual_info_score(test.labels, np.asarray(encoder.what)))
 
 
 RECORD = Record(
@@ -64,9 +64,9 @@ RECORD = Record(
     claim="A multicut finds groups, and their number, that k-means does not find even when told how many.",
     arms={
         "paper": lambda _: Finding(cut),
-        "k-means, 10 clusters": lambda _: Finding(lambda x, seed: kmeans(x, 10, seed)),
+        "k-means, 10 clusters": lambda _: Finding(lambda source, seed: kmeans(source, 10, seed)),
         "k-means, as many clusters as the multicut": lambda _: Finding(
-            lambda x, seed: kmeans(x, cut(x, seed).max() + 1, seed)
+            lambda source, seed: kmeans(source, cut(source, seed).max() + 1, seed)
         ),
     },
     source="cifar10",

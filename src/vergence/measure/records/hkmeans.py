@@ -48,23 +48,24 @@ def pools() -> tuple[TableSource, TableSource]:
 
 
 def kept(counts: tuple[int, ...], resampling: int = 10) -> Finding:
-    return Finding(
-        lambda x, seed: draw(hierarchy(x, counts, resampling=resampling, seed=seed), KEEP, seed=seed)
-    )
+    def find(source: TableSource, seed: int) -> np.ndarray:
+        return draw(hierarchy(source.numeric, counts, resampling=resampling, seed=seed), KEEP, seed=seed)
+
+    return Finding(find)
 
 
 def taught(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
     """Accuracy on balanced images of a linear probe taught on the rows that were kept."""
     assert isinstance(train, TableSource) and isinstance(test, TableSource)
     assert train.labels is not None and test.labels is not None
-    rows = np.asarray(encoder.rows)
+    rows = np.asarray(encoder.what)
     return linear(train.numeric[rows], train.labels[rows], test.numeric, test.labels, seed=seed)
 
 
 def evenness(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     """Return the entropy of the classes that were kept, as a share of its maximum."""
     assert train.labels is not None
-    share = np.bincount(train.labels[np.asarray(encoder.rows)], minlength=10) / KEEP
+    share = np.bincount(train.labels[np.asarray(encoder.what)], minlength=10) / KEEP
     return float(-(share[share > 0] * np.log(share[share > 0])).sum() / np.log(10))
 
 
@@ -74,7 +75,7 @@ TAUGHT = Record(
     arms={
         "paper": lambda _: kept(LEVELS),
         "random rows": lambda _: Finding(
-            lambda x, seed: np.random.default_rng(seed).choice(len(x), KEEP, replace=False)
+            lambda source, seed: np.random.default_rng(seed).choice(len(source), KEEP, replace=False)
         ),
         "flat k-means, as many clusters as the finest level": lambda _: kept(LEVELS[:1]),
         "flat k-means, as many as the coarsest": lambda _: kept(LEVELS[-1:]),

@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import Estimator
-from vergence.data import Source
 from vergence.data.batch import ImageBatch
-from vergence.data.tables import from_vectors
 from vergence.engine import embed
 from vergence.learn.api import learn
 from vergence.learn.image import encoders
@@ -24,7 +21,7 @@ from vergence.learn.image.views import plain
 from vergence.learn.pairs.simclr import SimCLR
 from vergence.measure.isc2021 import Challenge, CopyDetection, challenge, copy_detection, embed_pixels
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Found
+from vergence.measure.records._photos import Finding, as_found, stand_in
 from vergence.use.background import away_from_background, smoothed
 from vergence.use.phash import perceptual_hash
 
@@ -117,15 +114,8 @@ def moved(seed: int) -> CopyDetection:
     return judged(seed, Vectors(queries, references, x.background), None)
 
 
-class Detector(Estimator):
-    """An arm: what it finds in the challenge of a seed."""
-
-    def __init__(self, find: Callable[[int], CopyDetection]) -> None:
-        self.find = find
-
-    def fit(self, source: Source, *, seed: int = 0) -> Detector:
-        self.encoder = Found(np.array(self.find(seed).micro_ap.value))
-        return self
+def arm(find: Callable[[int], CopyDetection]) -> Finding:
+    return Finding(lambda source, seed: find(seed).micro_ap)
 
 
 RECORD = Record(
@@ -133,12 +123,12 @@ RECORD = Record(
     claim="Training on strong copies and taking the background off the scores finds copies that SimCLR's "
     "usual views, scores as they are and a perceptual hash miss.",
     arms={
-        "paper": lambda _: Detector(lambda seed: normalised(seed, "copies")),
-        "scores as they are": lambda _: Detector(lambda seed: judged(seed, described(seed, "copies"), None)),
-        "vectors moved away from the background instead": lambda _: Detector(moved),
-        "usual views of SimCLR": lambda _: Detector(lambda seed: normalised(seed, "usual")),
-        "encoder not trained": lambda _: Detector(lambda seed: normalised(seed, "untrained")),
-        "perceptual hash": lambda _: Detector(lambda seed: judged(seed, hashed(seed), None)),
+        "paper": lambda _: arm(lambda seed: normalised(seed, "copies")),
+        "scores as they are": lambda _: arm(lambda seed: judged(seed, described(seed, "copies"), None)),
+        "vectors moved away from the background instead": lambda _: arm(moved),
+        "usual views of SimCLR": lambda _: arm(lambda seed: normalised(seed, "usual")),
+        "encoder not trained": lambda _: arm(lambda seed: normalised(seed, "untrained")),
+        "perceptual hash": lambda _: arm(lambda seed: judged(seed, hashed(seed), None)),
     },
     source="tiny-imagenet",
     train=100_000,
@@ -148,10 +138,10 @@ RECORD = Record(
     encoder=None,
     size=SIZE,
     seeds=(0, 1, 2, 3, 4),
-    protocol=lambda found, train, test, seed: float(np.asarray(found.rows)),
+    protocol=as_found,
     metric="micro average precision of copy detection",
     pixels=False,
-    prepare=lambda source, seed: (from_vectors(np.eye(4, dtype=np.float32), None, name="a challenge"),) * 2,
+    prepare=stand_in,
     note=f"{QUERIES:,} queries, 400 of them copies, among {REFERENCES:,} photos of Tiny-ImageNet's "
     f"validation part at 64 pixels, dealt and edited anew with every seed; {BACKGROUND:,} photos of "
     f"background. Encoders (resnet-tiny, 256 numbers) trained once, {EPOCHS} epochs on {TRAIN:,} other "

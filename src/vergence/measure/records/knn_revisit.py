@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import Estimator
 from vergence.data import Source
 from vergence.data.tables import TableSource
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Found, simclr, vectors
+from vergence.measure.records._photos import Finding, simclr, vectors
 from vergence.measure.score import Score, mean_score
 from vergence.use.knn_revisit import Classifier, Hard, fit, tuned
 
 FEW = 5  # labels a class
 EPOCHS = 4
-Ask = Callable[[Classifier, Tensor], Tensor]
 
 
 @cache
@@ -48,25 +46,26 @@ def fitted(few: int, seed: int, hard: Hard) -> Classifier:
     )  # fmt: skip
 
 
-class Way(Estimator):
-    """An arm: which of the classifiers is asked, and how."""
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Which of the classifiers is asked, and how."""
 
-    def __init__(self, ask: Ask, hard: Hard = "log") -> None:
-        self.ask, self.hard = ask, hard
+    ask: Callable[[Classifier, Tensor], Tensor]
+    hard: Hard = "log"
 
-    def fit(self, source: Source, *, seed: int = 0) -> Way:
-        self.encoder = Found(np.arange(1))
-        self.encoder.way = (self.ask, self.hard)  # type: ignore[assignment]
-        return self
+
+def arm(ask: Callable[[Classifier, Tensor], Tensor], hard: Hard = "log") -> Finding:
+    return Finding(lambda source, seed: Way(ask, hard))
 
 
 def right(few: int) -> Callable[[nn.Module, Source, Source, int], Score]:
     """Return the protocol with this many labels a class."""
 
     def protocol(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
-        ask, hard = encoder.way  # type: ignore[misc]
+        way = encoder.what
+        assert isinstance(way, Way)
         assert isinstance(test, TableSource) and test.labels is not None
-        p = ask(fitted(few, seed, hard), torch.as_tensor(test.numeric))
+        p = way.ask(fitted(few, seed, way.hard), torch.as_tensor(test.numeric))
         return mean_score(p.argmax(1).numpy() == test.labels, note=f"{few} labels a class")
 
     return protocol
@@ -76,11 +75,11 @@ LABELS_5 = Record(
     key="knn-revisit",
     claim="A head that asks its neighbours is right more often than the head or the neighbours alone.",
     arms={
-        "paper": lambda _: Way(lambda model, x: model.proba(x)),
-        "head alone, examples weighted by neighbours": lambda _: Way(lambda model, x: model.of_head(x)),
-        "head alone, plain": lambda _: Way(lambda model, x: model.of_head(x), "none"),
-        "neighbours alone": lambda _: Way(lambda model, x: model.of_neighbours(x)),
-        "plain head blended with neighbours": lambda _: Way(lambda model, x: model.proba(x), "none"),
+        "paper": lambda _: arm(lambda model, x: model.proba(x)),
+        "head alone, examples weighted by neighbours": lambda _: arm(lambda model, x: model.of_head(x)),
+        "head alone, plain": lambda _: arm(lambda model, x: model.of_head(x), "none"),
+        "neighbours alone": lambda _: arm(lambda model, x: model.of_neighbours(x)),
+        "plain head blended with neighbours": lambda _: arm(lambda model, x: model.proba(x), "none"),
     },
     source="cifar10",
     train=50_000,
