@@ -22,6 +22,9 @@ HOST = "127.0.0.1"
 _HEAD = """
 <link rel="stylesheet" href="studio/static/studio.css">
 <link rel="modulepreload" href="studio/static/map.js">
+<link rel="modulepreload" href="studio/static/plane.js">
+<link rel="modulepreload" href="studio/static/review.js">
+<link rel="modulepreload" href="studio/static/shared.js">
 <script>
 window.studio = {
   waiting: [],

@@ -39,11 +39,7 @@ def picture(raw: bytes) -> np.ndarray:
         raise BadInput("That is not a picture: JPEG, PNG, WebP, GIF, BMP and TIFF can be looked for.")
     height, width = shape(raw)
     if not 0 < height * width <= _PIXELS:
-        raise BadInput(
-            f"The picture has {height:,} x {width:,} pixels; up to {_PIXELS // 10**6} million can be read."
-            if height * width
-            else "The picture is broken and cannot be read."
-        )
+        raise BadInput(f"The picture is broken, or has more than {_PIXELS // 10**6} million pixels.")
     try:
         return decode(raw)
     except DecodeError as error:

@@ -24,22 +24,20 @@ class Plane:
         mark: The fingerprint of both.
 
     Attributes:
-        points: ``(n, 2)`` uint16, x to the right and y upwards; ``NOWHERE`` for a row without a vector.
-        how: What laid them out, for people to read.
+        now: Where the rows are shown, ``(n, 2)`` uint16, x to the right and y upwards, ``NOWHERE`` for a row
+            without a vector; what laid them out, for people to read; and how often that has changed.
         final: Whether there is nothing better to come.
-        stage: Counts up whenever ``points`` change.
     """
 
     def __init__(self, store: Store, column: str, mark: str) -> None:
         self.store, self.column, self.mark = store, column, mark
-        self.stage = 0
         kept = aside.kept_array(store, f"map-{mark}")
         self.final = kept is not None and kept.shape == (len(store), 2) and kept.dtype == np.uint16
         if self.final:
             assert kept is not None
-            self.points, self.how = kept, better(len(store))
+            self.now = kept, better(len(store)), 0
         else:
-            self.points, self.how = self._laid("pca")
+            self.now = *self._laid("pca"), 0
 
     def improve(self) -> None:
         """Lay the rows out so that neighbours lie together, and keep that for the next time."""
@@ -53,8 +51,7 @@ class Plane:
             points[np.searchsorted(there, known.rows)] = known.points
             found, how = self._spread(there, points), better(len(self.store))
         aside.keep_array(self.store, f"map-{self.mark}", found)
-        self.points, self.how, self.final = found, how, True
-        self.stage += 1
+        self.now, self.final = (found, how, self.now[2] + 1), True
 
     def _laid(self, how: How) -> tuple[np.ndarray, str]:
         vectors = self.store.vectors(self.column)

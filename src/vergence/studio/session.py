@@ -57,7 +57,7 @@ class Session:
 
     def _work(self) -> None:
         with contextlib.suppress(AttributeError, OSError):  # where the system can
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         n = f"{len(self.store):,} samples"
         try:
             if self.groups.of is None:
@@ -89,13 +89,13 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """Return what the page has to know to begin with, and again while something is being worked out."""
-        columns = self.columns()
+        columns, (_, how, stage) = self.columns(), self.plane.now
         return {
             "name": self.store.path.name,
             "rows": len(self.store),
             "width": self.store.width(self.column),
-            "how": self.plane.how,
-            "stage": self.plane.stage,
+            "how": how,
+            "stage": stage,
             "clusters": self.groups.stage,
             "doing": self.doing,
             "trouble": self.trouble,

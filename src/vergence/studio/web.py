@@ -19,7 +19,7 @@ from vergence.studio.eye import picture
 from vergence.studio.session import Session, as_uri
 from vergence.use.simvis import heated
 
-STATIC = {name: Path(__file__).parent / "static" / name for name in ("map.js", "studio.js", "studio.css")}
+STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdir()}
 _KINDS = {".js": "text/javascript", ".css": "text/css"}
 _EXAMPLES = 8  # pictures of a cluster
 _SIDE = 288  # pixels of a heat map
@@ -53,8 +53,8 @@ def routes(session: Session) -> APIRouter:
 
     @router.get("/map")
     def the_map() -> Response:
-        plane = session.plane
-        return _packed({"how": plane.how, "stage": plane.stage}, plane.points)
+        points, how, stage = session.plane.now
+        return _packed({"how": how, "stage": stage}, points)
 
     @router.get("/colour")
     def colour(by: str = "") -> Response:

@@ -1,0 +1,268 @@
+// The map's part of the page: colours, legend, the chosen sample and its neighbours; pointer and keys.
+
+import { PointMap } from "./map.js";
+import { NONE, OTHER, ask, count, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, tile, title, variable } from "./shared.js";
+
+const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes.";
+
+export function mountMap(root) {
+  const canvas = make("canvas", { class: "studio-canvas", tabindex: 0, role: "application", "aria-label": `Map of all samples. ${KEYS}` });
+  const overlay = make("canvas", { class: "studio-over", "aria-hidden": "true" });
+  const tip = make("div", { class: "studio-tip", hidden: true }), live = make("p", { class: "studio-live", "aria-live": "polite" });
+  const by = make("select", { "aria-label": "Colour by" }), how = make("span", { class: "studio-how" });
+  const legend = make("div", { class: "studio-legend" }), side = make("aside", { class: "studio-side", "aria-label": "Chosen sample", "data-own": true });
+  const button = (text, label, act) => make("button", { type: "button", class: "studio-small", "aria-label": label, title: label, onclick: act }, text);
+  const box = make("div", { class: "studio-box" }, canvas, overlay, tip);
+  const bar = make("div", { class: "studio-bar" }, make("label", {}, "Colour by ", by), how,
+    make("span", { class: "studio-zoom" }, button("−", "Zoom out", () => map.zoomBy(1 / 1.6)), button("+", "Zoom in", () => map.zoomBy(1.6)), button("Show all", "Show the whole map", () => map.whole())));
+  root.replaceChildren(make("div", { class: "studio-plane" }, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live), side);
+  root.removeAttribute("aria-busy");
+  const map = new PointMap(canvas, overlay);
+  const part = parts.map = { map, open, told };
+  let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1;
+  const trail = [];
+
+  function dress() {
+    map.paper = readColour(variable("--studio-card"));
+    map.halo = variable("--studio-card");
+    map.ink = variable("--studio-ink");
+    map.accent = variable("--studio-accent");
+  }
+
+  function empty() {
+    side.replaceChildren(make("p", { class: "studio-hint" }, "Choose a point of the map to see the sample and what is most like it."));
+  }
+
+  function told(state) {
+    if (part.stage !== undefined && part.stage !== state.stage) guarded(reload)();
+    if (part.clusters !== undefined && part.clusters !== state.clusters) guarded(recolour)();
+    part.clusters = state.clusters;
+    const names = state.columns;
+    by.replaceChildren(...names.map(name => make("option", { value: name, selected: name === current }, name)));
+    by.disabled = !names.length;
+  }
+
+  function showLegend() {
+    map.only = null;
+    if (!found) { legend.replaceChildren(); return; }
+    if (found.scale) {
+      const stops = [0, 0.25, 0.5, 0.75, 1].map(scaleColour).join(", ");
+      legend.replaceChildren(make("span", {}, found.low), make("i", { class: "studio-ramp", style: `background: linear-gradient(to right, ${stops})` }), make("span", {}, found.high),
+        found.none ? make("span", {}, `${count(found.none)} without a value`) : "");
+      return;
+    }
+    const chip = (code, name, n, colour) => make("button", { type: "button", "aria-pressed": "false", onclick: event => {
+      const off = map.only === code;
+      map.only = off ? null : code;
+      legend.querySelectorAll("button").forEach(b => b.setAttribute("aria-pressed", String(!off && b === event.currentTarget)));
+      map.draw();
+    } }, make("i", { style: `background: ${colour}` }), `${name} `, make("small", {}, count(n)));
+    legend.replaceChildren(...found.names.map((name, i) => chip(i, name, found.counts[i], kindColour(i, found.names.length))),
+      ...(found.other ? [chip(OTHER, "others", found.other, variable("--studio-other"))] : []),
+      ...(found.none ? [chip(NONE, "none", found.none, variable("--studio-none"))] : []));
+  }
+
+  function colour({ about, values }) {
+    found = about.legend;
+    current = found ? found.column : "";
+    by.value = current;
+    dress();
+    showLegend();
+    map.setColours(values, inksOf(found));
+  }
+
+  async function recolour() {
+    const began = performance.now();
+    colour(await packed(await ask(query("colour", { by: current })), Uint8Array));
+    requestAnimationFrame(() => { part.coloured = performance.now() - began; });
+  }
+
+  function lay({ about, values }) {
+    const better = part.stage !== undefined;
+    part.stage = about.stage;
+    how.textContent = `${about.how}. Distances far across mean little.`;
+    map.focused = step = -1;
+    map.setPoints(values);
+    root.dataset.stage = about.stage;
+    if (better) say(`The map is now by ${about.how}.`);
+  }
+
+  async function reload() {
+    lay(await packed(await ask("studio/map"), Uint16Array));
+  }
+
+  by.addEventListener("change", guarded(async () => { current = by.value; await recolour(); }));
+
+  async function open(row, back = false) {
+    const mine = ++asked, began = performance.now();
+    map.chosen = row;
+    map.near = [];
+    map.reveal(row);
+    map.drawOver();
+    side.setAttribute("aria-busy", "true");
+    try {
+      const seen = await json(`studio/point/${row}`);
+      if (mine !== asked) return;
+      if (!back) trail.push(row);
+      showPoint(seen);
+      map.near = seen.near.map(card => card.row);
+      map.drawOver();
+      part.opened = performance.now() - began;
+      live.textContent = `${title(seen.point)}; ${seen.near.length} neighbours.`;
+    } catch (error) {
+      say(error.message, true);
+    } finally {
+      if (mine === asked) side.removeAttribute("aria-busy");
+    }
+  }
+
+  function showPoint({ point, near, note }) {
+    const rows = [["id", point.id], ["class", point.class], ["cluster", point.cluster], ...point.facts].filter(([, value]) => value !== null);
+    const head = make("div", { class: "studio-chosen" }, portrait(point, true),
+      make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", { title: value }, value)])));
+    const acts = make("div", { class: "studio-acts" },
+      trail.length > 1 ? make("button", { type: "button", class: "studio-small", onclick: () => { trail.pop(); open(trail.at(-1), true); } }, "Back") : null,
+      make("button", { type: "button", class: "studio-small", onclick: close }, "Close"));
+    const list = make("div", { class: "studio-near" }, ...near.map(card => {
+      const word = kind(card);
+      const one = tile(card, card.score.toFixed(2) + (word ? ` · ${word}` : ""), { onclick: () => open(card.row) });
+      if (point.class !== null && card.class !== null) one.classList.add(point.class === card.class ? "same" : "other");
+      const why = make("button", { type: "button", class: "studio-why-link", title: `Why is ${card.id} alike?`, "aria-label": `Why is ${card.id} alike?`, onclick: () => { openTab("Why alike"); if (parts.why) parts.why.compare(point.id, card.id); else own.pair = [point.id, card.id]; } }, "why?");
+      return make("div", {}, one, card.picture && point.picture && !parts.state?.blind ? why : null);
+    }));
+    side.replaceChildren(acts, head, make("h2", {}, "Nearest neighbours"), note ? make("p", { class: "studio-hint" }, note) : "", list);
+  }
+
+  function close() {
+    map.chosen = map.focused = step = -1;
+    map.near = [];
+    trail.length = 0;
+    map.drawOver();
+    empty();
+    canvas.focus();
+  }
+
+  // -- pointer
+  const place = event => { const b = canvas.getBoundingClientRect(); return [event.clientX - b.left, event.clientY - b.top]; };
+  const fingers = new Map();
+  let moved = 0, later;
+  canvas.addEventListener("pointerdown", event => {
+    canvas.setPointerCapture(event.pointerId);
+    fingers.set(event.pointerId, place(event));
+    if (fingers.size === 1) moved = 0;
+    tip.hidden = true;
+    clearTimeout(later);
+  });
+  canvas.addEventListener("pointermove", event => {
+    const now = place(event), before = fingers.get(event.pointerId);
+    if (!before) { hover(now); return; }
+    const ratio = map.ratio;
+    if (fingers.size === 1) map.panBy((now[0] - before[0]) * ratio, (now[1] - before[1]) * ratio);
+    else {
+      const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
+      const gap = p => Math.max(1, Math.hypot(p[0] - other[0], p[1] - other[1]));
+      map.zoomBy(gap(now) / gap(before), (now[0] + other[0]) / 2 * ratio, (now[1] + other[1]) / 2 * ratio);
+    }
+    moved += Math.hypot(now[0] - before[0], now[1] - before[1]);
+    fingers.set(event.pointerId, now);
+  });
+  const lift = event => {
+    const last = fingers.size === 1 && fingers.has(event.pointerId);
+    fingers.delete(event.pointerId);
+    if (!last || moved > 5 || event.type !== "pointerup") return;
+    const row = map.at(...place(event), event.pointerType === "touch" ? 24 : 12);
+    if (row >= 0) open(row);
+  };
+  canvas.addEventListener("pointerup", lift);
+  canvas.addEventListener("pointercancel", lift);
+  canvas.addEventListener("pointerleave", () => { tip.hidden = true; hovered = -1; });
+  canvas.addEventListener("wheel", event => {
+    event.preventDefault();
+    const [x, y] = place(event);
+    map.zoomBy(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015) * (event.ctrlKey ? 4 : 1)), x * map.ratio, y * map.ratio);
+  }, { passive: false });
+
+  function hover([x, y]) {
+    const row = map.at(x, y, 8);
+    canvas.style.cursor = row >= 0 ? "pointer" : "grab";
+    if (row === hovered) return;
+    hovered = row;
+    tip.hidden = true;
+    clearTimeout(later);
+    if (row < 0) return;
+    later = setTimeout(async () => {
+      try {
+        const card = await json(`studio/card/${row}`);
+        if (hovered === row) showTip(card, x, y);
+      } catch { /* pointing is no question */ }
+    }, 60);
+  }
+
+  function showTip(card, x, y) {
+    tip.replaceChildren(portrait(card), make("b", {}, card.id), make("span", {}, [card.class, card.cluster].filter(Boolean).join(" · ")));
+    tip.hidden = false;
+    const wide = box.clientWidth, tall = box.clientHeight;
+    tip.style.left = `${Math.max(4, Math.min(x + 16, wide - tip.offsetWidth - 6))}px`;
+    tip.style.top = `${Math.max(4, Math.min(y + 16, tall - tip.offsetHeight - 6))}px`;
+  }
+
+  // -- keys
+  async function focusOn(row) {
+    if (row < 0) { live.textContent = "No point there."; return; }
+    map.focused = row;
+    map.reveal(row);
+    map.drawOver();
+    try {
+      const card = await json(`studio/card/${row}`);
+      if (map.focused !== row) return;
+      live.textContent = title(card);
+      const [x, y] = map.place(row);
+      showTip(card, x / map.ratio, y / map.ratio);
+    } catch (error) { say(error.message, true); }
+  }
+
+  function next(by) {
+    if (step < 0) {
+      const row = map.chosen;
+      origin = row >= 0 ? map.around(map.xy[2 * row], map.xy[2 * row + 1]).filter(r => r !== row) : map.around(...map.centre());
+      step = by > 0 ? 0 : origin.length - 1;
+    } else step = (step + by + origin.length) % Math.max(1, origin.length);
+    focusOn(origin.length ? origin[step] : -1);
+  }
+
+  canvas.addEventListener("keydown", event => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }, way = arrows[event.key];
+    if (way && event.shiftKey) {
+      const from = map.focused >= 0 ? map.focused : map.chosen;
+      if (from < 0) next(1); else focusOn(map.towards(from, ...way));
+      if (from >= 0) step = -1;
+    } else if (way) map.panBy(-way[0] * map.canvas.width / 8, way[1] * map.canvas.height / 8);
+    else if (event.key === "+" || event.key === "=") map.zoomBy(1.6);
+    else if (event.key === "-" || event.key === "_") map.zoomBy(1 / 1.6);
+    else if (event.key === "0") map.whole();
+    else if (event.key === "n" || event.key === "N") next(1);
+    else if (event.key === "p" || event.key === "P") next(-1);
+    else if ((event.key === "Enter" || event.key === " ") && map.focused >= 0) { step = -1; tip.hidden = true; open(map.focused); }
+    else if (event.key === "Escape") { tip.hidden = true; close(); }
+    else return;
+    event.preventDefault();
+  });
+
+  // -- start
+  empty();
+  dress();
+  new ResizeObserver(() => map.resize()).observe(box);
+  new MutationObserver(() => { dress(); if (found !== undefined) { showLegend(); map.setColours(map.codes, inksOf(found)); } }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  const first = guarded(async () => {
+    const early = own.early;
+    const [points, colours] = await Promise.all([early.map.then(answered), early.colour.then(answered)]);
+    const [seen, shades] = await Promise.all([packed(points.clone(), Uint16Array), packed(colours.clone(), Uint8Array)]);
+    map.resize();
+    colour(shades);
+    lay(seen);
+    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; }));
+    if (parts.state) told(parts.state);
+  });
+  first();
+}

@@ -1,0 +1,82 @@
+"""A store of small pictures with a run that filled it, and ids that no page may take for HTML."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from vergence.data import open as open_source
+from vergence.data.store import Store
+from vergence.engine.files import write_yaml
+from vergence.engine.run import save_encoder
+from vergence.learn.api import open_run
+from vergence.learn.image.encoders import build
+
+EVIL = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture(scope="session")
+def filled(tmp_path_factory):
+    """A run that learned nothing and its store of 150 scans of digits; three of them come twice."""
+    folder = tmp_path_factory.mktemp("studio")
+    scans = load_digits(n_class=3)
+    for i, (pixels, label) in enumerate(zip(scans.images[:150], scans.target, strict=False)):
+        place = folder / "photos" / f"<b>{label}<"
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype(np.uint8)).resize((16, 16)).save(place / f"{i:03d}.png")
+    torch.manual_seed(0)
+    spec = {"name": "resnet-tiny", "size": 16}
+    write_yaml(folder / "run" / "config.yaml", {"method": "simclr", "modality": "image", "encoder": spec})
+    save_encoder(build(**spec), folder / "run" / "encoder.safetensors")
+    store = open_run(folder / "run").embed(open_source(str(folder / "photos")), folder / "s.lance")
+    twins = store.vectors()[[10, 20, 30]]
+    names = [EVIL, "\"&quot;'>", "=1+1"]
+    store.append(None, twins, ids=names, labels=np.array([0, 1, 2]))
+    random = np.random.default_rng(0)
+    store.set_column("camera", [("<i>A</i>", "B", None)[i] for i in random.integers(0, 3, len(store))])
+    store.set_column("light", random.standard_normal(len(store)))
+    return folder
+
+
+@pytest.fixture
+def store(filled, tmp_path):
+    """A copy that a test may change."""
+    return Store.open(shutil.copytree(filled / "s.lance", tmp_path / "s.lance"))
+
+
+@pytest.fixture
+def served():
+    """Return a function that serves a session and answers with its address; all are stopped in the end."""
+    import uvicorn
+
+    from vergence.studio.app import _bound, serving
+
+    running = []
+
+    def serve(session):
+        bound = _bound(0)
+        listening = bound.__enter__()
+        config = uvicorn.Config(serving(session), log_level="warning", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
+        thread.start()
+
+        def stop():
+            server.should_exit = True
+            thread.join(5)
+            bound.__exit__(None, None, None)
+
+        running.append(stop)
+        while not server.started:
+            thread.join(0.02)
+        return f"http://127.0.0.1:{listening.getsockname()[1]}", stop
+
+    yield serve
+    for stop in running:
+        stop()

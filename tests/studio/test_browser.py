@@ -1,0 +1,219 @@
+"""The page in a real browser: Chromium, headless."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vergence.data.store import Store
+
+pytest.importorskip("gradio")
+api = pytest.importorskip("playwright.sync_api")
+
+from vergence.studio.session import Session  # noqa: E402
+
+EVIL = "<img src=x onerror=alert(1)>"  # an id of conftest's store
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = next((path for name in NAMES if (path := shutil.which(name))), None)
+if CHROMIUM is None:
+    pytest.skip("no Chromium on this machine", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with api.sync_playwright() as playwright:
+        flags = ["--no-sandbox", "--disable-gpu"] if os.geteuid() == 0 else ["--disable-gpu"]
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def opened(browser, served):
+    """Return a function that opens the page of a session; in the end nothing may have gone wrong on it."""
+    trouble, contexts = [], []
+
+    def show(session, *, width=1280):
+        url, stop = served(session)
+        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: trouble.append(str(error)))
+        page.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
+        own = (url, "data:", "blob:")
+        page.on("request", lambda asked: asked.url.startswith(own) or trouble.append(asked.url))
+        page.goto(url)
+        page.wait_for_selector(".studio-map[data-ready]")
+        page.stop = stop
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert trouble == []
+
+
+@pytest.fixture
+def session(store):
+    found = Session(store)
+    found.groups.find(3)
+    found.plane.final = True  # no better map is waited for
+    return found
+
+
+def place_of(page, row):
+    """Return where a row is drawn, in pixels of the window."""
+    x, y, ratio = page.evaluate(f"(m => [...m.place({row}), m.ratio])(window.studio.parts.map.map)")
+    box = page.locator(".studio-canvas").bounding_box()
+    return box["x"] + x / ratio, box["y"] + y / ratio
+
+
+def tab(page, name):
+    page.get_by_role("tab", name=name).click()
+
+
+def chosen(page):
+    return page.locator(".studio-chosen dd").first.text_content()
+
+
+def test_the_map_draws_its_points_and_a_click_opens_the_neighbours(opened, session):
+    page = opened(session)
+    colours = page.evaluate("new Set(window.studio.parts.map.map.pixels).size")
+    assert colours > 10  # three classes, their edges and the paper
+    row = session.store.find(EVIL)
+    page.mouse.click(*place_of(page, row))
+    page.wait_for_selector(".studio-chosen")
+    assert chosen(page) in (EVIL, session.store.names[10])  # they lie on one another
+    assert page.locator(".studio-side .studio-tile").count() == 18
+    page.locator(".studio-side .studio-tile").first.click()
+    page.wait_for_function("document.querySelectorAll('.studio-acts button').length === 2")
+    assert {chosen(page)} <= {EVIL, session.store.names[10]}
+    page.get_by_role("button", name="Back").click()
+    page.wait_for_function("document.querySelectorAll('.studio-acts button').length === 1")
+
+
+def test_the_map_is_used_with_keys_alone(opened, session):
+    page = opened(session)
+    page.locator(".studio-canvas").focus()
+    before = page.evaluate("window.studio.parts.map.map.centre()")
+    page.keyboard.press("+")
+    page.keyboard.press("ArrowRight")
+    after = page.evaluate("window.studio.parts.map.map.centre()")
+    assert page.evaluate("window.studio.parts.map.map.zoom") == pytest.approx(1.6) and after[0] > before[0]
+    page.keyboard.press("0")
+    assert page.evaluate("window.studio.parts.map.map.zoom") == 1
+    page.keyboard.press("n")
+    page.wait_for_function("document.querySelector('.studio-live').textContent !== ''")
+    first = page.evaluate("window.studio.parts.map.map.focused")
+    xy = session.plane.now[0].astype(float)
+    page.keyboard.press("Shift+ArrowUp")
+    page.wait_for_function(f"window.studio.parts.map.map.focused !== {first}")
+    above = page.evaluate("window.studio.parts.map.map.focused")
+    assert xy[above, 1] > xy[first, 1]
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".studio-chosen")
+    assert chosen(page) == session.store.names[above]
+    page.keyboard.press("n")  # the nearest on the map to what is open
+    page.wait_for_function(f"![-1, {above}].includes(window.studio.parts.map.map.focused)")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".studio-chosen", state="detached")
+    by = page.get_by_label("Colour by")
+    by.focus()
+    by.select_option("light")
+    page.wait_for_selector(".studio-ramp")
+
+
+def test_near_duplicates_are_reviewed_with_keys_and_exported(opened, session):
+    page = opened(session)
+    tab(page, "Duplicates")
+    slider = page.get_by_role("spinbutton", name="Least cosine")
+    slider.fill("1")
+    slider.press("Tab")
+    page.get_by_role("button", name="Find near-duplicates").click()
+    page.wait_for_selector(".studio-twin")
+    groups = len(session.review.groups)
+    assert groups >= 3
+    page.locator(".studio-work").focus()
+    first = [session.store.names[row] for row in session.review.groups[0]]
+    page.keyboard.press("k")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".studio-twin.keep")
+    page.keyboard.press("d")
+    page.wait_for_function("document.querySelector('.studio-lead').textContent.includes('1 samples to drop')")
+    page.locator(".studio-work").focus()
+    page.keyboard.press("f")
+    page.get_by_role("button", name="The same in all groups").click()
+    page.wait_for_function("document.querySelector('.studio-told').textContent.includes('decided')")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="ids to drop").click()
+    text = Path(download.value.path()).read_text()
+    assert first[1] in text.splitlines() and first[0] not in text.splitlines()
+    assert text == session.review.text() and session.review.decided >= groups - 1
+    assert Session(Store.open(session.store.path)).review.text() == text
+
+
+def test_a_cluster_s_name_is_seen_again_after_a_restart(opened, session):
+    page = opened(session)
+    tab(page, "Clusters")
+    field = page.get_by_label("Name of cluster 2")
+    field.fill("<b>rings</b>")
+    field.press("Enter")
+    page.wait_for_function("document.querySelector('.studio-told').textContent.includes('rings')")
+    page.stop()
+    again = Session(Store.open(session.store.path))
+    again.plane.final = True
+    page = opened(again)
+    page.get_by_label("Colour by").select_option("cluster")
+    page.wait_for_function("document.querySelector('.studio-legend').textContent.includes('<b>rings</b>')")
+    page.get_by_role("button", name="<b>rings</b>").click()
+    assert page.evaluate("window.studio.parts.map.map.only") == 1
+
+
+def test_a_picture_is_looked_for_two_are_explained_and_two_sides_compared(opened, session, filled, tmp_path):
+    page = opened(session, width=400)
+    tab(page, "Search")
+    name = session.store.names[7]
+    page.locator("#studio-file").set_input_files(filled / "photos" / name)
+    page.wait_for_selector(".studio-near.wide .studio-tile")
+    assert page.locator(".studio-near.wide .studio-tile").first.get_attribute("title").startswith(name)
+    (tmp_path / "fake.png").write_text("no picture")
+    page.locator("#studio-file").set_input_files(tmp_path / "fake.png")
+    page.wait_for_function("document.querySelector('.studio-told').textContent.includes('not a picture')")
+    page.set_viewport_size({"width": 1280, "height": 900})
+    tab(page, "Why alike")
+    page.get_by_label("First id").fill(name)
+    page.get_by_label("Second id").fill(session.store.names[8])
+    page.get_by_label("Second id").press("Enter")
+    page.wait_for_selector(".studio-four img")
+    assert page.locator(".studio-four img").count() == 4
+    tab(page, "Compare")
+    page.get_by_role("button", name="Compare").click()
+    page.wait_for_selector(".studio-table")
+    assert page.locator(".studio-table tbody tr").count() == 3
+    page.locator(".studio-mini").first.click()
+    page.wait_for_selector(".studio-chosen")
+
+
+def test_it_says_what_it_is_doing_and_shows_the_better_map_when_it_is_there(opened, store):
+    session = Session(store)
+    page = opened(session)  # clusters and the better map are still to be found
+    page.wait_for_selector(".studio-map[data-stage='1']")
+    assert page.locator(".studio-how").text_content().startswith("t-SNE")
+    page.wait_for_selector(".studio-doing", state="hidden")
+    drawn = page.evaluate("Array.from(window.studio.parts.map.map.xy.slice(0, 20))")
+    assert drawn == session.plane.now[0][:10].ravel().tolist()
+    assert np.ptp(session.plane.now[0].astype(int), axis=0).min() > 60_000
+    assert session.groups.of is not None and page.get_by_label("Colour by").locator("option").count() >= 3
+
+
+def test_the_picture_of_a_row_is_that_of_its_file(session, filled):
+    from vergence.studio.eye import picture
+
+    own = np.asarray(Image.open(filled / "photos" / session.store.names[3]).convert("RGB"))
+    assert (picture(session.picture_of(3)) == own).all()

@@ -1,0 +1,269 @@
+"""What comes from outside: pictures, addresses, words; nothing of it reaches the disk or the page as HTML."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import shutil
+import struct
+import subprocess
+import sys
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vergence.core.errors import BadInput
+from vergence.data.store import Store
+from vergence.studio.eye import LARGEST, picture
+
+pytest.importorskip("gradio")
+from starlette.testclient import TestClient  # noqa: E402
+
+from vergence.studio.app import comparison, serving  # noqa: E402
+from vergence.studio.guard import Guard, plain, refusal  # noqa: E402
+from vergence.studio.session import Session  # noqa: E402
+
+HERE = "http://127.0.0.1:7860"
+EVIL = "<img src=x onerror=alert(1)>"  # an id of conftest's store
+DROP = {"rows": [0], "verdict": "drop"}
+
+
+def encoded(kind="PNG", size=(16, 16)):
+    file = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), 90, np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def bomb():
+    """A PNG whose header promises 30,000 x 30,000 pixels."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk + struct.pack(">I", 0) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
+    )
+
+
+@pytest.fixture(scope="module")
+def session(filled, tmp_path_factory):
+    store = Store.open(shutil.copytree(filled / "s.lance", tmp_path_factory.mktemp("outside") / "s.lance"))
+    found = Session(store)
+    found.groups.find(3)
+    found.start = lambda: None  # type: ignore[method-assign]
+    return found
+
+
+@pytest.fixture(scope="module")
+def client(session):
+    with TestClient(serving(session), base_url=HERE) as found:
+        yield found
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_pictures_of_the_kinds_that_are_named_are_read(kind):
+    assert picture(encoded(kind)).shape == (16, 16, 3)
+
+
+@pytest.mark.parametrize(
+    ("raw", "line"),
+    [
+        (b"", "not a picture"),
+        (b"#!/bin/sh\nrm -rf /", "not a picture"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+        (b"%PDF-1.7", "not a picture"),
+        (encoded()[:60], "broken"),
+        (bomb(), "million"),
+        (encoded(size=(8_000, 8_000)), "million"),
+        (b"\xff\xd8\xff" + bytes(LARGEST), "20 MB"),
+    ],
+)
+def test_anything_else_is_refused_in_one_line(raw, line):
+    with pytest.raises(BadInput, match=line) as error:
+        picture(raw)
+    assert "\n" not in str(error.value)
+
+
+def test_a_picture_finds_itself_and_leaves_nothing_behind(client, session, filled, monkeypatch):
+    name = session.store.names[5]
+    raw = (filled / "photos" / name).read_bytes()
+    written = []
+    monkeypatch.setattr("pathlib.Path.write_bytes", lambda *a: written.append(a))
+    found = client.post("/studio/search", content=raw).json()["near"]
+    assert found[0]["id"] == name and found[0]["score"] == pytest.approx(1, abs=1e-3)
+    assert written == []
+
+
+def test_pictures_that_are_no_pictures_or_too_large_are_answered_with_a_line(client):
+    wrong = client.post("/studio/search", content=b"MZ\x90\x00")
+    assert wrong.status_code == 400 and "not a picture" in wrong.json()["error"]
+    assert client.post("/studio/search", content=bytes(LARGEST + 1)).status_code == 413
+    assert client.post("/studio/name", content=bytes(70_000)).status_code == 413
+
+
+def test_a_body_without_end_is_cut_off():
+    read, sent = [], []
+
+    async def receive():
+        read.append(1)
+        assert len(read) < 50, "it reads on and on"
+        return {"type": "http.request", "body": bytes(2**20), "more_body": True}
+
+    async def send(message):
+        sent.append(message)
+
+    async def app(*asked):
+        raise AssertionError("it came through")
+
+    scope = {"type": "http", "method": "POST", "path": "/studio/search", "headers": [(b"host", b"localhost")]}
+    asyncio.run(Guard(app, largest=10 * 2**20)(scope, receive, send))
+    assert sent[0]["status"] == 413 and len(read) == 11
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/studio/static/../app.py",
+        "/studio/static/..%2fapp.py",
+        "/studio/static/%2e%2e/%2e%2e/cli/main.py",
+        "/studio/static//etc/passwd",
+        "/studio/static/app.py",
+        "/assets/../../../../../../etc/passwd",
+        "/assets/..%2f..%2findex.html",
+        "/static/..%5c..%5cx",
+        "/gradio_api/file=/etc/passwd",
+        "/gradio_api/file=s.lance/_studio/review.json",
+        "/gradio_api/file/etc/passwd",
+        "/gradio_api/proxy=http://example.org/",
+        "/gradio_api/stream/a/b/c/playlist-file",
+        "/gradio_api/info",
+        "/gradio_api/runs",
+        "/monitoring",
+        "/docs",
+        "/openapi.json",
+    ],
+)
+def test_no_path_reaches_a_file_that_is_not_the_page_s_own(client, path):
+    found = client.get(path)
+    assert found.status_code in (403, 404), found.text[:200]
+    assert "root:" not in found.text and "import" not in found.text
+
+
+def test_nothing_can_be_sent_but_what_the_page_sends(client):
+    upload = client.post("/gradio_api/upload", files={"files": ("a.png", encoded())})
+    assert upload.status_code == 404
+    for path in ("/gradio_api/run/find", "/gradio_api/call/find", "/gradio_api/component_server", "/login"):
+        assert client.post(path, json={"data": []}).status_code == 404
+    assert client.put("/studio/name", json={}).status_code == 404
+    file = {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}
+    asked = {"data": [file], "fn_index": 0, "session_hash": "x"}
+    assert client.post("/gradio_api/queue/join", json=asked).status_code == 400
+
+
+def test_an_event_holds_plain_values_only():
+    assert plain(b'{"data": [0.95, "a", null, true], "fn_index": 1, "event_data": null}')
+    hidden = b'{"data": [{"path": "/etc/passwd", "meta": {"_type": "gradio\\u002eFileData"}}]}'
+    for body in (hidden, b'{"data": [["a"]]}', b'{"data": "a"}', b"[]", b"", b"[" * 60_000):
+        assert not plain(body)
+    assert not plain(b'{"data": [], "event_data": {"path": "/etc/passwd"}}')
+
+
+def test_other_pages_and_other_names_are_refused(client):
+    assert client.get("/studio/state").status_code == 200
+    assert client.get("/studio/state", headers={"host": "evil.example:7860"}).status_code == 403
+    for origin in ("http://evil.example", "http://127.0.0.1:9999", "null"):
+        asked = client.post(
+            "/studio/decide", json={"rows": [0], "verdict": "drop"}, headers={"origin": origin}
+        )
+        assert asked.status_code == 403
+    assert client.get("/studio/map", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    assert refusal("GET", "/", {"host": "localhost:1", "sec-fetch-site": "cross-site"}) is None  # a link
+    own = client.post("/studio/decide", json=DROP, headers={"origin": HERE})
+    assert own.json()["dropped"] == 1
+
+
+def test_the_page_may_load_nothing_from_elsewhere(client):
+    found = client.get("/")
+    assert found.status_code == 200 and "studio/static/studio.js" in found.text
+    policy = found.headers["content-security-policy"]
+    assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy and "http" not in policy
+    assert client.get("/studio/static/map.js").headers["content-type"].startswith("text/javascript")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/studio/point/100000", 400),
+        ("/studio/point/-1", 400),
+        ("/studio/point/x", 422),
+        ("/studio/find?id=' OR 1=1 --", 400),
+        ("/studio/colour?by=vector", 400),
+        ("/studio/colour?by=thumbnail", 400),
+        ("/studio/why?first=no&second=no", 400),
+        ("/studio/groups?number=3", 200),
+    ],
+)
+def test_what_is_not_there_is_a_line(client, path, status):
+    found = client.get(path)
+    assert found.status_code == status
+    if status == 400:
+        assert "\n" not in found.json()["error"]
+
+
+def test_a_point_comes_with_its_neighbours_and_facts(client, session):
+    row = session.store.find(EVIL)
+    found = client.get(f"/studio/point/{row}").json()
+    assert found["point"]["id"] == EVIL and found["point"]["picture"] is None
+    assert found["near"][0]["row"] == 10 and found["near"][0]["score"] == pytest.approx(1, abs=1e-4)
+    assert found["near"][0]["picture"].startswith("data:image/png;base64,")
+    assert {"uri", "light"} <= {name for name, _ in found["point"]["facts"]}
+
+
+def test_map_and_colours_come_as_words_and_numbers(client, session):
+    raw = client.get("/studio/map").content
+    words = struct.unpack("<I", raw[:4])[0]
+    assert json.loads(raw[4 : 4 + words])["how"] == "PCA" and words % 4 == 0
+    assert len(raw) == 4 + words + 4 * len(session.store)
+    for column in ("class", "cluster", "camera", "light"):
+        raw = client.get("/studio/colour", params={"by": column}).content
+        words = struct.unpack("<I", raw[:4])[0]
+        legend = json.loads(raw[4 : 4 + words])["legend"]
+        assert legend["column"] == column and len(raw) == 4 + words + len(session.store)
+        assert legend["scale"] or sum(legend["counts"]) + legend["other"] + legend["none"] == len(
+            session.store
+        )
+
+
+def test_ids_and_names_are_escaped_where_the_server_writes_html(session):
+    session.groups.rename(int(session.groups.of[session.store.find(EVIL)]), "<script>alert(1)</script>")
+    found = comparison(session, "camera", "<i>A</i>", "B")
+    assert "<script>" not in found and "<i>A" not in found and "<img src=x" not in found
+    assert "&lt;script&gt;" in found and "&lt;i&gt;A" in found
+    assert found.count("<img ") == found.count("src='data:image/png;base64,")
+
+
+def test_why_shares_out_the_cosine(session):
+    names = session.store.names
+    rows = [session.store.find(names[i]) for i in (0, 5)]
+    score, first, second = session.eye.why(*(picture(session.picture_of(row)) for row in rows))
+    assert first.sum() == pytest.approx(score, abs=2e-3) == second.sum()
+    unit = session.store.directions()[rows]
+    assert score == pytest.approx(float(unit[0] @ unit[1]), abs=0.02)
+
+
+def test_a_missing_encoder_is_one_line(client, session, monkeypatch):
+    monkeypatch.setattr(session.eye, "model", "runs/gone")
+    assert "runs/gone" in client.get("/studio/state").json()["blind"]
+    assert "runs/gone" in client.post("/studio/search", content=encoded()).json()["error"]
+    names = session.store.names
+    asked = client.get("/studio/why", params={"first": names[0], "second": names[1]})
+    assert asked.status_code == 400 and "runs/gone" in asked.json()["error"]
+    monkeypatch.setattr(session.eye, "model", "")
+    assert "does not say" in session.eye.missing
+
+
+def test_the_library_does_not_load_gradio():
+    code = "import sys, vergence, vergence.cli, vergence.studio; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"gradio", "torch", "fastapi"} & set(done.stdout.split())

@@ -1,0 +1,236 @@
+"""What the studio works out on the server, without a browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy.stats import norm
+
+from vergence.core.errors import BadInput
+from vergence.data.store import Store
+from vergence.studio import aside, contrast
+from vergence.studio.colours import NONE, OTHER, STEPS, codes, columns, kinds, scale
+from vergence.studio.groups import Groups
+from vergence.studio.plane import NOWHERE, Plane
+from vergence.studio.review import Review
+
+
+def plain_store(path, vectors, **more):
+    return Store.create(
+        path, None, vectors.astype(np.float32), ids=[f"r{i}" for i in range(len(vectors))], **more
+    )
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    """Three directions of 40, 30 and 20 rows; row 1 is nearly row 0, row 41 and 42 nearly row 40."""
+    random = np.random.default_rng(0)
+    of = np.repeat([0, 1, 2], [40, 30, 20])
+    x = np.eye(8)[of] + 0.15 * random.standard_normal((90, 8))
+    x[1], x[41], x[42] = x[0] + 1e-4, x[40] + 1e-4, x[40] - 1e-4
+    return plain_store(
+        tmp_path / "b.lance", x, metadata={"half": (of > 0).tolist(), "size": x[:, 0].tolist()}
+    )
+
+
+def test_a_fingerprint_changes_with_names_and_vectors_only(blobs, tmp_path):
+    mark = aside.fingerprint(blobs, "vector")
+    blobs.set_info(anything=1)
+    assert aside.fingerprint(Store.open(blobs.path), "vector") == mark
+    moved = blobs.vectors().copy()
+    moved[3, 3] += 1e-3
+    assert aside.fingerprint(plain_store(tmp_path / "c.lance", moved), "vector") != mark
+
+
+def test_what_is_kept_aside_is_read_again_and_broken_files_are_not(blobs):
+    aside.keep_array(blobs, "a", np.arange(3))
+    assert aside.kept_array(blobs, "a").tolist() == [0, 1, 2]
+    (blobs.path / "_studio" / "a.npy").write_bytes(b"\x93NUMPY rubbish")
+    (blobs.path / "_studio" / "w.json").write_text("[1]")
+    assert aside.kept_array(blobs, "a") is None and aside.kept_words(blobs, "w") == {}
+    assert len(Store.open(blobs.path)) == 90  # the folder does not disturb the table
+
+
+def test_the_map_is_there_at_once_then_better_and_kept(blobs, monkeypatch):
+    mark = aside.fingerprint(blobs, "vector")
+    first = Plane(blobs, "vector", mark)
+    assert first.now[1:] == ("PCA", 0) and not first.final and first.now[0].max() == NOWHERE - 1
+    first.improve()
+    assert first.final and first.now[1:] == ("t-SNE", 1)
+    again = Plane(blobs, "vector", mark)
+    assert again.final and (again.now[0] == first.now[0]).all()
+    assert not Plane(blobs, "vector", "0" * 16).final
+
+
+def test_a_row_without_a_vector_lies_nowhere_and_belongs_to_no_cluster(blobs):
+    blobs.add_vectors("other", blobs.vectors()[:50], ids=blobs.names[:50])
+    found = Plane(blobs, "other", "x")
+    groups = Groups(blobs, "other", "x")
+    groups.find(2)
+    assert (found.now[0][50:] == NOWHERE).all() and (found.now[0][:50] < NOWHERE).all()
+    assert (groups.of[50:] == -1).all() and groups.sizes.sum() == 50
+
+
+def test_kinds_are_the_most_frequent_in_their_own_order():
+    words = ["b"] * 3 + ["a"] * 2 + [None] + [f"x{i:02d}" for i in range(30)]
+    of, legend = kinds("c", pa.array(words))
+    assert legend.names[:2] == ["a", "b"] and legend.counts[:2] == [2, 3]
+    assert len(legend.names) == 20 and legend.other == 12 and legend.none == 1
+    assert of[:6].tolist() == [1, 1, 1, 0, 0, NONE] and (of == OTHER).sum() == 12
+
+
+def test_a_scale_runs_from_end_to_end_and_knows_no_nan():
+    of, legend = scale("c", np.array([0.0, 5.0, 10.0, np.nan]))
+    assert of.tolist() == [0, 127, STEPS - 1, NONE] and legend.none == 1
+
+
+def test_any_column_colours_the_map(tmp_path):
+    n = 40
+    metadata = {
+        "flag": [i % 2 == 0 for i in range(n)],
+        "day": pa.array(range(n), pa.date32()),
+        "many": list(range(n)),
+        "few": [i % 4 for i in range(n)],
+        "word": pa.array(["a", "b"] * 20).dictionary_encode(),
+        "listed": [[1.0]] * n,
+    }
+    store = plain_store(
+        tmp_path / "m.lance", np.random.default_rng(0).random((n, 3)), metadata=pa.table(metadata)
+    )
+    assert columns(store) == ["flag", "day", "many", "few", "word"]
+    found = {name: codes(store, name)[1] for name in columns(store)}
+    assert [found[name].scale for name in found] == [False, True, True, False, False]
+    assert found["day"].low == "1970-01-01" and found["day"].high == "1970-02-09"
+    assert found["flag"].names == ["False", "True"] and found["few"].counts == [10] * 4
+    with pytest.raises(BadInput, match="did you mean 'few'"):
+        codes(store, "fwe")
+
+
+def test_names_of_clusters_survive_in_the_store(blobs):
+    mark = aside.fingerprint(blobs, "vector")
+    groups = Groups(blobs, "vector", mark)
+    groups.find(3)
+    assert groups.sizes.tolist() == [40, 30, 20]
+    assert "cluster" not in blobs.table.schema.names  # nothing is written before a name is given
+    groups.rename(1, "  dark   shoes ")
+    again = Groups(Store.open(blobs.path), "vector", "another mark")
+    assert again.names == {1: "dark shoes"} and (again.of == groups.of).all()
+    assert Store.open(blobs.path).where("cluster = 1").tolist() == np.flatnonzero(groups.of == 1).tolist()
+    assert Store.open(blobs.path).names == blobs.names
+    again.rename(1, "")
+    assert Groups(Store.open(blobs.path), "vector", mark).names == {}
+
+
+def test_a_name_is_checked_before_anything_is_written(blobs):
+    groups = Groups(blobs, "vector", "m")
+    groups.find(3)
+    groups.rename(0, "hats")
+    version = Store.open(blobs.path).version
+    for cluster, name, line in (
+        (1, "hats", "another"),
+        (9, "x", "no cluster 10"),
+        (1, "y" * 61, "60"),
+        (1, "\x1b[2J", "print"),
+    ):
+        with pytest.raises(BadInput, match=line):
+            groups.rename(cluster, name)
+    assert Store.open(blobs.path).version == version
+
+
+def test_names_wait_where_somebody_else_changed_the_store(blobs):
+    groups = Groups(blobs, "vector", "m")
+    groups.find(3)
+    Store.open(blobs.path).delete(["r0"])
+    with pytest.raises(BadInput, match="changed by another program"):
+        groups.rename(0, "hats")
+
+
+def test_a_column_called_cluster_stays_whose_it_is(tmp_path):
+    store = plain_store(
+        tmp_path / "o.lance", np.random.default_rng(0).random((30, 4)), metadata={"cluster": ["mine"] * 30}
+    )
+    groups = Groups(store, "vector", "m")
+    groups.find(2)
+    groups.rename(0, "hats")
+    again = Store.open(store.path)
+    assert again.read(["cluster"])["cluster"].to_pylist() == ["mine"] * 30
+    assert Groups(again, "vector", "m").names == {0: "hats"}
+
+
+def test_rows_that_come_later_belong_to_no_cluster(blobs):
+    groups = Groups(blobs, "vector", "m")
+    groups.find(3)
+    groups.rename(0, "hats")
+    blobs.append(None, np.ones((2, 8), np.float32), ids=["new1", "new2"])
+    again = Groups(Store.open(blobs.path), "vector", "m2")
+    assert again.of.tolist() == [*groups.of.tolist(), -1, -1] and again.name(0) == "hats"
+
+
+def test_examples_are_those_nearest_to_the_mean(blobs):
+    groups = Groups(blobs, "vector", "m")
+    groups.find(3)
+    for cluster, rows in enumerate(groups.examples(4)):
+        members = np.flatnonzero(groups.of == cluster)
+        unit = blobs.directions()[members]
+        expected = members[np.argsort(-(unit @ unit.mean(0)))[:4]]
+        assert rows.tolist() == expected.tolist() == groups.typical(members, 4).tolist()
+
+
+def test_a_review_is_kept_and_exported(blobs):
+    review = Review(blobs, "vector")
+    review.find(0.9999)
+    assert [group.tolist() for group in review.groups] == [[40, 41, 42], [0, 1]]
+    review.decide([41], "drop")
+    assert review.keep_first() == 1 and review.decided == 1  # the group of 40 was looked at already
+    assert review.dropped == ["r1", "r41"] and review.text() == "r1\nr41\n"
+    again = Review(Store.open(blobs.path), "vector")
+    assert again.dropped == ["r1", "r41"]
+    again.decide([41, 1], "")
+    assert Review(Store.open(blobs.path), "vector").dropped == []
+
+
+def test_a_review_refuses_what_it_does_not_know(blobs):
+    review = Review(blobs, "vector")
+    for rows, verdict in (([90], "drop"), ([-1], "keep"), ([0], "burn")):
+        with pytest.raises(BadInput):
+            review.decide(rows, verdict)
+    with pytest.raises(BadInput, match="no group 1"):
+        review.group(0)
+    assert review.verdicts == {}
+
+
+def test_a_spreadsheet_gets_no_formula(tmp_path):
+    store = Store.create(tmp_path / "f.lance", None, np.ones((2, 3), np.float32), ids=["=cmd()", 'b,\n"c'])
+    review = Review(store, "vector")
+    review.decide([0, 1], "drop")
+    rows = list(csv.reader(io.StringIO(review.table())))
+    assert rows == [["id", "verdict", "group"], ["'=cmd()", "drop", ""], ['b,\n"c', "drop", ""]]
+
+
+def test_contrast_counts_and_tests_as_by_hand():
+    of = np.array([0] * 60 + [1] * 40 + [0] * 40 + [1] * 60 + [-1])
+    directions = np.eye(2)[np.maximum(of, 0)]
+    found = contrast.contrast(directions, of, np.arange(100), np.arange(100, 201))
+    assert found.counts.tolist() == [[60, 40], [40, 60]]
+    z = 0.2 / np.sqrt(0.5 * 0.5 * 2 / 100)  # 2.83, beyond what two clusters allow: 2.81
+    assert z > norm.isf(0.01 / 4) and found.verdicts.tolist() == [0, 1]
+    assert found.cosine == pytest.approx((0.6 * 0.4 * 2) / (0.6**2 + 0.4**2))
+    fewer = contrast.contrast(directions, of, np.arange(5, 100), np.arange(100, 195))
+    assert fewer.verdicts.tolist() == [-1, -1]
+
+
+def test_sides_are_values_or_halves(blobs):
+    assert contrast.sides(blobs, "half") == ["False", "True"]
+    first, second = contrast.rows_of(blobs, "half", "True", contrast.REST)
+    assert first.tolist() == list(range(40, 90)) and second.tolist() == list(range(40))
+    low, high = contrast.rows_of(blobs, "size", contrast.LOWER, contrast.UPPER)
+    sizes = blobs.vectors()[:, 0]
+    assert len(low) == pytest.approx(45, abs=2) and len(low) + len(high) == 90
+    assert sizes[low].max() <= sizes[high].min() + 0.01
+    for a, b in (("True", "True"), ("Tru", "False"), (contrast.REST, "True")):
+        with pytest.raises(BadInput):
+            contrast.rows_of(blobs, "half", a, b)
