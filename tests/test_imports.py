@@ -9,7 +9,7 @@ import pytest
 
 import vergence
 
-HEAVY = {"torch", "numpy", "pyarrow", "sklearn", "rich", "lightning_fabric", "matplotlib"}
+HEAVY = {"torch", "numpy", "pyarrow", "sklearn", "rich", "lightning_fabric", "matplotlib", "gradio"}
 LIGHT = (
     "vergence vergence.catalog vergence.core.errors vergence.cli vergence.learn vergence.measure vergence.use"
 )

@@ -10,6 +10,7 @@ from PIL import Image
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.data.rows import picture, uris
+from vergence.data.source import Skipped
 from vergence.data.store import Store
 
 
@@ -20,6 +21,7 @@ class Photos:
     classes = ["cat", "dog"]
     labels = np.array([0, 1, -1, 1, -1])
     names = [f"{c}.png" for c in "abcde"]
+    skipped = Skipped(0.5)
 
     def __len__(self):
         return 5
@@ -202,3 +204,25 @@ def test_a_uri_leads_to_the_file(tmp_path):
     (tmp_path / "x.parquet").touch()
     assert uris(str(tmp_path / "x.parquet"), ["x.parquet#3"]) == [f"{tmp_path}/x.parquet#3"]
     assert uris("digits", ["7"]) == ["digits#7"]
+
+
+def test_a_column_is_set_and_set_again_and_rows_stay_where_they_are(store):
+    names, vectors = store.names, store.vectors().copy()
+    store.set_column("cluster", [3, 1, None, 1, 0])
+    store.set_column("cluster", ["a", "b", "c", "d", "e"])
+    again = Store.open(store.path)
+    assert again.read(["cluster"])["cluster"].to_pylist() == list("abcde")
+    assert again.names == names and (again.vectors() == vectors).all()
+    assert again.where("cluster = 'c'").tolist() == [2]
+    for name, values in (("id", [0] * 5), ("vector", [0] * 5), ("a b", [0] * 5), ("new", [0] * 4)):
+        with pytest.raises(BadInput):
+            store.set_column(name, values)
+
+
+def test_info_is_put_beside_what_is_known(store):
+    store.set_info(clusters={"names": {"0": "x"}}, other=1)
+    store.set_info(other=2)
+    about = Store.open(store.path).about
+    assert (
+        about["info"] == {"clusters": {"names": {"0": "x"}}, "other": 2} and about["classes"] == store.classes
+    )
