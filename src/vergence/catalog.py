@@ -250,7 +250,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("hkmeans", 17, "Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach", 2024, "2405.15613", "curation", "estimator", "vergence.use.hkmeans:curate"),
     Paper("selfdocseg", 47, "SelfDocSeg: A Self-Supervised vision-based Approach towards Document Segmentation", 2023, "2305.00795", "curation", "learner"),
     Paper("sas", 65, "Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised Learning Contribute the Least", 2023, "2302.09195", "curation", "estimator", "vergence.use.sas:subset"),
-    Paper("iexplorer", 75, "Internet Explorer: Targeted Representation Learning on the Open Web", 2023, "2302.14051", "curation", "tool"),
+    Paper("iexplorer", 75, "Internet Explorer: Targeted Representation Learning on the Open Web", 2023, "2302.14051", "curation", "tool", "vergence.learn.image.iexplorer:InternetExplorer"),
     Paper("selfaugment", 149, "SelfAugment: Automatic Augmentation Policies for Self-Supervised Learning", 2021, "2009.07724", "curation", "tool", "vergence.learn.image.selfaugment:SelfAugment"),
 
     Paper("genorcon", 2, "Self-supervised Learning: Generative or Contrastive", 2021, "2006.08218", "analysis", "survey"),

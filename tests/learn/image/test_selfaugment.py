@@ -96,7 +96,7 @@ def test_a_judge_repeats_itself_and_tells_what_hides_turns(digits, small):
     chooser = SelfAugment(**small)
     chooser.base = "crop"
     rest, held = digits.subset(np.arange(100)), digits.subset(np.arange(100, 160))
-    judge = chooser._judge(rest, held, 0)
+    judge = chooser.judge(rest, held, 0)
     state = torch.random.get_rng_state()
     gone = Policy([[("brightness", 1.0, 0.0), ("contrast", 1.0, 0.0)]])  # nearly black
     assert judge(None) == judge(None)
@@ -136,4 +136,4 @@ def test_mistakes_are_told(small):
         with pytest.raises(BadInput, match=message):
             SelfAugment(**{**small, **options})
     with pytest.raises(BadInput, match="pairs of views, such as simclr; got rotnet"):
-        SelfAugment(**{**small, "method": "rotnet"}).fit(vergence.open("digits").subset(np.arange(64)))
+        SelfAugment(**{**small, "learner": "rotnet"}).fit(vergence.open("digits").subset(np.arange(64)))

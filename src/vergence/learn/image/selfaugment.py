@@ -149,7 +149,7 @@ class SelfAugment(Estimator):
     After ``fit``: ``encoder``; ``base``, one of ``BASES``; ``policy``; ``probes``, of every base tried.
 
     Args:
-        method: Key of a contrastive learner of images, such as "simclr".
+        learner: Key of a contrastive learner of images, such as "simclr".
         backbone: Name of the encoder; None lets the data choose.
         size: Side of the views in pixels; None lets the data choose.
         objective: What a policy is chosen by: "min-max" as above, "rotation" (least L_rot) or "contrast"
@@ -162,9 +162,9 @@ class SelfAugment(Estimator):
         lists: Sub-policies of a policy.
         operations: Of each.
         look: Held-out photos that a trial looks at, at most.
-        search_epochs: Of trainings in steps 1 and 2; None takes the method's.
-        epochs: Of the last training; None takes the method's.
-        batch_size: Of all trainings; None lets the method choose.
+        search_epochs: Of trainings in steps 1 and 2; None takes the learner's.
+        epochs: Of the last training; None takes the learner's.
+        batch_size: Of all trainings; None lets the learner choose.
         lr: Likewise.
         optimizer: Likewise.
         weight_decay: Likewise.
@@ -178,7 +178,7 @@ class SelfAugment(Estimator):
     def __init__(
         self,
         *,
-        method: str = "simclr",
+        learner: str = "simclr",
         backbone: str | None = None,
         size: int | None = None,
         objective: Literal["min-max", "rotation", "contrast"] = "min-max",
@@ -200,14 +200,16 @@ class SelfAugment(Estimator):
         for name in bases or ():
             if name not in BASES:
                 raise unknown("base", name, BASES)
-        if folds < 2 or min(repeats, lists, operations, look) < 1 or not 1 <= keep <= trials:
+        if folds < 2 or min(repeats, lists, operations, look) < 1:
             raise BadInput(
-                "selfaugment needs 2 or more folds, 1 or more repeats, lists, operations and look, and keep "
-                f"from 1 to trials; got {folds}, {repeats}, {lists}, {operations}, {look}; {keep}, {trials}."
+                "selfaugment needs 2 or more folds and 1 or more repeats, lists, operations and look; got "
+                f"{folds}, {repeats}, {lists}, {operations} and {look}."
             )
+        if not 1 <= keep <= trials:
+            raise BadInput(f"keep says how many of the trials stay, 1 or more; got {keep} of {trials}.")
         if objective not in OBJECTIVES:
             raise unknown("objective", objective, OBJECTIVES)
-        self.method, self.backbone, self.size, self.objective = method, backbone, size, objective
+        self.learner, self.backbone, self.size, self.objective = learner, backbone, size, objective
         self.bases, self.folds, self.repeats, self.trials, self.keep = bases, folds, repeats, trials, keep
         self.lists, self.operations, self.look = lists, operations, look
         self.search_epochs, self.epochs = search_epochs, epochs
@@ -232,7 +234,7 @@ class SelfAugment(Estimator):
         chosen: list[Sequence[Any]] = []
         for fold, held in enumerate(parts):
             rest = source.subset(np.sort(np.concatenate([*parts[:fold], *parts[fold + 1 :]])))
-            judge = self._judge(rest, source.subset(np.sort(held)[: self.look]), seed + fold)
+            judge = self.judge(rest, source.subset(np.sort(held)[: self.look]), seed + fold)
             for repeat in range(self.repeats):
                 chosen += self.search(judge, seed=1000 * (repeat + 1) + seed + fold)
         self.policy = Policy(chosen)
@@ -261,14 +263,16 @@ class SelfAugment(Estimator):
     ) -> Method:
         """Train the learner with views by a base and a policy; return it with its heads."""
         torch.manual_seed(seed)
-        net = encoders.suited(source, self.backbone, size=self.size)
-        cls = method_class(self.method)
+        net = self.network(source)
+        cls = method_class(self.learner)
         if not issubclass(cls, Method):
-            raise BadInput(f"selfaugment needs a learner with a contrast, such as simclr; got {self.method}.")
+            raise BadInput(
+                f"selfaugment needs a learner with a contrast, such as simclr; got {self.learner}."
+            )
         method = cls(net)
         if method.views != "pair":
             raise BadInput(
-                f"selfaugment needs a learner from pairs of views, such as simclr; got {self.method}."
+                f"selfaugment needs a learner from pairs of views, such as simclr; got {self.learner}."
             )
         options = {**_PLAIN, **BASES[base or self.base]}
         method.views = Views(Augment(net.size, **options), policy)
@@ -280,7 +284,11 @@ class SelfAugment(Estimator):
             )  # fmt: skip
         return method.eval()
 
-    def _judge(self, train: Source, held: Source, seed: int) -> Judge:
+    def network(self, source: Source) -> encoders.ImageEncoder:
+        """Return an untrained encoder."""
+        return encoders.suited(source, self.backbone, size=self.size)
+
+    def judge(self, train: Source, held: Source, seed: int) -> Judge:
         """Train the networks of a fold (step 2)."""
         method = self.train(train, None, epochs=self.search_epochs, seed=seed)
         size: int = method.encoder.size  # type: ignore[assignment]
@@ -296,11 +304,12 @@ class SelfAugment(Estimator):
         for _ in range(self.trials):
             trial = search.ask()
             search.tell(
-                trial, score(*(x / m for x, m in zip(judge(self._policy(trial)), usual, strict=True)))
+                trial, score(*(x / m for x, m in zip(judge(self.policy_of(trial)), usual, strict=True)))
             )
-        return [one for trial in search.best(self.keep) for one in self._policy(trial).lists]
+        return [one for trial in search.best(self.keep) for one in self.policy_of(trial).lists]
 
-    def _policy(self, trial: np.ndarray) -> Policy:
+    def policy_of(self, trial: np.ndarray) -> Policy:
+        """Return the policy that a point of the search's space stands for."""
         steps = [(NAMES[int(i)], float(p), float(m)) for i, p, m in trial.reshape(-1, 3)]
         return Policy([steps[i : i + self.operations] for i in range(0, len(steps), self.operations)])
 
