@@ -63,8 +63,8 @@ def build(path: Path, rows: int) -> Store:
     shares = random.dirichlet(np.full(CLASSES, 4.0))
     of = random.choice(CLASSES, rows, p=shares)
     parts = random.integers(0, 6, rows)  # of a class
-    centres = random.standard_normal((CLASSES, 1, WIDTH)) + 0.6 * random.standard_normal((CLASSES, 6, WIDTH))
-    x = (centres[of, parts] + 0.5 * random.standard_normal((rows, WIDTH))).astype(np.float32)
+    centres = random.standard_normal((CLASSES, 1, WIDTH)) + 0.7 * random.standard_normal((CLASSES, 6, WIDTH))
+    x = (0.2 * centres[of, parts] + 0.5 * random.standard_normal((rows, WIDTH))).astype(np.float32)
     twins = np.arange(1, rows, 50)
     x[twins] = x[twins - 1] + 0.003 * random.standard_normal((len(twins), WIDTH)).astype(np.float32)
     metadata = {

@@ -16,7 +16,7 @@ def test_a_port_in_use_is_one_line(store, capsys):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        assert main(["studio", str(store.path), "--port", str(port), "--no-browser"]) == 2
+        assert main(["studio", str(store.path), "--port", str(port), "--no-browser", "--json"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and f"Port {port}" in said and "--port" in said
 
@@ -27,7 +27,7 @@ def test_mistakes_are_one_line(store, capsys, monkeypatch):
         ([str(store.path), "--port", "70000"], "65535"),
         ([str(store.path), "--column", "vectr"], "did you mean 'vector'"),
     ):
-        assert main(["studio", *words, "--no-browser"]) == 2
+        assert main(["studio", *words, "--no-browser", "--json"]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and line in said
     monkeypatch.setitem(sys.modules, "gradio", None)
@@ -44,8 +44,8 @@ def test_it_says_where_it_is_listens_to_this_machine_only_and_ends_at_ctrl_c(sto
         with urllib.request.urlopen(f"{url}/studio/state") as answer:
             assert answer.status == 200
         running.send_signal(signal.SIGINT)
-        out, err = running.communicate(timeout=30)
+        out, err = running.communicate(timeout=120)
     finally:
         running.kill()
     assert running.returncode == 128 + signal.SIGINT
-    assert err.strip() == "Stopped." and out == ""
+    assert err.splitlines() == [f"Reading {len(store)} samples ...", "Stopped."] and out == ""

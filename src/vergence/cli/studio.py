@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from vergence.cli.options import Options
 from vergence.cli.show import show
 from vergence.core.errors import BadInput
@@ -26,6 +28,8 @@ def studio(argv: list[str]) -> None:
     from vergence.studio.app import launch
 
     store = Store.open(asked.store)
+    if not asked.json:
+        print(f"Reading {len(store):,} samples ...", file=sys.stderr)
 
     def ready(url: str) -> None:
         show(asked, {"url": url, "store": str(store.path), "samples": len(store)}, f"{url} (Ctrl-C ends it)")

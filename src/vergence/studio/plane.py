@@ -61,7 +61,9 @@ class Plane:
 
     def _spread(self, there: np.ndarray, points: np.ndarray) -> np.ndarray:
         found = np.full((len(self.store), 2), NOWHERE, np.uint16)
-        found[there] = np.round(points * _SIDE).astype(np.uint16)
+        low, high = points.min(0), points.max(0)
+        share = (points - low) / np.where(high > low, high - low, 1)
+        found[there] = np.round(share * _SIDE).astype(np.uint16)
         return found
 
 

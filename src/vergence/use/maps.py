@@ -95,7 +95,7 @@ def plane(vectors: np.ndarray, *, how: How = "tsne", seed: int = 0) -> tuple[np.
 
 
 def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Return points ``(n, 2)`` float32 in [0, 1] among those of a sample that is laid out already.
+    """Return points ``(n, 2)`` float32 among those of a sample that is laid out already.
 
     A row lies at the mean of its nearest rows of the sample, weighted by likeness; those that lie far
     from the nearest one are left out, so that nothing lands between two groups.
@@ -104,12 +104,12 @@ def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: 
         vectors: ``(n, D)``.
         known: ``(m, D)``, of the sample.
         points: ``(m, 2)`` in [0, 1], where it lies.
-        seed: Of the small distances between rows that would lie on one another.
+        seed: Of the small distances between rows that would lie on one another, which may also lead a
+            little beyond the sample's borders.
     """
     cosine, row = topk(torch.from_numpy(vectors), torch.from_numpy(known), _AROUND)
     near = points[row.numpy()]  # (n, k, 2)
     apart = np.square(near - near[:, :1]).sum(-1) / _REACH**2
     weight = np.exp(20 * (cosine.numpy() - cosine.numpy()[:, :1]) - apart / 2)
     found = (weight[..., None] * near).sum(1) / weight.sum(1, keepdims=True)
-    found += np.random.default_rng(seed).normal(0, _APART, found.shape)
-    return np.clip(found, 0, 1).astype(np.float32)
+    return (found + np.random.default_rng(seed).normal(0, _APART, found.shape)).astype(np.float32)
