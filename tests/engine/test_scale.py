@@ -112,24 +112,46 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(ray, photos, tmp_path
     assert_alike(ours, vergence.embed(encoder, photos, tmp_path / "plain.lance"))
 
 
-def test_a_part_that_ended_several_workers_is_named_and_not_tried_again(photos, tmp_path):
-    source = vergence.open(photos)
-    worker = object.__new__(scale._Worker)  # as it is in its own process
+@pytest.fixture
+def worker(photos, tmp_path):
+    """A worker outside its process, before it has opened anything."""
+    worker = object.__new__(scale._Worker)
     worker.parts, worker.rows = Parts.begin(tmp_path / "a.lance", {}, 5), 16
-    worker.opening, worker.source, worker.encoder, worker.device = Opening.of(source), source, None, None
+    worker.opening, worker.source = Opening.of(vergence.open(photos)), None
+    worker.encoder, worker.device = encoders.build("resnet-tiny", size=16), None
+    return worker
+
+
+def ask(worker, number):
+    (said,) = worker({"part": np.array([number])})["error"]
+    return said
+
+
+def test_a_part_is_written_once_though_it_is_asked_for_again(worker):
+    assert ask(worker, 1) == ask(worker, 1) == ""
+    assert worker.parts.find(1).rows == 15 and list(worker.parts.find(1).skipped) == ["1/30.png"]
+    assert len(list((worker.parts.path / "data").iterdir())) == 1
+
+
+def test_a_part_that_ended_several_workers_is_named_and_not_tried_again(worker):
     for _ in range(5):
         worker.parts.attempt(4)
-    (said,) = worker({"part": np.array([4])})["error"]
-    assert said.startswith("5 workers of Ray died one after the other over samples 64 to 69 of ")
+    assert ask(worker, 4).startswith("5 workers of Ray died one after the other over samples 64 to 69 of ")
     assert worker.parts.find(4) is None
 
 
-def test_a_source_that_workers_cannot_open_is_one_line(ray, photos, tmp_path, encoder):
-    source = vergence.open(photos)
-    source.uri = "in memory"
-    with pytest.raises(BadInput, match="cannot open in memory: .* put it on a disk") as caught:
-        embed_with_ray(encoder, source, tmp_path / "ray.lance")
-    assert "\n" not in str(caught.value)
+def test_a_part_of_which_nothing_can_be_read_is_done_too(worker, photos):
+    for name in worker.opening.open().names[16:32]:
+        (photos / name).write_bytes(b"no picture")
+    assert ask(worker, 1) == ""
+    assert worker.parts.find(1).rows == 0 and len(worker.parts.find(1).skipped) == 16
+
+
+def test_a_source_that_a_worker_cannot_open_is_one_line(worker, photos):
+    photos.rename(photos.with_name("elsewhere"))
+    said = ask(worker, 0)
+    assert "cannot open" in said and "put it on a disk that all machines see" in said
+    assert "\n" not in said
 
 
 def test_a_worker_that_sees_other_data_says_so(photos):

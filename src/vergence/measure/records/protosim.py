@@ -154,7 +154,7 @@ RECORD = Record(
     pixels=False,
     prepare=stand_in,
     note=f"{OWN} classes of CIFAR-10 in each collection alone, {SHARED} in both, drawn with the seed; "
-    f"{TRAIN:,} training photos a collection teach {K} prototypes ({EPOCHS} epochs), {TEST:,} test "
-    f"photos are compared. Frozen encoder: SimCLR (resnet-tiny, {SEEN_EPOCHS} epochs on {SEEN:,} photos), 16 tokens. "
-    "The paper has DINO's ViT-S/16 and 8,192 prototypes.",
+    f"{TRAIN:,} training photos a collection teach {K} prototypes ({EPOCHS} epochs), {TEST:,} test photos "
+    f"are compared. Frozen encoder: SimCLR (resnet-tiny, {SEEN_EPOCHS} epochs on {SEEN:,} photos), 4 x 4 "
+    "tokens. The paper has DINO's ViT-S/16 and 8,192 prototypes.",
 )

@@ -65,9 +65,8 @@ def pasted(ground: Tensor, things: Tensor, random: np.random.Generator) -> tuple
 
 
 @cache
-@torch.no_grad()
 def pairs(seed: int) -> Pairs:
-    _, test = open_data(RECORD)
+    net, (_, test) = encoder(), open_data(RECORD)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(test))[: 3 * PAIRS]
     photos = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, size=SIZE)])
@@ -77,7 +76,8 @@ def pairs(seed: int) -> Pairs:
         shown, boxes = pasted(ground, things, random)
         found = []
         for part in shown.split(100):
-            seen = encoder()(part)
+            with torch.no_grad():
+                seen = net(part)
             assert isinstance(seen, Features) and seen.map is not None
             found.append(seen.map.float())
         maps.append(torch.cat(found))
