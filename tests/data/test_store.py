@@ -1,6 +1,9 @@
 """The store: what goes in comes out, changes are whole, mistakes are one line."""
 
 import io
+import signal
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -94,6 +97,65 @@ def test_append_adds_and_renews_only_when_asked(store):
     store.append(None, np.ones((2, 4), np.float32), ids=["a.png", "last"], replace=True)
     assert len(store) == 7
     np.testing.assert_array_equal(store.vectors()[store.find("a.png")], np.ones(4))
+
+
+def test_update_renews_values_by_id_and_nothing_else(store):
+    before = store.version
+    store.update(["d.png", "a.png"], {"label": [0, -1], "shot": [20, 50]})
+    rows = {row.pop("id"): row for row in store.read(["id", "label", "class", "shot", "vector"]).to_pylist()}
+    assert (rows["d.png"]["label"], rows["d.png"]["class"], rows["d.png"]["shot"]) == (0, "cat", 20)
+    assert (rows["a.png"]["label"], rows["a.png"]["class"], rows["a.png"]["shot"]) == (None, None, 50)
+    assert (rows["b.png"]["label"], rows["b.png"]["shot"]) == (1, 1)
+    np.testing.assert_array_equal([rows[name]["vector"] for name in Photos.names], VECTORS)
+    assert store.labels[store.find("d.png")] == 0 and store.version > before
+    store.update(["b.png"], {"vector": np.ones((1, 4))})
+    np.testing.assert_array_equal(store.vectors()[store.find("b.png")], np.ones(4))
+    assert Store.open(store.path, version=before).labels.tolist() == [0, 1, -1, 1, -1]
+
+
+@pytest.mark.parametrize(
+    ("ids", "values", "line"),
+    [
+        (["zz"], {"shot": [1]}, "has no row 'zz'"),
+        (["a.png", "a.png"], {"shot": [1, 2]}, "a row twice"),
+        (["a.png"], {"shoot": [1]}, "'shoot'; did you mean 'shot'"),
+        (["a.png"], {"shot": [1, 2]}, "2 values of shot came for 1 ids"),
+        (["a.png"], {"shot": ["many"]}, "shot of .* is int64"),
+        (["a.png"], {"vector": np.ones((1, 3))}, "vector of .* is fixed_size_list"),
+        (["a.png"], {"vector": np.full((1, 4), np.nan)}, "not finite"),
+        (["a.png"], {"id": ["b"]}, "id cannot be updated"),
+    ],
+)
+def test_an_update_that_does_not_fit_changes_nothing(store, ids, values, line):
+    version = store.version
+    with pytest.raises(BadInput, match=line):
+        store.update(ids, values)
+    assert Store.open(store.path).version == version
+
+
+def test_killed_while_appending_the_store_is_as_it_was(store, tmp_path):
+    """The process dies when the second chunk of rows is being made."""
+    script = tmp_path / "append.py"
+    script.write_text(
+        "import os, signal, sys\n"
+        "import numpy as np\n"
+        "from vergence.data import rows\n"
+        "from vergence.data.store import Store\n"
+        "made = rows.vector_array\n"
+        "def dying(part, seen=[]):\n"
+        "    seen.append(part)\n"
+        "    if len(seen) == 2: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return made(part)\n"
+        "rows.vector_array = dying\n"
+        "n = 5000\n"
+        "Store.open(sys.argv[1]).append(None, np.ones((n, 4), 'f'), ids=[f'n{i}' for i in range(n)])\n"
+    )
+    done = subprocess.run([sys.executable, script, store.path], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    again = Store.open(store.path)
+    assert again.names == Photos.names and again.version == store.version
+    again.append(None, np.ones((1, 4), np.float32), ids=["next"])
+    assert Store.open(store.path).names == [*Photos.names, "next"]
 
 
 def test_a_second_model_lies_beside_the_first(store):

@@ -8,7 +8,8 @@ from torch import nn
 
 from vergence.core.errors import BadInput
 from vergence.data.store import INDEX_FROM, Store
-from vergence.use.search import duplicates, near_pairs, search
+from vergence.use.pairs import near_pairs, near_pairs_in_cells
+from vergence.use.search import duplicates, search
 
 
 def cosines(x):
@@ -72,29 +73,56 @@ def test_an_image_finds_its_like(tmp_path):
         search(store, tmp_path / "green.png")
 
 
-def test_the_index_finds_nearly_all_true_neighbours(tmp_path):
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A store that is just large enough for an index, and its vectors: 50 groups in 16 dimensions."""
     generator = np.random.default_rng(0)
     n = INDEX_FROM + 500
-    x = (
-        generator.standard_normal((50, 16))[generator.integers(0, 50, n)] + generator.standard_normal((n, 16))
-    ).astype(np.float32)
-    store = made(tmp_path, x)
-    exact, quick = search(store, x[:50], k=10), search(store, x[:50], k=10, exact=False)
-    assert store.has_index()
+    x = generator.standard_normal((50, 16))[np.arange(n) % 50] + generator.standard_normal((n, 16))
+    x = x.astype(np.float32)
+    return made(tmp_path_factory.mktemp("large"), x, metadata={"odd": np.arange(n) % 2 == 1}), x
+
+
+@pytest.mark.parametrize(("asked", "kind"), [(30, "hnsw"), (30, "pq"), (50, None)])
+def test_an_index_finds_nearly_all_true_neighbours_and_says_so(large, asked, kind):
+    store, x = large
+    if kind:
+        told = store.index(kind=kind)
+        assert store.has_index() and store.recall() == pytest.approx(told, abs=1e-4)
+    exact, quick = search(store, x[:asked], k=10), search(store, x[:asked], k=10, exact=False)
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.rows, quick.rows, strict=True)])
-    assert recall >= 0.95
+    assert recall > 0.9 and quick.recall >= 0.95 and exact.recall is None
     assert (np.diff(quick.scores, axis=1) <= 0).all()
-    filtered = search(store, "r3", k=5, exact=False, where="id IN ('r1', 'r2', 'r3')")
-    assert set(filtered.rows[0]) == {1, 2, -1}
+    np.testing.assert_allclose(quick.scores[:, 0], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("asked", [30, 40])
+@pytest.mark.parametrize("where", ["odd", "id IN ('r1', 'r2', 'r3')"])
+def test_an_index_keeps_conditions(large, asked, where):
+    store, x = large
+    quick = search(store, x[:asked], k=5, exact=False, where=where)
+    exact = search(store, x[:asked], k=5, where=where)
+    if where == "odd":
+        assert (quick.rows % 2 == 1).all()
+        assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(exact.rows, quick.rows, strict=True)]) > 0.85
+    else:
+        assert [set(line) for line in quick.rows] == [{1, 2, 3, -1}] * asked
+
+
+def test_an_index_stays_right_when_rows_go(tmp_path, large):
+    _, x = large
+    store = made(tmp_path, x)
+    assert 3 not in search(store, "r3", k=5, exact=False).rows
     store.delete(["r0"])
-    moved = search(store, x[5], k=1, exact=False)
-    assert moved.ids == [["r5"]] and moved.rows.tolist() == [[4]]
+    for queries in (x[5:6], x[5:50]):
+        moved = search(store, queries, k=1, exact=False)
+        assert moved.ids[0] == ["r5"] and moved.rows[0].tolist() == [4]
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("threshold", [0.3, 0.8, 1.0])
 def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, threshold):
-    import vergence.use.search as module
+    import vergence.use.pairs as module
 
     monkeypatch.setattr(module, "_SIDE", 16)
     monkeypatch.setattr(module, "_EDGES", 20)
@@ -117,6 +145,41 @@ def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, thresho
             group[member] = joined
     wanted = sorted({tuple(sorted(g)) for g in group.values() if len(g) > 1}, key=lambda g: (-len(g), g[0]))
     assert [tuple(g.tolist()) for g in found.groups] == wanted
+
+
+@pytest.mark.parametrize("levelled", [False, True])
+def test_pairs_in_cells_are_those_of_the_whole_table(levelled):
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((900, 6)).astype(np.float32)
+    x[500:700] = x[:200] + 0.02 * generator.standard_normal((200, 6))  # nearly the same
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    level = generator.uniform(0, 0.1, 900).astype(np.float32) if levelled else None
+    exact = near_pairs(
+        torch.from_numpy(x), threshold=0.9, level=None if level is None else torch.from_numpy(level)
+    )
+    quick = near_pairs_in_cells(x, threshold=0.9, level=level)
+    wanted, found = ({tuple(p) for p in part.pairs.tolist()} for part in (exact, quick))
+    assert found <= wanted and len(quick.pairs) == quick.total, "each pair once, and only true ones"
+    assert len(found) >= 0.95 * len(wanted) and len(wanted) > 200
+    assert quick.recall == pytest.approx(len(found) / len(wanted), abs=1e-6), "all rows are asked: no guess"
+    score = {tuple(p): s for p, s in zip(exact.pairs.tolist(), exact.similarity, strict=True)}
+    np.testing.assert_allclose(quick.similarity, [score[tuple(p)] for p in quick.pairs.tolist()], atol=1e-5)
+
+
+def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
+    import vergence.use.search as module
+
+    x = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    x[200] = x[3]
+    store = made(tmp_path, x[:250])
+    store.add_vectors("vector_b", x[:250:2], ids=[f"r{i}" for i in range(0, 250, 2)])
+    monkeypatch.setattr(module, "_ALL", 100)
+    found = duplicates(store, threshold=0.999)
+    assert found.pairs.tolist() == [[3, 200]] and [g.tolist() for g in found.groups] == [[3, 200]]
+    assert found.recall == 1 and duplicates(store, threshold=0.999, exact=True).recall is None
+    second = duplicates(store, threshold=0.999, column="vector_b")  # row 200 holds x[200], row 6 x[6]
+    assert second.total == 0
+    assert duplicates(store, threshold=0.6, column="vector_b").pairs.max() > 125, "rows of the store"
 
 
 def test_when_everything_is_alike_the_list_is_cut_but_the_group_is_whole():

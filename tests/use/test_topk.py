@@ -41,6 +41,22 @@ def test_topk_merges_blocks_of_a_bank_wider_than_one(monkeypatch):
     assert torch.equal(topk(queries, bank, 7)[1], by_loop(queries, bank, 7, "cosine")[1])
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+@pytest.mark.parametrize("slice_", [4, 12, 1 << 13])
+def test_topk_by_groups_equals_a_loop(metric, slice_, monkeypatch):
+    for name, value in {"_COLUMNS": 32, "_GROUP": 4, "_SLICE": slice_, "_QUERIES": 5, "_BLOCK": 200}.items():
+        monkeypatch.setattr(module, name, value)
+    queries, bank = vectors(9), vectors(131, seed=1)  # 32 groups of 4, and 3 rows
+    bank[129] = 3 * queries[4]
+    called = []
+    by_groups = module._of_groups
+    monkeypatch.setattr(module, "_of_groups", lambda *a: called.append(1) or by_groups(*a))
+    scores, rows = topk(queries, bank, 3, metric)
+    expected, order = by_loop(queries, bank, 3, metric)
+    assert called and torch.equal(rows, order)
+    torch.testing.assert_close(scores, expected, atol=1e-4, rtol=1e-5)
+
+
 def test_topk_gives_the_whole_bank_when_k_is_larger():
     scores, rows = topk(vectors(3), vectors(4, seed=1), 10)
     assert rows.sort(1).values.tolist() == [[0, 1, 2, 3]] * 3

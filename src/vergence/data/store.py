@@ -23,7 +23,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 import lance
 import numpy as np
@@ -31,12 +31,15 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.export import export
+from vergence.data.lance_index import EFFORTS, Index, build, question
 from vergence.data.lance_io import is_begun, is_table, line, quoted, reading, told, whole
 from vergence.data.rows import COLUMNS, HasVectors, Rows, checked, vector_array
 from vergence.data.source import Skipped, Source
 
-Index = Literal["hnsw", "pq"]
+T = TypeVar("T")
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
+_GRAPH_TO = 200_000  # rows; a graph of more takes many minutes to build
+_ASKED = 100  # rows that are asked for their neighbours to measure an index
 _SKIPPED = "skipped.csv"
 _KEY = "vergence"  # of the table's own note about itself
 
@@ -64,7 +67,7 @@ class Store:
 
     def __init__(self, path: Path, table: lance.LanceDataset) -> None:
         self.path, self.table = path, table
-        self._kept: dict[tuple[str, int], np.ndarray] = {}
+        self._kept: dict[tuple[str, int], Any] = {}
 
     def __len__(self) -> int:
         return self.table.count_rows()
@@ -212,7 +215,7 @@ class Store:
 
     def vectors(self, column: str = "vector") -> np.ndarray:
         """Return ``(n, D)`` float32, read once and then kept; a row without such a vector is NaN."""
-        return self._once(column, lambda: self._filled(column))
+        return self.once(column, lambda: self._filled(column))
 
     def directions(self, column: str = "vector") -> np.ndarray:
         """Return the vectors at unit length ``(n, D)`` float32, kept like them; zero stays zero."""
@@ -222,7 +225,7 @@ class Store:
             found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
             return found
 
-        return self._once(f"{column} directions", scaled)
+        return self.once(f"{column} directions", scaled)
 
     def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
         """Return rows as Arrow.
@@ -344,6 +347,49 @@ class Store:
             self.table.update_schema_metadata({_KEY: json.dumps(about)})
         self._reload()
 
+    def update(self, ids: Sequence[str], values: Mapping[str, Any]) -> None:
+        """Give rows new values; they move to the end of the table's order, and keep what is not named.
+
+        Args:
+            ids: Which, each once.
+            values: By column, one for each id: labels (a row's class follows), metadata or ``(m, D)`` vectors.
+
+        Raises:
+            BadInput: If an id or column is not there, an id comes twice, or values do not fit.
+        """
+        ids, schema = list(ids), self.table.schema
+        fixed = [name for name in values if name in ("id", "uri", "class", "thumbnail")]
+        if fixed:
+            raise BadInput(
+                f"{', '.join(fixed)} cannot be updated: append the rows with replace=True instead."
+            )
+        for name in values:
+            if name not in schema.names:
+                raise unknown("column", name, schema.names)
+            if len(values[name]) != len(ids):
+                raise BadInput(f"{len(values[name])} values of {name} came for {len(ids)} ids.")
+        missing = sorted(set(ids) - set(self.names))
+        if missing or len(set(ids)) < len(ids):
+            what = f"has no row '{missing[0]}'" if missing else "cannot update a row twice at once"
+            raise BadInput(f"{self.path} {what}.")
+        columns: dict[str, pa.Array] = {"id": pa.array(ids, pa.string())}
+        try:
+            for name, given in values.items():
+                if name in self.vector_columns:
+                    columns[name] = vector_array(checked(np.asarray(given))).cast(schema.field(name).type)
+                else:
+                    columns[name] = pa.array(given, schema.field(name).type)
+        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+            raise BadInput(f"{name} of {self.path} is {schema.field(name).type}: {line(error)}") from None
+        if "label" in values:
+            known = dict(enumerate(self.classes or []))
+            labels = [None if label is None or label < 0 else int(label) for label in values["label"]]
+            columns["label"] = pa.array(labels, pa.int64())
+            columns["class"] = pa.array([None if i is None else known.get(i) for i in labels], pa.string())
+        with told(self.path):
+            self.table.merge_insert("id").when_matched_update_all().execute(pa.table(columns))
+        self._reload()
+
     def delete(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
         """Delete rows by id or by SQL condition, and return how many they were."""
         if (ids is None) == (where is None):
@@ -362,57 +408,87 @@ class Store:
         """Whether ``nearest`` can skip most rows; rows added since then are still looked at one by one."""
         return any(column in index.field_names for index in self.table.describe_indices())
 
-    def index(self, column: str = "vector", kind: Index = "hnsw") -> None:
+    def index(
+        self, column: str = "vector", kind: Index | None = None, *, recall: float = 0.95, seed: int = 0
+    ) -> float:
         """Build an index for approximate search by cosine; replaces an earlier one.
 
-        ``kind`` is ``"hnsw"``, a neighbourhood graph over one byte a value: the better recall; or
-        ``"pq"``, product quantisation: the smaller index.
-        """
-        width = self.width(column)
-        with told(self.path):
-            if kind == "hnsw":
-                cells = max(1, len(self) // 100_000)
-                self.table.create_index(
-                    column, "IVF_HNSW_SQ", metric="cosine", replace=True, num_partitions=cells
-                )
-            elif kind == "pq":
-                parts = next(m for m in (4, 2, 1) if width % m == 0)
-                self.table.create_index(
-                    column,
-                    "IVF_PQ",
-                    metric="cosine",
-                    replace=True,
-                    num_partitions=max(1, round(len(self) ** 0.5)),
-                    num_sub_vectors=width // parts,
-                )
-            else:
-                raise unknown("index", kind, ("hnsw", "pq"))
-        self._reload()
-
-    def nearest(
-        self, query: np.ndarray, k: int, *, column: str = "vector", where: str | None = None, effort: int = 1
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return cosines and rows ``(k,)`` of one vector's approximate neighbours, best first.
+        How much of it ``nearest`` looks at is measured: as little as finds the wanted share of the true ten
+        nearest of 100 rows. That is kept in ``about["indices"]``.
 
         Args:
-            query: ``(D,)``.
-            k: How many.
             column: Which vectors.
-            where: SQL condition that the answers fulfil.
-            effort: From 1; more finds more of the true neighbours, later.
+            kind: ``"hnsw"``, a neighbourhood graph over one byte a value: the quicker answers; ``"pq"``,
+                product quantisation: the smaller index, built far sooner; None takes the latter from
+                200,000 rows on.
+            recall: Share of the true neighbours wanted, in (0, 1].
+            seed: Of the rows that are asked.
+
+        Returns:
+            The share that was found; below ``recall`` where the most effort does not suffice.
         """
-        asked = {
-            "column": column,
-            "q": np.asarray(query, np.float32),
-            "k": k,
-            "nprobes": 32 * effort,
-            "refine_factor": 2 + 2 * effort,
-            "metric": "cosine",
-        }
+        width = self.width(column)
+        kind = kind or ("hnsw" if len(self) < _GRAPH_TO else "pq")
+        with told(self.path):
+            build(self.table, column, kind, len(self), width)
+        self._reload()
+        asked = np.random.default_rng(seed).choice(len(self), min(_ASKED, len(self)), replace=False)
+        queries = np.stack(self.take(asked, [column])[column].drop_null().to_numpy()).astype(np.float32)
+        truth = self._answered(question(column, queries, 11, kind, 0), None)[1]
+        found = float("nan")
+        for effort in EFFORTS:
+            there = self._answered(question(column, queries, 11, kind, effort), None)[1]
+            found = float((truth[:, 1:, None] == there[:, None]).any(2)[truth[:, 1:] >= 0].mean())
+            if found >= recall:
+                break
+        about = self.about
+        about["indices"] = {**about.get("indices", {}), column: [kind, effort, round(found, 4)]}
+        with told(self.path):
+            self.table.update_schema_metadata({_KEY: json.dumps(about)})
+        self._reload()
+        return found
+
+    def recall(self, column: str = "vector") -> float | None:
+        """Return the share of the true ten nearest that the index found when it was built; None without."""
+        known = self.about.get("indices", {}).get(column)
+        return known[2] if known and self.has_index(column) else None
+
+    def nearest(
+        self,
+        queries: np.ndarray,
+        k: int,
+        *,
+        column: str = "vector",
+        where: str | None = None,
+        effort: int | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return cosines ``(Q, k)`` float32 and rows ``(Q, k)`` int64 of approximate neighbours, best first.
+
+        Args:
+            queries: ``(Q, D)``.
+            k: How many; where fewer are found, the rest is NaN and -1.
+            column: Which vectors; they need an index.
+            where: SQL condition that the answers fulfil.
+            effort: From 1; more finds more of the true neighbours, later; 0 looks at every row. None: what
+                was found to be enough when the index was built.
+        """
+        kind, enough, _ = self.about.get("indices", {}).get(column, ("hnsw", 2, None))
+        asked = question(
+            column, np.asarray(queries, np.float32), k, kind, enough if effort is None else effort
+        )
+        return self._answered(asked, where)
+
+    def _answered(self, asked: dict[str, Any], where: str | None) -> tuple[np.ndarray, np.ndarray]:
         found = self._asked(
             ["_distance"], where, with_row_id=True, nearest=asked, prefilter=where is not None
         )
-        return 1 - found["_distance"].to_numpy(), self._rows_of(found["_rowid"].to_numpy())
+        line = found["query_index"].to_numpy()
+        place = np.arange(len(line)) - np.searchsorted(line, line)  # answers come query by query
+        scores = np.full((len(asked["q"]), asked["k"]), np.nan, np.float32)
+        rows = np.full(scores.shape, -1, np.int64)
+        scores[line, place] = 1 - found["_distance"].to_numpy()
+        rows[line, place] = self._rows_of(found["_rowid"].to_numpy())
+        return scores, rows
 
     def export(self, path: str | Path, *, where: str | None = None) -> Path:
         """Write rows to one file, whole or not at all, and return its path.
@@ -435,17 +511,19 @@ class Store:
 
     def _rows_of(self, keys: np.ndarray) -> np.ndarray:
         """Translate Lance's ``_rowid``, which outlives changes, into rows."""
-        known = self._once(
+        known = self.once(
             "_rowid", lambda: self.table.to_table(columns=[], with_row_id=True)["_rowid"].to_numpy()
         )
-        order = self._once("_rowid order", lambda: np.argsort(known, kind="stable"))
+        order = self.once("_rowid order", lambda: np.argsort(known, kind="stable"))
         return order[np.searchsorted(known, keys, sorter=order)]
 
-    def _once(self, name: str, make: Callable[[], np.ndarray]) -> np.ndarray:
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what ``make`` gives, made once and then kept until the table changes; arrays read-only."""
         key = (name, self.version)
         if key not in self._kept:
-            self._kept[key] = make()
-            self._kept[key].flags.writeable = False
+            made = self._kept[key] = make()
+            if isinstance(made, np.ndarray):
+                made.flags.writeable = False
         return self._kept[key]
 
     def _asked(self, columns: Sequence[str] | None, where: str | None, **options: Any) -> pa.Table:

@@ -1,8 +1,11 @@
-"""Exact k-means on millions of rows: a block of distances at a time, on whatever device there is."""
+"""k-means on millions of rows: a block of distances at a time, on whatever device there is.
+
+``kmeans`` computes every distance. ``coarse_centres`` and ``closest`` are for tables on which that would take
+hours: the centres come from a sample, and the nearest ones of every row are found in bfloat16.
+"""
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +13,13 @@ import torch
 from torch import Tensor
 
 from vergence.core.errors import BadInput
+from vergence.engine.devices import best_precision
+from vergence.use.topk import lent
 
 _BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
 _DRAWN = 256  # starting points drawn at a time
+_ROWS = 1 << 16  # rows whose differences from their centres are held
+_ROUGH = 1 << 22  # products held at a time in bfloat16
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,7 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
         raise BadInput(f"k-means on {len(vectors)} rows takes 1 to {len(vectors)} centres; got {k}.")
     if iterations < 1:
         raise BadInput(f"k-means needs at least 1 step; got {iterations}.")
-    x = _tensor(vectors)
+    x = lent(np.ascontiguousarray(vectors, np.float32))
     squares = (x * x).sum(1)
     centres = _spread(x, squares, k, np.random.default_rng(seed))
     of, distance = _nearest(x, squares, centres)
@@ -77,16 +84,58 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
 
 def assign(vectors: np.ndarray, centres: np.ndarray) -> KMeans:
     """Give every row ``(n, D)`` the nearest of ``centres (k, D)``, which stay where they are."""
-    x = _tensor(vectors)
-    of, distance = _nearest(x, (x * x).sum(1), _tensor(centres))
+    x = lent(np.ascontiguousarray(vectors, np.float32))
+    of, distance = _nearest(x, (x * x).sum(1), lent(np.ascontiguousarray(centres, np.float32)))
     return KMeans(of.cpu().numpy(), centres, distance.cpu().numpy(), True)
 
 
-def _tensor(vectors: np.ndarray) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        tensor = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
-    return tensor.cuda() if torch.cuda.is_available() else tensor
+def coarse_centres(
+    vectors: np.ndarray, k: int, *, sample: int = 32, iterations: int = 8, seed: int = 0
+) -> np.ndarray:
+    """Return ``(k, D)`` centres that a few steps of k-means place on a sample of the rows.
+
+    Args:
+        vectors: ``(n, D)`` float32, finite.
+        k: 1 to n.
+        sample: Rows a centre, at least 1.
+        iterations: Steps.
+        seed: Of the sample and the starting points.
+    """
+    few = min(len(vectors), sample * k)
+    rows = np.sort(np.random.default_rng(seed).choice(len(vectors), few, replace=False))
+    return kmeans(vectors[rows], k, iterations=iterations, seed=seed).centres
+
+
+def closest(vectors: np.ndarray, centres: np.ndarray, count: int = 1) -> np.ndarray:
+    """Return ``(n, count)`` int32, the nearest centres of every row, nearest first.
+
+    Products are in bfloat16 where the hardware is fast at it: of two centres that are about as near, either
+    may come first.
+
+    Args:
+        vectors: ``(n, D)`` float32.
+        centres: ``(k, D)`` float32.
+        count: 1 to k.
+    """
+    x, c = lent(vectors, move=False), lent(centres)
+    precision = best_precision(c.device)
+    half = ((c * c).sum(1) / 2).to(precision)
+    c = c.to(precision)
+    found = np.empty((len(x), count), np.int32)
+    for start in range(0, len(x), rows := max(64, _ROUGH // len(c))):
+        score = (x[start : start + rows].to(c) @ c.T).sub_(half)
+        best = score.max(1).indices[:, None] if count == 1 else score.topk(count, 1).indices
+        found[start : start + rows] = best.cpu().numpy()
+    return found
+
+
+def apart(vectors: np.ndarray, centres: np.ndarray, of: np.ndarray) -> np.ndarray:
+    """Return ``(n,)`` float32, the squared distance of every row to its centre ``of (n,)``."""
+    found = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), _ROWS):
+        part = slice(start, start + _ROWS)
+        found[part] = np.square(vectors[part] - centres[of[part]]).sum(1)
+    return found
 
 
 def _rows(x: Tensor, k: int) -> int:

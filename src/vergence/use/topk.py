@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -15,6 +17,17 @@ METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 
 _BLOCK = 1 << 24  # scores held at a time: 64 MiB in float32
 _COLUMNS = 1 << 16  # rows of the bank a block
+_GROUP = 64  # rows of a large bank that are passed over at once
+_SLICE = 1 << 13  # rows of a large bank a block: their scores stay in the cache
+_QUERIES = 1024  # at most in turn of a large bank
+
+
+def lent(vectors: np.ndarray, *, move: bool = True) -> Tensor:
+    """Return an array as a tensor that shares its memory; on a GPU if there is one and ``move``."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        tensor = torch.from_numpy(vectors)
+    return tensor.cuda() if move and torch.cuda.is_available() else tensor
 
 
 def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple[Tensor, Tensor]:
@@ -44,10 +57,12 @@ def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple
     if k < 1:
         raise ValueError(f"topk needs k of at least 1, got {k}.")
     k = min(k, len(bank))
-    rows = max(1, _BLOCK // max(1, min(len(bank), _COLUMNS)))
-    found = [
-        _topk_rows(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)
-    ]
+    groups = len(bank) // _GROUP
+    if groups >= _COLUMNS // _GROUP and groups >= 8 * k:
+        search, rows = _of_groups, min(_QUERIES, max(1, _BLOCK // groups))
+    else:
+        search, rows = _topk_rows, max(1, _BLOCK // max(1, min(len(bank), _COLUMNS)))
+    found = [search(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)]
     if not found:
         empty = torch.empty(0, k, device=bank.device)
         return empty, empty.long()
@@ -68,12 +83,42 @@ def _topk_rows(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[T
     return best, rows
 
 
+def _of_groups(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
+    """Do the same by the best score of each group of rows.
+
+    The k best rows lie in the k groups whose best rows are the best ones, so that only those groups are
+    looked at row by row, and no row but a group's best is ever sorted.
+    """
+    queries = _prepared(queries, metric)
+    whole = len(bank) // _GROUP * _GROUP
+    best = queries.new_empty(len(queries), whole // _GROUP)
+    kept = queries.new_empty(len(queries) * min(_SLICE, whole))  # fresh memory would take a third of the time
+    for start in range(0, whole, _SLICE):
+        part = _prepared(bank[start : min(start + _SLICE, whole)], metric)
+        score = kept[: len(queries) * len(part)].view(len(queries), len(part))
+        torch.mm(queries, part.T, out=score)
+        if metric == "euclidean":  # nearer where q·b - |b|²/2 is larger
+            score -= part.square().sum(1) / 2
+        first = start // _GROUP
+        torch.amax(score.unflatten(1, (-1, _GROUP)), 2, out=best[:, first : first + len(part) // _GROUP])
+    rows = best.topk(k, dim=1).indices[:, :, None] * _GROUP + torch.arange(_GROUP, device=bank.device)
+    rest = torch.arange(whole, len(bank), device=bank.device).expand(len(queries), -1)
+    rows = torch.cat([rows.flatten(1), rest], 1)
+    found = []
+    few = max(1, _BLOCK // (rows.shape[1] * bank.shape[1]))
+    for some, columns in zip(queries.split(few), rows.split(few), strict=True):
+        score = _scores(some[:, None], _prepared(bank[columns], metric), metric)[:, 0]
+        value, place = score.topk(k, dim=1)
+        found.append((value, columns.gather(1, place)))
+    return torch.cat([value for value, _ in found]), torch.cat([row for _, row in found])
+
+
 def _prepared(vectors: Tensor, metric: Metric) -> Tensor:
     vectors = vectors.float()
-    return normalize(vectors, dim=1) if metric == "cosine" else vectors
+    return normalize(vectors, dim=-1) if metric == "cosine" else vectors
 
 
 def _scores(queries: Tensor, bank: Tensor, metric: Metric) -> Tensor:
     if metric == "euclidean":
         return torch.cdist(queries, bank).neg_()
-    return queries @ bank.T
+    return queries @ bank.mT
