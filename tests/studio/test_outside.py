@@ -17,7 +17,7 @@ from PIL import Image
 
 from vergence.core.errors import BadInput
 from vergence.data.store import Store
-from vergence.studio.eye import LARGEST, picture
+from vergence.studio.eye import LARGEST, Eye, picture
 
 pytest.importorskip("gradio")
 from starlette.testclient import TestClient  # noqa: E402
@@ -253,14 +253,24 @@ def test_why_shares_out_the_cosine(session):
 
 
 def test_a_missing_encoder_is_one_line(client, session, monkeypatch):
+    monkeypatch.setattr(session, "eye", Eye(session.store, "vector"))
     monkeypatch.setattr(session.eye, "model", "runs/gone")
     assert "runs/gone" in client.get("/studio/state").json()["blind"]
     assert "runs/gone" in client.post("/studio/search", content=encoded()).json()["error"]
     names = session.store.names
     asked = client.get("/studio/why", params={"first": names[0], "second": names[1]})
     assert asked.status_code == 400 and "runs/gone" in asked.json()["error"]
-    monkeypatch.setattr(session.eye, "model", "")
-    assert "does not say" in session.eye.missing
+    nobody = Eye(session.store, "vector")
+    nobody.model = ""
+    assert "does not say" in nobody.missing
+
+
+def test_an_encoder_of_something_else_is_one_line(session, filled, tmp_path):
+    run = shutil.copytree(filled / "run", tmp_path / "run")
+    (run / "config.yaml").write_text("modality: events")
+    eye = Eye(session.store, "vector")
+    eye.model = str(run)
+    assert "did not learn from pictures" in eye.missing
 
 
 def test_the_library_does_not_load_gradio():

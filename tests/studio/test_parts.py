@@ -16,7 +16,7 @@ from vergence.studio import aside, contrast
 from vergence.studio.colours import NONE, OTHER, STEPS, codes, columns, kinds, scale
 from vergence.studio.groups import Groups
 from vergence.studio.plane import NOWHERE, Plane
-from vergence.studio.review import Review
+from vergence.studio.review import Review, stars
 
 
 def plain_store(path, vectors, **more):
@@ -125,6 +125,32 @@ def test_names_of_clusters_survive_in_the_store(blobs):
     assert Groups(Store.open(blobs.path), "vector", mark).names == {}
 
 
+def test_clusters_that_are_found_again_take_the_place_of_the_named_ones(blobs):
+    mark = aside.fingerprint(blobs, "vector")
+    groups = Groups(blobs, "vector", mark)
+    groups.find(3)
+    groups.rename(0, "hats")
+    groups.find(2)
+    again = Groups(Store.open(blobs.path), "vector", mark)
+    assert len(again) == 2 and again.names == {}
+    again.rename(1, "shoes")
+    assert [name for name in Store.open(blobs.path).table.schema.names if "cluster" in name] == ["cluster"]
+    assert Groups(Store.open(blobs.path), "vector", mark).names == {1: "shoes"}
+
+
+def test_two_models_have_clusters_of_their_own(blobs):
+    blobs.add_vectors("other", blobs.vectors()[:, ::-1].copy())
+    for column, k in (("vector", 3), ("other", 2)):
+        groups = Groups(blobs, column, column)
+        groups.find(k)
+        groups.rename(1, f"{column}'s")
+    again = Store.open(blobs.path)
+    assert [Groups(again, column, "m").names for column in ("vector", "other")] == [
+        {1: "vector's"},
+        {1: "other's"},
+    ]
+
+
 def test_a_name_is_checked_before_anything_is_written(blobs):
     groups = Groups(blobs, "vector", "m")
     groups.find(3)
@@ -191,6 +217,29 @@ def test_a_review_is_kept_and_exported(blobs):
     assert again.dropped == ["r1", "r41"]
     again.decide([41, 1], "")
     assert Review(Store.open(blobs.path), "vector").dropped == []
+
+
+def test_a_group_is_one_row_and_what_is_like_it_not_a_chain():
+    chain = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [7, 9]])  # 0 - 1 - 2 - 3 - 4
+    assert [group.tolist() for group in stars(chain, 10)] == [[1, 0, 2], [3, 4], [7, 9]]
+    assert stars(np.empty((0, 2), np.int64), 10) == []
+    random = np.random.default_rng(0)
+    pairs = np.unique(np.sort(random.integers(0, 60, (200, 2))), axis=0)
+    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
+    known, groups = {tuple(pair) for pair in pairs.tolist()}, stars(pairs, 60)
+    for centre, *near in (group.tolist() for group in groups):
+        assert all((min(centre, row), max(centre, row)) in known for row in near)
+    rows = np.concatenate(groups)
+    assert len(np.unique(rows)) == len(rows)
+
+
+def test_the_first_of_one_group_stays(blobs):
+    review = Review(blobs, "vector")
+    review.find(0.9999)
+    assert review.surplus == 3 and review.keep_first(1) == 1
+    assert review.verdicts == {0: "keep", 1: "drop"}
+    with pytest.raises(BadInput, match="no group 3"):
+        review.keep_first(2)
 
 
 def test_a_review_refuses_what_it_does_not_know(blobs):

@@ -132,10 +132,12 @@ def _duplicates(gr: Any, session: Session) -> None:
     def find(least: float, progress: Any = gr.Progress()) -> str:  # noqa: B008
         n = len(session.store)
         progress(None, desc=f"Comparing {n:,} samples, each with each")
-        found = _told(gr, partial(session.review.find, least))
+        review = session.review
+        _told(gr, partial(review.find, least))
+        rest = f" Of the pairs, the {review.left_out:,} least alike are left out." if review.left_out else ""
         return (
-            f"{found.total:,} pairs in {len(found.groups):,} groups; without all but one of each group "
-            f"{len(found.surplus):,} of {n:,} samples would go."
+            f"{review.pairs:,} pairs in {len(review.groups):,} groups around one sample each; if only that "
+            f"one stayed, {review.surplus:,} of {n:,} samples would go.{rest}"
         )
 
     button.click(find, threshold, told, api_visibility="private").then(

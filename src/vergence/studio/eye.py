@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from vergence.data.decode import DecodeError, decode, shape
 from vergence.data.image_source import ImageSource
 from vergence.data.shelf import Pixels
 from vergence.data.store import Store
+from vergence.engine.files import read_yaml
 
 LARGEST = 20 * 2**20  # bytes of a picture from outside
 _PIXELS = 50_000_000  # of it
@@ -60,7 +62,7 @@ class Eye:
         self._encoder: Any = None
         self._one = threading.Lock()
 
-    @property
+    @cached_property
     def missing(self) -> str | None:
         """What keeps it from looking at pictures, in one line; None where nothing does."""
         if not self.model:
@@ -70,6 +72,12 @@ class Eye:
                 f"The run that made the vectors, {self.model}, is not there: put it back, or start the "
                 "studio in the folder where vergence embed was run."
             )
+        try:
+            modality = read_yaml(Path(self.model) / "config.yaml").get("modality")
+        except VergenceError as error:
+            return f"The encoder of the store cannot be used: {error}"
+        if modality != "image":
+            return f"{self.model} did not learn from pictures, so that none can be looked at."
         return None
 
     def vector(self, pixels: np.ndarray) -> np.ndarray:
@@ -115,10 +123,7 @@ class Eye:
                     self._encoder = open_run(self.model).encoder
                 except VergenceError as error:
                     raise BadInput(f"The encoder of the store cannot be used: {error}") from None
-        size = getattr(self._encoder, "size", None)
-        if size is None:
-            raise BadInput(f"{self.model} did not learn from pictures, so that none can be looked at.")
-        return self._encoder, int(size)
+        return self._encoder, int(self._encoder.size)
 
 
 def _source(pixels: np.ndarray) -> ImageSource:

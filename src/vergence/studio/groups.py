@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.sparse import csr_array
 
@@ -11,15 +13,15 @@ from vergence.studio import aside
 from vergence.use.clusters import partition
 
 LONGEST = 60  # characters of a name
-_NOTE = "clusters"  # what ``about["info"]`` calls the names
-_COLUMNS = ("cluster", "studio_cluster")  # the second where the first is somebody else's
+_NOTE = "clusters"  # what ``about["info"]`` calls what is known of them, by vector column
 
 
 class Groups:
     """A partition of a store's rows, some of its parts with a name.
 
-    The first name that is given writes the partition into the store, as a column of numbers with the names
-    in ``about["info"]["clusters"]``; rows that are added later belong to no cluster.
+    The first name that is given writes the partition into the store, as a column of numbers (``cluster`` for
+    the column ``vector``) with the names in ``about["info"]["clusters"]``; rows that are added later belong
+    to no cluster.
 
     Args:
         store: Opened.
@@ -48,9 +50,9 @@ class Groups:
         there = np.flatnonzero(~np.isnan(vectors[:, 0]))
         found = np.full(len(vectors), -1, np.int64)
         found[there] = partition(vectors[there], k=k).of
-        if self.written is not None:
+        if (written := self.written) is not None:
             self._check_version()
-            self.store.set_info(**{_NOTE: None})
+            self._write_note({"column": written, "names": {}, "old": True})
         aside.keep_array(self.store, f"clusters-{self.mark}", found)
         self.of, self.names = found, {}
         self.stage += 1
@@ -75,10 +77,9 @@ class Groups:
             names[cluster] = name
         written = self.written
         if written is None:
-            schema = self.store.table.schema.names
-            written = next((column for column in _COLUMNS if column not in schema), _COLUMNS[1])
-            self.store.set_column(written, np.ma.masked_less(self.of, 0).filled(-1))
-        self.store.set_info(**{_NOTE: {"column": written, "vectors": self.column, "names": _words(names)}})
+            written = self._note.get("column") or self._free()
+            self.store.set_column(written, self.of)
+        self._write_note({"column": written, "names": {str(c): names[c] for c in sorted(names)}})
         self.names = names
         self.stage += 1
 
@@ -115,9 +116,8 @@ class Groups:
     def _read(self) -> None:
         if (column := self.written) is not None:
             values = self.store.read([column])[column].fill_null(-1).to_numpy()
-            note = self.store.about["info"][_NOTE]
             self.of = values.astype(np.int64)
-            self.names = {int(c): str(name) for c, name in note["names"].items()}
+            self.names = {int(c): str(name) for c, name in self._note["names"].items()}
             return
         kept = aside.kept_array(self.store, f"clusters-{self.mark}")
         if kept is not None and kept.shape == (len(self.store),) and kept.dtype == np.int64:
@@ -126,17 +126,26 @@ class Groups:
     @property
     def written(self) -> str | None:
         """Return the store's column of clusters of these vectors, where it has one that is its own."""
-        note = (self.store.about.get("info") or {}).get(_NOTE)
-        if not isinstance(note, dict) or note.get("vectors") != self.column:
-            return None
-        return note["column"] if note.get("column") in self.store.table.schema.names else None
+        column = None if self._note.get("old") else self._note.get("column")
+        return column if column in self.store.table.schema.names else None
+
+    @property
+    def _note(self) -> dict[str, Any]:
+        notes = (self.store.about.get("info") or {}).get(_NOTE)
+        return (notes.get(self.column) or {}) if isinstance(notes, dict) else {}
+
+    def _write_note(self, note: dict[str, Any]) -> None:
+        notes = (self.store.about.get("info") or {}).get(_NOTE) or {}
+        self.store.set_info(**{_NOTE: {**notes, self.column: note}})
+
+    def _free(self) -> str:
+        """Return a name for our column that nobody else uses."""
+        usual = "cluster" if self.column == "vector" else f"cluster_{self.column}"
+        taken = self.store.table.schema.names
+        return next(name for name in (usual, f"studio_{usual}", f"studio_own_{usual}") if name not in taken)
 
     def _check_version(self) -> None:
         if Store.open(self.store.path).version != self.store.version:
             raise BadInput(
                 f"{self.store.path} was changed by another program: start the studio again to see how it is."
             )
-
-
-def _words(names: dict[int, str]) -> dict[str, str]:
-    return {str(cluster): name for cluster, name in sorted(names.items())}

@@ -11,7 +11,7 @@ import numpy as np
 from vergence.core.errors import BadInput, unknown
 from vergence.data.store import Store
 from vergence.studio import aside
-from vergence.use.search import Duplicates, duplicates
+from vergence.use.search import duplicates
 
 Verdict = Literal["keep", "drop", ""]
 VERDICTS = ("keep", "drop", "")
@@ -28,7 +28,8 @@ class Review:
 
     Attributes:
         threshold: Least cosine of what was found; None before ``find``.
-        groups: The rows of each, the largest group first.
+        groups: The rows of each, the largest group first; every row is a near-duplicate of the group's first.
+        pairs: How many near-duplicates there are.
     """
 
     def __init__(self, store: Store, column: str) -> None:
@@ -43,13 +44,13 @@ class Review:
         }
         self.threshold: float | None = None
         self.groups: list[np.ndarray] = []
-        self.pairs = 0
+        self.pairs = self.left_out = 0
 
-    def find(self, threshold: float) -> Duplicates:
+    def find(self, threshold: float) -> None:
         """Look for near-duplicates; raises ``BadInput`` if the threshold is not in (0, 1]."""
         found = duplicates(self.store, threshold=threshold, column=self.column)
-        self.threshold, self.groups, self.pairs = threshold, found.groups, found.total
-        return found
+        self.threshold, self.groups, self.pairs = threshold, stars(found.pairs, len(self.names)), found.total
+        self.left_out = found.total - len(found.pairs)
 
     def group(self, number: int) -> dict[str, Any]:
         """Return one group: its rows, what was decided, and the cosine of each with the first.
@@ -86,14 +87,30 @@ class Review:
                 self.verdicts[row] = verdict
         self._keep()
 
-    def keep_first(self) -> int:
-        """In every group that nobody has looked at keep the first row, drop the others; return how many."""
-        untouched = [g for g in self.groups if not any(row in self.verdicts for row in g.tolist())]
-        for group in untouched:
+    @property
+    def surplus(self) -> int:
+        """Rows that would go if only the first of each group stayed."""
+        return sum(len(group) - 1 for group in self.groups)
+
+    def keep_first(self, number: int | None = None) -> int:
+        """Keep the first row of a group and drop the others; None does so in all that nobody has looked at.
+
+        Returns:
+            In how many groups.
+
+        Raises:
+            BadInput: If there is no such group.
+        """
+        if number is None:
+            chosen = [g for g in self.groups if not any(row in self.verdicts for row in g.tolist())]
+        else:
+            self.group(number)
+            chosen = [self.groups[number]]
+        for group in chosen:
             self.verdicts.update(dict.fromkeys(group[1:].tolist(), "drop"))
             self.verdicts[int(group[0])] = "keep"
         self._keep()
-        return len(untouched)
+        return len(chosen)
 
     @property
     def decided(self) -> int:
@@ -125,6 +142,30 @@ class Review:
         aside.keep_words(
             self.store, _NAME, {self.names[row]: self.verdicts[row] for row in sorted(self.verdicts)}
         )
+
+
+def stars(pairs: np.ndarray, n: int) -> list[np.ndarray]:
+    """Divide the rows of pairs ``(m, 2)`` into groups, each around a row that is in a pair with all others.
+
+    Rows that are in most pairs become centres first. Nothing is grouped only because something third is
+    like both, so that no chain of small steps makes a group of what is unlike.
+
+    Returns:
+        The rows of each group, its centre first; the largest group first.
+    """
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    degree = np.bincount(both[:, 0], minlength=n)
+    start = np.concatenate([[0], np.cumsum(degree)])
+    free, groups = np.full(n, True), []
+    for centre in np.argsort(-degree, kind="stable")[: np.count_nonzero(degree)].tolist():
+        if free[centre]:
+            near = both[start[centre] : start[centre + 1], 1]
+            near = near[free[near]]
+            free[near], free[centre] = False, False
+            if len(near):
+                groups.append(np.concatenate([[centre], near]))
+    return sorted(groups, key=lambda group: (-len(group), group[0]))
 
 
 def _harmless(name: str) -> str:

@@ -92,9 +92,9 @@ def routes(session: Session) -> APIRouter:
         return {"decided": session.review.decided, "dropped": len(session.review.dropped)}
 
     @router.post("/keep-first")
-    def keep_first() -> dict[str, Any]:
+    def keep_first(number: Annotated[int | None, Body(embed=True)] = None) -> dict[str, Any]:
         with session.writing:
-            return {"groups": session.review.keep_first()}
+            return {"groups": session.review.keep_first(number)}
 
     @router.get("/drop.txt")
     def drop_text() -> Response:

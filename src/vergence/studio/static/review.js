@@ -68,9 +68,8 @@ export function mountReview(root) {
 
   async function keepFirst() {
     if (!group) return;
-    await send([group.rows[0]], "keep");
-    if (group.rows.length > 1) await send(group.rows.slice(1), "drop");
-    if (number + 1 < state.groups) await go(number + 1); else show();
+    await json("studio/keep-first", { number });
+    await go(Math.min(number + 1, state.groups - 1));
   }
 
   async function keepAll() {

@@ -57,7 +57,7 @@ function mountSearch(root) {
     try {
       const { near } = await json("studio/search", new Blob([file]));
       const own = make("img", { class: "studio-pic", alt: "the picture that was asked for", src: URL.createObjectURL(file) });
-      own.addEventListener("load", () => URL.revokeObjectURL(own.src));
+      own.addEventListener("load", () => { own.classList.toggle("sharp", Math.max(own.naturalWidth, own.naturalHeight) <= 64); URL.revokeObjectURL(own.src); });
       asked.replaceChildren(own, make("span", {}, `Most like ${file.name || "the picture"}:`));
       hits.replaceChildren(...near.map(card => tile(card, card.score.toFixed(2) + (kind(card) ? ` · ${kind(card)}` : ""))));
     } catch (error) {
