@@ -185,3 +185,19 @@ def test_finetune_says_what_is_missing(digits):
         finetune(Shapes(), without_labels(digits), digits)
     with pytest.raises(ValueError, match=r"labels_share in \(0, 1\], got 0"):
         finetune(Shapes(), digits, digits, labels_share=0)
+
+
+def test_turns_are_measured_without_labels(tmp_path):
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for i in range(40):
+        pixels = random.uniform(60, 120, (16, 16, 3))
+        pixels[:8] += 90  # lit from above
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{i}.png")
+    encoder = build("resnet-tiny", size=16, width=8)
+    table = measure(encoder, tmp_path, protocols=["rotation"], quiet=True)
+    assert table.columns == ["turns"] and "28 samples, 12" in str(table)
+    assert table["raw pixels"]["turns"].value == 1
+    with pytest.raises(BadInput, match="needs labels"):
+        measure(encoder, tmp_path, protocols=["rotation", "knn"], quiet=True)

@@ -39,7 +39,7 @@ from vergence.measure.rows import (
     baselines,
     features,
 )
-from vergence.measure.score import Score
+from vergence.measure.score import Score, mean_score
 from vergence.measure.shots import few_shot
 from vergence.measure.trees import boosting, linear_auc
 from vergence.measure.tuning import finetune
@@ -127,7 +127,8 @@ class Table:
         if "source" not in self.about:
             return ""
         source, train, test = (self.about[key] for key in ("source", "train", "test"))
-        return f"{source}: {train} labelled samples, {test} to judge by"
+        labelled = "labelled " if self.about.get("labelled", True) else ""
+        return f"{source}: {train} {labelled}samples, {test} to judge by"
 
 
 def _cell(scores: dict[str, Score], column: str) -> str:
@@ -160,6 +161,17 @@ def _finetuning(split: Split, seed: int) -> Scores:
         yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
 
 
+def _rotation(split: Split, seed: int) -> Scores:
+    yield "turns", _turns(split.encoder, split.train, split.test)
+
+
+def _turns(encoder: nn.Module, train: Source, test: Source) -> Score:
+    """Score how often a linear layer tells by how many quarters a photo was turned; labels are not needed."""
+    from vergence.learn.image.selfaugment import rotation_probe
+
+    return mean_score(rotation_probe(encoder, train, test).mean(1))
+
+
 def _trees(split: Split, seed: int) -> Scores:
     found = boosting(*split.arrays, seed=seed)
     yield from ((f"boosted trees{', AUC' if name == 'auc' else ''}", score) for name, score in found.items())
@@ -181,7 +193,9 @@ PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
     "retrieval": _retrieval,
     "clustering": _clustering,
     "finetune": _finetuning,
+    "rotation": _rotation,
 }
+LABEL_FREE = ("rotation",)
 
 
 def measure(
@@ -206,7 +220,9 @@ def measure(
             (gradient-boosted trees; of two classes with the area under the ROC curve, which
             "linear_auc" gives of a linear model), k-NN, linear probe, few-shot with 1, 5 and 20 labels
             a class (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval, clustering, and
-            "finetune", which trains the encoder on and takes minutes.
+            "finetune", which trains the encoder on and takes minutes. "rotation" asks by how many
+            quarters photos were turned and, alone, needs no labels: encoders rank by it much as by labels,
+            where photos have an upright pose (SelfAugment, arXiv:2009.07724).
             A number of labels that the smallest class does not have is left out. Of graphs: the names
             of splits that come with the data, such as "public", "random-10-10-80", "heco-20" and
             "tu-10-fold", each judged as papers do; None takes the first.
@@ -226,6 +242,8 @@ def measure(
     if splits and set(protocols or ()) <= set(splits):
         found, about = graph_rows(encoder, source, protocols or (), seed=seed)
         return Table(found, {**about, "seconds": round(time.monotonic() - began, 1)})
+    if protocols and set(protocols) <= set(LABEL_FREE):
+        return _without_labels(encoder, source, test, seed=seed, began=began)
     source = _labelled_source(source)
     asked: Sequence[str] = tuple(protocols or ()) or USUAL.get(source.modality, DEFAULT)
     if test is None:
@@ -264,6 +282,26 @@ def measure(
         "seconds": round(time.monotonic() - began, 1),
     }
     return Table(rows, about)
+
+
+def _without_labels(
+    encoder: nn.Module, source: Source, test: str | Path | Source | None, *, seed: int, began: float
+) -> Table:
+    """Measure by turns alone, the only protocol of ``LABEL_FREE``."""
+    if test is None:
+        rows = np.random.default_rng(seed).permutation(len(source))
+        kept = round(TEST_SHARE * len(source))
+        if kept < 1 or kept == len(source):
+            raise BadInput(
+                f"measure needs 4 or more samples to keep some back; {source.uri} has {len(source)}."
+            )
+        source, judge = source.subset(np.sort(rows[kept:])), source.subset(np.sort(rows[:kept]))
+    else:
+        judge = open_source(test)
+    kinds = {**baselines(encoder, source.modality, seed=seed, source=source), LEARNED: encoder}
+    scores = {name: {"turns": _turns(net, source, judge)} for name, net in kinds.items()}
+    about = {"source": source.uri, "test": len(judge), "train": len(source), "labelled": False, "seed": seed}
+    return Table(scores, {**about, "seconds": round(time.monotonic() - began, 1)})
 
 
 def _labelled_source(source: str | Path | Source) -> Source:

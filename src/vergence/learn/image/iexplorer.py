@@ -177,8 +177,8 @@ class InternetExplorer(Estimator):
         self, method: Method, target: Source, others: Sequence[Source], random: np.random.Generator, seed: int
     ) -> None:
         """Learn on from the target and as many of the others, drawn anew (step 3)."""
-        ends = np.cumsum([len(other) for other in others])
-        drawn = np.sort(random.permutation(ends[-1])[: len(target)])
+        ends = np.cumsum([len(other) for other in others], dtype=np.int64)
+        drawn = np.sort(random.permutation(int(ends.max(initial=0)))[: len(target)])
         parts = [
             other.subset(drawn[(drawn >= end - len(other)) & (drawn < end)] - (end - len(other)))
             for other, end in zip(others, ends, strict=True)

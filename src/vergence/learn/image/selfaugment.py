@@ -21,8 +21,10 @@ Either loss alone fails: turns stay most visible in photos left as they are, and
 nothing is left of them.
 
 Differs from the paper: any contrastive method of the library in place of MoCo v2, and its own loss in place
-of L_icl; L̄ are the losses of a fold's held-out photos under the base alone; the rotation head learns from
-upright photos as they are, in closed form; no operation turns photos, which would answer the probe.
+of L_icl; L̄ are means over the policies that a search begins with, not losses under the base alone: among
+the few negatives of a batch a policy can cost many times what the base does, among 65,536 not twice; the
+rotation head learns from photos as they are, without the base; no operation turns photos, which would answer
+the probe.
 """
 
 from __future__ import annotations
@@ -298,14 +300,17 @@ class SelfAugment(Estimator):
     def search(self, judge: Judge, *, seed: int) -> list[Sequence[Any]]:
         """Return the lists of the best policies for the networks of a fold (step 3)."""
         score = OBJECTIVES[self.objective]
-        usual = judge(None)
         space = [len(NAMES), 0, 0] * (self.lists * self.operations)
-        search = ParzenSearch(space, seed=seed, start=min(20, max(1, self.trials // 2)))
-        for _ in range(self.trials):
+        start = min(20, max(1, self.trials // 2))
+        search = ParzenSearch(space, seed=seed, start=start)
+        first = [search.ask() for _ in range(start)]
+        losses = [judge(self.policy_of(trial)) for trial in first]
+        mean = np.mean(losses, axis=0)
+        for trial, loss in zip(first, losses, strict=True):
+            search.tell(trial, score(*(loss / mean)))
+        for _ in range(self.trials - start):
             trial = search.ask()
-            search.tell(
-                trial, score(*(x / m for x, m in zip(judge(self.policy_of(trial)), usual, strict=True)))
-            )
+            search.tell(trial, score(*(judge(self.policy_of(trial)) / mean)))
         return [one for trial in search.best(self.keep) for one in self.policy_of(trial).lists]
 
     def policy_of(self, trial: np.ndarray) -> Policy:

@@ -12,12 +12,11 @@ from torch import nn
 
 from vergence.core import Estimator, Method
 from vergence.data import Source
-from vergence.data.tables import from_vectors
 from vergence.learn.image.operations import Policy
 from vergence.learn.image.selfaugment import Judge, SelfAugment, Turns, rotation_probe, turned_features
 from vergence.measure.probe import linear
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Found
+from vergence.measure.records._photos import Finding, as_found, stand_in
 from vergence.measure.rows import features
 
 IMAGES, TEST, EPOCHS, BATCH, FOLDS, TRIALS, LOOK = 2_000, 2_000, 5, 128, 2, 24, 160
@@ -132,15 +131,9 @@ def ranked(seed: int) -> dict[str, float]:
     }
 
 
-class Ranking(Estimator):
+def ranking(criterion: str) -> Finding:
     """An arm: the rank correlation of a criterion without labels with the probe with labels."""
-
-    def __init__(self, criterion: str) -> None:
-        self.criterion = criterion
-
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
-        self.encoder = Found(np.array(ranked(seed)[self.criterion]))
-        return self
+    return Finding(lambda source, seed: ranked(seed)[criterion])
 
 
 _COMMON: dict[str, Any] = {
@@ -153,7 +146,7 @@ _COMMON: dict[str, Any] = {
     "size": 32,
     "seeds": (0, 1, 2),
     "pixels": False,
-    "prepare": lambda source, seed: (from_vectors(np.eye(4, dtype=np.float32), None, name="photos"),) * 2,
+    "prepare": stand_in,
 }
 
 RECORD = Record(
@@ -174,8 +167,8 @@ RECORD = Record(
         Record(
             key="selfaugment",
             claim="The rotation probe ranks encoders as labels would, the contrast's loss does not.",
-            arms={"paper": lambda _: Ranking("rotation"), "contrast loss": lambda _: Ranking("contrast")},
-            protocol=lambda found, train, test, seed: float(np.asarray(found.rows)),
+            arms={"paper": lambda _: ranking("rotation"), "contrast loss": lambda _: ranking("contrast")},
+            protocol=as_found,
             metric="Spearman correlation with linear probes over labels",
             note=f"Of {len(TRIED)} augmentations, each trained anew with every seed.",
             **_COMMON,

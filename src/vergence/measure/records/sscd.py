@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,10 +16,9 @@ from vergence.learn.api import learn
 from vergence.learn.image import encoders
 from vergence.learn.image.sscd import SSCD
 from vergence.learn.image.views import plain
-from vergence.learn.pairs.simclr import SimCLR
 from vergence.measure.isc2021 import Challenge, CopyDetection, challenge, copy_detection, embed_pixels
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Finding, as_found, stand_in
+from vergence.measure.records._photos import Finding, as_found, simclr, stand_in
 from vergence.measure.records.isc2021 import Vectors
 from vergence.use.background import Whitening
 from vergence.use.phash import perceptual_hash
@@ -44,18 +44,16 @@ def dealt(seed: int) -> Challenge:
 @cache
 def encoder(kind: str, seed: int) -> nn.Module:
     """Train on photos that are in no challenge."""
+    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
+    if kind == "simclr":
+        options = {"width": WIDTH}
+        return simclr(train, epochs=SIMCLR_EPOCHS, seed=seed, size=SIZE, encoder_options=options)
     torch.manual_seed(seed)
     net = encoders.build("resnet-tiny", size=SIZE, width=WIDTH)
-    method: SSCD | SimCLR
-    if kind == "simclr":
-        method = SimCLR(net, temperature=0.1)
-    else:
-        method = SSCD(net, dim=DIM, entropy=ENTROPY if kind == "sscd" else 0.0)
-    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
-    epochs = SIMCLR_EPOCHS if kind == "simclr" else EPOCHS
+    method = SSCD(net, dim=DIM, entropy=ENTROPY if kind == "sscd" else 0.0)
     with tempfile.TemporaryDirectory() as folder:
         return learn(
-            method, train, epochs=epochs, batch_size=128, optimizer="adamw", lr=2e-3, weight_decay=1e-4,
+            method, train, epochs=EPOCHS, batch_size=128, optimizer="adamw", lr=2e-3, weight_decay=1e-4,
             warmup=1, out=Path(folder) / "run", seed=seed, workers=1, quiet=True,
         ).encoder  # fmt: skip
 
@@ -90,11 +88,7 @@ def judged(kind: str, seed: int, *, normalised: bool = True, whitened: bool = Fa
         whitened: Whiten the descriptors by the background first.
     """
     x = (hashed if kind == "hash" else described)(kind, seed)
-
-    def seen(part: Tensor) -> Tensor:
-        return white(part) if whitened else part
-
-    white = Whitening.fit(x.background)
+    seen: Callable[[Tensor], Tensor] = Whitening.fit(x.background) if whitened else Tensor.float
     return copy_detection(
         seen(x.queries),
         seen(x.references),
