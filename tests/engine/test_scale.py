@@ -15,7 +15,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 import vergence
-from vergence.core import BadInput
+from vergence.core import BadInput, VergenceError
 from vergence.core.errors import MissingExtra
 from vergence.data.parts import Parts
 from vergence.engine import scale
@@ -188,3 +188,16 @@ def test_without_ray_one_line_says_what_to_install(photos, tmp_path, encoder, mo
         vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="ray")
     with pytest.raises(BadInput, match="Unknown kind of workers 'rya'; did you mean 'ray'"):
         vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="rya")
+
+
+def test_a_cluster_that_is_not_there_is_one_line(photos, tmp_path, encoder, monkeypatch):
+    ray = pytest.importorskip("ray", reason="ray is not installed: pip install 'vergence[scale]'")
+
+    def unreachable(**_):
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setenv("RAY_ADDRESS", "moon:6379")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", unreachable)
+    with pytest.raises(VergenceError, match="cannot be reached at moon:6379, which RAY_ADDRESS names: Could"):
+        vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="ray")

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -221,12 +223,18 @@ class _Cluster:
                 weights = sum(p.nbytes for p in self.encoder.parameters())
                 options |= {"address": "local", "include_dashboard": False}
                 options |= {"object_store_memory": _SHELF + 2 * weights}
-            with warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", "lance is not fork-safe"
-                )  # nothing of it runs after the fork
-                ray.init(**options)
+            ours = signal.getsignal(signal.SIGTERM)
+            try:
+                with warnings.catch_warnings():  # Ray's processes do not use what lance has open here
+                    warnings.filterwarnings("ignore", "lance is not fork-safe")
+                    ray.init(**options)
+            except (OSError, RuntimeError, ValueError) as error:
+                where = os.environ.get("RAY_ADDRESS")
+                doing = f"reached at {where}, which RAY_ADDRESS names" if where else "started"
+                raise VergenceError(f"Ray cannot be {doing}: {_last_line(error)}") from error
             self.started = True
+            if callable(ours) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, ours)  # Ray's would end the process without a word
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -269,12 +277,14 @@ class _Cluster:
                     )
                 yield part
         except ray.exceptions.RayError as error:
-            raise VergenceError(_told(error)) from error
+            raise VergenceError(
+                f"Ray cannot go on: {_last_line(error)} What is done is kept; run the same again to go on."
+            ) from error
 
 
-def _told(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return f"Ray could not go on: {lines[-1]} What is done is kept; run the same again to go on."
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
 
 
 def _take_note(source: Source, part: Part) -> None:
