@@ -203,6 +203,14 @@ def test_a_picture_is_looked_for_two_are_explained_and_two_sides_compared(opened
 def test_it_says_what_it_is_doing_and_shows_the_better_map_when_it_is_there(opened, store):
     session = Session(store)
     page = opened(session)  # clusters and the better map are still to be found
+    with session.busy("Counting to ten"):
+        tab(page, "Duplicates")
+        page.get_by_role("button", name="Find near-duplicates").click()
+        page.wait_for_function(
+            "document.querySelector('.studio-doing').textContent.includes('Counting to ten')"
+        )
+        assert page.locator(".studio-doing").is_visible()
+    tab(page, "Map")
     page.wait_for_selector(".studio-map[data-stage='1']")
     assert page.locator(".studio-how").text_content().startswith("t-SNE")
     page.wait_for_selector(".studio-doing", state="hidden")

@@ -17,6 +17,7 @@ from vergence.studio.colours import NONE, OTHER, STEPS, codes, columns, kinds, s
 from vergence.studio.groups import Groups
 from vergence.studio.plane import NOWHERE, Plane
 from vergence.studio.review import Review, stars
+from vergence.studio.session import Session
 
 
 def plain_store(path, vectors, **more):
@@ -73,6 +74,17 @@ def test_a_row_without_a_vector_lies_nowhere_and_belongs_to_no_cluster(blobs):
     groups.find(2)
     assert (found.now[0][50:] == NOWHERE).all() and (found.now[0][:50] < NOWHERE).all()
     assert (groups.of[50:] == -1).all() and groups.sizes.sum() == 50
+
+
+@pytest.mark.parametrize(("rows", "width"), [(1, 4), (2, 1), (5, 3)])
+def test_a_very_small_store_is_shown_too(tmp_path, rows, width):
+    store = plain_store(tmp_path / "t.lance", np.random.default_rng(0).standard_normal((rows, width)))
+    session = Session(store)
+    session.start().join()
+    assert session.state()["trouble"] == session.state()["doing"] == ""
+    assert session.plane.now[1] == "PCA" and session.groups.sizes.sum() == rows
+    assert len(session.point(0)["near"]) == rows - 1
+    assert Plane(store, "vector", session.plane.mark).now[1] == "PCA"
 
 
 def test_kinds_are_the_most_frequent_in_their_own_order():

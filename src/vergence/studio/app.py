@@ -1,4 +1,4 @@
-"""The page: gradio's tabs, buttons and progress around what our own script draws."""
+"""The page: gradio's tabs, fields and buttons around what our own script draws."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ window.studio = {
 </script>
 <script type="module" src="studio/static/studio.js"></script>
 """
+_WATCH = "() => window.studio.watch()"  # lets the head of the page say what is being done
 _EXAMPLES = 6  # pictures of a side in a cluster
 _ROWS = 40  # clusters of a comparison that are shown
 
@@ -129,18 +130,18 @@ def _duplicates(gr: Any, session: Session) -> None:
         button = gr.Button("Find near-duplicates", variant="primary", scale=1)
     told = gr.Markdown("", elem_id="studio-found")
 
-    def find(least: float, progress: Any = gr.Progress()) -> str:  # noqa: B008
-        n = len(session.store)
-        progress(None, desc=f"Comparing {n:,} samples, each with each")
-        review = session.review
-        _told(gr, partial(review.find, least))
+    def find(least: float) -> str:
+        n, review = len(session.store), session.review
+        with session.busy(f"Comparing {n:,} samples, each with each"):
+            _told(gr, partial(review.find, least))
         rest = f" Of the pairs, the {review.left_out:,} least alike are left out." if review.left_out else ""
         return (
             f"{review.pairs:,} pairs in {len(review.groups):,} groups around one sample each; if only that "
             f"one stayed, {review.surplus:,} of {n:,} samples would go.{rest}"
         )
 
-    button.click(find, threshold, told, api_visibility="private").then(
+    button.click(None, js=_WATCH, api_visibility="private")
+    button.click(find, threshold, told, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.studio.refresh('review')", api_visibility="private"
     )
     _ours(gr, "review")
@@ -152,13 +153,13 @@ def _clusters(gr: Any, session: Session) -> None:
         button = gr.Button("Divide again; names are forgotten", scale=1)
     told = gr.Markdown("")
 
-    def divide(count: float | None, progress: Any = gr.Progress()) -> str:  # noqa: B008
-        progress(None, desc=f"Dividing {len(session.store):,} samples")
-        with session.writing:
+    def divide(count: float | None) -> str:
+        with session.busy(f"Dividing {len(session.store):,} samples into clusters"), session.dividing:
             _told(gr, partial(session.groups.find, int(count) if count else None))
         return f"{len(session.groups)} clusters."
 
-    button.click(divide, k, told, api_visibility="private").then(
+    button.click(None, js=_WATCH, api_visibility="private")
+    button.click(divide, k, told, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.studio.refresh('clusters')", api_visibility="private"
     )
     _ours(gr, "clusters")
@@ -185,8 +186,7 @@ def _compare(gr: Any, session: Session) -> None:
             gr.Dropdown([contrast.REST, *found], value=contrast.REST),
         )
 
-    def compare(name: str, a: str, b: str, progress: Any = gr.Progress()) -> str:  # noqa: B008
-        progress(None, desc="Counting clusters on both sides")
+    def compare(name: str, a: str, b: str) -> str:
         return _told(gr, partial(comparison, session, name, a, b))
 
     column.change(offer, column, [first, second], api_visibility="private")

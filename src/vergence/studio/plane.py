@@ -12,6 +12,7 @@ from vergence.use.maps import How, layout, placed, plane
 
 NOWHERE = 65_535  # both coordinates of a row without a vector
 _SIDE = NOWHERE - 1  # of the map, in steps
+_FEW = 10  # rows below which only PCA makes sense
 _ALL = 3_000  # rows up to which every one is laid out; of more, the others are put among a sample
 
 
@@ -35,7 +36,7 @@ class Plane:
         self.final = kept is not None and kept.shape == (len(store), 2) and kept.dtype == np.uint16
         if self.final:
             assert kept is not None
-            self.now = kept, better(len(store)), 0
+            self.now = kept, better(int((kept[:, 0] < NOWHERE).sum())), 0
         else:
             self.now = *self._laid("pca"), 0
 
@@ -49,7 +50,7 @@ class Plane:
             known = layout(self.store, column=self.column)
             points = placed(vectors[there], vectors[known.rows], known.points)
             points[np.searchsorted(there, known.rows)] = known.points
-            found, how = self._spread(there, points), better(len(self.store))
+            found, how = self._spread(there, points), better(len(there))
         aside.keep_array(self.store, f"map-{self.mark}", found)
         self.now, self.final = (found, how, self.now[2] + 1), True
 
@@ -74,6 +75,6 @@ def better(n: int) -> str:
     't-SNE'
     """
     if n <= _ALL:
-        return "t-SNE"
+        return "t-SNE" if n >= _FEW else "PCA"
     many = n > 5_000 and importlib.util.find_spec("umap") is not None
     return f"{'UMAP' if many else 't-SNE'} of a sample, the others put among their neighbours"

@@ -6,7 +6,8 @@ import base64
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,9 @@ class Session:
         self.groups = Groups(store, column, mark)
         self.review = Review(store, column)
         self.eye = Eye(store, column)
-        self.doing = self.trouble = ""
-        self.writing = threading.RLock()
+        self._busy: list[tuple[str, float]] = []
+        self.trouble = ""
+        self.dividing, self.reviewing = threading.Lock(), threading.Lock()
         store.directions(column)  # read now, so that the first click need not wait for it
 
     def start(self) -> threading.Thread:
@@ -61,19 +63,32 @@ class Session:
         n = f"{len(self.store):,} samples"
         try:
             if self.groups.of is None:
-                self.doing = f"Dividing {n} into clusters"
-                with self.writing:
+                with self.busy(f"Dividing {n} into clusters"), self.dividing:
                     self.groups.find()
             if not self.plane.final:
                 how = better(len(self.store)).partition(" ")[0]
-                self.doing = f"Laying out {n} by {how}; until then the map is by PCA"
-                self.plane.improve()
+                with self.busy(f"Laying out {n} by {how}; until then the map is by PCA"):
+                    self.plane.improve()
         except VergenceError as error:
             self.trouble = str(error)
         except Exception as error:
             self.trouble = f"The map could not be made better: {type(error).__name__}: {error}"
+
+    @contextlib.contextmanager
+    def busy(self, line: str) -> Iterator[None]:
+        """Let the page say what is being done for the while."""
+        work = (line, time.monotonic())
+        self._busy.append(work)
+        try:
+            yield
         finally:
-            self.doing = ""
+            self._busy.remove(work)
+
+    @property
+    def doing(self) -> str:
+        """What is being done and for how long, for people to read; empty when nothing is."""
+        now = time.monotonic()
+        return "; ".join(f"{line} … {now - began:.0f} s" for line, began in list(self._busy))
 
     @property
     def by_cluster(self) -> str:

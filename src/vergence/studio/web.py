@@ -87,13 +87,13 @@ def routes(session: Session) -> APIRouter:
 
     @router.post("/decide")
     def decide(rows: Annotated[list[int], Body()], verdict: Annotated[str, Body()]) -> dict[str, Any]:
-        with session.writing:
+        with session.reviewing:
             session.review.decide(rows, verdict)
         return {"decided": session.review.decided, "dropped": len(session.review.dropped)}
 
     @router.post("/keep-first")
     def keep_first(number: Annotated[int | None, Body(embed=True)] = None) -> dict[str, Any]:
-        with session.writing:
+        with session.reviewing:
             return {"groups": session.review.keep_first(number)}
 
     @router.get("/drop.txt")
@@ -111,7 +111,7 @@ def routes(session: Session) -> APIRouter:
 
     @router.post("/name")
     def name(cluster: Annotated[int, Body()], name: Annotated[str, Body()]) -> dict[str, Any]:
-        with session.writing:
+        with session.dividing:
             session.groups.rename(cluster, name)
         return {"name": session.groups.name(cluster)}
 

@@ -23,22 +23,24 @@ function mountHead(root) {
     facts.textContent = `${count(state.rows)} samples, ${state.width} values each`;
     show(state);
   }).catch(error => say(error.message, true));
-  let clusters = null;
+  let clusters = null, polling;
 
   function show(state) {
     parts.state = state;
     doing.hidden = !state.doing;
-    doing.textContent = state.doing ? `${state.doing} …` : "";
+    doing.textContent = state.doing;
     if (state.trouble) say(state.trouble, true);
     if (clusters !== null && clusters !== state.clusters) parts.clusters?.reload();
     clusters = state.clusters;
     parts.map?.told(state);
     parts.search?.told(state);
     parts.why?.told(state);
-    if (state.doing) setTimeout(again, 1000);
+    clearTimeout(polling);
+    if (state.doing) polling = setTimeout(again, 1000);
   }
   const again = guarded(async () => show(await json("studio/state")));
   parts.head.again = again;
+  own.watch = () => { clearTimeout(polling); polling = setTimeout(again, 200); };
 }
 
 function mountSearch(root) {
