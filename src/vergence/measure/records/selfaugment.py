@@ -19,7 +19,7 @@ from vergence.measure.record import Record, open_data
 from vergence.measure.records._photos import Finding, as_found, stand_in
 from vergence.measure.rows import features
 
-IMAGES, TEST, EPOCHS, BATCH, FOLDS, TRIALS, LOOK = 2_000, 2_000, 5, 128, 2, 24, 160
+IMAGES, TEST, EPOCHS, BATCH, FOLDS, TRIALS, LOOK = 1_500, 2_000, 5, 128, 2, 36, 128
 WIDTH = 24
 
 
