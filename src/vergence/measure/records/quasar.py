@@ -184,9 +184,9 @@ KNOWN = Record(
     pixels=False,
     prepare=stand_in,
     note=f"{ANCHORS} whole and {ANCHORS} spoilt photos of Tiny-ImageNet as anchors, {JUDGED} others rated "
-    "as they are and with blur, noise, JPEG and less contrast at five strengths. Encoder: SimCLR by large crops "
-    f"alone (resnet-tiny of width 32, {EPOCHS} epochs on {TRAIN:,} photos), trained once. The paper has "
-    "large pretrained encoders and the opinions of people.",
+    "as they are and with blur, noise, JPEG and less contrast at five strengths. Encoder: SimCLR by large "
+    f"crops alone (resnet-tiny of width 32, {EPOCHS} epochs on {TRAIN:,} photos), trained once. The paper "
+    "has large pretrained encoders and the opinions of people.",
 )
 RECORD = replace(
     KNOWN,
