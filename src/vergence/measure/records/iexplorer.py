@@ -21,7 +21,14 @@ from vergence.learn.image.engines import LocalEngine, as_engine
 from vergence.learn.image.iexplorer import InternetExplorer
 from vergence.measure.record import Record, data_root, open_data
 
-CLASSES, TARGET, POOL, TEST = 10, 30, 40, 30  # classes that matter; pictures of each, the pool's of all 200
+DOMAINS: tuple[tuple[str, tuple[int, ...]], ...] = (  # Tiny-ImageNet's classes of one kind, a domain a seed
+    ("food", tuple(range(178, 194))),
+    ("vehicles", (70, 81, 94, 103, 107, 108, 115, 116, 121, 133, 145, 153, 164, 166)),
+    ("insects and spiders", (7, 8, 9, 10, *range(36, 46))),
+    ("mammals", (*range(24, 36), *range(47, 59))),
+    ("landscapes and structures", (71, 91, 96, 154, 157, 162, 165, 170, 194, 195, 196, 197, 198)),
+)
+TARGET, POOL, TEST = 30, 40, 30  # pictures of each class; the pool's of all 200
 ROUNDS, QUERIES, IMAGES, EPOCHS, WIDTH = 8, 8, 20, 2, 32
 
 
@@ -38,10 +45,9 @@ def start() -> nn.Module:
         ).encoder  # fmt: skip
 
 
-@cache
-def wanted(seed: int) -> np.ndarray:
+def wanted(seed: int) -> tuple[int, ...]:
     """Return the classes that the target shows."""
-    return np.sort(np.random.default_rng(seed).permutation(200)[:CLASSES])
+    return DOMAINS[seed % len(DOMAINS)][1]
 
 
 def dealt(source: Source, seed: int) -> tuple[Source, Source, Source]:
@@ -112,7 +118,7 @@ class TargetAlone(Explorer):
 def explorer(kind: type[Explorer], epochs: int = EPOCHS) -> Explorer:
     return kind(
         learner="simclr", rounds=ROUNDS, queries=QUERIES, images=IMAGES, epochs=epochs, batch_size=128,
-        lr=1e-3, optimizer="adamw", weight_decay=1e-4,
+        lr=3e-4, optimizer="adamw", weight_decay=1e-4,
     )  # fmt: skip
 
 
@@ -132,7 +138,7 @@ _COMMON: dict[str, Any] = {
     "batch": 128,
     "encoder": None,
     "size": 32,
-    "seeds": (0, 1, 2),
+    "seeds": (0, 1, 2, 3, 4),
     "pixels": False,
     "prepare": lambda source, seed: dealt(source, seed)[:2],
 }
@@ -140,17 +146,19 @@ _COMMON: dict[str, Any] = {
 RECORD = Record(
     claim="Asking for what brought pictures like the target, and for what lies near it, finds what helps.",
     protocol="knn",
-    note=f"{CLASSES} of Tiny-ImageNet's 200 classes, others with every seed: {TARGET} pictures of each are "
-    f"the unlabelled target, {TEST} others judge; the engine holds {POOL} others of each of the 200, its "
-    f"concepts. {ROUNDS} rounds of {QUERIES} queries with {IMAGES} pictures; SimCLR (resnet-tiny of width "
-    f"{WIDTH}) begins with 5 epochs on CIFAR-10; concepts' vectors are means of pictures' by that start, "
-    "where the paper has a language model's. Every arm learns for the same steps.",
+    note="The target is one kind of Tiny-ImageNet's 200 classes, another with every seed: "
+    + ", ".join(name for name, _ in DOMAINS)
+    + f". {TARGET} pictures of each of its classes are the unlabelled target, {TEST} others judge; the engine "
+    f"holds {POOL} others of each of the 200, its concepts. {ROUNDS} rounds of {QUERIES} queries with {IMAGES} "
+    f"pictures; SimCLR (resnet-tiny of width {WIDTH}) begins with 5 epochs on CIFAR-10; concepts' vectors are "
+    "means of pictures' by that start, where the paper has a language model's. Every arm learns for the same "
+    "steps.",
     also=(
         Record(
             claim="Queries find the classes of the target more often than even draws.",
             protocol=lambda encoder, train, test, seed: float(encoder.share),  # type: ignore[arg-type]
             metric="share of queries for a class of the target",
-            note="Even draws find 5 %.",
+            note="Even draws find 6.5 to 12 %, as many as the target has of the 200 classes.",
             **_COMMON,
         ),
     ),
