@@ -1,6 +1,7 @@
 """The store: what goes in comes out, changes are whole, mistakes are one line."""
 
 import io
+import json
 import signal
 import subprocess
 import sys
@@ -180,6 +181,72 @@ def test_export_writes_what_the_store_holds(store, tmp_path, suffix):
         np.testing.assert_array_equal(np.load(path), VECTORS[[1, 3]])
     with pytest.raises(BadInput, match=r"must end in \.parquet"):
         store.export(tmp_path / "out.csv")
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".npz", ".npy", ".json"])
+def test_what_was_exported_comes_back(store, tmp_path, suffix):
+    store.add_vectors("vector_b", np.eye(2, dtype=np.float32), ids=["b.png", "d.png"])
+    again = Store.read_file(store.export(tmp_path / f"out{suffix}"), tmp_path / "again.lance")
+    np.testing.assert_array_equal(again.vectors(), VECTORS)
+    if suffix == ".npy":
+        assert again.names == ["0", "1", "2", "3", "4"]
+        return
+    assert again.names == Photos.names and again.labels.tolist() == [0, 1, -1, 1, -1]
+    np.testing.assert_array_equal(again.vectors("vector_b"), store.vectors("vector_b"))
+    if suffix == ".npz":
+        return
+    assert again.classes == ["cat", "dog"]
+    kept = ["id", "uri", "class", "shot"] + (["thumbnail"] if suffix == ".parquet" else [])
+    assert again.read(kept).to_pylist() == store.read(kept).to_pylist()
+
+
+def test_fiftyone_samples_become_rows(tmp_path):
+    (tmp_path / "samples.json").write_text(
+        json.dumps(
+            {
+                "samples": [
+                    {
+                        "_id": {"$oid": "5f"},
+                        "filepath": "/a/1.jpg",
+                        "tags": ["x"],
+                        "metadata": None,
+                        "ground_truth": {"_cls": "Classification", "label": "dog"},
+                        "vector": [1, 2.5],
+                    },
+                    {"filepath": "/a/2.jpg", "vector": [3, 4], "shot": 7},
+                ]
+            }
+        )  # fmt: skip
+    )
+    store = Store.read_file(tmp_path / "samples.json", tmp_path / "s.lance")
+    assert store.names == ["5f", "/a/2.jpg"] and store.labels.tolist() == [0, -1]
+    assert store.vectors().tolist() == [[1, 2.5], [3, 4]] and store.classes == ["dog"]
+    assert store.read(["uri", "shot"]).to_pylist()[1] == {"uri": "/a/2.jpg", "shot": 7}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.csv", "1,2", r"must end in \.parquet"),
+        ("a.json", "{}", "is not what its name says: 'samples'"),
+        ("a.json", "[", "is not what its name says: Expecting value"),
+        ("a.json", '{"samples": [{"id": "a"}]}', "needs the columns id and vector; it has id"),
+        ("a.json", '{"samples": [{"id": "a", "vector": [1]}, {"id": "b", "vector": [1, 2]}]}', "all as long"),
+        ("a.json", '{"samples": [{"id": "a", "vector": [NaN]}]}', "not finite"),
+        (
+            "a.json",
+            '{"samples": [{"id": "a", "vector": [1]}, {"id": "a", "vector": [2]}]}',
+            "more than once",
+        ),
+        ("a.parquet", "no", "is not what its name says"),
+        ("a.npz", "no", "is not what its name says"),
+    ],
+)
+def test_a_file_that_is_no_store_is_told(tmp_path, name, text, line):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(BadInput, match=line):
+        Store.read_file(tmp_path / name, tmp_path / "s.lance")
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 def test_failing_leaves_nothing_and_keeps_what_was_there(store, tmp_path, monkeypatch):

@@ -117,3 +117,16 @@ def test_mistakes_are_told():
         hierarchy(x, (3, 4))
     with pytest.raises(BadInput, match="Of 5 rows 1 to 5 can be kept; 6"):
         draw(hierarchy(x, (3,)), 6)
+
+
+def test_a_large_table_is_divided_by_centres_of_a_sample(monkeypatch):
+    from vergence.use import hkmeans
+
+    random = np.random.default_rng(0)
+    x = (10 * np.arange(6)[random.integers(0, 6, 3000), None] + random.random((3000, 2))).astype(np.float32)
+    monkeypatch.setattr(hkmeans, "_ALL", 1000)
+    tree = hkmeans.hierarchy(x, (60, 6), seed=0)
+    groups = (x[:, 0] // 10).astype(int)
+    assert all(len(set(groups[tree.of() == c])) == 1 for c in range(6)), "no group is mixed"
+    first = tree.levels[0]
+    np.testing.assert_allclose(first.distance, np.square(x - first.centres[first.of]).sum(1), rtol=1e-4)

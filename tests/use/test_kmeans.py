@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans as Reference
 
 from vergence.core.errors import BadInput
 from vergence.use import kmeans as module
-from vergence.use.kmeans import assign, kmeans
+from vergence.use.kmeans import apart, assign, closest, coarse_centres, kmeans
 
 
 @pytest.fixture
@@ -86,3 +86,23 @@ def test_a_seed_repeats_and_mistakes_are_told(rows):
     np.testing.assert_array_equal(kmeans(rows, 9, seed=4).of, kmeans(rows, 9, seed=4).of)
     with pytest.raises(BadInput, match="300 rows takes 1 to 300 centres; got 301"):
         kmeans(rows, 301)
+
+
+def test_the_closest_centres_are_those_of_all_distances_but_for_rounding():
+    random = np.random.default_rng(0)
+    x, centres = random.standard_normal((500, 6), np.float32), random.standard_normal((40, 6), np.float32)
+    distance = np.square(x[:, None] - centres).sum(2)
+    found = closest(x, centres, 3)
+    assert found.shape == (500, 3)
+    true = np.sort(distance, axis=1)[:, :3]
+    there = np.take_along_axis(distance, found.astype(np.int64), 1)
+    assert np.abs(there - true).max() < 0.3 and np.abs(there - true).mean() < 0.01
+    np.testing.assert_array_equal(closest(x, centres)[:, 0], found[:, 0])
+    np.testing.assert_allclose(apart(x, centres, found[:, 0]), there[:, 0], rtol=1e-5)
+
+
+def test_coarse_centres_lie_where_the_rows_are():
+    random = np.random.default_rng(0)
+    x = (10 * np.arange(5)[random.integers(0, 5, 4000), None] + random.random((4000, 2))).astype(np.float32)
+    centres = coarse_centres(x, 5, sample=20, iterations=5, seed=1)
+    np.testing.assert_allclose(np.sort(centres[:, 0]), 10 * np.arange(5) + 0.5, atol=0.3)

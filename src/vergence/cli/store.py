@@ -73,6 +73,7 @@ def search(argv: list[str]) -> None:
         "--encoder", type=str, help="run whose encoder reads an image [else the one that filled STORE]"
     )
     _background(parser)
+    _page(parser)
     asked = parser.read(argv)
     from vergence.data.store import Store
     from vergence.learn.api import open_run
@@ -80,9 +81,10 @@ def search(argv: list[str]) -> None:
 
     store = Store.open(asked.store)
     model = asked.encoder or (_model(store, asked.column) if Path(asked.query).is_file() else None)
+    query = _row_or_name(store, asked.query)
     hits = api(
         store,
-        _row_or_name(store, asked.query),
+        query,
         k=asked.k,
         where=asked.where,
         column=asked.column,
@@ -95,8 +97,17 @@ def search(argv: list[str]) -> None:
         {"id": name, "score": round(float(score), 4)}
         for name, score in zip(hits.ids[0], hits.scores[0], strict=False)
     ]
-    lines = "\n".join(f"{hit['score']:.4f}  {hit['id']}" for hit in near)
-    show(asked, {"query": asked.query, "hits": near}, lines or "Nothing found.")
+    lines = [f"{hit['score']:.4f}  {hit['id']}" for hit in near] or ["Nothing found."]
+    found: dict[str, Any] = {"query": asked.query, "hits": near}
+    if hits.recall is not None:
+        found["recall"] = round(hits.recall, 4)
+        lines.append(f"From an index that finds {hits.recall:.0%} of the true ten nearest.")
+    if asked.out:
+        from vergence.cli.store_pages import search_page
+
+        search_page(asked.out, store, query, hits)
+        lines.append(f"With pictures: {asked.out}")
+    show(asked, found, "\n".join(lines))
 
 
 def duplicates(argv: list[str]) -> None:
@@ -113,7 +124,14 @@ def duplicates(argv: list[str]) -> None:
         help="least cosine of two vectors, in (0, 1] [else 0.95, with --background 0.35]",
     )
     parser.add_argument("--limit", type=PositiveInt, default=100_000, help="pairs that are listed")
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="compare all samples even of a table of more than 200,000, whose neighbouring cells are "
+        "compared otherwise",
+    )
     _background(parser)
+    _page(parser)
     asked = parser.read(argv)
     from vergence.data.store import Store
     from vergence.use.search import duplicates as api
@@ -125,6 +143,7 @@ def duplicates(argv: list[str]) -> None:
         column=asked.column,
         limit=asked.limit,
         background=asked.background,
+        exact=asked.exact or None,
     )
     name = "cosine" if asked.background is None else "score"
     names = store.names
@@ -141,7 +160,16 @@ def duplicates(argv: list[str]) -> None:
         f"{_count(groups, 'group')}, {_count(range(found.total), 'pair')}; "
         f"{_count(found.surplus, 'sample')} could go."
     ]
-    show(asked, {"groups": groups, "pairs": pairs, "total": found.total}, "\n".join(lines))
+    told: dict[str, Any] = {"groups": groups, "pairs": pairs, "total": found.total}
+    if found.recall is not None:
+        told["recall"] = round(found.recall, 4)
+        lines.append(f"Neighbouring cells were compared: about {found.recall:.1%} of all such pairs.")
+    if asked.out:
+        from vergence.cli.store_pages import duplicates_page
+
+        duplicates_page(asked.out, store, found)
+        lines.append(f"With pictures: {asked.out}")
+    show(asked, told, "\n".join(lines))
 
 
 def clusters(argv: list[str]) -> None:
@@ -155,6 +183,7 @@ def clusters(argv: list[str]) -> None:
         "--k", type=PositiveInt | None, default=None, help="how many [else the number that fits best]"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the starting points")
+    _page(parser)
     asked = parser.read(argv)
     from vergence.data.store import Store
     from vergence.use.clusters import clusters as api
@@ -167,6 +196,11 @@ def clusters(argv: list[str]) -> None:
     lines += [
         f"{len(groups)} clusters, silhouette {found.silhouette:.2f}; the most typical samples come first."
     ]
+    if asked.out:
+        from vergence.cli.store_pages import clusters_page
+
+        clusters_page(asked.out, store, found)
+        lines.append(f"With pictures: {asked.out}")
     show(asked, {"silhouette": found.silhouette, "clusters": groups}, "\n".join(lines))
 
 
@@ -184,7 +218,11 @@ def curate(argv: list[str]) -> None:
         default="hkmeans",
         help="hkmeans: even parts of a tree of clusters; sas: in each cluster, what stands for the rest",
     )
-    parser.add_argument("--out", type=str, help="file for the ids that are kept, one a line")
+    parser.add_argument(
+        "--out",
+        type=str,
+        help="file for the ids that are kept, one a line; a page with pictures where its name ends in .html",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of clusters and of the draw")
     asked = parser.read(argv)
     from vergence.data.store import Store
@@ -203,7 +241,11 @@ def curate(argv: list[str]) -> None:
         chosen = api(store, keep, column=asked.column, seed=asked.seed)
     names = store.names
     kept = [names[row] for row in chosen.rows]
-    if asked.out:
+    if asked.out and asked.out.endswith(".html"):
+        from vergence.cli.store_pages import curated_page
+
+        curated_page(asked.out, store, chosen)
+    elif asked.out:
         write_text(Path(asked.out), "".join(f"{name}\n" for name in kept))
     found = {
         "method": asked.method,
@@ -224,7 +266,7 @@ def curate(argv: list[str]) -> None:
         text += "".join(
             f"\n{row['class']:>20} {row['kept']:>8,} of {row['samples']:,}" for row in labels[:_SHOWN]
         )
-    show(asked, found, text + (f"\nTheir ids are in {asked.out}." if asked.out else ""))
+    show(asked, found, text + (f"\nThey are listed in {asked.out}." if asked.out else ""))
 
 
 def _evenness(sizes: np.ndarray) -> float:
@@ -250,6 +292,10 @@ def _kept_of_classes(store: Store, rows: np.ndarray) -> list[dict[str, Any]]:
 def _store(parser: Options) -> None:
     parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
     parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
+
+
+def _page(parser: Options) -> None:
+    parser.add_argument("--out", type=str, help="page to write, with the samples' pictures")
 
 
 def _background(parser: Options) -> None:

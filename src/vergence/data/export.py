@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from vergence.data.lance_io import told
 if TYPE_CHECKING:
     from vergence.data.store import Store
 
-SUFFIXES = (".parquet", ".npz", ".npy")
+SUFFIXES = (".parquet", ".npz", ".npy", ".json")
 
 
 def export(store: Store, path: Path, where: str | None = None) -> Path:
@@ -30,12 +31,25 @@ def export(store: Store, path: Path, where: str | None = None) -> Path:
                 parquet.write_table(store.read(where=where), aside)
             elif path.suffix == ".npy":
                 np.save(aside, store.vectors()[rows])
+            elif path.suffix == ".json":
+                aside.write_text(json.dumps({"name": store.path.stem, "samples": _samples(store, where)}))
             else:
                 np.savez(aside, **_arrays(store, rows))
             aside.replace(path)
         finally:
             aside.unlink(missing_ok=True)
     return path
+
+
+def _samples(store: Store, where: str | None) -> list[dict[str, Any]]:
+    """Return rows as FiftyOne's samples: a file path, tags, a classification, and further fields."""
+    columns = [name for name in store.table.schema.names if name not in ("thumbnail", "label")]
+    rows = store.read(columns, where=where).to_pylist()
+    for row in rows:
+        row["filepath"], row["tags"] = row.pop("uri"), []
+        name = row.pop("class")
+        row["ground_truth"] = None if name is None else {"_cls": "Classification", "label": name}
+    return rows
 
 
 def _arrays(store: Store, rows: np.ndarray) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,7 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.export import export
+from vergence.data.imports import read
 from vergence.data.lance_index import EFFORTS, Index, build, question
 from vergence.data.lance_io import is_begun, is_table, line, quoted, reading, told, whole
 from vergence.data.rows import COLUMNS, HasVectors, Rows, checked, vector_array
@@ -56,6 +57,14 @@ def write_skipped(path: Path, skipped: Skipped) -> None:
         (path / _SKIPPED).write_text(skipped.table())
     else:
         (path / _SKIPPED).unlink(missing_ok=True)
+
+
+def _free(path: str | Path, overwrite: bool) -> Path:
+    path = Path(path)
+    if path.exists() and not (overwrite and is_table(path)):
+        hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
+        raise BadInput(f"{path} exists already: choose another path{hint}.")
+    return path
 
 
 class Store:
@@ -110,20 +119,45 @@ class Store:
                 vector is not finite.
             VergenceError: If the disk refuses.
         """
-        path = Path(path)
-        if path.exists() and not (overwrite and is_table(path)):
-            hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
-            raise BadInput(f"{path} exists already: choose another path{hint}.")
+        path = _free(path, overwrite)
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         made_from = source.uri if source is not None else None
         schema = rows.schema.with_metadata(note(made_from, rows.classes, model, info=dict(info or {})))
+        return cls._write(path, rows.batches(schema), schema, source)
+
+    @classmethod
+    def read_file(cls, file: str | Path, path: str | Path, *, overwrite: bool = False) -> Store:
+        """Make a store of one file: Parquet, NumPy, or JSON as FiftyOne writes it (``data.imports``).
+
+        Args:
+            file: Ends in ``.parquet``, ``.npz``, ``.npy`` or ``.json``; what ``export`` wrote comes back.
+            path: As of ``create``.
+            overwrite: Replace the store at ``path``.
+
+        Raises:
+            BadInput: If the file has no ids and vectors, or something is at ``path`` already.
+        """
+        path = _free(path, overwrite)
+        table, classes = read(Path(file))
+        schema = table.schema.with_metadata(note(str(file), classes, ""))
+        return cls._write(path, iter(table.cast(schema).to_batches(max_chunksize=8192)), schema)
+
+    @classmethod
+    def _write(
+        cls,
+        path: Path,
+        batches: Iterator[pa.RecordBatch],
+        schema: pa.Schema,
+        source: Source | None = None,
+    ) -> Store:
+        """Write a table aside and put it in its place when it is whole."""
         aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
         with told(path):
             try:
                 for left in (aside, old):
                     shutil.rmtree(left, ignore_errors=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with reading(rows.batches(schema), schema) as reader:
+                with reading(batches, schema) as reader:
                     lance.write_dataset(reader, str(aside), enable_stable_row_ids=True)
                 if source is not None:
                     write_skipped(aside, source.skipped)
@@ -352,7 +386,7 @@ class Store:
 
         Args:
             ids: Which, each once.
-            values: By column, one for each id: labels (a row's class follows), metadata or ``(m, D)`` vectors.
+            values: By column, one for each id: labels (a class follows), metadata or ``(m, D)`` vectors.
 
         Raises:
             BadInput: If an id or column is not there, an id comes twice, or values do not fit.
@@ -493,8 +527,9 @@ class Store:
     def export(self, path: str | Path, *, where: str | None = None) -> Path:
         """Write rows to one file, whole or not at all, and return its path.
 
-        ``.parquet`` holds every column, ``.npz`` the arrays ids, labels and one a vector column,
-        ``.npy`` the vectors alone; any other ending is ``BadInput``.
+        ``.parquet`` holds every column, ``.npz`` the arrays ids, labels and one a vector column, ``.npy``
+        the vectors alone, ``.json`` samples as FiftyOne writes them, without pictures; any other ending is
+        ``BadInput``.
         """
         return export(self, Path(path), where)
 

@@ -9,7 +9,8 @@ nearer to an even cover of all that occurs (Sec. 3.2). Resampling flattens a lev
 only the rows nearest to its centre stay, and the centres are placed anew on those (Sec. 3.3). A subset is
 then drawn from the top of the tree downwards, in equal parts as far as the clusters' sizes allow (Sec. 3.4).
 
-Differs from the released code: the first level is one k-means, not one of fewer clusters that are split.
+Differs from the released code: the first level is one k-means, not one of fewer clusters that are split;
+above 500,000 rows its centres are placed on a sample of them (``use.kmeans.coarse_centres``).
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.data.store import Store
-from vergence.use.kmeans import KMeans, assign, kmeans
+from vergence.use.kmeans import KMeans, apart, assign, closest, coarse_centres, kmeans
 from vergence.use.search import opened
+
+_ALL = 500_000  # rows up to which every step of the first level looks at all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +140,7 @@ def hierarchy(
         resampling: Times R that a level above the first is placed anew on the r items nearest to each
             centre, r being half the mean size of its clusters. The first level has none: it is the
             costly one.
-        iterations: Of every k-means.
+        iterations: Of every k-means, at most; ten where the first level is placed on a sample.
         seed: Of the starting points.
     """
     counts = usual_counts(len(vectors)) if counts is None else tuple(counts)
@@ -150,7 +153,11 @@ def hierarchy(
     levels: list[KMeans] = []
     items = vectors
     for count in counts:
-        found = kmeans(items, count, iterations=iterations, seed=int(seeds.integers(2**31)))
+        seed_here = int(seeds.integers(2**31))
+        if len(items) > _ALL:
+            found = _first(items, count, seed_here)
+        else:
+            found = kmeans(items, count, iterations=iterations, seed=seed_here)
         half = -(-len(items) // (2 * count))  # r: half the mean size, rounded up
         for _ in range(resampling if levels else 0):
             near = items[ranks(found.of, found.distance) < half]
@@ -161,6 +168,13 @@ def hierarchy(
         levels.append(found)
         items = found.centres
     return Hierarchy(tuple(levels))
+
+
+def _first(vectors: np.ndarray, count: int, seed: int) -> KMeans:
+    """Divide millions of rows: centres from 64 rows each, ten steps, then each row to its nearest."""
+    centres = coarse_centres(vectors, count, sample=64, iterations=10, seed=seed)
+    of = closest(vectors, centres)[:, 0].astype(np.int64)
+    return KMeans(of, centres, apart(vectors, centres, of), False)
 
 
 def draw(tree: Hierarchy, size: int, *, nearest: bool = False, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,107 @@
+"""The pages of ``search``, ``duplicates``, ``clusters`` and ``curate``: what was found, in pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from vergence.cli.page import Figure, write_page
+from vergence.data.rows import picture
+from vergence.data.store import Store
+from vergence.use.clusters import Clusters
+from vergence.use.hkmeans import Curated
+
+if TYPE_CHECKING:
+    from vergence.use.pairs import Duplicates
+    from vergence.use.sas import Subset
+    from vergence.use.search import Hits
+
+_GROUPS = 50  # of duplicates that a page shows
+_ROWS = 24  # of one group or cluster
+
+
+def search_page(out: str, store: Store, query: str | int, hits: Hits) -> None:
+    """Write what was asked for, a row or id of the store or an image file, and what is like it."""
+    rows = hits.rows[0][hits.rows[0] >= 0]
+    if isinstance(query, str) and Path(query).is_file():
+        with Image.open(query) as image:
+            asked: list[Figure] = [(picture(np.asarray(image.convert("RGB")), 192), query)]
+    else:
+        asked = figures(store, [query if isinstance(query, int) else store.find(query)])
+    near = figures(store, rows, [f"{score:.3f}" for score in hits.scores[0]])
+    lead = f"The {len(rows)} samples of {store.path} most like it, the most alike first."
+    if hits.recall is not None:
+        lead += f" The index that was asked finds {hits.recall:.0%} of the true ten nearest."
+    write_page(out, "Search", lead, [("Asked for", asked), ("Found", near)], small=True)
+
+
+def duplicates_page(out: str, store: Store, found: Duplicates) -> None:
+    """Write the groups of samples that are nearly the same, the largest first."""
+    shown = found.groups[:_GROUPS]
+    rows = [(_said(len(group)), figures(store, group[:_ROWS])) for group in shown]
+    lead = (
+        f"{len(found.groups):,} groups of nearly the same in {store.path}, linked by {found.total:,} pairs; "
+        f"{len(found.surplus):,} samples could go."
+    )
+    if found.recall is not None:
+        lead += f" About {found.recall:.1%} of all such pairs were found."
+    if len(found.groups) > len(shown):
+        lead += f" The largest {len(shown)} groups are shown."
+    write_page(out, "Near-duplicates", lead, rows, small=True)
+
+
+def clusters_page(out: str, store: Store, found: Clusters) -> None:
+    """Write the most typical samples of every cluster."""
+    rows = []
+    labels, names = store.labels, store.classes or []
+    for i in range(len(found)):
+        members = found.members(i)
+        heading = f"Cluster {i}: {_said(len(members))}"
+        if labels is not None and (known := labels[members][labels[members] >= 0]).size:
+            label, count = Counter(known.tolist()).most_common(1)[0]
+            name = names[label] if label < len(names) else str(label)
+            heading += f", {count / len(known):.0%} of them {name}"
+        rows.append((heading, figures(store, members[:_ROWS])))
+    lead = (
+        f"{len(found)} clusters of {len(store):,} samples of {store.path}, silhouette "
+        f"{found.silhouette:.2f}. The most typical samples come first."
+    )
+    write_page(out, "Clusters", lead, rows, small=True)
+
+
+def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
+    """Write examples of what was kept and what was left out of every cluster, the largest first."""
+    clusters = chosen.hierarchy.of() if isinstance(chosen, Curated) else chosen.classes
+    kept, before, after = chosen.rows, chosen.before, chosen.after
+    rows: list[tuple[str, Sequence[Figure]]] = []
+    stays = np.zeros(len(store), np.bool_)
+    stays[kept] = True
+    for cluster in np.argsort(-before, kind="stable")[:_GROUPS].tolist():
+        members = np.flatnonzero(clusters == cluster)
+        heading = f"{after[cluster]:,} of {_said(before[cluster])} kept"
+        rows.append((heading, figures(store, members[stays[members]][: _ROWS // 2])))
+        if len(gone := members[~stays[members]]):
+            rows.append(("left out of them", figures(store, gone[: _ROWS // 2])))
+    lead = f"{len(kept):,} of {len(store):,} samples of {store.path} are kept, from {len(before):,} clusters."
+    if len(before) > _GROUPS:
+        lead += f" The largest {_GROUPS} are shown."
+    write_page(out, "Curated", lead, rows, small=True)
+
+
+def figures(store: Store, rows: Sequence[int] | np.ndarray, lines: Sequence[str] = ()) -> list[Figure]:
+    """Return rows as figures: the picture, where there is one, above a line, the id and the class."""
+    found = store.take(rows, ["id", "class", "thumbnail"]).to_pylist()
+    said = list(lines) + [""] * (len(found) - len(lines))
+    return [
+        (row["thumbnail"], "\n".join(word for word in (line, row["id"], row["class"]) if word))
+        for row, line in zip(found, said, strict=False)
+    ]
+
+
+def _said(count: int) -> str:
+    return f"{count:,} sample{'' if count == 1 else 's'}"
