@@ -47,6 +47,7 @@ class Session:
         self.review = Review(store, column)
         self.eye = Eye(store, column)
         self._busy: list[tuple[str, float]] = []
+        self._columns: tuple[int, list[str]] = (-1, [])  # of which version of the store
         self.trouble = ""
         self.dividing, self.reviewing = threading.Lock(), threading.Lock()
         store.directions(column)  # read now, so that the first click need not wait for it
@@ -98,7 +99,10 @@ class Session:
 
     def columns(self) -> list[str]:
         """Return what the map can be coloured by; class (or label) first, then our clusters."""
-        found = [name for name in colours.columns(self.store) if name != self.groups.written]
+        version = self.store.version
+        if self._columns[0] != version:
+            self._columns = version, colours.columns(self.store)
+        found = [name for name in self._columns[1] if name != self.groups.written]
         place = 1 if found and found[0] in ("class", "label") else 0
         return [*found[:place], *([self.by_cluster] if self.groups.of is not None else []), *found[place:]]
 
