@@ -35,19 +35,17 @@ def descriptors(monkeypatch):
 
 
 def test_arms_of_sscd_differ_in_vectors_and_scores(descriptors):
-    values = {
-        name: make(None).fit(None, seed=0).encoder.what.value for name, make in sscd.RECORD.arms.items()
-    }
-    assert values["paper"] == pytest.approx(sscd.judged("sscd", 0).micro_ap.value)
-    asked = {
-        name: sscd.judged("sscd", 0, normalised=n, whitened=w).micro_ap.value
-        for name, n, w in (
-            ("scores as they are", False, False),
-            ("whitened", True, True),
-        )
-    }
-    assert {name: values[name] for name in asked} == pytest.approx(asked)
-    assert len({values["paper"], *asked.values()}) == 3
+    def values(record):
+        arms = {name: make(None).fit(None, seed=0).encoder.what for name, make in record.arms.items()}
+        return {name: score.value for name, score in arms.items()}
+
+    def asked(n, w):
+        return pytest.approx(sscd.judged("sscd", 0, normalised=n, whitened=w).micro_ap.value)
+
+    plain, white = values(sscd.RECORD), values(sscd.RECORD.also[0])
+    assert plain["paper"] == asked(True, False) and plain["scores as they are"] == asked(False, False)
+    assert white["paper"] == asked(True, True)
+    assert len({plain["paper"], plain["scores as they are"], white["paper"]}) == 3
 
 
 def test_arms_of_selfaugment_are_the_three_objectives_and_no_policy(monkeypatch):

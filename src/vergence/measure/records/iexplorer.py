@@ -148,11 +148,11 @@ RECORD = Record(
     protocol="knn",
     note="The target is one kind of Tiny-ImageNet's 200 classes, another with every seed: "
     + ", ".join(name for name, _ in DOMAINS)
-    + f". {TARGET} pictures of each of its classes are the unlabelled target, {TEST} others judge; the engine "
-    f"holds {POOL} others of each of the 200, its concepts. {ROUNDS} rounds of {QUERIES} queries with {IMAGES} "
-    f"pictures; SimCLR (resnet-tiny of width {WIDTH}) begins with 5 epochs on CIFAR-10; concepts' vectors are "
-    "means of pictures' by that start, where the paper has a language model's. Every arm learns for the same "
-    "steps.",
+    + f". {TARGET} pictures of each of its classes are the unlabelled target, {TEST} others judge; the "
+    f"engine holds {POOL} others of each of the 200, its concepts. {ROUNDS} rounds of {QUERIES} queries with "
+    f"{IMAGES} pictures; SimCLR (resnet-tiny of width {WIDTH}) begins with 5 epochs on CIFAR-10; concepts' "
+    "vectors are means of pictures' by that start, where the paper has a language model's. Every arm learns "
+    "for the same steps.",
     also=(
         Record(
             claim="Queries find the classes of the target more often than even draws.",
