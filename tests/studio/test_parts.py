@@ -143,6 +143,7 @@ def test_clusters_that_are_found_again_take_the_place_of_the_named_ones(blobs):
     groups.find(3)
     groups.rename(0, "hats")
     groups.find(2)
+    assert "cluster" not in Session(Store.open(blobs.path)).columns()[1:]
     again = Groups(Store.open(blobs.path), "vector", mark)
     assert len(again) == 2 and again.names == {}
     again.rename(1, "shoes")

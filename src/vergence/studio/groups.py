@@ -77,7 +77,7 @@ class Groups:
             names[cluster] = name
         written = self.written
         if written is None:
-            written = self._note.get("column") or self._free()
+            written = self.own or self._free()
             self.store.set_column(written, self.of)
         self._write_note({"column": written, "names": {str(c): names[c] for c in sorted(names)}})
         self.names = names
@@ -124,9 +124,14 @@ class Groups:
             self.of = kept
 
     @property
+    def own(self) -> str | None:
+        """The store's column that is ours, though its clusters may have been found again since."""
+        return self._note.get("column")
+
+    @property
     def written(self) -> str | None:
         """Return the store's column of clusters of these vectors, where it has one that is its own."""
-        column = None if self._note.get("old") else self._note.get("column")
+        column = None if self._note.get("old") else self.own
         return column if column in self.store.table.schema.names else None
 
     @property

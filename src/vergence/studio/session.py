@@ -94,7 +94,7 @@ class Session:
     @property
     def by_cluster(self) -> str:
         """What colouring by our clusters is called: "cluster", unless the store has such a column itself."""
-        taken = "cluster" in self.store.table.schema.names and self.groups.written != "cluster"
+        taken = "cluster" in self.store.table.schema.names and self.groups.own != "cluster"
         return "studio cluster" if taken else "cluster"
 
     def columns(self) -> list[str]:
@@ -102,7 +102,7 @@ class Session:
         version = self.store.version
         if self._columns[0] != version:
             self._columns = version, colours.columns(self.store)
-        found = [name for name in self._columns[1] if name != self.groups.written]
+        found = [name for name in self._columns[1] if name != self.groups.own]
         place = 1 if found and found[0] in ("class", "label") else 0
         return [*found[:place], *([self.by_cluster] if self.groups.of is not None else []), *found[place:]]
 
@@ -162,7 +162,7 @@ class Session:
         shown = [
             field.name
             for field in self.store.table.schema
-            if field.name not in (*_ABOUT, self.groups.written)
+            if field.name not in (*_ABOUT, self.groups.own)
             and not pa.types.is_nested(field.type)
             and not pa.types.is_binary(field.type)
         ]
