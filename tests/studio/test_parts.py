@@ -8,7 +8,7 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
-from scipy.stats import norm
+from scipy.stats import fisher_exact
 
 from vergence.core.errors import BadInput
 from vergence.data.store import Store
@@ -274,15 +274,19 @@ def test_a_spreadsheet_gets_no_formula(tmp_path):
 
 
 def test_contrast_counts_and_tests_as_by_hand():
-    of = np.array([0] * 60 + [1] * 40 + [0] * 40 + [1] * 60 + [-1])
+    of = np.array([0] * 65 + [1] * 35 + [0] * 35 + [1] * 65 + [-1])
     directions = np.eye(2)[np.maximum(of, 0)]
     found = contrast.contrast(directions, of, np.arange(100), np.arange(100, 201))
-    assert found.counts.tolist() == [[60, 40], [40, 60]]
-    z = 0.2 / np.sqrt(0.5 * 0.5 * 2 / 100)  # 2.83, beyond what two clusters allow: 2.81
-    assert z > norm.isf(0.01 / 4) and found.verdicts.tolist() == [0, 1]
-    assert found.cosine == pytest.approx((0.6 * 0.4 * 2) / (0.6**2 + 0.4**2))
-    fewer = contrast.contrast(directions, of, np.arange(5, 100), np.arange(100, 195))
-    assert fewer.verdicts.tolist() == [-1, -1]
+    assert found.counts.tolist() == [[65, 35], [35, 65]] and found.verdicts.tolist() == [0, 1]
+    assert found.cosine == pytest.approx((0.65 * 0.35 * 2) / (0.65**2 + 0.35**2))
+
+
+@pytest.mark.parametrize("more", range(50, 70))
+def test_a_verdict_is_fisher_s_exact_test_for_all_clusters(more):
+    of = np.array([0] * more + [1] * (100 - more) + [0] * (100 - more) + [1] * more)
+    found = contrast.contrast(np.eye(2)[of], of, np.arange(100), np.arange(100, 200))
+    p = fisher_exact([[more, 100 - more], [100 - more, more]]).pvalue
+    assert (found.verdicts[0] == 0) == (p < 0.01 / 2) == (found.verdicts[1] == 1)
 
 
 def test_sides_are_values_or_halves(blobs):

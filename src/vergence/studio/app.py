@@ -223,7 +223,7 @@ def comparison(session: Session, column: str, first: str, second: str) -> str:
             int(found.counts[0, c]),
             100 * shares[1, c],
             int(found.counts[1, c]),
-            ("more of the first", "more of the second", "even")[found.verdicts[c]],
+            ("more of the first", "more of the second", "no clear difference")[found.verdicts[c]],
             *(_strip(session, side[groups.of[side] == c]) for side in rows),
         )
         for c in order[:_ROWS]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import hypergeom
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.store import Store
@@ -40,8 +40,8 @@ class Contrast:
 def contrast(directions: np.ndarray, of: np.ndarray, first: np.ndarray, second: np.ndarray) -> Contrast:
     """Compare two sets of rows by the clusters they fall into.
 
-    A cluster is uneven where a two-sided test of equal shares (normal approximation) is beyond what chance
-    would reach in one of a hundred comparisons of k clusters (Bonferroni).
+    A cluster is uneven where an exact two-sided test of equal shares (Fisher's, twice the smaller tail) is
+    beyond what chance would reach in one of a hundred comparisons of k clusters (Bonferroni).
 
     Args:
         directions: ``(n, D)``, of length 1.
@@ -57,14 +57,13 @@ def contrast(directions: np.ndarray, of: np.ndarray, first: np.ndarray, second: 
         raise BadInput("Each side needs at least one row with a vector: choose other values.")
     k = int(of.max()) + 1
     counts = np.stack([np.bincount(of[rows], minlength=k) for rows in sides])
-    n = counts.sum(1, keepdims=True)
-    shares, pooled = counts / n, counts.sum(0) / n.sum()
-    spread = np.sqrt(pooled * (1 - pooled) * (1 / n).sum())
-    z = (shares[0] - shares[1]) / np.maximum(spread, 1e-12)
-    sure = np.abs(z) > norm.isf(_LEVEL / (2 * k))
+    n = counts.sum(1)
+    chance = hypergeom(n.sum(), counts.sum(0), n[0])  # of the first side's rows in each cluster
+    less, more = chance.cdf(counts[0]), chance.sf(counts[0] - 1)
+    sure = 2 * np.minimum(less, more) < _LEVEL / k
     means = [directions[rows].mean(0) for rows in sides]
     cosine = float(means[0] @ means[1] / max(np.linalg.norm(means[0]) * np.linalg.norm(means[1]), 1e-12))
-    return Contrast(counts, np.where(sure, np.where(z > 0, 0, 1), -1), cosine)
+    return Contrast(counts, np.where(sure, np.where(more < less, 0, 1), -1), cosine)
 
 
 def sides(store: Store, column: str) -> list[str]:
