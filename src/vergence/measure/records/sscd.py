@@ -132,12 +132,12 @@ RECORD = Record(
         "perceptual hash": lambda _: arm("hash"),
         "perceptual hash, scores as they are": lambda _: arm("hash", normalised=False),
     },
-    note=f"{QUERIES:,} queries, {QUERIES // 5} of them copies, among {REFERENCES:,} photos of Tiny-ImageNet's "
-    f"validation part at 64 pixels; {BACKGROUND:,} photos of background; trained, dealt and edited anew "
-    f"with every seed. A resnet-tiny of width {WIDTH} learns from {TRAIN:,} other photos, {EPOCHS} epochs "
-    f"in SSCD, {SIMCLR_EPOCHS} in SimCLR, which takes as long; λ {ENTROPY:.0f}, {DIM} numbers, crops from a "
-    "fifth of the photo in both. The edits of the challenge are not those of the views. The paper trains on "
-    "1.3 million photos of 224 pixels for 100 epochs.",
+    note=f"{QUERIES:,} queries, {QUERIES // 5} of them copies, among {REFERENCES:,} photos of "
+    f"Tiny-ImageNet's validation part at 64 pixels; {BACKGROUND:,} photos of background; trained, dealt and "
+    f"edited anew with every seed. A resnet-tiny of width {WIDTH} learns from {TRAIN:,} other photos, "
+    f"{EPOCHS} epochs in SSCD, {SIMCLR_EPOCHS} in SimCLR, which takes as long; λ {ENTROPY:.0f}, {DIM} "
+    "numbers, crops from a fifth of the photo in both. The challenge has other edits than the views. "
+    "The paper trains on 1.3 million photos of 224 pixels for 100 epochs.",
     also=(
         Record(
             claim="The same with all descriptors whitened by the background first.",
