@@ -2,8 +2,8 @@
 
     python benchmarks/scale.py --rows 10_000_000 --out benchmarks/results/scale.json
 
-The vectors are those of ``vergence bench speed --only search``; one in twenty is a copy of an earlier one with a
-little noise (a cosine of about 0.98). They lie in a store; each task is a process of its own, which opens the
+The vectors are those of ``vergence bench speed --only search``; one in twenty is a copy of an earlier one with
+a little noise (a cosine of about 0.98). They lie in a store; each task is a process of its own, which opens the
 store and reads them, so that its peak memory is what the task takes.
 """
 
@@ -76,6 +76,7 @@ def duplicates(path: Path) -> dict:
     for i, members in enumerate(found.groups):
         group[members] = i
     copies = np.arange(rows - len(origin), rows)
+    together = (group[copies] == group[origin]) & (group[copies] >= 0)
     return {
         "threshold": THRESHOLD,
         "pairs": found.total,

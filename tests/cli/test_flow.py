@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,43 @@ def test_duplicates_are_above_the_threshold(made, capsys):
     assert found["pairs"]
     assert all(pair["cosine"] >= 0.9 for pair in found["pairs"])
     assert found["total"] == len(found["pairs"])
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["search {} 7 --k 3", "search {} {}/photos/1/1.png", "duplicates {} --threshold 0.9", "clusters {} --k 3",
+     "curate {} --keep 9", "curate {} --keep 9 --method sas"],
+)  # fmt: skip
+def test_pages_show_the_pictures_of_what_was_found(made, capsys, words):
+    page = made / "page.html"
+    found = _json(capsys, words.format(f"{made}/photos.lance", made) + f" --out {page}")
+    text = page.read_text()
+    assert text.count("<img") >= 3 and "http" not in text, "needs nothing from elsewhere"
+    listed = found.get("kept") or [hit["id"] for hit in found.get("hits", [])]
+    assert all(f"{name}\n" in text for name in listed)
+
+
+def test_rows_go_out_and_in_change_and_go(made, capsys):
+    exported = _json(capsys, f"export {made}/photos.lance {made}/some.json --where label>0")
+    assert exported["rows"] == 39
+    assert _json(capsys, f"import {made}/some.json --out {made}/some.lance")["samples"] == 39
+    changed = _json(capsys, f"update {made}/some.lance --set label=1 --ids 1/1.png,2/2.png")
+    assert changed["rows"] == 2
+    (made / "gone.txt").write_text("2/2.png\n")
+    assert _json(capsys, f"delete {made}/some.lance --ids @{made}/gone.txt") == {
+        "deleted": 1, "left": 38, "version": changed["version"] + 1,
+    }  # fmt: skip
+    assert _json(capsys, f"delete {made}/some.lance --where label=1")["deleted"] == 20
+    for words, line in {
+        f"delete {made}/some.lance": "either --ids or --where",
+        f"delete {made}/some.lance --where colour=1": "It has the columns id, uri",
+        f"update {made}/some.lance --set label=many --ids 1/4.png": "label of .*some.lance is int64; 'many'",
+        f"update {made}/some.lance --set lable=1 --ids 1/4.png": "did you mean 'label'",
+        f"export {made}/some.lance {made}/x.csv": "must end in",
+        f"import {made}/nowhere.npz": "There is no file",
+    }.items():
+        assert main(words.split()) == 2
+        assert re.search(line, capsys.readouterr().err), words
 
 
 def test_measure_prints_its_table_and_keeps_it_for_the_report(made, capsys):

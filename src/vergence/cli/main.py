@@ -21,6 +21,10 @@ COMMANDS = {
     "duplicates": ("store", "Find samples that are nearly the same"),
     "clusters": ("store", "Divide samples into groups of like ones"),
     "curate": ("store", "Choose the samples that are worth keeping"),
+    "export": ("edit", "Write a table's rows to one file"),
+    "import": ("edit", "Make a table of one file"),
+    "update": ("edit", "Give rows of a table a new value"),
+    "delete": ("edit", "Take rows out of a table"),
     "compare": ("look", "Say what two collections of images share, and what one has alone"),
     "explain": ("look", "Say which places of two images make them alike"),
     "studio": ("studio", "Open a page to look at a table: map, search, duplicates, clusters"),
@@ -103,7 +107,7 @@ def _dispatch(argv: list[str]) -> None:
         raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
     else:
         module = importlib.import_module(f"vergence.cli.{COMMANDS[name][0]}")
-        command: Callable[[list[str]], None] = getattr(module, name)
+        command: Callable[[list[str]], None] = getattr(module, "import_" if name == "import" else name)
         command(argv[1:])
 
 

@@ -76,17 +76,23 @@ def clusters_page(out: str, store: Store, found: Clusters) -> None:
 
 def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
     """Write examples of what was kept and what was left out of every cluster, the largest first."""
-    clusters = chosen.hierarchy.of() if isinstance(chosen, Curated) else chosen.classes
-    kept, before, after = chosen.rows, chosen.before, chosen.after
+    if isinstance(chosen, Curated):
+        sizes = [len(level) for level in chosen.hierarchy.levels]
+        fine = next((i for i, count in enumerate(sizes) if count <= _GROUPS), -1)
+        clusters = chosen.hierarchy.of(fine)
+    else:
+        clusters = chosen.classes
+    kept, before = chosen.rows, np.bincount(clusters)
+    after = np.bincount(clusters[kept], minlength=len(before))
     rows: list[tuple[str, Sequence[Figure]]] = []
     stays = np.zeros(len(store), np.bool_)
     stays[kept] = True
     for cluster in np.argsort(-before, kind="stable")[:_GROUPS].tolist():
         members = np.flatnonzero(clusters == cluster)
         heading = f"{after[cluster]:,} of {_said(before[cluster])} kept"
-        rows.append((heading, figures(store, members[stays[members]][: _ROWS // 2])))
+        rows.append((heading, figures(store, _some(members[stays[members]]))))
         if len(gone := members[~stays[members]]):
-            rows.append(("left out of them", figures(store, gone[: _ROWS // 2])))
+            rows.append(("left out of them", figures(store, _some(gone))))
     lead = f"{len(kept):,} of {len(store):,} samples of {store.path} are kept, from {len(before):,} clusters."
     if len(before) > _GROUPS:
         lead += f" The largest {_GROUPS} are shown."
@@ -101,6 +107,11 @@ def figures(store: Store, rows: Sequence[int] | np.ndarray, lines: Sequence[str]
         (row["thumbnail"], "\n".join(word for word in (line, row["id"], row["class"]) if word))
         for row, line in zip(found, said, strict=False)
     ]
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """Return some of the rows from all over them."""
+    return rows[:: max(1, -(-len(rows) // (_ROWS // 2)))]
 
 
 def _said(count: int) -> str:

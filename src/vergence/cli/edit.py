@@ -1,0 +1,121 @@
+"""``vergence export``, ``import``, ``update`` and ``delete``: a table's rows, out, in, changed and gone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vergence.cli.options import Options
+from vergence.cli.show import show
+from vergence.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from vergence.data.store import Store
+
+
+def export(argv: list[str]) -> None:
+    parser = Options(
+        "export",
+        "Write rows of STORE to one file: .parquet (all columns), .npz, .npy (vectors alone), or .json as "
+        "FiftyOne writes it.",
+        "vergence export photos.lance cats.parquet --where \"class = 'cat'\"",
+    )
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    parser.add_argument("file", nargs="?", type=str, help="file to write; its ending says how")
+    parser.add_argument("--where", type=str, help="SQL condition on the rows [else all]")
+    asked = parser.read(argv)
+    store = _opened(asked.store)
+    path = store.export(asked.file, where=asked.where)
+    rows = len(store) if asked.where is None else len(store.where(asked.where))
+    show(asked, {"file": str(path), "rows": rows}, f"{path}: {rows:,} rows")
+
+
+def import_(argv: list[str]) -> None:
+    parser = Options(
+        "import",
+        "Make a table of FILE: .parquet or .json with the columns id and vector, .npz with arrays ids and "
+        "vector, or .npy.",
+        "vergence import cats.parquet --out cats.lance",
+    )
+    parser.add_argument("file", nargs="?", type=str, help="what vergence export or another tool wrote")
+    parser.add_argument("--out", type=str, help="where the table goes [else beside FILE]")
+    parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
+    asked = parser.read(argv)
+    from vergence.data.store import Store
+
+    out = asked.out or Path(asked.file).with_suffix(".lance")
+    store = Store.read_file(asked.file, out, overwrite=asked.overwrite)
+    found = {"store": str(store.path), "samples": len(store), "columns": store.table.schema.names}
+    show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+
+
+def update(argv: list[str]) -> None:
+    parser = Options(
+        "update",
+        "Give rows of STORE a new value in one column. The version before stays readable.",
+        "vergence update photos.lance --set label=3 --ids cat/1.png,cat/7.png",
+    )
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    parser.add_argument("--set", type=str, help="COLUMN=VALUE; nothing after = is null")
+    _chosen(parser)
+    asked = parser.read(argv)
+    name, equals, text = (asked.set or "").partition("=")
+    if not equals:
+        raise BadInput("update needs --set COLUMN=VALUE, such as --set label=3.")
+    store = _opened(asked.store)
+    ids = _ids(store, asked.ids, asked.where)
+    store.update(ids, {name: [_value(store, name, text)] * len(ids)})
+    found = {"rows": len(ids), "version": store.version}
+    show(asked, found, f"{len(ids):,} rows changed; {asked.store} is at version {store.version}.")
+
+
+def delete(argv: list[str]) -> None:
+    parser = Options(
+        "delete",
+        "Take rows out of STORE. The version before stays readable.",
+        "vergence delete photos.lance --where \"class = 'blurred'\"",
+    )
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    _chosen(parser)
+    asked = parser.read(argv)
+    store = _opened(asked.store)
+    gone = store.delete(_ids(store, asked.ids, asked.where))
+    found = {"deleted": gone, "left": len(store), "version": store.version}
+    show(asked, found, f"{gone:,} rows deleted, {len(store):,} left; version {store.version}.")
+
+
+def _chosen(parser: Options) -> None:
+    parser.add_argument("--ids", type=str, help="which rows: ids with commas between, or @FILE of one a line")
+    parser.add_argument("--where", type=str, help="SQL condition on the rows, such as \"class = 'cat'\"")
+
+
+def _opened(path: str) -> Store:
+    from vergence.data.store import Store
+
+    return Store.open(path)
+
+
+def _ids(store: Store, ids: str | None, where: str | None) -> list[str]:
+    if (ids is None) == (where is None):
+        raise BadInput("Say which rows: either --ids or --where.")
+    if where is not None:
+        return store.take(store.where(where), ["id"])["id"].to_pylist()
+    assert ids is not None
+    if not ids.startswith("@"):
+        return ids.split(",")
+    if not Path(ids[1:]).is_file():
+        raise BadInput(f"There is no file {ids[1:]} of ids.")
+    return Path(ids[1:]).read_text().splitlines()
+
+
+def _value(store: Store, name: str, text: str) -> object:
+    """Read a word as the column's kind."""
+    import pyarrow as pa
+
+    if name not in store.table.schema.names or text == "":
+        return None
+    kind = store.table.schema.field(name).type
+    try:
+        return pa.scalar(text).cast(kind).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise BadInput(f"{name} of {store.path} is {kind}; '{text}' is not.") from None
