@@ -20,7 +20,7 @@ from vergence.measure.score import Score, mean_score
 from vergence.use.simvis import explain, inside, part_vectors
 
 SIZE, TRAIN, EPOCHS = 64, 4_000, 5
-PAIRS, SIDES = 400, (24, 32)  # the part's side in pixels
+PAIRS, SIDES = 400, (36, 46)  # the part's side in pixels
 
 
 @dataclass(frozen=True, slots=True)
