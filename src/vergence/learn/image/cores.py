@@ -49,7 +49,7 @@ def simplex(count: int) -> Tensor:
 class Stationary(nn.Module):
     """An encoder followed by a linear layer to the space of the simplex.
 
-    A run of ``CoReS`` keeps this one: ``vergence.load(run, encoder=Stationary(build(...), classes=K))``.
+    A run of ``CoReS`` keeps this one; ``build(..., stationary=K)`` makes one, and ``load`` gives one back.
 
     Args:
         backbone: Maps images to ``(B, D)`` or ``Features``.
@@ -62,6 +62,8 @@ class Stationary(nn.Module):
         self.out_dim = classes - 1
         if (size := getattr(backbone, "size", None)) is not None:
             self.size = size
+        if spec := getattr(backbone, "spec", None):
+            self.spec = {**spec, "stationary": classes}
         self.place = nn.Linear(width_of(backbone), self.out_dim, bias=False)
 
     def forward(self, images: Any) -> Tensor:
@@ -84,7 +86,7 @@ class CoReS(Method):
     vertices: Tensor
 
     def __init__(self, encoder: nn.Module, *, classes: int = 100) -> None:
-        super().__init__(Stationary(encoder, classes))
+        super().__init__(encoder if isinstance(encoder, Stationary) else Stationary(encoder, classes))
         self.register_buffer("vertices", simplex(classes))
         size = getattr(encoder, "size", None)
         if size is None:

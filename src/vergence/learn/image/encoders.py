@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,7 @@ def build(
     registers: int = 0,
     pretrained: bool = False,
     descriptor: int | None = None,
+    stationary: int | None = None,
     **options: Any,
 ) -> ImageEncoder:
     """Make an encoder.
@@ -156,6 +157,8 @@ def build(
         pretrained: Load timm's weights; needs a connection the first time.
         descriptor: Width of a unit vector for search that a ``Descriptor`` makes of the map, in place of
             the mean; None leaves the mean.
+        stationary: Classes of a linear layer to the simplex after it, as a run of CoReS keeps it; None is
+            without.
         **options: Of the network itself, such as ``drop_path`` and ``layer_scale`` of a transformer.
 
     Raises:
@@ -180,7 +183,11 @@ def build(
     if descriptor is not None:
         from vergence.learn.image.descriptor import Descriptor
 
-        return Descriptor(encoder, descriptor)
+        encoder = Descriptor(encoder, descriptor)
+    if stationary is not None:
+        from vergence.learn.image.cores import Stationary
+
+        return cast(ImageEncoder, Stationary(encoder, stationary))
     return encoder
 
 
