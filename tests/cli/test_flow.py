@@ -91,6 +91,16 @@ def test_pages_show_the_pictures_of_what_was_found(made, capsys, words):
     assert all(f"{name}\n" in text for name in listed)
 
 
+def test_a_second_encoding_lies_beside_the_first(made, capsys):
+    _json(capsys, f"embed {made}/run {made}/photos --out {made}/two.lance")
+    words = f"embed {made}/run {made}/photos --into {made}/two.lance --column"
+    assert _json(capsys, f"{words} vector_again")["column"] == "vector_again"
+    first = _json(capsys, f"search {made}/two.lance 7 --k 3")["hits"]
+    assert _json(capsys, f"search {made}/two.lance 7 --k 3 --column vector_again")["hits"] == first
+    assert main(f"{words} vector_again".split()) == 2 and "cannot name new" in capsys.readouterr().err
+    assert main(words.split()[:-1]) == 2 and "goes with --column" in capsys.readouterr().err
+
+
 def test_rows_go_out_and_in_change_and_go(made, capsys):
     exported = _json(capsys, f"export {made}/photos.lance {made}/some.json --where label>0")
     assert exported["rows"] == 39

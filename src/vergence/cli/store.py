@@ -13,8 +13,12 @@ from vergence.cli.events import add_event_flags, source_of
 from vergence.cli.options import Options
 from vergence.cli.show import show
 
+from vergence.core.errors import BadInput
+
 if TYPE_CHECKING:
+    from vergence.data.source import Source
     from vergence.data.store import Store
+    from vergence.engine.run import Run
     from vergence.use.hkmeans import Curated
     from vergence.use.sas import Subset
 
@@ -38,12 +42,21 @@ def embed(argv: list[str]) -> None:
         help="have Ray's workers do it, here or on the cluster that RAY_ADDRESS names; whatever is killed, "
         "the same command goes on [else this process]",
     )
+    parser.add_argument("--into", type=str, help="table that holds other embeddings of these samples already")
+    parser.add_argument("--column", type=str, help="name of the new vectors in it, such as vector_dinov2")
     add_event_flags(parser)
     asked = parser.read(argv)
+    if bool(asked.into) != bool(asked.column) or (asked.into and (asked.out or asked.workers)):
+        raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
     from vergence.learn.api import open_run
 
     run = open_run(asked.run)
     source = source_of(asked, asked.source, str(run.config.get("source", "")))
+    if asked.into:
+        store = _beside(asked.into, asked.column, run, source)
+        width = store.width(asked.column)
+        found = {"store": str(store.path), "samples": len(store), "column": asked.column, "width": width}
+        return show(asked, found, f"{store.path}: {width} numbers each beside the others, in {asked.column}")
     store = run.embed(source, asked.out, overwrite=asked.overwrite, workers=asked.workers)
     skipped = len(store.skipped)
     found = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
@@ -51,6 +64,20 @@ def embed(argv: list[str]) -> None:
     if skipped:
         text += f"; {skipped:,} could not be read, see {store.path / 'skipped.csv'}"
     show(asked, found, text)
+
+
+def _beside(into: str, column: str, run: Run, source: Source) -> Store:
+    """Put a run's embeddings into a table that has others of the same samples."""
+    from vergence.data.store import Store
+    from vergence.engine.embed import embed
+
+    store = Store.open(into)
+    made = embed(run.encoder, source)
+    names = [source.names[i] for i in made.index.tolist()]
+    if not set(names) & set(store.names):
+        raise BadInput(f"{into} holds none of the samples of {source.uri}; their ids begin {names[0]}.")
+    store.add_vectors(column, made.vectors, ids=names, model=str(run.path))
+    return store
 
 
 def search(argv: list[str]) -> None:
