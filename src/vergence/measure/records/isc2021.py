@@ -26,7 +26,7 @@ from vergence.use.background import away_from_background, smoothed
 from vergence.use.phash import perceptual_hash
 
 SIZE, TRAIN, EPOCHS = 64, 6_000, 5
-REFERENCES, QUERIES, BACKGROUND = 2_000, 2_000, 2_000
+REFERENCES, QUERIES, BACKGROUND = 1_800, 1_600, 2_000
 
 
 @dataclass(frozen=True, slots=True)
