@@ -12,7 +12,6 @@ from jsonargparse.typing import PositiveInt
 from vergence.cli.events import add_event_flags, source_of
 from vergence.cli.options import Options
 from vergence.cli.show import show
-
 from vergence.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -66,12 +65,13 @@ def embed(argv: list[str]) -> None:
     show(asked, found, text)
 
 
-def _beside(into: str, column: str, run: Run, source: Source) -> Store:
+def _beside(into: str, column: str, run: Run, named: str | Source) -> Store:
     """Put a run's embeddings into a table that has others of the same samples."""
+    from vergence.data import open as open_source
     from vergence.data.store import Store
     from vergence.engine.embed import embed
 
-    store = Store.open(into)
+    store, source = Store.open(into), open_source(named)
     made = embed(run.encoder, source)
     names = [source.names[i] for i in made.index.tolist()]
     if not set(names) & set(store.names):

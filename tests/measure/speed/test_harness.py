@@ -115,7 +115,9 @@ def test_a_misspelt_subject_is_answered_and_help_comes_without_torch():
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
 
 
-@pytest.mark.parametrize("name, contests", [("photos", 2), ("search", 2), ("step", 2), ("training", 1), ("views", 2)])
+@pytest.mark.parametrize(
+    "name, contests", [("photos", 2), ("search", 2), ("step", 2), ("training", 1), ("views", 2)]
+)
 def test_quick_subjects_run(name, contests, tmp_path, capsys):
     words = ["bench", "speed", "--only", name, "--quick", "--repeats", "1", "--out", str(tmp_path), "--json"]
     assert main(words) == 0
