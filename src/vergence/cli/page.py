@@ -13,8 +13,9 @@ from PIL import Image
 
 from vergence.engine.files import write_text
 
-_STYLE = """body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:72rem;padding:0 1rem;
-color-scheme:light dark}h1{line-height:1.2}h2{font-size:1.1rem;margin:2rem 0 .5rem}
+_STYLE = """:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;
+max-width:72rem;padding:0 1rem}
+h1{line-height:1.2}h2{font-size:1.1rem;margin:2rem 0 .5rem}
 .row{display:flex;flex-wrap:wrap;gap:1rem}figure{margin:0;max-width:20rem}
 img{display:block;image-rendering:pixelated;border-radius:4px;max-width:100%}
 .small{gap:.75rem}.small figure{width:6rem}.small img{width:6rem;height:6rem;object-fit:contain;
