@@ -63,7 +63,7 @@ def test_blocks_of_starting_points_draw_as_single_ones_do(monkeypatch):
                         for s in range(40)])  # fmt: skip
 
     def pair(x):
-        tensor = module.lent(x)
+        tensor = module.lent(x.astype(np.float32))
         return tensor, (tensor**2).sum(1)
 
     rng = np.random.default_rng
