@@ -2,9 +2,9 @@
 
     python benchmarks/scale.py --rows 10_000_000 --out benchmarks/results/scale.json
 
-The vectors are those of ``vergence bench speed --only search``; one in twenty is a copy of an earlier one with
-a little noise (a cosine of about 0.98). They lie in a store; each task is a process of its own, which opens the
-store and reads them, so that its peak memory is what the task takes.
+The vectors are those of ``vergence bench speed --only search``; one in twenty is a copy of an earlier one
+with a little noise (a cosine of about 0.98). They lie in a store; each task is a process of its own, which
+opens the store and reads them, so that its peak memory is what the task takes.
 """
 
 from __future__ import annotations
@@ -65,12 +65,11 @@ def read(path: Path) -> dict:
 
 
 def duplicates(path: Path) -> dict:
+    from vergence.data.store import Store
     from vergence.use.search import duplicates
 
     found = duplicates(path, threshold=THRESHOLD, exact=False)
     origin = np.load(path.with_suffix(".origin.npy"))
-    from vergence.data.store import Store
-
     rows = len(Store.open(path))
     group = np.full(rows, -1)
     for i, members in enumerate(found.groups):
@@ -82,9 +81,7 @@ def duplicates(path: Path) -> dict:
         "pairs": found.total,
         "groups": len(found.groups),
         "recall": round(found.recall or 0, 5),
-        "copies_with_their_origin": round(
-            float(((group[copies] == group[origin]) & (group[copies] >= 0)).mean()), 5
-        ),
+        "copies_with_their_origin": round(float(together.mean()), 5),
     }
 
 

@@ -76,9 +76,7 @@ def test_no_centre_stays_empty_and_copies_are_no_mistake():
     assert kmeans(far, 5).sizes.tolist() == [1] * 5
     assert kmeans(np.zeros((20, 3), np.float32), 4).sizes.sum() == 20
     sums = torch.tensor([[far.sum()], [0]], dtype=torch.float64)  # the second centre has no rows
-    lost = module._means(
-        module.lent(far), torch.zeros(5, dtype=torch.int64), module.lent(far[:, 0]), sums
-    )
+    lost = module._means(module.lent(far), torch.zeros(5, dtype=torch.int64), module.lent(far[:, 0]), sums)
     assert lost[:, 0].tolist() == pytest.approx([far.mean(), 100.1])
 
 
