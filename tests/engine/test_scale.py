@@ -171,6 +171,7 @@ def test_rows_of_a_subset_travel_with_its_uri(photos):
 
 
 def test_too_many_unreadable_samples_stop_it_before_any_work(photos, tmp_path, encoder, monkeypatch):
+    pytest.importorskip("ray")
     source = vergence.open(photos, limit=0.01)
     monkeypatch.setattr(scale._Cluster, "__enter__", lambda self: self)
     monkeypatch.setattr(scale._Cluster, "run", lambda self, opening, parts, rows, missing: iter([

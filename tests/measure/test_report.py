@@ -10,6 +10,7 @@ import yaml
 from torch import nn
 
 from vergence.core.errors import BadInput
+from vergence.data.source import Skipped
 from vergence.data.store import Store
 from vergence.engine.run import Run
 from vergence.measure.report import report
@@ -26,7 +27,7 @@ class Photos:
     classes = ["cat", EVIL]
 
     def __init__(self, n=60, labelled=True, readable=True):
-        self.n, self.readable = n, readable
+        self.n, self.readable, self.skipped = n, readable, Skipped()
         self.labels = np.arange(n) % 2 if labelled else None
         self.names = [EVIL, *(f"{i}.png" for i in range(1, n))]
         if not labelled:
