@@ -31,7 +31,7 @@ def descriptors(monkeypatch):
 
     monkeypatch.setattr(sscd, "dealt", lambda seed: Task)
     for name in ("described", "hashed"):
-        monkeypatch.setattr(sscd, name, lambda kind, seed: found)
+        monkeypatch.setattr(sscd, name, lambda *_: found)
 
 
 def test_arms_of_sscd_differ_in_vectors_and_scores(descriptors):

@@ -55,9 +55,8 @@ def update(argv: list[str]) -> None:
         "Give rows of STORE a new value in one column. The version before stays readable.",
         "vergence update photos.lance --set label=3 --ids cat/1.png,cat/7.png",
     )
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
     parser.add_argument("--set", type=str, help="COLUMN=VALUE; nothing after = is null")
-    _chosen(parser)
+    _rows_of_store(parser)
     asked = parser.read(argv)
     name, equals, text = (asked.set or "").partition("=")
     if not equals:
@@ -75,8 +74,7 @@ def delete(argv: list[str]) -> None:
         "Take rows out of STORE. The version before stays readable.",
         "vergence delete photos.lance --where \"class = 'blurred'\"",
     )
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
-    _chosen(parser)
+    _rows_of_store(parser)
     asked = parser.read(argv)
     store = _opened(asked.store)
     gone = store.delete(_ids(store, asked.ids, asked.where))
@@ -84,7 +82,8 @@ def delete(argv: list[str]) -> None:
     show(asked, found, f"{gone:,} rows deleted, {len(store):,} left; version {store.version}.")
 
 
-def _chosen(parser: Options) -> None:
+def _rows_of_store(parser: Options) -> None:
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
     parser.add_argument("--ids", type=str, help="which rows: ids with commas between, or @FILE of one a line")
     parser.add_argument("--where", type=str, help="SQL condition on the rows, such as \"class = 'cat'\"")
 

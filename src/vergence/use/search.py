@@ -129,8 +129,7 @@ def _ground(background: Store | str | Path, store: Store, column: str) -> Tensor
             f"{column} of the background {ground.path} has {ground.width(column)} values, of {store.path} "
             f"{store.width(column)}: embed both with one encoder."
         )
-    vectors = ground.directions(column)
-    return lent(vectors[~np.isnan(vectors[:, 0])])
+    return lent(_present(ground, column)[1])
 
 
 def _query(
@@ -198,11 +197,16 @@ def _approximate(
     return scores, np.where(rows >= 0, there[rows], -1), cells.recall
 
 
-def _cells(store: Store, column: str) -> tuple[np.ndarray, Cells]:
-    """Return the rows that have such a vector, and their cells."""
+def _present(store: Store, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows ``(m,)`` that have such a vector, and these at unit length ``(m, D)``."""
     unit = store.directions(column)
-    there = np.flatnonzero(~np.isnan(unit[:, 0]))
-    return there, Cells.of(unit if len(there) == len(unit) else unit[there])
+    rows = np.flatnonzero(~np.isnan(unit[:, 0]))
+    return rows, unit if len(rows) == len(unit) else unit[rows]
+
+
+def _cells(store: Store, column: str) -> tuple[np.ndarray, Cells]:
+    rows, unit = _present(store, column)
+    return rows, Cells.of(unit)
 
 
 def duplicates(
@@ -246,9 +250,7 @@ def duplicates(
         level = background_level(lent(unit), _ground(background, store, column))
     if exact or (exact is None and len(unit) <= _ALL):
         return near_pairs(lent(unit), threshold=threshold, limit=limit, level=level)
-    rows = np.flatnonzero(~np.isnan(unit[:, 0]))
-    if len(rows) < len(unit):
-        unit = unit[rows]
+    rows, unit = _present(store, column)
     levels = None if level is None else level.cpu().numpy()[rows]
     found = near_pairs_in_cells(unit, threshold=threshold, limit=limit, level=levels)
     return replace(found, pairs=rows[found.pairs], groups=[rows[group] for group in found.groups])

@@ -44,6 +44,15 @@ def stand_in(source: Any, seed: int) -> tuple[Source, Source]:
     return (from_vectors(np.eye(4, dtype=np.float32), None, name="dealt out by the arms"),) * 2
 
 
+DEALT_OUT: dict[str, Any] = {
+    "batch": None,
+    "encoder": None,
+    "protocol": as_found,
+    "pixels": False,
+    "prepare": stand_in,
+}  # of a ``Record`` whose arms deal their data out themselves and find a number
+
+
 class Finding(Estimator):
     """An arm that is a function of what is learned from and a seed.
 

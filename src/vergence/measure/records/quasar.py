@@ -17,7 +17,7 @@ from vergence.learn.image.compression import jpeg
 from vergence.learn.image.views import plain
 from vergence.measure.isc2021 import embed_pixels
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Finding, as_found, simclr, stand_in
+from vergence.measure.records._photos import DEALT_OUT, Finding, simclr
 from vergence.use.quasar import anchors
 
 SIZE, TRAIN, EPOCHS = 64, 6_000, 5
@@ -175,14 +175,10 @@ KNOWN = Record(
     train=100_000,
     test=10_000,
     epochs=EPOCHS,
-    batch=None,
-    encoder=None,
     size=SIZE,
     seeds=(0, 1, 2, 3, 4),
-    protocol=as_found,
     metric="Spearman's ρ of score and strength of damage, mean of four kinds",
-    pixels=False,
-    prepare=stand_in,
+    **DEALT_OUT,
     note=f"{ANCHORS} whole and {ANCHORS} spoilt photos of Tiny-ImageNet as anchors, {JUDGED} others rated "
     "as they are and with blur, noise, JPEG and less contrast at five strengths. Encoder: SimCLR by large "
     f"crops alone (resnet-tiny of width 32, {EPOCHS} epochs on {TRAIN:,} photos), trained once. The paper "

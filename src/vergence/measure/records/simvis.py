@@ -15,7 +15,7 @@ from vergence.core import Features
 from vergence.engine import embed
 from vergence.learn.image.views import plain
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Finding, as_found, simclr, stand_in
+from vergence.measure.records._photos import DEALT_OUT, Finding, simclr
 from vergence.measure.score import Score, mean_score
 from vergence.use.simvis import explain, inside, part_vectors
 
@@ -175,14 +175,10 @@ WHERE = Record(
     train=100_000,
     test=10_000,
     epochs=EPOCHS,
-    batch=None,
-    encoder=None,
     size=SIZE,
     seeds=(0, 1, 2, 3, 4),
-    protocol=as_found,
     metric="share of the positive contributions that lie on the thing",
-    pixels=False,
-    prepare=stand_in,
+    **DEALT_OUT,
     note=f"{PAIRS} pairs of Tiny-ImageNet's validation photos, a third photo of {SIDES[0]} to {SIDES[1]} of "
     f"{SIZE} pixels pasted into both, dealt anew with every seed. Encoder: SimCLR (resnet-tiny of two "
     f"stages, {EPOCHS} epochs on {TRAIN:,} photos), trained once; its map has 8 x 8 places, and the mean of "

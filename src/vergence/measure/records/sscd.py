@@ -12,34 +12,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.engine import embed
 from vergence.learn.api import learn
 from vergence.learn.image import encoders
 from vergence.learn.image.sscd import SSCD
-from vergence.learn.image.views import plain
-from vergence.measure.isc2021 import Challenge, CopyDetection, challenge, copy_detection, embed_pixels
+from vergence.measure.isc2021 import CopyDetection, copy_detection
 from vergence.measure.record import Record, open_data
-from vergence.measure.records._photos import Finding, as_found, simclr, stand_in
-from vergence.measure.records.isc2021 import Vectors
+from vergence.measure.records._photos import DEALT_OUT, Finding, simclr
+from vergence.measure.records.isc2021 import (
+    BACKGROUND,
+    QUERIES,
+    REFERENCES,
+    SIZE,
+    Vectors,
+    dealt,
+    describe,
+    hashed,
+)
 from vergence.use.background import Whitening
-from vergence.use.phash import perceptual_hash
 
-SIZE, WIDTH, DIM, TRAIN, EPOCHS = 64, 48, 256, 6_000, 3
+WIDTH, DIM, TRAIN, EPOCHS = 48, 256, 6_000, 3
 ENTROPY = 10.0
 SIMCLR_EPOCHS = 4  # in the seconds that SSCD takes for 3: its views are lighter
-REFERENCES, QUERIES, BACKGROUND = 1_500, 1_500, 2_000
-
-
-@cache
-def dealt(seed: int) -> Challenge:
-    return challenge(
-        open_data(RECORD)[1],
-        size=SIZE,
-        references=REFERENCES,
-        queries=QUERIES,
-        background=BACKGROUND,
-        seed=seed,
-    )
 
 
 @cache
@@ -61,22 +54,7 @@ def encoder(kind: str, seed: int) -> nn.Module:
 
 @cache
 def described(kind: str, seed: int) -> Vectors:
-    task, net = dealt(seed), encoder(kind, seed)
-    queries, *others = (
-        embed_pixels(net, task.queries),
-        *(embed(net, part).vectors for part in (task.references, task.background)),
-    )
-    return Vectors(*(torch.as_tensor(part) for part in (queries, *others)))
-
-
-@cache
-def hashed(kind: str, seed: int) -> Vectors:
-    task = dealt(seed)
-    parts = (
-        torch.cat([perceptual_hash(plain(batch, SIZE)) for batch in part.loader(256, size=SIZE)])
-        for part in (task.references, task.background)
-    )
-    return Vectors(perceptual_hash(task.queries), *parts)
+    return describe(encoder(kind, seed), dealt(seed))
 
 
 def judged(kind: str, seed: int, *, normalised: bool = True, whitened: bool = False) -> CopyDetection:
@@ -88,7 +66,7 @@ def judged(kind: str, seed: int, *, normalised: bool = True, whitened: bool = Fa
         normalised: Take the background's level off the scores.
         whitened: Whiten the descriptors by the background first.
     """
-    x = (hashed if kind == "hash" else described)(kind, seed)
+    x = hashed(seed) if kind == "hash" else described(kind, seed)
     seen: Callable[[Tensor], Tensor] = Whitening.fit(x.background) if whitened else Tensor.float
     return copy_detection(
         seen(x.queries),
@@ -109,14 +87,11 @@ _COMMON: dict[str, Any] = {
     "train": 100_000,
     "test": 10_000,
     "epochs": EPOCHS,
-    "batch": 128,
-    "encoder": None,
     "size": SIZE,
     "seeds": (0, 1, 2),
-    "protocol": as_found,
     "metric": "micro average precision of copy detection",
-    "pixels": False,
-    "prepare": stand_in,
+    **DEALT_OUT,
+    "batch": 128,
 }
 
 RECORD = Record(
