@@ -141,7 +141,7 @@ RECORD = Record(
     metric="micro average precision of copy detection",
     **DEALT_OUT,
     note=f"{QUERIES:,} queries, {QUERIES // 5} of them copies, among {REFERENCES:,} photos of "
-    f"Tiny-ImageNet's validation part at 64 pixels, dealt and edited anew with every seed; {BACKGROUND:,} "
-    f"photos of background. Encoders (resnet-tiny, 256 numbers) trained once, {EPOCHS} epochs on {TRAIN:,} other "
-    "photos. The challenge has 1 million references, and 256 numbers at most too.",
+    "Tiny-ImageNet's validation part at 64 pixels, dealt and edited anew with every seed; "
+    f"{BACKGROUND:,} photos of background. Encoders (resnet-tiny, 256 numbers) trained once, {EPOCHS} epochs "
+    f"on {TRAIN:,} other photos. The challenge has 1 million references, and 256 numbers at most too.",
 )
