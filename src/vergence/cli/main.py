@@ -7,8 +7,10 @@ import importlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import NoReturn
 
 from vergence.core.errors import Interrupted, LostProcess, VergenceError, out_of_memory, unknown
 
@@ -48,6 +50,20 @@ Also: --version. With VERGENCE_DEBUG=1 errors come with their traceback."""
 
 class _Terminated(BaseException):
     """SIGTERM came; let files and folders be tidied on the way out."""
+
+
+def run() -> NoReturn:
+    """Run the command of this process, and end it.
+
+    The studio works out its map in a thread. The interpreter cannot be taken down around one that is inside
+    native code (it corrupts memory now and then), so while there is one the process ends as it stands.
+    """
+    code = main()
+    if any(thread.name == "studio" for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
