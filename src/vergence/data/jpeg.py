@@ -8,14 +8,12 @@ so it will be where torchvision no longer has a decoder (deprecated since 0.29).
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-
-try:
-    from torchvision.io import ImageReadMode, decode_jpeg
-except ImportError:
-    decode_jpeg = None
 
 _PIXELS = 512 * 512  # above, shrinking while decoding saves more than Pillow costs
 _FRAMES = frozenset({0xC0, 0xC1, 0xC2})  # start-of-frame markers of baseline and progressive JPEG
@@ -24,13 +22,26 @@ _OTHER = frozenset({0xE1, 0xEE})  # APP1: the camera's rotation; APP14: Adobe's 
 
 def decode_small(raw: bytes | memoryview) -> np.ndarray | None:
     """Return ``(H, W, 3)`` uint8, or None for anything but a small plain JPEG file that is whole."""
-    if decode_jpeg is None or not is_small_and_plain(raw):
+    if not is_small_and_plain(raw):
+        return None
+    decode = decoder()
+    if decode is None:
         return None
     try:
-        pixels = decode_jpeg(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode=ImageReadMode.RGB)
+        pixels = decode(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode="RGB")
     except Exception:  # Pillow says what is wrong with it
         return None
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
+
+
+@cache
+def decoder() -> Callable[..., Any] | None:
+    """Return torchvision's, or None; asked for late, for it brings torch's compiler with it (seconds)."""
+    try:
+        from torchvision.io import decode_jpeg
+    except ImportError:
+        return None
+    return decode_jpeg
 
 
 def is_small_and_plain(raw: bytes | memoryview) -> bool:
