@@ -169,8 +169,10 @@ def _write_comparison(
                 if which in sides
                 for row in found.examples(which, p, 8 // len(sides))
             ]
-            counts = ", ".join(f"{n:,}" for n in found.counts[:, p])
-            rows.append((f"{kind}: prototype {p}, {counts} tokens", figures))
+            counts = ", ".join(
+                f"{n:,} places of {name}" for n, name in zip(found.counts[:, p], found.names, strict=True)
+            )
+            rows.append((f"{kind}: prototype {p}, seen at {counts}", figures))
     lead = (
         f"Prototypes of {found.names[0]} and {found.names[1]}, the most used first: at most {_SHOWN} of each "
         "kind. Images are lit where they show the prototype."
