@@ -261,6 +261,10 @@ class Store:
 
         return self.once(f"{column} directions", scaled)
 
+    def present(self, column: str = "vector") -> np.ndarray:
+        """Return the rows ``(m,)`` int64 that have such a vector; another model may have seen some only."""
+        return np.flatnonzero(~np.isnan(self.vectors(column)[:, 0]))
+
     def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
         """Return rows as Arrow.
 

@@ -47,7 +47,7 @@ class Groups:
             BadInput: If there are fewer than k rows.
         """
         vectors = self.store.vectors(self.column)
-        there = np.flatnonzero(~np.isnan(vectors[:, 0]))
+        there = self.store.present(self.column)
         found = np.full(len(vectors), -1, np.int64)
         found[there] = partition(vectors[there], k=k).of
         if (written := self.written) is not None:

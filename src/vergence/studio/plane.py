@@ -43,7 +43,7 @@ class Plane:
     def improve(self) -> None:
         """Lay the rows out so that neighbours lie together, and keep that for the next time."""
         vectors = self.store.vectors(self.column)
-        there = np.flatnonzero(~np.isnan(vectors[:, 0]))
+        there = self.store.present(self.column)
         if len(there) <= _ALL:
             found, how = self._laid("tsne")
         else:
@@ -56,7 +56,7 @@ class Plane:
 
     def _laid(self, how: How) -> tuple[np.ndarray, str]:
         vectors = self.store.vectors(self.column)
-        there = np.flatnonzero(~np.isnan(vectors[:, 0]))
+        there = self.store.present(self.column)
         points, name = plane(vectors[there], how=how)
         return self._spread(there, points), name
 

@@ -59,8 +59,8 @@ def layout(
     Raises:
         MissingExtra: If "umap" is asked for and not installed.
     """
-    vectors = opened(store).vectors(column)
-    rows = np.flatnonzero(~np.isnan(vectors[:, 0]))
+    store = opened(store)
+    vectors, rows = store.vectors(column), store.present(column)
     if how not in ("auto", "tsne", "umap", "pca"):
         raise unknown("layout", how, ("auto", "tsne", "umap", "pca"))
     if how == "auto":

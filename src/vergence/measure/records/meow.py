@@ -57,7 +57,6 @@ RECORD = Record(
     settings={"lr": 2e-3},
     protocol=macro_f1,
     metric="Macro-F1 of a linear probe, 20 labels a class",
-    note="100 neighbours along the second meta-path in place of 700, which here are all alike. Epochs from the "
-    "validation nodes, whose score falls after the 60th. "
-    "AdaMEOW lets 256 nodes ask at each step.",
+    note="100 neighbours along the second meta-path in place of 700, which here are all alike. Epochs from "
+    "the validation nodes, whose score falls after the 60th. AdaMEOW lets 256 nodes ask at each step.",
 )
