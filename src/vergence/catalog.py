@@ -243,7 +243,7 @@ PAPERS: tuple[Paper, ...] = (
     Paper("simvis", 114, "Visualizing Deep Similarity Networks", 2019, "1901.00536", "retrieval", "readout", "vergence.use.simvis:explain"),
     Paper("weicom", 118, "Composed Image Retrieval for Remote Sensing", 2024, "2405.15587", "retrieval", "readout"),
     Paper("genecis", 119, "GeneCIS: A Benchmark for General Conditional Image Similarity", 2023, "2306.07969", "retrieval", "protocol"),
-    Paper("knn-revisit", 144, "Rethinking Nearest Neighbors for Visual Classification", 2021, "2112.08459", "retrieval", "learner", "vergence.use.knn_revisit:fit"),
+    Paper("knn-revisit", 144, "Rethinking Nearest Neighbors for Visual Classification", 2021, "2112.08459", "retrieval", "readout", "vergence.use.knn_revisit:fit"),
     Paper("raid", 181, "RAID: A Relation-Augmented Image Descriptor", 2016, "1510.01113", "retrieval", "readout"),
     Paper("sscd", 199, "A Self-Supervised Descriptor for Image Copy Detection", 2022, "2202.10261", "retrieval", "learner", "vergence.learn.image.sscd:SSCD"),
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from vergence import catalog
 from vergence.cli import main as cli_main
 from vergence.cli.main import COMMANDS
 from vergence.core.errors import Interrupted
@@ -120,3 +121,9 @@ def test_a_reader_that_leaves_early_is_no_fault():
         text=True,
     )
     assert done.stdout.startswith("key") and done.stderr == ""
+
+
+@pytest.mark.parametrize("key", [p.key for p in catalog.PAPERS if p.code and p.kind == "learner"])
+def test_every_method_says_what_it_learns_from(key, capsys):
+    assert cli_main(["learn", key, "--help"]) == 0
+    assert f"vergence learn {key} " in capsys.readouterr().out

@@ -16,6 +16,18 @@ from vergence.core.errors import BadInput
 if TYPE_CHECKING:
     from vergence.engine import Run
 
+_IMAGES = "a folder of images, .parquet, .tar, torchvision:NAME, hf:NAME or digits"
+_GRAPHS = "planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, hyper:FILE, smiles:FILE, .edgelist or .gml"
+_EVENTS = "an event log, .parquet or .csv, or events:FILE?id=COLUMN&time=COLUMN"
+_TABLES = "table:FILE?label=COLUMN, .csv or sklearn:NAME"
+_TAKES = {  # by the room that a method lives in: an example, and what its SOURCE may be
+    "image": ("photos/", _IMAGES),
+    "use": ("photos/", _IMAGES),
+    "graph": ("planetoid:data/cora", f"a graph: {_GRAPHS}"),
+    "events": ("events.parquet --id user --time ts", _EVENTS),
+    "tables": ("'table:people.parquet?label=sick'", f"a table: {_TABLES}"),
+    "pairs": ("photos/", f"{_IMAGES}; a graph ({_GRAPHS}); {_EVENTS}; a table ({_TABLES})"),
+}
 _BY_HAND = {"method", "source", "encoder", "out", "resume", "quiet", "options"}
 
 
@@ -29,14 +41,15 @@ def learn(argv: list[str]) -> None:
     from vergence.learn.api import method_class
 
     cls = method_class(method)
-    key = catalog.find(method).key
+    paper = catalog.find(method)
+    key, example, takes = paper.key, *_TAKES[cls.__module__.split(".")[-2]]
     parser = Options(
         f"learn {key}",
-        f"Learn with {cls.__name__}: {catalog.find(key).title} ({catalog.find(key).year}). "
+        f"Learn with {cls.__name__}: {paper.title} ({paper.year}). "
         f"{(cls.__doc__ or '').strip().splitlines()[0]}",
-        f"vergence learn {key} photos/ --epochs 50 --out runs/photos",
+        f"vergence learn {key} {example} --epochs 50 --out runs/{key}",
     )
-    _source(parser)
+    parser.add_argument("source", nargs="?", type=str, help=takes)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument(
         "--encoder", type=str, help="name of a backbone, own or timm's [else recipe and data choose]"
@@ -72,7 +85,7 @@ def _overview(argv: list[str]) -> None:
         "learn",
         "Learn a representation of unlabelled data: vergence learn METHOD SOURCE [options]. "
         f"Methods: {listed}. Options of a method: vergence learn METHOD --help. "
-        "SOURCE is a folder of images, a parquet file, tar shards, torchvision:NAME, hf:NAME or digits.",
+        "SOURCE may be images, a graph, an event log or a table, as the method's help says.",
         "vergence learn simclr photos/ --epochs 50 --out runs/photos\n  vergence learn --resume runs/photos",
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
@@ -112,7 +125,7 @@ def demo(argv: list[str]) -> None:
         "demo",
         "Learn, measure, embed and look, in a minute or two: a run folder with report.html. "
         "Without --data it takes 1,797 real scans of digits that come with the install.",
-        "vergence demo --data photos/ --out runs/first-look",
+        "vergence demo --data photos/ --out runs/{key}-look",
     )
     parser.add_argument("--data", type=str, default="digits", help="your own data; see vergence learn --help")
     parser.add_argument("--out", type=str, default="vergence-demo", help="folder of the run and its report")
@@ -131,15 +144,6 @@ def demo(argv: list[str]) -> None:
     given = {k: v for k, v in asked.as_dict().items() if k not in ("config", "json")}
     page = api(**given)
     show(asked, {"report": str(page), "run": str(page.parent)}, str(page))
-
-
-def _source(parser: Options) -> None:
-    parser.add_argument(
-        "source",
-        nargs="?",
-        type=str,
-        help="a folder of images, .parquet, .tar, torchvision:NAME, hf:NAME or digits",
-    )
 
 
 def _done(asked: Any, run: Run) -> None:
