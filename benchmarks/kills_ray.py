@@ -18,6 +18,8 @@ import os
 import platform
 import random
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass, field
@@ -79,22 +81,19 @@ class Command:
     """`vergence embed --workers ray` in a process of its own."""
 
     def __init__(self, run: Path, source: Path, out: Path, log: Path) -> None:
-        self.pid = os.fork()
-        if not self.pid:
-            code = 1
-            try:
-                file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-                os.dup2(file, 1), os.dup2(file, 2)
-                code = vergence(["embed", str(run), str(source), "--out", str(out), "--workers", "ray"])
-            finally:
-                os._exit(code)
-        self.code: int | None = None
+        words = ["embed", str(run), str(source), "--out", str(out), "--workers", "ray"]
+        with log.open("ab") as file:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "vergence.cli", *words], stdout=file, stderr=subprocess.STDOUT
+            )
+        self.pid = self.process.pid
+
+    @property
+    def code(self) -> int | None:
+        return self.process.returncode
 
     def ended(self) -> bool:
-        if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            self.code = os.waitstatus_to_exitcode(status) if pid else None
-        return self.code is not None
+        return self.process.poll() is not None
 
     def family(self) -> dict[int, bytes]:
         """Return the ids of the processes under the command, and what each is called."""
@@ -234,7 +233,7 @@ def torture(kills: int, *, seed: int, folder: Path, quiet: bool = False) -> Outc
         if command.code == -signal.SIGKILL:
             continue
         again = there and "exists already" in log.read_text()  # killed when nothing was left to do
-        assert command.code == 0 or again, log.read_text()[-2000:]
+        assert command.code == 0 or again, f"exit code {command.code}: {log.read_text()[-2000:]}"
         check_finished(out, plain, outcome)
         if not quiet:
             print(f"{out.stem} came through after {sum(outcome.kills.values())} kills", flush=True)
