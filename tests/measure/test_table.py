@@ -201,3 +201,25 @@ def test_turns_are_measured_without_labels(tmp_path):
     assert table["raw pixels"]["turns"].value == 1
     with pytest.raises(BadInput, match="needs labels"):
         measure(encoder, tmp_path, protocols=["rotation", "knn"], quiet=True)
+
+
+def test_copies_are_looked_for_without_labels_and_judged_by_micro_ap(tmp_path):
+    from PIL import Image
+
+    random = np.random.default_rng(0)
+    for i in range(64):
+        pixels = random.integers(0, 255, (4, 4, 3)).repeat(4, 0).repeat(4, 1)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / f"{i}.png")
+    encoder = build("resnet-tiny", size=16, width=8)
+    table = measure(encoder, tmp_path, test=tmp_path, protocols=["copies"], quiet=True)
+    assert table.columns == ["copies, micro-AP", "copies, normalised"]
+    assert 0.2 < table["raw pixels"]["copies, micro-AP"].value <= 1
+    with pytest.raises(BadInput, match="15 or more to judge by"):
+        few = open_source(tmp_path).subset(np.arange(9))
+        measure(encoder, tmp_path, test=few, protocols=["copies"], quiet=True)
+
+
+def test_neighbours_and_a_linear_head_are_blended(digits):
+    table = measure(Shapes(), digits, protocols=["knn", "knn_linear"], quiet=True)
+    assert table.columns == ["k-NN", "k-NN and linear"]
+    assert table["raw pixels"]["k-NN and linear"].value > 0.9

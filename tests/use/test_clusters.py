@@ -29,6 +29,16 @@ def test_blobs_are_found_largest_first(blobs, k):
     assert found.silhouette > 0.5
 
 
+def test_a_multicut_finds_how_many_there_are(blobs, tmp_path):
+    x, truth = blobs
+    store = Store.create(tmp_path / "s.lance", None, x, ids=[str(i) for i in range(300)])
+    found = clusters(store, alpha=0.3)
+    assert len(found) == 5 and adjusted_rand_score(truth, found.of) == 1
+    assert found.sizes.tolist() == [80, 70, 60, 50, 40] and found.closeness.min() > 0.8
+    with pytest.raises(BadInput, match="not both"):
+        clusters(store, k=5, alpha=0.3)
+
+
 def test_typical_members_are_nearest_to_their_centre(blobs):
     x, _ = blobs
     found = partition(x, k=5)

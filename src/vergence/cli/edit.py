@@ -1,4 +1,4 @@
-"""``vergence export``, ``import``, ``update`` and ``delete``: a table's rows, out, in, changed and gone."""
+"""``vergence export``, ``import``, ``update``, ``rate`` and ``delete``: work on the rows of a table."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from vergence.core.errors import BadInput
 
 if TYPE_CHECKING:
     from vergence.data.store import Store
+
+_ENDS = 5  # rows at either end of a rating that are shown
 
 
 def export(argv: list[str]) -> None:
@@ -47,6 +49,36 @@ def import_(argv: list[str]) -> None:
     store = Store.read_file(asked.file, out, overwrite=asked.overwrite)
     found = {"store": str(store.path), "samples": len(store), "columns": store.table.schema.names}
     show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+
+
+def rate(argv: list[str]) -> None:
+    parser = Options(
+        "rate",
+        "Rate every row of STORE by examples of good and bad in it: above 0.5 it is more like the good ones. "
+        "The ratings become a column, by which rows can be chosen and the studio's map coloured.",
+        "vergence rate photos.lance --good \"class = 'sharp'\" --bad \"class = 'blurred'\" --into quality",
+    )
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    parser.add_argument("--good", type=str, required=True, help="SQL condition of the good examples")
+    parser.add_argument("--bad", type=str, required=True, help="SQL condition of the bad examples")
+    parser.add_argument("--into", type=str, default="rating", help="name of the column")
+    parser.add_argument("--temperature", type=float, default=0.1, help="above 0; lower spreads ratings")
+    parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
+    asked = parser.read(argv)
+    from vergence.use.quasar import rate as api
+
+    store = _opened(asked.store)
+    found = api(store, good=asked.good, bad=asked.bad, temperature=asked.temperature, column=asked.column)
+    store.set_column(asked.into, found)
+    order = [int(row) for row in (-found).argsort() if found[row] == found[row]]
+    names = store.names
+    ends = order[:_ENDS], order[::-1][:_ENDS]
+    best, worst = ([[names[row], round(float(found[row]), 4)] for row in end] for end in ends)
+    lines = [f"{score:.4f}  {name}" for name, score in best]
+    lines += ["…", *(f"{score:.4f}  {name}" for name, score in reversed(worst))]
+    lines.append(f"{len(order):,} rows are rated in the column {asked.into} of {store.path}.")
+    told = {"store": str(store.path), "column": asked.into, "rated": len(order)}
+    show(asked, {**told, "best": best, "worst": worst}, "\n".join(lines))
 
 
 def update(argv: list[str]) -> None:

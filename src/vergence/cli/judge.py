@@ -28,7 +28,7 @@ def measure(argv: list[str]) -> None:
         "--protocols",
         type=list[str] | str | None,
         default=None,
-        help="such as knn,linear; rotation, alone, needs no labels [else the usual ones]",
+        help="such as knn,linear; rotation and copies, alone, need no labels [else the usual ones]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of split, draws and k-means")
     add_event_flags(parser)

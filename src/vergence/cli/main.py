@@ -26,6 +26,7 @@ COMMANDS = {
     "export": ("edit", "Write a table's rows to one file"),
     "import": ("edit", "Make a table of one file"),
     "update": ("edit", "Give rows of a table a new value"),
+    "rate": ("edit", "Rate a table's rows by examples of good and bad"),
     "delete": ("edit", "Take rows out of a table"),
     "compare": ("look", "Say what two collections of images share, and what one has alone"),
     "explain": ("look", "Say which places of two images make them alike"),

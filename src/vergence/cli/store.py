@@ -209,6 +209,13 @@ def clusters(argv: list[str]) -> None:
     parser.add_argument(
         "--k", type=PositiveInt | None, default=None, help="how many [else the number that fits best]"
     )
+    parser.add_argument(
+        "--alpha",
+        type=float | None,
+        default=None,
+        help="in place of --k: the cosine from which two samples attract each other, such as 0.4; "
+        "how many groups there are comes out (multicut)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the starting points")
     _page(parser)
     asked = parser.read(argv)
@@ -216,7 +223,7 @@ def clusters(argv: list[str]) -> None:
     from vergence.use.clusters import clusters as api
 
     store = Store.open(asked.store)
-    found = api(store, k=asked.k, column=asked.column, seed=asked.seed)
+    found = api(store, k=asked.k, alpha=asked.alpha, column=asked.column, seed=asked.seed)
     names = store.names
     groups = [[names[row] for row in found.members(i)] for i in range(len(found))]
     lines = [f"{i:>4} {len(group):>8}  {_few(group)}" for i, group in enumerate(groups)]

@@ -52,9 +52,11 @@ class RawPixels(nn.Module):
         self.size = size
         self.out_dim = 3 * size * size
 
-    def forward(self, batch: ImageBatch) -> Tensor:
+    def forward(self, batch: ImageBatch | Tensor) -> Tensor:
         from vergence.learn.image.views import plain
 
+        if isinstance(batch, Tensor):  # pictures of that size
+            return batch.flatten(1)
         with torch.autocast(batch.pixels.device.type, enabled=False):  # pixels as they are, not in bfloat16
             return plain(batch, self.size).flatten(1)
 

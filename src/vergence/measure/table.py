@@ -161,15 +161,35 @@ def _finetuning(split: Split, seed: int) -> Scores:
         yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
 
 
-def _rotation(split: Split, seed: int) -> Scores:
-    yield "turns", _turns(split.encoder, split.train, split.test)
-
-
-def _turns(encoder: nn.Module, train: Source, test: Source) -> Score:
-    """Score how often a linear layer tells by how many quarters a photo was turned; labels are not needed."""
+def _turns(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scores:
+    """Score how often a linear layer tells by how many quarters a photo was turned."""
     from vergence.learn.image.selfaugment import rotation_probe
 
-    return mean_score(rotation_probe(encoder, train, test).mean(1))
+    yield "turns", mean_score(rotation_probe(encoder, train, test).mean(1))
+
+
+def _copies(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scores:
+    """Score how well edited copies of a third of ``test`` are found among queries that are mostly none."""
+    from vergence.measure.isc2021 import challenge
+
+    size, third = int(getattr(encoder, "size", 0)), len(test) // 3
+    if not size or third < 5:
+        raise BadInput(f"copies needs an encoder of images, and 15 or more to judge by; {test.uri} has not.")
+    dealt = challenge(test, size=size, references=third, queries=third, background=third, seed=seed)
+    yield "copies, micro-AP", dealt.judge(encoder, normalised=False).micro_ap
+    yield "copies, normalised", dealt.judge(encoder).micro_ap
+
+
+def _knn_linear(split: Split, seed: int) -> Scores:
+    """Blend neighbours and a linear head; what is chosen is chosen on a fifth of the training rows."""
+    from vergence.use.knn_revisit import tuned
+
+    first, held = stratified(split.train_y, 0.2, seed=seed)
+    x, y = split.train_x, split.train_y
+    if not len(held):
+        raise BadInput("knn_linear needs 2 or more labelled samples of a class, to choose by.")
+    told = tuned(x[first], y[first], x[held], y[held]).proba(split.test_x).argmax(1).cpu().numpy()
+    yield "k-NN and linear", mean_score(told == split.test_y)
 
 
 def _trees(split: Split, seed: int) -> Scores:
@@ -193,9 +213,14 @@ PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
     "retrieval": _retrieval,
     "clustering": _clustering,
     "finetune": _finetuning,
-    "rotation": _rotation,
+    "knn_linear": _knn_linear,
+    "rotation": lambda split, seed: _turns(split.encoder, split.train, split.test, seed),
+    "copies": lambda split, seed: _copies(split.encoder, split.train, split.test, seed),
 }
-LABEL_FREE = ("rotation",)
+LABEL_FREE: dict[str, Callable[[nn.Module, Source, Source, int], Scores]] = {
+    "rotation": _turns,
+    "copies": _copies,
+}
 
 
 def measure(
@@ -220,9 +245,11 @@ def measure(
             (gradient-boosted trees; of two classes with the area under the ROC curve, which
             "linear_auc" gives of a linear model), k-NN, linear probe, few-shot with 1, 5 and 20 labels
             a class (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval, clustering, and
-            "finetune", which trains the encoder on and takes minutes. "rotation" asks by how many
-            quarters photos were turned and, alone, needs no labels: encoders rank by it much as by labels,
-            where photos have an upright pose (SelfAugment, arXiv:2009.07724).
+            "finetune", which trains the encoder on and takes minutes. "knn_linear" blends neighbours and a
+            linear head (``use.knn_revisit``). Two of photos need no labels where only they are asked for:
+            "rotation" asks by how many quarters photos were turned; encoders rank by it much as by labels,
+            where photos have an upright pose (SelfAugment, arXiv:2009.07724). "copies" looks for edited
+            copies of photos among others (``measure.isc2021``).
             A number of labels that the smallest class does not have is left out. Of graphs: the names
             of splits that come with the data, such as "public", "random-10-10-80", "heco-20" and
             "tu-10-fold", each judged as papers do; None takes the first.
@@ -243,7 +270,7 @@ def measure(
         found, about = graph_rows(encoder, source, protocols or (), seed=seed)
         return Table(found, {**about, "seconds": round(time.monotonic() - began, 1)})
     if protocols and set(protocols) <= set(LABEL_FREE):
-        return _without_labels(encoder, source, test, seed=seed, began=began)
+        return _without_labels(encoder, source, test, protocols, seed=seed, began=began)
     source = _labelled_source(source)
     asked: Sequence[str] = tuple(protocols or ()) or USUAL.get(source.modality, DEFAULT)
     if test is None:
@@ -285,9 +312,15 @@ def measure(
 
 
 def _without_labels(
-    encoder: nn.Module, source: Source, test: str | Path | Source | None, *, seed: int, began: float
+    encoder: nn.Module,
+    source: Source,
+    test: str | Path | Source | None,
+    protocols: Sequence[str],
+    *,
+    seed: int,
+    began: float,
 ) -> Table:
-    """Measure by turns alone, the only protocol of ``LABEL_FREE``."""
+    """Measure by protocols of ``LABEL_FREE``."""
     if test is None:
         rows = np.random.default_rng(seed).permutation(len(source))
         kept = round(TEST_SHARE * len(source))
@@ -299,7 +332,10 @@ def _without_labels(
     else:
         judge = open_source(test)
     kinds = {**baselines(encoder, source.modality, seed=seed, source=source), LEARNED: encoder}
-    scores = {name: {"turns": _turns(net, source, judge)} for name, net in kinds.items()}
+    scores = {
+        name: {k: v for asked in protocols for k, v in LABEL_FREE[asked](net, source, judge, seed)}
+        for name, net in kinds.items()
+    }
     about = {"source": source.uri, "test": len(judge), "train": len(source), "labelled": False, "seed": seed}
     return Table(scores, {**about, "seconds": round(time.monotonic() - began, 1)})
 

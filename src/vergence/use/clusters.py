@@ -1,4 +1,4 @@
-"""Groups of like samples, found by k-means on the directions of their vectors."""
+"""Groups of like samples, found by k-means on the directions of their vectors, or by multicut."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 
 from vergence.core.errors import BadInput
 from vergence.data.store import Store
+from vergence.use.clusterfug import multicut
 from vergence.use.search import opened
 
 _TRIED = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)  # numbers of clusters that are weighed
@@ -51,9 +52,14 @@ class Clusters:
 
 
 def clusters(
-    store: Store | str | Path, *, k: int | None = None, column: str = "vector", seed: int = 0
+    store: Store | str | Path,
+    *,
+    k: int | None = None,
+    alpha: float | None = None,
+    column: str = "vector",
+    seed: int = 0,
 ) -> Clusters:
-    """Divide a store into ``k`` groups of like samples.
+    """Divide a store into groups of like samples.
 
     Vectors are scaled to unit length first, so that like means a high cosine.
 
@@ -61,17 +67,24 @@ def clusters(
         store: Opened, or where it lies.
         k: How many; None weighs 2 to 30 by their silhouette on a sample and takes the largest
             that comes within 5 % of the best.
+        alpha: In place of k: the cosine from which two samples attract each other, at least 0. How many
+            groups there are then comes out (``use.clusterfug``), in a time that grows with n².
         column: Which vectors; every row must have one.
         seed: Of the starting points.
 
     Raises:
-        BadInput: If there are fewer than k rows, or rows without such a vector.
+        BadInput: If there are fewer than k rows, or rows without such a vector, or both k and alpha.
     """
+    if k is not None and alpha is not None:
+        raise BadInput("Give k, the number of clusters, or alpha, from which it comes out; not both.")
     store = opened(store)
     vectors = store.vectors(column)
     if np.isnan(vectors).any():
         raise BadInput(f"Not every row of {store.path} has a {column}: choose another column.")
-    return partition(vectors, k=k, seed=seed)
+    if alpha is None:
+        return partition(vectors, k=k, seed=seed)
+    unit = store.directions(column)
+    return _divided(unit, multicut(unit, alpha=alpha).of, unit[_drawn(len(unit), seed)])
 
 
 def partition(vectors: np.ndarray, *, k: int | None = None, seed: int = 0) -> Clusters:
@@ -80,14 +93,27 @@ def partition(vectors: np.ndarray, *, k: int | None = None, seed: int = 0) -> Cl
     if k is not None and not 1 <= k <= n:
         raise BadInput(f"{n} rows can be divided into 1 to {n} clusters; k={k} was asked for.")
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-    sample = unit[check_random_state(seed).permutation(n)[:_SAMPLE]]
+    sample = unit[_drawn(n, seed)]
     k = _choose(sample, seed) if k is None else k
     fitted = _kmeans(unit, k, seed)
     order = np.argsort(-np.bincount(fitted.labels_, minlength=k), kind="stable")
     of = np.argsort(order)[fitted.labels_].astype(np.int64)
-    centres = fitted.cluster_centers_[order].astype(np.float32)
-    centres /= np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
+    return _divided(unit, of, sample, fitted.cluster_centers_[order].astype(np.float32))
+
+
+def _divided(
+    unit: np.ndarray, of: np.ndarray, sample: np.ndarray, centres: np.ndarray | None = None
+) -> Clusters:
+    """Describe a partition of unit vectors; None takes the clusters' means for their centres."""
+    if centres is None:
+        centres = np.zeros((of.max() + 1, unit.shape[1]), np.float32)
+        np.add.at(centres, of, unit)
+    centres = centres / np.maximum(np.linalg.norm(centres, axis=1, keepdims=True), 1e-12)
     return Clusters(of, centres, (unit * centres[of]).sum(1), _silhouette(sample, centres))
+
+
+def _drawn(n: int, seed: int) -> np.ndarray:
+    return check_random_state(seed).permutation(n)[:_SAMPLE]
 
 
 def _choose(sample: np.ndarray, seed: int) -> int:
