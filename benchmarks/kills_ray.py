@@ -150,7 +150,7 @@ def kill(kind: str, command: Command, draw: random.Random) -> bool:
     if kind != "worker":
         while not command.ended():
             time.sleep(0.05)
-        assert gone(set(family), 60), f"processes of Ray outlive a killed command: {alive(set(family))}"
+        assert gone(set(family), 300), f"processes of Ray outlive a killed command: {alive(set(family))}"
     return True
 
 
