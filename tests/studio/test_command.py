@@ -37,7 +37,13 @@ def test_mistakes_are_one_line(store, capsys, monkeypatch):
 
 def test_it_says_where_it_is_listens_to_this_machine_only_and_ends_at_ctrl_c(store):
     words = [sys.executable, "-m", "vergence.cli", "studio", str(store.path), "--no-browser", "--port", "0"]
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs ignore it
+    )
     try:
         url = running.stdout.readline().split()[0]
         assert url.startswith("http://127.0.0.1:")
