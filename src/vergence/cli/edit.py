@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vergence.cli.options import Options
+from vergence.cli.options import Options, add_store, add_store_and_column
 from vergence.cli.show import show
 from vergence.core.errors import BadInput
 
@@ -22,7 +22,7 @@ def export(argv: list[str]) -> None:
         "FiftyOne writes it.",
         "vergence export photos.lance cats.parquet --where \"class = 'cat'\"",
     )
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    add_store(parser)
     parser.add_argument("file", nargs="?", type=str, help="file to write; its ending says how")
     parser.add_argument("--where", type=str, help="SQL condition on the rows [else all]")
     asked = parser.read(argv)
@@ -58,22 +58,23 @@ def rate(argv: list[str]) -> None:
         "The ratings become a column, by which rows can be chosen and the studio's map coloured.",
         "vergence rate photos.lance --good \"class = 'sharp'\" --bad \"class = 'blurred'\" --into quality",
     )
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    add_store_and_column(parser)
     parser.add_argument("--good", type=str, required=True, help="SQL condition of the good examples")
     parser.add_argument("--bad", type=str, required=True, help="SQL condition of the bad examples")
     parser.add_argument("--into", type=str, default="rating", help="name of the column")
     parser.add_argument("--temperature", type=float, default=0.1, help="above 0; lower spreads ratings")
-    parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
     asked = parser.read(argv)
     from vergence.use.quasar import rate as api
 
     store = _opened(asked.store)
     found = api(store, good=asked.good, bad=asked.bad, temperature=asked.temperature, column=asked.column)
+    order = (-found).argsort()[: len(store.present(asked.column))]  # the rows without a vector come last
+    best, worst = (
+        [[name, round(float(score), 4)] for name, score in zip(names, found[end], strict=True)]
+        for end in (order[:_ENDS], order[::-1][:_ENDS])
+        for names in [store.take(end, ["id"])["id"].to_pylist()]
+    )
     store.set_column(asked.into, found)
-    order = [int(row) for row in (-found).argsort() if found[row] == found[row]]
-    names = store.names
-    ends = order[:_ENDS], order[::-1][:_ENDS]
-    best, worst = ([[names[row], round(float(found[row]), 4)] for row in end] for end in ends)
     lines = [f"{score:.4f}  {name}" for name, score in best]
     lines += ["…", *(f"{score:.4f}  {name}" for name, score in reversed(worst))]
     lines.append(f"{len(order):,} rows are rated in the column {asked.into} of {store.path}.")
@@ -115,7 +116,7 @@ def delete(argv: list[str]) -> None:
 
 
 def _rows_of_store(parser: Options) -> None:
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    add_store(parser)
     parser.add_argument("--ids", type=str, help="which rows: ids with commas between, or @FILE of one a line")
     parser.add_argument("--where", type=str, help="SQL condition on the rows, such as \"class = 'cat'\"")
 

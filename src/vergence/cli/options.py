@@ -136,3 +136,12 @@ def _underscored(word: str) -> str:
         return word
     name, equals, value = word.partition("=")
     return "--" + name[2:].replace("-", "_") + equals + value
+
+
+def add_store(parser: Options) -> None:
+    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+
+
+def add_store_and_column(parser: Options) -> None:
+    add_store(parser)
+    parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")

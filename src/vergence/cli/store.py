@@ -10,7 +10,7 @@ import numpy as np
 from jsonargparse.typing import PositiveInt
 
 from vergence.cli.events import add_event_flags, source_of
-from vergence.cli.options import Options
+from vergence.cli.options import Options, add_store_and_column
 from vergence.cli.show import show
 from vergence.core.errors import BadInput
 
@@ -86,7 +86,7 @@ def search(argv: list[str]) -> None:
         "Find the samples of STORE most like QUERY: the id or row of one of them, or an image file.",
         "vergence search photos.lance holiday.jpg --k 5",
     )
-    _store(parser)
+    add_store_and_column(parser)
     parser.add_argument("query", nargs="?", type=str, help="id or row of a sample, or path of an image")
     parser.add_argument("--k", type=PositiveInt, default=10, help="how many")
     parser.add_argument(
@@ -143,7 +143,7 @@ def duplicates(argv: list[str]) -> None:
         "Find the samples of STORE that are nearly the same.",
         "vergence duplicates photos.lance --threshold 0.98",
     )
-    _store(parser)
+    add_store_and_column(parser)
     parser.add_argument(
         "--threshold",
         type=float | None,
@@ -205,7 +205,7 @@ def clusters(argv: list[str]) -> None:
         "Divide the samples of STORE into groups of like ones.",
         "vergence clusters photos.lance --k 12",
     )
-    _store(parser)
+    add_store_and_column(parser)
     parser.add_argument(
         "--k", type=PositiveInt | None, default=None, help="how many [else the number that fits best]"
     )
@@ -244,7 +244,7 @@ def curate(argv: list[str]) -> None:
         "Choose the samples of STORE that are worth keeping: balanced, or the most useful to learn from.",
         "vergence curate photos.lance --keep 0.5 --out keep.txt",
     )
-    _store(parser)
+    add_store_and_column(parser)
     parser.add_argument("--keep", type=float, default=0.5, help="share, below 1, or number of samples")
     parser.add_argument(
         "--method",
@@ -321,11 +321,6 @@ def _kept_of_classes(store: Store, rows: np.ndarray) -> list[dict[str, Any]]:
         {"class": names[i] if i < len(names) else str(i), "samples": int(n), "kept": int(m)}
         for i, (n, m) in enumerate(counts)
     ]
-
-
-def _store(parser: Options) -> None:
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
-    parser.add_argument("--column", type=str, default="vector", help="which vectors to compare")
 
 
 def _page(parser: Options) -> None:

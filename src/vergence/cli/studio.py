@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from vergence.cli.options import Options
+from vergence.cli.options import Options, add_store
 from vergence.cli.show import show
 from vergence.core.errors import BadInput
 
@@ -17,7 +17,7 @@ def studio(argv: list[str]) -> None:
         "ends it.",
         "vergence studio photos.lance",
     )
-    parser.add_argument("store", nargs="?", type=str, help="table that vergence embed wrote")
+    add_store(parser)
     parser.add_argument("--column", type=str, default="vector", help="which vectors to look at")
     parser.add_argument("--port", type=int, default=7860, help="where the page is found; 0 takes a free one")
     parser.add_argument("--no_browser", action="store_true", help="do not open the page in a browser")

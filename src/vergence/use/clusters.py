@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from vergence.core.errors import BadInput
 from vergence.data.store import Store
-from vergence.use.clusterfug import multicut
+from vergence.use.clusterfug import multicut_clusters
 from vergence.use.search import opened
 
 _TRIED = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)  # numbers of clusters that are weighed
@@ -78,13 +78,13 @@ def clusters(
     if k is not None and alpha is not None:
         raise BadInput("Give k, the number of clusters, or alpha, from which it comes out; not both.")
     store = opened(store)
+    if alpha is not None:
+        of, unit = multicut_clusters(store, alpha=alpha, column=column).of, store.directions(column)
+        return _divided(unit, of, unit[_drawn(len(unit), seed)])
     vectors = store.vectors(column)
     if np.isnan(vectors).any():
         raise BadInput(f"Not every row of {store.path} has a {column}: choose another column.")
-    if alpha is None:
-        return partition(vectors, k=k, seed=seed)
-    unit = store.directions(column)
-    return _divided(unit, multicut(unit, alpha=alpha).of, unit[_drawn(len(unit), seed)])
+    return partition(vectors, k=k, seed=seed)
 
 
 def partition(vectors: np.ndarray, *, k: int | None = None, seed: int = 0) -> Clusters:
