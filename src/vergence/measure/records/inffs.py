@@ -14,15 +14,14 @@ from vergence.data.tables import TableSource, from_vectors
 from vergence.engine import embed
 from vergence.learn.tables.encoders import build
 from vergence.learn.tables.inffs import InfFS, scaled, spearman, supervised_graph
-from vergence.measure.inputs import stratified
 from vergence.measure.record import Record
+from vergence.measure.records._tables import kept_back
 from vergence.measure.rows import RawRows
 from vergence.measure.score import Score, mean_score
 
 NOISE = 30  # columns of nothing
 TOP = 10
 CURVE = (2, 5, 10, 15, 20)  # columns kept
-SHARE = 0.3  # of the rows that judge
 
 
 class ByScore(Estimator):
@@ -64,12 +63,6 @@ def with_noise(source: Any, seed: int) -> tuple[TableSource, TableSource]:
     both = np.concatenate([source.numeric, noise], 1)
     whole = from_vectors(both, source.labels, name="breast_cancer and noise", one_unit=False)
     return kept_back(whole, seed)
-
-
-def kept_back(source: Any, seed: int) -> tuple[TableSource, TableSource]:
-    """Keep rows back to judge."""
-    train, test = stratified(source.labels, SHARE, seed=seed)
-    return source.subset(train), source.subset(test)
 
 
 def svm(encoder: nn.Module, train: Source, test: Source, kept: int) -> Score:

@@ -1,4 +1,4 @@
-"""LEGATO on generated groups of columns: does a learned graph of groups find which belong together?"""
+"""LEGATO on generated groups of columns and on breast cancer: is a learned graph of groups worth its place?"""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from vergence.engine import embed
 from vergence.learn.tables.encoders import TableEncoder, build
 from vergence.learn.tables.legato import LEGATO, ViewGraph
 from vergence.measure.record import GENERATED, Record
+from vergence.measure.records._tables import kept_back
+from vergence.measure.score import Score, mean_score
 from vergence.nets import mlp
 
 VIEWS, SEEN, ROWS, TRAIN, LABELLED = 8, 100, 1_000, 800, 100
@@ -78,6 +80,16 @@ def purity(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     return float((place[::2] == place[1::2]).float().mean())
 
 
+def diagnosis(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    first, second = embed(encoder, train), embed(encoder, test)
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    return mean_score(model.fit(first.vectors, first.labels).predict(second.vectors) == second.labels)
+
+
 CODES = Record(
     key="legato",
     claim="A learned graph among groups of columns, pooled into nodes told apart, keeps what lies behind.",
@@ -88,12 +100,11 @@ CODES = Record(
         "complete graph": LEGATO,
     },
     source=GENERATED,
-    epochs=60,
+    epochs=200,
     batch=128,
     encoder="vergence.learn.tables.legato:ViewGraph",
     options={"dim": DIM, "relational": True},
     seeds=(0, 1, 2, 3, 4),
-    settings={"lr": 5e-3},
     protocol=error,
     metric="mean squared error of the codes, ridge regression on embeddings",
     less_is_better=True,
@@ -101,8 +112,12 @@ CODES = Record(
     prepare=generated,
     note=f"{VIEWS} views of {SEEN} columns each, tanh of one code, codes that correlate by {TOGETHER} in "
     f"pairs, as in the paper; {TRAIN} rows teach the encoder, {LABELLED} others the regression, the last "
-    f"{ROWS - TRAIN - LABELLED} judge; frozen, not fine-tuned. Relational; 60 epochs of 1,000, h = {DIM} of "
-    f"80, {VIEWS * DIM} wide. Raw features are {VIEWS * SEEN} columns without noise, which no encoder beats.",
+    f"{ROWS - TRAIN - LABELLED} judge; frozen, where the paper goes on with labels. Relational; 200 "
+    f"epochs of 1,000, h = {DIM} of 80, {VIEWS * DIM} wide. Raw features are {VIEWS * SEEN} columns without "
+    "noise, which no encoder beats. The sparsity term cuts every edge, and a pooled graph of 4 nodes can "
+    "restore at most 4 of 8 groups that nothing links: half of the groups are given up. The released code on "
+    "this generator (its own settings, 200 epochs, judged alike) goes the same way, from an error of 0.05 "
+    "untrained to 0.25.",
 )
 RECORD = replace(
     CODES,
@@ -118,6 +133,15 @@ RECORD = replace(
             metric="share of true pairs of views that go to the same latent node",
             less_is_better=False,
             pixels=False,
+        ),
+        replace(
+            CODES,
+            source="sklearn:breast_cancer",
+            protocol=diagnosis,
+            metric="accuracy of logistic regression on embeddings, on 30 % of the rows",
+            less_is_better=False,
+            prepare=kept_back,
+            note="10 groups of 3 columns: mean, error and worst value of a property.",
         ),
     ),
 )

@@ -17,11 +17,11 @@ from vergence.learn.tables.encoders import cells
 from vergence.learn.tables.ssdl import SSDL
 from vergence.measure.inputs import stratified
 from vergence.measure.record import Record
+from vergence.measure.records._tables import SHARE
 from vergence.measure.score import Score, mean_score
 
 LABELS = 5  # a class
 SPARSITY = 0.2
-SHARE = 0.3  # of the rows that judge
 
 
 class LabelledOnly(SSDL):
