@@ -1,4 +1,4 @@
-"""LEGATO on generated groups of columns and on breast cancer: is a learned graph of groups worth its place?"""
+"""LEGATO on generated groups of columns and on breast cancer: is a learned graph of them worth its place?"""
 
 from __future__ import annotations
 
