@@ -106,7 +106,7 @@ def test_all_edges_kept_are_all_edges_weighed():
         conv.bias.data.fill_(100.0)  # every score is 1: a plain stack of graph convolutions
     x, total = graph.x, 0
     for conv in net.convs:
-        x = conv(x, graph.edge_index).relu()
+        x = conv(x, conv.links(graph.edge_index, len(x))).relu()
         total = total + torch.stack([x[graph.batch == g].mean(0) for g in range(4)])
     torch.testing.assert_close(net(graph).pooled[:, 4:8], total)
     assert not torch.allclose(before, net(graph).pooled)

@@ -27,6 +27,28 @@ def test_every_kind_answers_for_nodes_and_is_made_again_from_its_spec(name, sour
     assert torch.equal(again(batch).pooled, encoder(batch).pooled)
 
 
+@pytest.mark.parametrize("name", encoders.LAYERS)
+def test_each_layer_is_pygs_with_the_same_weights(name, source):
+    from torch_geometric import nn as pyg
+
+    torch.manual_seed(0)
+    ours = encoders.LAYERS[name](5, 8, **({"heads": 2} if name == "gat" else {}))
+    theirs = {
+        "gcn": lambda: pyg.GCNConv(5, 8),
+        "gat": lambda: pyg.GATConv(5, 4, heads=2),
+        "sage": lambda: pyg.SAGEConv(5, 8),
+        "gin": lambda: pyg.GINConv(ours.nn),
+    }[name]()
+    weights = dict(ours.state_dict())
+    if name == "gat":
+        weights["att_src"], weights["att_dst"] = weights.pop("ends").unsqueeze(1)
+    theirs.load_state_dict(weights, strict=name != "gin")  # which keeps its eps of 0
+    edges, weight = source.data.edge_index, torch.rand(source.data.num_edges)
+    more = (weight,) if name == "gcn" else ()
+    found = ours(source.x, ours.links(edges, 60, *more))
+    torch.testing.assert_close(found, theirs(source.x, edges, *more), rtol=1e-4, atol=1e-5)
+
+
 def test_gcn_is_kipf_and_wellings_formula():
     edges = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
     encoder = encoders.build("gcn", in_dim=2, width=3, layers=1, act="none", bias=False)

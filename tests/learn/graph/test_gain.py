@@ -15,6 +15,7 @@ from vergence.data.graphs.csr import CSR
 from vergence.data.graphs.pyg import Data
 from vergence.engine import embed
 from vergence.learn.graph.gain import GAIN, GAINEncoder, GAINLayer, edges_as_nodes, far_pairs, near_pairs
+from vergence.nets.links import Links
 
 
 def both_ways(*pairs):
@@ -45,7 +46,7 @@ def test_a_layer_equals_the_formula_written_as_a_loop(attention):
         rows.append(
             1.5 * h[i] + sum((a / sum(shares) * h[j] for a, j in zip(shares, near, strict=True)), 0 * h[i])
         )
-    torch.testing.assert_close(layer(x, edges), layer.mlp(torch.stack(rows)))
+    torch.testing.assert_close(layer(x, Links(edges, 5)), layer.mlp(torch.stack(rows)))
 
 
 def test_a_far_walk_leads_away_and_never_around_a_corner():

@@ -19,9 +19,8 @@ from vergence.learn.graph.supergat import (
     SuperGAT,
     SuperGATLayer,
     non_edges,
-    segment_softmax,
-    with_loops,
 )
+from vergence.nets.links import Links, with_loops
 
 EDGES = torch.tensor([[0, 1, 1, 2, 2], [1, 0, 2, 1, 2]])  # a path 0-1-2 with a loop at 2
 
@@ -35,15 +34,12 @@ def parts(n=60, seed=0):
     return NodeSource(build(Edges(pairs, n), "parts", x=x, y=y)[0], "parts")
 
 
-def test_every_node_has_one_loop():
-    assert with_loops(EDGES, 4).tolist() == [[0, 1, 1, 2, 0, 1, 2, 3], [1, 0, 2, 1, 0, 1, 2, 3]]
-
-
 @pytest.mark.parametrize("form", ["go", "dp", "sd", "mx"])
 def test_scores_and_answer_are_the_formulas_written_as_loops(form):
     layer = SuperGATLayer(5, 4, 3, form=form, average=False, dropout=0.0)
     x = torch.randn(3, 5)
     edges = with_loops(EDGES, 3)
+    links = Links(edges, 3)
     h = layer.heard(x)
     for head in range(3):
         w = layer.weight[:, 4 * head : 4 * head + 4]
@@ -56,16 +52,16 @@ def test_scores_and_answer_are_the_formulas_written_as_loops(form):
             ) else 0.0  # fmt: skip
             raw[i, j] = {"go": go, "dp": s, "sd": s / 2, "mx": go / (1 + math.exp(-s))}[form]
             logit[i, j] = s if form == "mx" else raw[i, j]
-        found = layer.scores(h, edges)[:, head]
+        found = layer.scores(h, links)[:, head]
         assert found.tolist() == pytest.approx([raw[i, j] for j, i in edges.T.tolist()], abs=1e-5)
         for i in range(3):
             near = [j for (k, j) in raw if k == i]
             rise = [math.exp(max(raw[i, j], 0.2 * raw[i, j])) for j in near]
             want = sum(r / sum(rise) * v[j] for r, j in zip(rise, near, strict=True))
-            got = layer(h, edges)[i, 4 * head : 4 * head + 4]
+            got = layer(h, links)[i, 4 * head : 4 * head + 4]
             torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)
-    alone = [layer._product(h, edges) if form == "mx" else layer.scores(h, edges)]
-    torch.testing.assert_close(layer.joined(h, edges), alone[0].mean(1))
+    want = links.dot(h, h) if form == "mx" else layer.scores(h, links)
+    torch.testing.assert_close(layer.joined(h, links), want.mean(1))
 
 
 def test_go_without_self_supervision_is_gat():
@@ -75,12 +71,7 @@ def test_go_without_self_supervision_is_gat():
         layer.weight.copy_(gat.lin.weight.T)
         layer.a.copy_(torch.cat([gat.att_dst, gat.att_src]))
     x = torch.randn(3, 5)
-    torch.testing.assert_close(layer(layer.heard(x), with_loops(EDGES, 3)), gat(x, EDGES))
-
-
-def test_softmax_within_segments_survives_large_scores():
-    found = segment_softmax(torch.tensor([[1000.0], [1000.0], [-5.0]]), torch.tensor([0, 0, 1]), 3)
-    assert found.flatten().tolist() == [0.5, 0.5, 1.0]
+    torch.testing.assert_close(layer(layer.heard(x), Links(with_loops(EDGES, 3), 3)), gat(x, EDGES))
 
 
 def test_non_edges_are_neither_edges_nor_loops():
@@ -127,7 +118,7 @@ def test_edge_term_is_the_weighted_sum_over_layers(monkeypatch):
     monkeypatch.setattr(method, "asked", lambda _: (pairs, truth))
     want = 0.0
     for layer, h, _ in method.encoder.layers(graph):
-        p = layer.joined(h, pairs).sigmoid()
+        p = layer.joined(h, Links(pairs, 60)).sigmoid()
         want -= float((truth * p.log() + (1 - truth) * (1 - p).log()).mean())
     assert float(method.loss(graph)["edge"].detach()) == pytest.approx(3.0 * want, rel=1e-4)
 

@@ -47,7 +47,7 @@ class Bandana(Method):
         if not isinstance(encoder, GraphEncoder) or encoder.name != "gcn":
             raise BadInput("Bandana weighs the edges of each layer and needs the encoder gcn.")
         width = encoder.out_dim // encoder.depth if encoder.concat else encoder.out_dim
-        if any(conv.out_channels != width for conv in encoder.convs):
+        if set(encoder.widths) != {width}:
             raise BadInput("Bandana reads every layer with one decoder and needs layers of one width.")
         self.temperature = temperature
         self.decoder = nn.Sequential(
@@ -82,7 +82,7 @@ class Bandana(Method):
         net, z, found = self.encoder, view.x.float(), []
         steps = zip(net.convs, net.norms, net.acts, view.bandwidths, strict=True)  # type: ignore[arg-type]
         for i, (conv, norm, act, width) in enumerate(steps):
-            z = conv(net.drop(z), view.edge_index, width)  # type: ignore[operator]
+            z = conv(net.drop(z), conv.links(view.edge_index, len(z), width))  # type: ignore[operator]
             if net.final or i < net.depth - 1:  # type: ignore[operator]
                 z = act(norm(z))
             found.append(z)

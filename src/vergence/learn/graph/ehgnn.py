@@ -14,7 +14,8 @@ from vergence.core import BadInput, Features, Method, Recipe
 from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import GraphSource
 from vergence.learn.graph.augment import lowest
-from vergence.learn.graph.encoders import build, gcn
+from vergence.learn.graph.encoders import GCN, build
+from vergence.nets.links import Links
 
 PLACE = "vergence.learn.graph.ehgnn:HyperEncoder"
 
@@ -90,16 +91,16 @@ class HyperConv(nn.Module):
         self.bias = nn.Parameter(torch.zeros(width))
 
     def forward(self, e: Tensor, incidence: Tensor) -> Tensor:
-        member, hyperedge = incidence
+        hyperedge = incidence[1]
         count = int(hyperedge.max()) + 1 if len(hyperedge) else 0
         e = self.theta(e)
-        return mean_of(mean_of(e, member, hyperedge, count), hyperedge, member, len(e)) + self.bias
+        return mean_heard(mean_heard(e, incidence, count), incidence.flip(0), len(e)) + self.bias
 
 
-def mean_of(values: Tensor, start: Tensor, end: Tensor, count: int) -> Tensor:
-    """Return for each end the mean of the values at the starts joined to it, ``(count, D)``; 0 for none."""
-    total = values.new_zeros(count, values.shape[1]).index_add_(0, end, values[start])
-    return total / torch.bincount(end, minlength=count).clamp(min=1)[:, None]
+def mean_heard(values: Tensor, edges: Tensor, count: int) -> Tensor:
+    """Return for each end of edges ``(2, E)`` the mean of the values at their starts ``(count, D)``, or 0."""
+    total = Links(edges, len(values), count).sum(values)
+    return total / torch.bincount(edges[1], minlength=count).clamp(min=1)[:, None]
 
 
 def readout(values: Tensor, row: Tensor, count: int) -> Tensor:
@@ -207,7 +208,7 @@ class HyperDrop(nn.Module):
                 f"got {in_dim}, {edge_dim}, {width}, {layers} and {ratio}."
             )
         self.out_dim, self.ratio = 3 * width, ratio
-        self.convs = nn.ModuleList(gcn(a, width) for a in [in_dim, *[width] * (layers - 1)])
+        self.convs = nn.ModuleList(GCN(a, width) for a in [in_dim, *[width] * (layers - 1)])
         inner = [edge_dim, *[width] * (layers - 2)][: layers - 1]
         self.hyperconvs = nn.ModuleList(HyperConv(a, width) for a in inner)
         self.scores = nn.ModuleList(HyperConv(width, 1) for _ in inner)
@@ -229,7 +230,7 @@ class HyperDrop(nn.Module):
         e, weight = edge_features(graph, found.column), x.new_ones(len(found.column))
         for i, conv in enumerate(self.convs):
             both = torch.cat([found.ends, found.ends.flip(0)], dim=1)
-            x = conv(x, both, weight.repeat(2)).relu()
+            x = conv(x, GCN.links(both, nodes, weight.repeat(2))).relu()
             total = total + readout(x, graph.batch, len(total))
             if i < len(self.hyperconvs):
                 e = self.hyperconvs[i](e, found.incidence).relu()

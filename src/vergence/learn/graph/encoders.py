@@ -1,19 +1,22 @@
-"""Graph encoders: thin stacks of PyG's torch-only layers that answer with node or graph vectors."""
+"""Graph encoders: stacks of the field's four layers that answer with node or graph vectors."""
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import leaky_relu
 
 from vergence.core import BadInput, Features, unknown
 from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import GraphSource
 from vergence.nets import Dropout
+from vergence.nets.links import Links, with_loops
 
 Readout = Literal["sum", "mean", "max"]
 ACTS: dict[str, Callable[[], nn.Module]] = {
@@ -30,37 +33,99 @@ NORMS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
-def gcn(into: int, width: int, *, bias: bool = True) -> nn.Module:
+class GCN(nn.Module):
     """Graph convolution, Kipf and Welling 2017: neighbours and self, scaled by the degrees of both ends."""
-    from torch_geometric.nn import GCNConv
 
-    return GCNConv(into, width, bias=bias)
+    def __init__(self, into: int, width: int, *, bias: bool = True) -> None:
+        super().__init__()
+        self.lin = nn.Linear(into, width, bias=False)
+        nn.init.xavier_uniform_(self.lin.weight)
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+
+    @staticmethod
+    def links(edge_index: Tensor, nodes: int, weight: Tensor | None = None) -> Links:
+        """Weigh by D^-½ (A + I) D^-½; a loop that is there stays as it is."""
+        if weight is None:
+            weight = torch.ones(edge_index.shape[1], device=edge_index.device)
+        loop = edge_index[0] == edge_index[1]
+        own = torch.ones(nodes, device=weight.device, dtype=weight.dtype)
+        own = own.index_put((edge_index[0, loop],), weight[loop])
+        weight = torch.cat([weight[~loop], own])
+        edges = with_loops(edge_index, nodes)
+        root = torch.zeros_like(own).index_add(0, edges[1], weight).rsqrt()
+        return Links(edges, nodes, weight=root[edges[0]] * weight * root[edges[1]])
+
+    def forward(self, x: Tensor, links: Links) -> Tensor:
+        heard = links.sum(self.lin(x))
+        return heard if self.bias is None else heard + self.bias
 
 
-def gat(into: int, width: int, *, heads: int = 4, attention_dropout: float = 0.0) -> nn.Module:
+class GAT(nn.Module):
     """Graph attention, Velickovic et al. 2018; ``width`` is that of all heads together."""
-    from torch_geometric.nn import GATConv
 
-    if width % heads:
-        raise BadInput(f"gat needs a width that its {heads} heads divide; got {width}.")
-    return GATConv(into, width // heads, heads=heads, dropout=attention_dropout)
+    def __init__(self, into: int, width: int, *, heads: int = 4, attention_dropout: float = 0.0) -> None:
+        super().__init__()
+        if width % heads:
+            raise BadInput(f"gat needs a width that its {heads} heads divide; got {width}.")
+        self.lin = nn.Linear(into, width, bias=False)
+        nn.init.xavier_uniform_(self.lin.weight)
+        bound = math.sqrt(6 / (heads + width // heads))
+        ends = torch.empty(2, heads, width // heads)  # of who is heard, of who hears
+        self.ends = nn.Parameter(ends.uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.drop = Dropout(attention_dropout)
+
+    @staticmethod
+    def links(edge_index: Tensor, nodes: int) -> Links:
+        """Let every node hear itself as well."""
+        return Links(with_loops(edge_index, nodes), nodes)
+
+    def shares(self, h: Tensor, links: Links) -> Tensor:
+        """Return what nodes ``h (N, H, C)`` pay to those they hear, ``(E, H)``."""
+        heard, hearing = (h * self.ends[:, None]).sum(-1)  # (N, H) each
+        return links.softmax(leaky_relu(heard[links.source] + hearing[links.target], 0.2))
+
+    def heads(self, x: Tensor) -> Tensor:
+        """Return ``h (N, H, C)``."""
+        return self.lin(x).unflatten(1, self.ends.shape[1:])
+
+    def forward(self, x: Tensor, links: Links) -> Tensor:
+        h = self.heads(x)
+        return links.sum(h, self.drop(self.shares(h, links))).flatten(1) + self.bias
 
 
-def sage(into: int, width: int) -> nn.Module:
+class SAGE(nn.Module):
     """GraphSAGE with the mean of the neighbours, Hamilton et al. 2017."""
-    from torch_geometric.nn import SAGEConv
 
-    return SAGEConv(into, width)
+    def __init__(self, into: int, width: int) -> None:
+        super().__init__()
+        self.lin_l, self.lin_r = nn.Linear(into, width), nn.Linear(into, width, bias=False)
+
+    @staticmethod
+    def links(edge_index: Tensor, nodes: int) -> Links:
+        target = edge_index[1]
+        return Links(edge_index, nodes, weight=1 / torch.bincount(target, minlength=nodes)[target])
+
+    def forward(self, x: Tensor, links: Links) -> Tensor:
+        return self.lin_l(links.sum(x)) + self.lin_r(x)
 
 
-def gin(into: int, width: int) -> nn.Module:
+class GIN(nn.Module):
     """Graph isomorphism layer, Xu et al. 2019: two linear layers on the sum of neighbours and self."""
-    from torch_geometric.nn import GINConv
 
-    return GINConv(nn.Sequential(nn.Linear(into, width), nn.ReLU(), nn.Linear(width, width)))
+    def __init__(self, into: int, width: int) -> None:
+        super().__init__()
+        self.nn = nn.Sequential(nn.Linear(into, width), nn.ReLU(), nn.Linear(width, width))
+
+    @staticmethod
+    def links(edge_index: Tensor, nodes: int) -> Links:
+        return Links(edge_index, nodes)
+
+    def forward(self, x: Tensor, links: Links) -> Tensor:
+        return self.nn(x + links.sum(x))
 
 
-LAYERS: dict[str, Callable[..., nn.Module]] = {"gcn": gcn, "gat": gat, "sage": sage, "gin": gin}
+LAYERS: dict[str, Any] = {"gcn": GCN, "gat": GAT, "sage": SAGE, "gin": GIN}
 _WEIGHTED = ("gcn",)  # layers that use ``edge_weight``
 
 
@@ -86,6 +151,7 @@ class GraphEncoder(nn.Module):
     Attributes:
         out_dim: D, width of the answer.
         in_dim: F.
+        widths: Of the layers' outputs.
         depth: Number of layers.
         spec: Arguments with which ``build`` makes this network again (without its weights).
     """
@@ -107,7 +173,7 @@ class GraphEncoder(nn.Module):
         super().__init__()
         self.name, self.in_dim, self.depth, self.final = name, in_dim, len(widths), final
         self.concat, self.readout = concat, readout
-        self.out_dim = sum(widths) if concat else widths[-1]
+        self.widths, self.out_dim = tuple(widths), sum(widths) if concat else widths[-1]
         self.spec: dict[str, Any] = {}
         ends = [in_dim, *widths]
         self.convs = nn.ModuleList(LAYERS[name](a, b, **options) for a, b in zip(ends, widths, strict=False))
@@ -115,18 +181,22 @@ class GraphEncoder(nn.Module):
         self.acts = nn.ModuleList(ACTS[act]() for _ in widths)
         self.drop = Dropout(dropout)
 
+    def links(self, graph: Data) -> Links:
+        """Return whom the nodes hear in every layer."""
+        weight = graph.get("edge_weight") if self.name in _WEIGHTED else None
+        more = () if weight is None else (weight,)
+        return LAYERS[self.name].links(graph.edge_index, len(graph.x), *more)
+
     def layers(self, graph: Data) -> list[Tensor]:
         """Return every layer's output, each ``(N, width)``."""
         x, found = graph.x, []
         if x is None or x.shape[1] != self.in_dim:
             got = "none" if x is None else f"{x.shape[1]}"
             raise BadInput(f"This encoder was built for {self.in_dim} node features; the graph has {got}.")
-        weight = graph.get("edge_weight") if self.name in _WEIGHTED else None
-        more = () if weight is None else (weight,)
         with torch.autocast(x.device.type, enabled=False):  # sums over neighbours want all the digits
-            x = x.float()
+            x, links = x.float(), self.links(graph)
             for i, (conv, norm, act) in enumerate(zip(self.convs, self.norms, self.acts, strict=True)):
-                x = conv(self.drop(x), graph.edge_index, *more)
+                x = conv(self.drop(x), links)
                 if self.final or i < self.depth - 1:
                     x = norm(act(x)) if self.name == "gin" else act(norm(x))
                 found.append(x)
@@ -137,14 +207,16 @@ class GraphEncoder(nn.Module):
 
         Returns:
             Edges ``(2, E)`` from heard to hearing, with a loop at every node, and shares ``(E, H)`` that
-            sum to 1 over what a node hears (in evaluation: attention dropout is applied to them).
+            sum to 1 over what a node hears.
         """
         if self.name != "gat":
             return []
+        links, convs = self.links(graph), cast(list[GAT], list(self.convs))
+        edges = torch.stack([links.source, links.target])
         heard = [graph.x.float(), *self.layers(graph)[:-1]]
         return [
-            conv(self.drop(x), graph.edge_index, return_attention_weights=True)[1]
-            for conv, x in zip(self.convs, heard, strict=True)
+            (edges, conv.shares(conv.heads(self.drop(x)), links))
+            for conv, x in zip(convs, heard, strict=True)
         ]
 
     def nodes(self, graph: Data) -> Tensor:

@@ -20,6 +20,7 @@ from vergence.data.graphs.walks import Walker, has_edge
 from vergence.learn.graph.encoders import answer
 from vergence.learn.graph.structure import line_graph
 from vergence.nets import Dropout
+from vergence.nets.links import Links
 
 LOCAL, GLOBAL = "local", "global"
 
@@ -87,28 +88,16 @@ class GAINLayer(nn.Module):
             layers += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.LeakyReLU(0.2)]
         self.mlp = nn.Sequential(*layers)
 
-    def attention(self, h: Tensor, edge_index: Tensor) -> Tensor:
-        """Return the weight of each edge ``(E,)``; those that end in a node sum to 1.
-
-        Args:
-            h: ``W h``, ``(N, width)``.
-            edge_index: ``(2, E)``, columns (j, i).
-        """
-        j, i = edge_index
+    def attention(self, h: Tensor, links: Links) -> Tensor:
+        """Return the weight of each link ``(E,)`` from j to i, of nodes ``W h (N, width)``; i's sum to 1."""
         if self.attend is None:
-            score = h.new_zeros(len(j))
-        else:
-            a_i, a_j = self.attend.weight[0].chunk(2)
-            score = leaky_relu((h @ a_i)[i] + (h @ a_j)[j], 0.2)
-        most = score.new_full((len(h),), -torch.inf).scatter_reduce(0, i, score.detach(), "amax")
-        share = (score - most[i]).exp()
-        return share / share.new_zeros(len(h)).index_add_(0, i, share)[i]
+            return links.softmax(h.new_zeros(len(links.source)))
+        a_i, a_j = self.attend.weight[0].chunk(2)
+        return links.softmax(leaky_relu((h @ a_i)[links.target] + (h @ a_j)[links.source], 0.2))
 
-    def forward(self, h: Tensor, edge_index: Tensor) -> Tensor:
+    def forward(self, h: Tensor, links: Links) -> Tensor:
         h = self.w(self.drop(h))
-        j, i = edge_index
-        heard = torch.zeros_like(h).index_add_(0, i, self.attention(h, edge_index)[:, None] * h[j])
-        return self.mlp((1 + self.eps) * h + heard)
+        return self.mlp((1 + self.eps) * h + links.sum(h, self.attention(h, links)))
 
 
 class GAINEncoder(nn.Module):
@@ -145,11 +134,11 @@ class GAINEncoder(nn.Module):
 
     def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
         """Return whom nodes listen to, as ``GraphEncoder.attention`` does, but without loops."""
-        h, found = graph.x, []
+        h, links, found = graph.x, Links(graph.edge_index, len(graph.x)), []
         for conv in self.convs:
-            shares = conv.attention(conv.w(h), graph.edge_index)  # type: ignore[operator]
+            shares = conv.attention(conv.w(h), links)  # type: ignore[operator]
             found.append((graph.edge_index, shares[:, None]))
-            h = conv(h, graph.edge_index)
+            h = conv(h, links)
         return found
 
     def nodes(self, graph: Data) -> Tensor:
@@ -158,8 +147,9 @@ class GAINEncoder(nn.Module):
         if h.shape[1] != self.in_dim:
             raise BadInput(f"This encoder was built for {self.in_dim} features; the graph has {h.shape[1]}.")
         with torch.autocast(h.device.type, enabled=False):
+            links = Links(graph.edge_index, len(h))
             for conv in self.convs:
-                h = conv(h, graph.edge_index)
+                h = conv(h, links)
         return h
 
     def forward(self, graph: Data) -> Features:

@@ -13,6 +13,7 @@ from vergence.data.graphs.pyg import Data
 from vergence.learn.graph import encoders
 from vergence.learn.graph.views import with_x
 from vergence.nets import Dropout
+from vergence.nets.links import Links
 
 
 class GraphMAE(Method):
@@ -159,14 +160,12 @@ class Attention(nn.Module):
 
     def forward(self, z: Tensor, edge_index: Tensor, asked: Tensor) -> Tensor:
         """Return ``(n, F)`` of the ``asked`` nodes ``(n,)``; each node also attends to itself."""
-        from torch_geometric.utils import softmax
-
         source, target = edge_index
         own = torch.arange(len(asked), device=z.device)
         place = torch.full((len(z),), -1, device=z.device).index_copy(0, asked, own)
         kept = (place[target] >= 0) & (source != target)
         source, row = torch.cat([source[kept], asked]), torch.cat([place[target[kept]], own])
         sends, hears = (z @ (self.ends @ self.lift.weight).T).unbind(dim=1)
-        share = softmax(leaky_relu(sends[source] + hears[asked][row], 0.2), row, num_nodes=len(asked))
-        mixed = z.new_zeros(len(asked), z.shape[1]).index_add(0, row, share[:, None] * z[source])
-        return self.lift(mixed)
+        links = Links(torch.stack([source, row]), len(z), len(asked))
+        share = links.softmax(leaky_relu(sends[source] + hears[asked][row], 0.2))
+        return self.lift(links.sum(z, share))

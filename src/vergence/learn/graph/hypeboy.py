@@ -16,6 +16,7 @@ from vergence.learn.graph.encoders import answer
 from vergence.learn.graph.views import with_x
 from vergence.losses import info_nce
 from vergence.nets import Dropout, mlp, width_of
+from vergence.nets.links import Links
 
 
 class HypeBoy(Method):
@@ -182,6 +183,7 @@ class UniGCNII(nn.Module):
     def _rounds(self, x: Tensor, members: Tensor, many: int) -> Tensor:
         node, edge = members
         x = start = self.first(self.drop(x)).relu()
+        to_edges, to_nodes = Links(members, len(x), many), Links(members.flip(0), many, len(x))
         ones = torch.ones(len(node), device=x.device)
         size = x.new_zeros(many).index_add(0, edge, ones).clamp(min=1)
         degree = x.new_zeros(len(x)).index_add(0, node, ones)
@@ -189,8 +191,7 @@ class UniGCNII(nn.Module):
         into = (mean_degree.clamp(min=1).rsqrt() / size)[:, None]  # of sums over members
         out = degree.clamp(min=1).rsqrt()[:, None]
         for i, mix in enumerate(self.mixes, 1):
-            e = x.new_zeros(many, self.out_dim).index_add(0, edge, self.drop(x)[node]) * into
-            x = torch.zeros_like(x).index_add(0, node, e[edge]) * out
+            x = to_nodes.sum(to_edges.sum(self.drop(x)) * into) * out
             x = (1 - self.alpha) * x + self.alpha * start
             beta = math.log(self.strength / i + 1)
             x = (1 - beta) * x + beta * mix(x)

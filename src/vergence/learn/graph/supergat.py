@@ -20,24 +20,10 @@ from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import GraphSource
 from vergence.learn.graph.encoders import answer, build
 from vergence.nets import dropout
+from vergence.nets.links import Links, with_loops
 
 Form = Literal["go", "dp", "sd", "mx"]
 PLACE = "vergence.learn.graph.supergat:AttentionNet"
-
-
-def with_loops(edge_index: Tensor, nodes: int) -> Tensor:
-    """Return the edges ``(2, E)`` with exactly one loop at each of the nodes, loops last."""
-    loops = torch.arange(nodes, device=edge_index.device).expand(2, -1)
-    return torch.cat([edge_index[:, edge_index[0] != edge_index[1]], loops], dim=1)
-
-
-def segment_softmax(scores: Tensor, segment: Tensor, segments: int) -> Tensor:
-    """Return the softmax of scores ``(E, H)`` within each of the segments ``(E,)``, a column at a time."""
-    where = segment[:, None].expand_as(scores)
-    top = scores.new_full((segments, scores.shape[1]), -math.inf).scatter_reduce(0, where, scores, "amax")
-    raised = (scores - top.detach()[segment]).exp()
-    total = raised.new_zeros(segments, scores.shape[1]).index_add(0, segment, raised)
-    return raised / total[segment]
 
 
 def non_edges(edge_index: Tensor, nodes: int, count: int) -> Tensor:
@@ -92,40 +78,33 @@ class SuperGATLayer(nn.Module):
         """Return ``h (N, H, width)``."""
         return (x @ self.weight).unflatten(1, (self.heads, self.width))
 
-    def _originated(self, h: Tensor, pairs: Tensor) -> Tensor:
-        j, i = pairs
+    def _originated(self, h: Tensor, links: Links) -> Tensor:
         of_i, of_j = (h * self.a[:, None]).sum(-1)  # (N, H) each
-        return of_i[i] + of_j[j]
+        return of_i[links.target] + of_j[links.source]
 
-    def _product(self, h: Tensor, pairs: Tensor) -> Tensor:
-        j, i = pairs
-        return (h[i] * h[j]).sum(-1)
-
-    def scores(self, h: Tensor, pairs: Tensor) -> Tensor:
-        """Return ``e (P, H)`` of pairs ``(2, P)`` from j to i, before LeakyReLU."""
+    def scores(self, h: Tensor, links: Links) -> Tensor:
+        """Return ``e (E, H)`` of links from j to i, before LeakyReLU."""
         if self.form == "go":
-            return self._originated(h, pairs)
-        s = self._product(h, pairs)
+            return self._originated(h, links)
+        s = links.dot(h, h)
         if self.form == "mx":
-            return self._originated(h, pairs) * s.sigmoid()
+            return self._originated(h, links) * s.sigmoid()
         return s / math.sqrt(self.width) if self.form == "sd" else s
 
-    def joined(self, h: Tensor, pairs: Tensor) -> Tensor:
-        """Return the logit ``(P,)`` that an edge goes from j to i: the mean of the heads' scores (Eq. 4).
+    def joined(self, h: Tensor, links: Links) -> Tensor:
+        """Return the logit ``(E,)`` that an edge goes from j to i: the mean of the heads' scores (Eq. 4).
 
         MX is asked by its mask s, as the paper says, not by e.
         """
-        found = self._product(h, pairs) if self.form == "mx" else self.scores(h, pairs)
+        found = links.dot(h, h) if self.form == "mx" else self.scores(h, links)
         return found.mean(1)
 
-    def attention(self, h: Tensor, edges: Tensor) -> Tensor:
+    def attention(self, h: Tensor, links: Links) -> Tensor:
         """Return what each node pays to those it hears, ``(E, H)``; sums to 1 a node and head."""
-        return segment_softmax(leaky_relu(self.scores(h, edges), 0.2), edges[1], len(h))
+        return links.softmax(leaky_relu(self.scores(h, links), 0.2))
 
-    def forward(self, h: Tensor, edges: Tensor) -> Tensor:
-        paid = dropout(self.attention(h, edges), self.dropout, self.training)
-        j, i = edges
-        out = torch.zeros_like(h).index_add(0, i, h[j] * paid[..., None])
+    def forward(self, h: Tensor, links: Links) -> Tensor:
+        out = links.sum(h, dropout(self.attention(h, links), self.dropout, self.training))
         return (out.mean(1) if self.average else out.flatten(1)) + self.bias
 
 
@@ -174,23 +153,24 @@ class AttentionNet(nn.Module):
 
     def layers(self, graph: Data) -> list[tuple[SuperGATLayer, Tensor, Tensor]]:
         """Return (layer, its ``h (N, H, width)``, its answer) of both layers."""
-        edges = with_loops(graph.edge_index, len(graph.x))
+        links = Links(with_loops(graph.edge_index, len(graph.x)), len(graph.x))
         with torch.autocast(graph.x.device.type, enabled=False):  # sums over neighbours want all the digits
             x = dropout(graph.x.float(), self.dropout, self.training)
             h1 = self.first.heard(x)
-            x1 = self.first(h1, edges)
+            x1 = self.first(h1, links)
             h2 = self.second.heard(dropout(nn.functional.elu(x1), self.dropout, self.training))
-            return [(self.first, h1, x1), (self.second, h2, self.second(h2, edges))]
+            return [(self.first, h1, x1), (self.second, h2, self.second(h2, links))]
 
     def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
         """Return what nodes pay to those they hear, as ``GraphEncoder.attention`` does."""
         edges = with_loops(graph.edge_index, len(graph.x))
-        return [(edges, layer.attention(h, edges)) for layer, h, _ in self.layers(graph)]
+        links = Links(edges, len(graph.x))
+        return [(edges, layer.attention(h, links)) for layer, h, _ in self.layers(graph)]
 
     def edge_probability(self, graph: Data, pairs: Tensor) -> Tensor:
         """Return how likely edges ``(2, P)`` are by the last layer, ``(P,)`` in [0, 1]."""
         layer, h, _ = self.layers(graph)[-1]
-        return layer.joined(h, pairs).sigmoid()
+        return layer.joined(h, Links(pairs, len(h))).sigmoid()
 
     def nodes(self, graph: Data) -> Tensor:
         """Return the logits of all nodes, ``(N, C)``."""
@@ -267,8 +247,9 @@ class SuperGAT(Method):
         terms["label"] = terms["label"] / known.sum().clamp(min=1)
         if self.edge_weight > 0:
             pairs, truth = self.asked(graph)
+            links = Links(pairs, len(graph.x))
             told = [
-                binary_cross_entropy_with_logits(layer.joined(h, pairs), truth, reduction="sum")
+                binary_cross_entropy_with_logits(layer.joined(h, links), truth, reduction="sum")
                 for layer, h, _ in layers
             ]
             terms["edge"] = self.edge_weight * torch.stack(told).sum() / max(1, len(truth))

@@ -30,7 +30,7 @@ from vergence.learn.graph.ehgnn import (
     edge_width,
     readout,
 )  # fmt: skip
-from vergence.learn.graph.encoders import gcn
+from vergence.learn.graph.encoders import GCN
 from vergence.measure.record import Record
 from vergence.measure.score import Score, mean_score
 
@@ -88,27 +88,27 @@ class NodePooling(EHGNN):
         super().setup(source)
         width, into = self.encoder.width, source.in_dim + self.encoder.in_dim
         clusters = math.ceil(self.ratio * len(source.data.x) / (len(source.ptr) - 1))
-        self.convs = nn.ModuleList(gcn(a, width) for a in (into, width))
-        self.unconvs = nn.ModuleList(gcn(width, width) for _ in range(2))
-        self.key, self.value, self.after = gcn(width, width), gcn(width, width), nn.Linear(width, width)
+        self.convs = nn.ModuleList(GCN(a, width) for a in (into, width))
+        self.unconvs = nn.ModuleList(GCN(width, width) for _ in range(2))
+        self.key, self.value, self.after = GCN(width, width), GCN(width, width), nn.Linear(width, width)
         self.seeds = nn.Parameter(nn.init.xavier_uniform_(torch.empty(clusters, width)))
         self.tell = nn.Linear(2 * width, self.encoder.in_dim)
 
     def reconstruct(self, graph: Data, transposed: Dual) -> Tensor:
         e = edge_features(graph, transposed.column)
-        (i, j), edge_index = transposed.ends, graph.edge_index
+        (i, j), links = transposed.ends, GCN.links(graph.edge_index, len(graph.x))
         around = graph.x.new_zeros(len(graph.x), e.shape[1]).index_add_(0, i, e).index_add_(0, j, e)
         h = torch.cat([graph.x, around], dim=1)
         for conv in self.convs:
-            h = conv(h, edge_index).relu()
-        share = (self.key(h, edge_index) @ self.seeds.T / h.shape[1] ** 0.5).softmax(1)
-        each = share[:, :, None] * self.value(h, edge_index)[:, None]
+            h = conv(h, links).relu()
+        share = (self.key(h, links) @ self.seeds.T / h.shape[1] ** 0.5).softmax(1)
+        each = share[:, :, None] * self.value(h, links)[:, None]
         pooled = each.new_zeros(transposed.graphs, *each.shape[1:]).index_add_(0, graph.batch, each)
         pooled = self.seeds + pooled
         pooled = pooled + self.after(pooled).relu()
         h = torch.einsum("nk,nkd->nd", share, pooled[graph.batch])
         for conv in self.unconvs:
-            h = conv(h, edge_index).relu()
+            h = conv(h, links).relu()
         return self.tell(torch.cat([h[i] + h[j], (h[i] - h[j]).abs()], dim=1))
 
 
@@ -156,16 +156,17 @@ class NodeDrop(nn.Module):
     def __init__(self, in_dim: int, width: int, layers: int = 3, ratio: float = 0.65) -> None:
         super().__init__()
         self.out_dim, self.ratio = 3 * width, ratio
-        self.convs = nn.ModuleList(gcn(a, width) for a in [in_dim, *[width] * (layers - 1)])
-        self.scores = nn.ModuleList(gcn(width, 1) for _ in range(layers - 1))
+        self.convs = nn.ModuleList(GCN(a, width) for a in [in_dim, *[width] * (layers - 1)])
+        self.scores = nn.ModuleList(GCN(width, 1) for _ in range(layers - 1))
 
     def forward(self, graph: Data) -> Tensor:
         total = graph.x.new_zeros(int(graph.num_graphs), self.out_dim)
         for i, conv in enumerate(self.convs):
-            x = conv(graph.x, graph.edge_index).relu()
+            links = GCN.links(graph.edge_index, len(graph.x))
+            x = conv(graph.x, links).relu()
             total = total + readout(x, graph.batch, len(total))
             if i < len(self.scores):
-                score = self.scores[i](x, graph.edge_index)[:, 0].tanh()
+                score = self.scores[i](x, links)[:, 0].tanh()
                 many = torch.ceil(self.ratio * torch.bincount(graph.batch, minlength=len(total))).long()
                 kept = lowest(-score, graph.batch, many)
                 part = keep_nodes(graph, kept)
