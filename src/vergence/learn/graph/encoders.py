@@ -80,18 +80,15 @@ class GAT(nn.Module):
         """Let every node hear itself as well."""
         return Links(with_loops(edge_index, nodes), nodes)
 
-    def shares(self, h: Tensor, links: Links) -> Tensor:
-        """Return what nodes ``h (N, H, C)`` pay to those they hear, ``(E, H)``."""
-        heard, hearing = (h * self.ends[:, None]).sum(-1)  # (N, H) each
+    def shares(self, x: Tensor, links: Links) -> Tensor:
+        """Return what nodes ``x (N, F)`` pay to those they hear, ``(E, H)``."""
+        w = self.lin.weight.unflatten(0, self.ends.shape[1:])
+        heard, hearing = x @ torch.einsum("ehc,hcf->efh", self.ends, w)  # (N, H) each: a · W x
         return links.softmax(leaky_relu(heard[links.source] + hearing[links.target], 0.2))
 
-    def heads(self, x: Tensor) -> Tensor:
-        """Return ``h (N, H, C)``."""
-        return self.lin(x).unflatten(1, self.ends.shape[1:])
-
     def forward(self, x: Tensor, links: Links) -> Tensor:
-        h = self.heads(x)
-        return links.sum(h, self.drop(self.shares(h, links))).flatten(1) + self.bias
+        h = self.lin(x).unflatten(1, self.ends.shape[1:])
+        return links.sum(h, self.drop(self.shares(x, links))).flatten(1) + self.bias
 
 
 class SAGE(nn.Module):
@@ -214,10 +211,7 @@ class GraphEncoder(nn.Module):
         links, convs = self.links(graph), cast(list[GAT], list(self.convs))
         edges = torch.stack([links.source, links.target])
         heard = [graph.x.float(), *self.layers(graph)[:-1]]
-        return [
-            (edges, conv.shares(conv.heads(self.drop(x)), links))
-            for conv, x in zip(convs, heard, strict=True)
-        ]
+        return [(edges, conv.shares(self.drop(x), links)) for conv, x in zip(convs, heard, strict=True)]
 
     def nodes(self, graph: Data) -> Tensor:
         """Return one vector a node of the batch, ``(N, D)``, seeds or not."""
