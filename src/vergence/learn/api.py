@@ -113,7 +113,8 @@ def learn(
     """Learn a representation of unlabelled data and leave a run folder.
 
     Args:
-        method: Key of the catalog, such as "simclr", or a ``Method`` or ``Estimator`` of your own.
+        method: Key of the catalog, such as "simclr", or a ``Method`` or ``Estimator`` that is made already,
+            encoder and all.
         source: What ``vergence.open`` understands, or a ``Source``.
         encoder: Name of a backbone, or a module with ``out_dim``; None lets recipe and data choose.
         encoder_options: Of a backbone given by name, such as ``{"registers": 4}`` of a transformer.
@@ -162,9 +163,12 @@ def learn(
 
     cls = method_class(method) if isinstance(method, str) else type(method)
     _same_modality(method, cls, source)
-    for name in options:
-        if name not in _options_of(cls):
-            raise unknown(f"option of {method}", name, _options_of(cls))
+    if isinstance(method, str):
+        for name in options:
+            if name not in _options_of(cls):
+                raise unknown(f"option of {method}", name, _options_of(cls))
+    elif given := [*options, *(["encoder"] if encoder is not None or encoder_options else [])]:
+        raise BadInput(f"This {cls.__name__} is made already: say its {given[0]} where it is made.")
     if issubclass(cls, Estimator):
         asked_for = {
             "encoder": encoder, "size": size, "epochs": epochs, "batch_size": batch_size, "lr": lr,
