@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 
 
 @dataclass
@@ -30,7 +30,7 @@ class Edges:
 
 def build(
     edges: Edges, uri: str, *, x: np.ndarray | None = None, y: np.ndarray | None = None
-) -> tuple[Data, list[str]]:
+) -> tuple[pyg.Data, list[str]]:
     """Return a PyG graph and what a user should know about how it came to be.
 
     Duplicate edges are joined (weights add up, other values come from the first), self-loops are
@@ -56,7 +56,7 @@ def build(
         bad = int((~np.isfinite(weight)).argmax())
         raise BadInput(f"{uri}: the weight of edge {bad + 1} is not a number; repair or remove it.")
     pairs, values, notes = joined(edges)
-    graph = Data(edge_index=torch.from_numpy(pairs), num_nodes=edges.nodes)
+    graph = pyg.Data(edge_index=torch.from_numpy(pairs), num_nodes=edges.nodes)
     for name, value in values.items():
         kept = value.astype(np.float32) if value.dtype.kind == "f" else value
         graph[name] = torch.from_numpy(np.ascontiguousarray(kept))

@@ -12,9 +12,9 @@ import scipy.sparse as sp
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.data.graphs import pyg
 from vergence.data.graphs.build import Edges, build, check_features
 from vergence.data.graphs.planetoid import safe_unpickle
-from vergence.data.graphs.pyg import Data, HeteroData
 from vergence.data.graphs.source import NodeSource
 from vergence.data.graphs.splits import Split
 
@@ -40,7 +40,7 @@ class HeteroSource(NodeSource):
     """
 
     def __init__(
-        self, hetero: HeteroData, target: str, paths: list[str], flat: Data, uri: str, **options: Any
+        self, hetero: pyg.HeteroData, target: str, paths: list[str], flat: pyg.Data, uri: str, **options: Any
     ) -> None:
         self.hetero, self.target, self.paths = hetero, target, paths
         super().__init__(flat, uri, **options)
@@ -48,11 +48,11 @@ class HeteroSource(NodeSource):
     def fitting_batch(self, paper: int, most: int) -> int:
         return len(self)
 
-    def around(self, samples: np.ndarray, *, seed: int = 0) -> Data:
+    def around(self, samples: np.ndarray, *, seed: int = 0) -> pyg.Data:
         graph = self.whole_graph()
         return self._stamped(graph, samples, self.rows[samples])
 
-    def _stamped(self, graph: Data, samples: np.ndarray, seeds: np.ndarray | None) -> Data:
+    def _stamped(self, graph: pyg.Data, samples: np.ndarray, seeds: np.ndarray | None) -> pyg.Data:
         graph.hetero = self.hetero
         return super()._stamped(graph, samples, seeds)
 
@@ -80,7 +80,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     paths = [stem for stem in found if len(stem) >= 3 and stem == stem[::-1] and "_" not in stem]
     if not paths:
         raise BadInput(f"{uri}: {root} holds no meta-path graph such as pap.npz.")
-    target, graph, notes = paths[0][0], HeteroData(), []
+    target, graph, notes = paths[0][0], pyg.HeteroData(), []
     sizes = {}
     for kind in types:
         x = _matrix(root / f"{kind}_feat.npz").toarray().astype(np.float32)
@@ -91,7 +91,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
         raise BadInput(f"{uri}: {len(y)} labels for {sizes[target]} nodes of type {target}.")
     graph[target].y = torch.from_numpy(y)
     graph[target].num_nodes = len(y)
-    flats: dict[str, Data] = {}
+    flats: dict[str, pyg.Data] = {}
     for path in paths:
         matrix = _matrix(root / f"{path}.npz").tocoo()
         if matrix.shape != (len(y), len(y)):

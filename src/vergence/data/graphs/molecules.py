@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput, need, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphsSource
 
 _SYMBOLS = """C N O S F Si P Cl Br Mg Na Ca Fe As Al I B V K Tl Yb Sb Sn Ag Pd Co Se Ti Zn H Li Ge Cu Au Ni
@@ -141,10 +141,10 @@ def _atoms_and_bonds(molecule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.array(atoms, np.float32), pairs[:, order], values[order]
 
 
-def _together(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[Data, np.ndarray]:
+def _together(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[pyg.Data, np.ndarray]:
     ptr = np.concatenate([[0], np.cumsum([len(atoms) for atoms, _, _ in parts])])
     pairs = np.concatenate([pairs + start for (_, pairs, _), start in zip(parts, ptr, strict=False)], axis=1)
-    graph = Data(
+    graph = pyg.Data(
         x=torch.from_numpy(np.concatenate([atoms for atoms, _, _ in parts])),
         edge_index=torch.from_numpy(pairs),
         edge_attr=torch.from_numpy(np.concatenate([bonds for _, _, bonds in parts])),

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphsSource
 
 _PLY = {
@@ -38,7 +38,7 @@ def clouds(
         classes: Names of the labels.
     """
     every = np.concatenate([np.asarray(cloud, np.float32) for cloud in points])
-    data = Data(
+    data = pyg.Data(
         x=torch.from_numpy(every), edge_index=torch.zeros(2, 0, dtype=torch.long), num_nodes=len(every)
     )
     ptr = np.concatenate([[0], np.cumsum([len(cloud) for cloud in points])])

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vergence.core.errors import BadInput, unknown
+from vergence.data.graphs import pyg
 from vergence.data.graphs.build import check_features
 from vergence.data.graphs.csr import CSR
-from vergence.data.graphs.pyg import Batch, Data
 from vergence.data.graphs.splits import Split, folds_10, half, random_10_10_80
 from vergence.data.loading import batches, order
 from vergence.data.source import ArraySource, RowSource, Skipped
@@ -105,7 +105,7 @@ class NodeSource(GraphSource):
 
     def __init__(
         self,
-        graph: Data,
+        graph: pyg.Data,
         uri: str,
         *,
         names: Sequence[str] | None = None,
@@ -195,7 +195,7 @@ class NodeSource(GraphSource):
         part.fixed = {}
         return part
 
-    def with_graph(self, graph: Data) -> NodeSource:
+    def with_graph(self, graph: pyg.Data) -> NodeSource:
         """Return the same samples with other edges, such as without those that are to be predicted."""
         other = NodeSource(
             graph, self.uri, names=self._names, classes=self.classes, fixed=list(self.fixed.values()),
@@ -233,7 +233,7 @@ class NodeSource(GraphSource):
     def work(self, batch: Any) -> int:
         return int(batch.num_nodes)
 
-    def whole_graph(self) -> Data:
+    def whole_graph(self) -> pyg.Data:
         """Return the batch that holds every sample."""
         graph = copy.copy(self.data)
         graph.x = self.x
@@ -253,7 +253,7 @@ class NodeSource(GraphSource):
         workers: int | None = None,
         rank: int = 0,
         world: int = 1,
-    ) -> Iterator[Data]:
+    ) -> Iterator[pyg.Data]:
         n = len(self)
         if batch_size >= n and world == 1 and (self.whole or self._small):
             if not start and n:
@@ -268,7 +268,7 @@ class NodeSource(GraphSource):
                 drawn = np.random.SeedSequence([seed % 2**64, epoch, number, rank]).generate_state(1)
                 yield self.around(places[share], seed=int(drawn[0]))
 
-    def around(self, samples: np.ndarray, *, seed: int = 0) -> Data:
+    def around(self, samples: np.ndarray, *, seed: int = 0) -> pyg.Data:
         """Return the sampled neighbourhood of some samples as a batch.
 
         Args:
@@ -280,7 +280,7 @@ class NodeSource(GraphSource):
         heard, edges = self._heard
         piece = neighbour_sample(heard, self.rows[samples], self.fanouts, seed=seed)
         drawn = torch.from_numpy(piece.edges if edges is None else edges[piece.edges])
-        graph = Data(edge_index=torch.from_numpy(piece.edge_index), num_nodes=len(piece.nodes))
+        graph = pyg.Data(edge_index=torch.from_numpy(piece.edge_index), num_nodes=len(piece.nodes))
         graph.node = torch.from_numpy(piece.nodes)
         known = self.data.x
         graph.x = known[graph.node] if known is not None else degree_features(self._degrees[graph.node])
@@ -289,7 +289,7 @@ class NodeSource(GraphSource):
                 graph[name] = self.data[name][drawn]
         return self._stamped(graph, samples, np.arange(len(samples)))
 
-    def _stamped(self, graph: Data, samples: np.ndarray, seeds: np.ndarray | None) -> Data:
+    def _stamped(self, graph: pyg.Data, samples: np.ndarray, seeds: np.ndarray | None) -> pyg.Data:
         graph.seeds = None if seeds is None else torch.from_numpy(np.ascontiguousarray(seeds))
         graph.index = torch.from_numpy(samples.astype(np.int64))
         graph.label = torch.from_numpy(self.labels_of(samples))
@@ -317,7 +317,7 @@ class GraphsSource(GraphSource, ArraySource):
 
     def __init__(
         self,
-        graphs: Data,
+        graphs: pyg.Data,
         ptr: np.ndarray,
         uri: str,
         *,
@@ -355,10 +355,10 @@ class GraphsSource(GraphSource, ArraySource):
         told = "".join(f"; {note}" for note in self.notes)
         return f"<{len(self):,} graphs, {nodes:,} nodes, {kinds or 'no'} classes, from {self.uri}{told}>"
 
-    def sample(self, i: int) -> Data:
+    def sample(self, i: int) -> pyg.Data:
         """Return graph ``i`` as PyG's ``Data``."""
         batch = self.batch(np.array([i]))
-        graph = Data(x=batch.x, edge_index=batch.edge_index, num_nodes=batch.num_nodes)
+        graph = pyg.Data(x=batch.x, edge_index=batch.edge_index, num_nodes=batch.num_nodes)
         if "edge_attr" in batch:
             graph.edge_attr = batch.edge_attr
         return graph
@@ -371,14 +371,14 @@ class GraphsSource(GraphSource, ArraySource):
         assert self.labels is not None
         return folds_10(self.labels, seed=seed)
 
-    def batch(self, index: np.ndarray) -> Batch:
+    def batch(self, index: np.ndarray) -> pyg.Batch:
         """Return some graphs, by their rows in this source, as one PyG ``Batch``."""
         rows = self.rows[index]
         node, ptr = ragged(self.ptr, rows)
         edge, edge_ptr = ragged(self._edge_ptr, rows)
         shift = np.repeat(ptr[:-1] - self.ptr[rows], np.diff(edge_ptr))
         graphs = self.data
-        batch = Batch(
+        batch = pyg.Batch(
             edge_index=graphs.edge_index[:, edge] + torch.from_numpy(shift),
             batch=torch.from_numpy(np.repeat(np.arange(len(rows)), np.diff(ptr))),
             ptr=torch.from_numpy(ptr),

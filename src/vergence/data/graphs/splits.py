@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vergence.core.errors import BadInput
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class LinkSplit:
         protocol: Its name, such as "links-85-5-10".
     """
 
-    graph: Data
+    graph: pyg.Data
     train: Tensor
     val: Tensor
     val_negatives: Tensor
@@ -97,7 +97,7 @@ class LinkSplit:
     protocol: str
 
 
-def link_split(graph: Data, *, val: float = 0.05, test: float = 0.1, seed: int) -> LinkSplit:
+def link_split(graph: pyg.Data, *, val: float = 0.05, test: float = 0.1, seed: int) -> LinkSplit:
     """Hold out links of an undirected graph, both directions of each together.
 
     Args:
@@ -156,7 +156,7 @@ def non_links(keys: np.ndarray, n: int, count: int, rng: np.random.Generator) ->
     return np.stack(np.divmod(found[:count], n))
 
 
-def without_edges(graph: Data, hidden: Tensor) -> Data:
+def without_edges(graph: pyg.Data, hidden: Tensor) -> pyg.Data:
     """Return the graph without the edges ``hidden`` ``(E,)`` marks, and without their values."""
     edges = graph.edge_index.shape[1]
     kept = graph.clone()

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.data.graphs import pyg
 from vergence.data.graphs.build import Edges, build
 from vergence.data.graphs.edges import labels_of, numbered, numbers, read_table
-from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import NodeSource
 
 
@@ -22,14 +22,14 @@ class TemporalSource(NodeSource):
         """The different times, ascending."""
         return np.unique(self.data.edge_time.numpy())
 
-    def until(self, time: float) -> Data:
+    def until(self, time: float) -> pyg.Data:
         """Return the graph as it was at ``time``: edges seen by then, and every node."""
         kept = self.data.edge_time <= time
-        graph = Data(edge_index=self.data.edge_index[:, kept], num_nodes=self.data.num_nodes, x=self.x)
+        graph = pyg.Data(edge_index=self.data.edge_index[:, kept], num_nodes=self.data.num_nodes, x=self.x)
         graph.edge_time = self.data.edge_time[kept]
         return graph
 
-    def snapshots(self, count: int) -> list[Data]:
+    def snapshots(self, count: int) -> list[pyg.Data]:
         """Return the growing graph at ``count`` moments between which equally many edges appear."""
         if count < 1:
             raise BadInput(f"snapshots needs a count of 1 or more; got {count}.")

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 
 
-def counts(graph: Data) -> Tensor:
+def counts(graph: pyg.Data) -> Tensor:
     """Return the number of nodes of every graph, ``(G,)``."""
     return graph.ptr[1:] - graph.ptr[:-1]
 
@@ -36,7 +36,7 @@ def lowest(score: Tensor, group: Tensor, many: Tensor) -> Tensor:
     return rank < many[group]
 
 
-def keep_nodes(graph: Data, kept: Tensor) -> Data:
+def keep_nodes(graph: pyg.Data, kept: Tensor) -> pyg.Data:
     """Return the batch with only the nodes that ``kept`` ``(N,)`` marks, and the edges between them."""
     place = torch.cumsum(kept, 0) - 1
     both = kept[graph.edge_index].all(0)
@@ -58,14 +58,14 @@ def keep_nodes(graph: Data, kept: Tensor) -> Data:
     return view
 
 
-def drop_nodes(graph: Data, chosen: Tensor, ratio: float) -> Data:
+def drop_nodes(graph: pyg.Data, chosen: Tensor, ratio: float) -> pyg.Data:
     """Remove ``ratio`` of each chosen graph's nodes with their edges; one node always stays."""
     sizes = counts(graph)
     gone = torch.minimum((sizes * ratio).long(), sizes - 1) * chosen
     return keep_nodes(graph, ~lowest(torch.rand(len(graph.batch), device=gone.device), graph.batch, gone))
 
 
-def mask_nodes(graph: Data, chosen: Tensor, ratio: float) -> Data:
+def mask_nodes(graph: pyg.Data, chosen: Tensor, ratio: float) -> pyg.Data:
     """Replace the features of ``ratio`` of each chosen graph's nodes by noise around the batch's mean.
 
     Differs from the released code, which draws the noise from N(0.5, 0.5) whatever the features are.
@@ -80,7 +80,7 @@ def mask_nodes(graph: Data, chosen: Tensor, ratio: float) -> Data:
     return view
 
 
-def perturb_edges(graph: Data, chosen: Tensor, ratio: float) -> Data:
+def perturb_edges(graph: pyg.Data, chosen: Tensor, ratio: float) -> pyg.Data:
     """Remove ``ratio`` of each chosen graph's links, both directions, and add as many between random nodes.
 
     Added links carry the values of the removed ones. Differs from the released code, which only removes.
@@ -101,7 +101,7 @@ def perturb_edges(graph: Data, chosen: Tensor, ratio: float) -> Data:
     return view
 
 
-def subgraph(graph: Data, chosen: Tensor, ratio: float) -> Data:
+def subgraph(graph: pyg.Data, chosen: Tensor, ratio: float) -> pyg.Data:
     """Keep a connected part of each chosen graph, ``1 - ratio`` of its nodes where it reaches that far.
 
     The part grows from a random node by random neighbours of what it holds. Differs from the
@@ -129,12 +129,12 @@ def subgraph(graph: Data, chosen: Tensor, ratio: float) -> Data:
     return keep_nodes(graph, lowest(score, graph.batch, many))
 
 
-def identity(graph: Data, chosen: Tensor, ratio: float) -> Data:
+def identity(graph: pyg.Data, chosen: Tensor, ratio: float) -> pyg.Data:
     """Leave the graphs as they are."""
     return copy.copy(graph)
 
 
-AUGMENTS: dict[str, Callable[[Data, Tensor, float], Data]] = {
+AUGMENTS: dict[str, Callable[[pyg.Data, Tensor, float], pyg.Data]] = {
     "drop_nodes": drop_nodes,
     "perturb_edges": perturb_edges,
     "mask_nodes": mask_nodes,
@@ -143,7 +143,7 @@ AUGMENTS: dict[str, Callable[[Data, Tensor, float], Data]] = {
 }
 
 
-def augmented(graph: Data, names: Sequence[str], ratio: float) -> Data:
+def augmented(graph: pyg.Data, names: Sequence[str], ratio: float) -> pyg.Data:
     """Change every graph of a batch by one augmentation of ``names``, drawn for each graph."""
     drawn = torch.randint(len(names), (len(graph.ptr) - 1,), device=graph.ptr.device)
     for i, name in enumerate(names):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax
 
 from vergence.core import BadInput, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.encoders import GraphEncoder
 from vergence.learn.graph.views import negatives, with_edges
 from vergence.nets import Dropout
@@ -54,7 +54,7 @@ class Bandana(Method):
             Dropout(dropout), nn.Linear(width, hidden), nn.ReLU(), nn.Linear(hidden, 2)
         )
 
-    def views(self, graph: Data) -> Data:
+    def views(self, graph: pyg.Data) -> pyg.Data:
         """Return the graph with ``bandwidths`` (L, E), drawn for each layer, and ``negatives`` (2, m)."""
         source, target = graph.edge_index
         view = with_edges(graph, source != target)
@@ -64,7 +64,7 @@ class Bandana(Method):
         view.negatives = negatives(view)
         return view
 
-    def bandwidths(self, graph: Data) -> Tensor:
+    def bandwidths(self, graph: pyg.Data) -> Tensor:
         return torch.stack([bandwidths(graph, self.temperature) for _ in self.encoder.convs])  # type: ignore
 
     def loss(self, view: Any) -> dict[str, Tensor]:
@@ -74,7 +74,7 @@ class Bandana(Method):
         ]
         return {"edges": torch.stack(told).mean()}
 
-    def layers(self, view: Data) -> list[Tensor]:
+    def layers(self, view: pyg.Data) -> list[Tensor]:
         """Return every layer's output ``(N, width)``, each heard through its own bandwidths (Sec. 4.1).
 
         The widths weigh the messages before the symmetric normalisation, where a node hears itself with 1.
@@ -97,7 +97,7 @@ class Bandana(Method):
         return cost - log_softmax(self.decoder(z[negatives[0]] * z[negatives[1]]), dim=1)[:, 1].mean()
 
 
-def bandwidths(graph: Data, temperature: float) -> Tensor:
+def bandwidths(graph: pyg.Data, temperature: float) -> Tensor:
     """Draw the width ``(E,)`` of every directed edge: a softmax of N(0, 1) / τ over the edges into a node."""
     from torch_geometric.utils import softmax
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, relu
 
 from vergence.core import BadInput, Estimator, Features
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphsSource
 from vergence.learn.graph.encoders import answer, build
 
@@ -258,7 +258,7 @@ class EGNASNet(nn.Module):
             for side in ("nodes", "edges")
         }
 
-    def predict(self, graph: Data) -> Tensor:
+    def predict(self, graph: pyg.Data) -> Tensor:
         """Return predictions ``(B, outputs)`` in units of the standard deviation, or logits."""
         edges = graph.edge_index
         e = graph.edge_attr.float() if self.edge_dim else edges.new_ones(edges.shape[1], 1).float()
@@ -269,7 +269,7 @@ class EGNASNet(nn.Module):
         of_edges.batch = graph.batch[edges[0]]
         return self.read(torch.cat([answer(v, graph, "mean"), answer(e, of_edges, "mean")], dim=1))
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=self.predict(graph) * self.unit + self.offset)
 
 
@@ -316,13 +316,13 @@ class Batches:
     def __init__(self, source: GraphsSource, rows: np.ndarray, size: int, rng: np.random.Generator) -> None:
         self.source, self.rows, self.size, self.rng = source, rows, size, rng
 
-    def __iter__(self) -> Iterator[Data]:
+    def __iter__(self) -> Iterator[pyg.Data]:
         order = self.rng.permutation(self.rows)
         count = max(1, len(order) // self.size)
         return (self.source.batch(part) for part in np.array_split(order, count))
 
 
-def error(net: Any, graph: Data) -> Tensor:
+def error(net: Any, graph: pyg.Data) -> Tensor:
     """Return the squared error in standard deviations where targets are known; of labels, cross-entropy."""
     guess = net.predict(graph)
     if "target" not in graph:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from vergence.core import BadInput, Features, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphSource
 from vergence.learn.graph.augment import lowest
 from vergence.learn.graph.encoders import GCN, build
@@ -54,14 +54,14 @@ class Dual:
         return Dual.of(self.ends[:, kept], self.column[kept], self.graph[kept], self.graphs, nodes)
 
 
-def dual(graph: Data) -> Dual:
+def dual(graph: pyg.Data) -> Dual:
     """Return the dual hypergraph of a batch of undirected graphs; self-loops are left out."""
     once = graph.edge_index[0] < graph.edge_index[1]
     ends = graph.edge_index[:, once]
     return Dual.of(ends, once.nonzero()[:, 0], graph.batch[ends[0]], int(graph.num_graphs), len(graph.x))
 
 
-def edge_features(graph: Data, column: Tensor) -> Tensor:
+def edge_features(graph: pyg.Data, column: Tensor) -> Tensor:
     """Return what edges carry, ``(M, G)``; where they carry nothing, the sum of their ends' features."""
     if graph.get("edge_attr") is not None:
         return graph.edge_attr[column].float()
@@ -137,7 +137,7 @@ class HyperEncoder(nn.Module):
         """Make the network for the features of a source's edges."""
         return build(PLACE, **{"in_dim": edge_width(source), **options})
 
-    def edges(self, graph: Data, transposed: Dual) -> Tensor:
+    def edges(self, graph: pyg.Data, transposed: Dual) -> Tensor:
         """Return one vector an edge, ``(M, width)``."""
         e = edge_features(graph, transposed.column)
         if e.shape[1] != self.in_dim:
@@ -149,7 +149,7 @@ class HyperEncoder(nn.Module):
                 e = conv(e, transposed.incidence).relu()
         return e
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         found = dual(graph)
         return Features(pooled=readout(self.edges(graph, found), found.graph, found.graphs))
 
@@ -224,7 +224,7 @@ class HyperDrop(nn.Module):
         sizes = torch.bincount(transposed.graph, minlength=transposed.graphs)
         return lowest(-score, transposed.graph, torch.ceil(self.ratio * sizes - 1e-6).long())
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         x, found = graph.x, dual(graph)
         nodes, total = len(x), x.new_zeros(int(graph.num_graphs), self.out_dim)
         e, weight = edge_features(graph, found.column), x.new_ones(len(found.column))
@@ -281,11 +281,11 @@ class EHGNN(Method):
         self.unconvs = nn.ModuleList(HyperConv(width, width) for _ in self.encoder.convs)
         self.last = HyperConv(width, self.encoder.in_dim)
 
-    def views(self, batch: Data) -> Data:
+    def views(self, batch: pyg.Data) -> pyg.Data:
         """Return the graphs as they are: the bottleneck hides enough."""
         return batch
 
-    def reconstruct(self, graph: Data, transposed: Dual) -> Tensor:
+    def reconstruct(self, graph: pyg.Data, transposed: Dual) -> Tensor:
         """Return scores of kinds, or numbers, of every edge, ``(M, G)``."""
         clusters, share = self.cluster(self.encoder.edges(graph, transposed), transposed)
         e = self.cluster.unpool(clusters, share, transposed)
@@ -293,7 +293,7 @@ class EHGNN(Method):
             e = conv(e, transposed.incidence).relu()
         return self.last(e, transposed.incidence)
 
-    def loss(self, views: Data) -> dict[str, Tensor]:
+    def loss(self, views: pyg.Data) -> dict[str, Tensor]:
         found = dual(views)
         guess, wanted = self.reconstruct(views, found), edge_features(views, found.column)
         if not self.kinds:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from vergence.core import BadInput, Features, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphSource
 from vergence.nets import Dropout
 from vergence.nets.links import Links, with_loops
@@ -178,13 +178,13 @@ class GraphEncoder(nn.Module):
         self.acts = nn.ModuleList(ACTS[act]() for _ in widths)
         self.drop = Dropout(dropout)
 
-    def links(self, graph: Data) -> Links:
+    def links(self, graph: pyg.Data) -> Links:
         """Return whom the nodes hear in every layer."""
         weight = graph.get("edge_weight") if self.name in _WEIGHTED else None
         more = () if weight is None else (weight,)
         return LAYERS[self.name].links(graph.edge_index, len(graph.x), *more)
 
-    def layers(self, graph: Data) -> list[Tensor]:
+    def layers(self, graph: pyg.Data) -> list[Tensor]:
         """Return every layer's output, each ``(N, width)``."""
         x, found = graph.x, []
         if x is None or x.shape[1] != self.in_dim:
@@ -199,7 +199,7 @@ class GraphEncoder(nn.Module):
                 found.append(x)
         return found
 
-    def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+    def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return whom nodes listen to: a layer of "gat" each, nothing for other kinds.
 
         Returns:
@@ -213,16 +213,16 @@ class GraphEncoder(nn.Module):
         heard = [graph.x.float(), *self.layers(graph)[:-1]]
         return [(edges, conv.shares(self.drop(x), links)) for conv, x in zip(convs, heard, strict=True)]
 
-    def nodes(self, graph: Data) -> Tensor:
+    def nodes(self, graph: pyg.Data) -> Tensor:
         """Return one vector a node of the batch, ``(N, D)``, seeds or not."""
         found = self.layers(graph)
         return torch.cat(found, dim=1) if self.concat else found[-1]
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, self.readout))
 
 
-def answer(nodes: Tensor, graph: Data, readout: Readout | None) -> Tensor:
+def answer(nodes: Tensor, graph: pyg.Data, readout: Readout | None) -> Tensor:
     """Return one vector a sample, ``(B, D)``, of node vectors ``(N, D)``.
 
     Args:
@@ -261,7 +261,7 @@ class Table(nn.Module):
         self.out_dim = vectors.shape[1]
         self.spec = {"name": "table", "in_dim": 0, "rows": len(vectors), "width": self.out_dim}
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         node = graph.node if "node" in graph else graph.index
         seeds = graph.get("seeds")
         return Features(pooled=self.vectors[node if seeds is None else node[seeds]])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Estimator, Features
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphSource, GraphsSource
 from vergence.learn.graph.encoders import Readout, answer, build
 from vergence.learn.graph.transforms import sparse
@@ -143,7 +143,7 @@ class FIENet(nn.Module):
         )
         self.spec: dict[str, Any] = {}
 
-    def nodes(self, graph: Data) -> Tensor:
+    def nodes(self, graph: pyg.Data) -> Tensor:
         """Return one vector a node, ``(N, D)``."""
         hears, x, found = heard(graph), normalize(graph.x.float(), dim=1), []
         with torch.autocast(x.device.type, enabled=False):  # roots of kernels want all the digits
@@ -152,11 +152,11 @@ class FIENet(nn.Module):
                 x = layer(found[-1], hears)
         return torch.cat([*found, x], dim=1)
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, self.readout))
 
 
-def heard(graph: Data) -> Tensor:
+def heard(graph: pyg.Data) -> Tensor:
     """Return who hears whom, ``(N, N)`` sparse: neighbours and each node itself, once."""
     nodes, edges = len(graph.x), graph.edge_index
     loops = torch.arange(nodes, device=edges.device).expand(2, -1)

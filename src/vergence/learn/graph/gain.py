@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize, softplus
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data.graphs import pyg
 from vergence.data.graphs.build import Edges, build
 from vergence.data.graphs.csr import CSR
-from vergence.data.graphs.pyg import Data
 from vergence.data.graphs.source import NodeSource
 from vergence.data.graphs.walks import Walker, has_edge
 from vergence.learn.graph.encoders import answer
@@ -25,7 +25,7 @@ from vergence.nets.links import Links
 LOCAL, GLOBAL = "local", "global"
 
 
-def edges_as_nodes(graph: Data, uri: str, *, labels: Tensor | None = None) -> NodeSource:
+def edges_as_nodes(graph: pyg.Data, uri: str, *, labels: Tensor | None = None) -> NodeSource:
     """Return the line graph of a graph as a source: roads, bonds or pipes become the nodes.
 
     Two edges are joined where they share an end, which takes memory of the sum of squared degrees.
@@ -132,7 +132,7 @@ class GAINEncoder(nn.Module):
             GAINLayer(a, width, hidden, dropout, attention) for a in [in_dim, *[width] * (layers - 1)]
         )
 
-    def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+    def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return whom nodes listen to, as ``GraphEncoder.attention`` does, but without loops."""
         h, links, found = graph.x, Links(graph.edge_index, len(graph.x)), []
         for conv in self.convs:
@@ -141,7 +141,7 @@ class GAINEncoder(nn.Module):
             h = conv(h, links)
         return found
 
-    def nodes(self, graph: Data) -> Tensor:
+    def nodes(self, graph: pyg.Data) -> Tensor:
         """Return the vectors of all nodes of the batch, ``(N, width)``."""
         h = graph.x
         if h.shape[1] != self.in_dim:
@@ -152,7 +152,7 @@ class GAINEncoder(nn.Module):
                 h = conv(h, links)
         return h
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, None))
 
 
@@ -197,7 +197,7 @@ class GAIN(Method):
         if source.grain != "nodes":
             raise BadInput(f"gain learns vectors of one graph's nodes, and {source.uri} is a set of graphs.")
 
-    def views(self, graph: Data) -> tuple[Data, Tensor, Tensor]:
+    def views(self, graph: pyg.Data) -> tuple[pyg.Data, Tensor, Tensor]:
         """Return the graph, pairs that belong together ``(2, P)`` and others for each pair ``(P, Q)``.
 
         Both are places among the batch's samples.
@@ -223,7 +223,7 @@ class GAIN(Method):
         drawn = torch.multinomial(weight, both.shape[1] * self.negatives, replacement=True)
         return graph, both, drawn.view(-1, self.negatives)
 
-    def loss(self, views: tuple[Data, Tensor, Tensor]) -> dict[str, Tensor]:
+    def loss(self, views: tuple[pyg.Data, Tensor, Tensor]) -> dict[str, Tensor]:
         graph, (u, v), others = views
         z = normalize(self.encode(graph), dim=1)
         if not len(u):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Clock, Features, Method, Recipe
+from vergence.data.graphs import pyg
 from vergence.data.graphs.csr import CSR
-from vergence.data.graphs.pyg import Batch, Data
 from vergence.data.graphs.source import ragged
 from vergence.data.graphs.walks import Walker
 from vergence.learn.graph.encoders import build
@@ -73,7 +73,7 @@ class GCC(Method):
         self.teacher = Teacher(encoder) if queue else None
         self.register_buffer("keys", normalize(torch.randn(queue, width_of(encoder)), dim=1))
 
-    def views(self, graph: Data) -> list[Data]:
+    def views(self, graph: pyg.Data) -> list[pyg.Data]:
         """Return two subgraphs of each of the nodes that are drawn."""
         csr = lists_of(graph)
         weight = torch.from_numpy(csr.degrees).double() ** 0.75
@@ -85,7 +85,7 @@ class GCC(Method):
         made = [subgraphs(csr, nodes, restart=self.restart, seed=s) for s in seeds[: 2 - self.one_view]]
         return [view.to(graph.edge_index.device) for view in (made * 2)[:2]]
 
-    def loss(self, views: list[Data]) -> dict[str, Tensor]:
+    def loss(self, views: list[pyg.Data]) -> dict[str, Tensor]:
         queries = self.encode(views[0])
         if self.teacher is None:
             return {"contrast": info_nce(queries, self.encode(views[1]), temperature=self.temperature)}
@@ -141,7 +141,7 @@ class StructureGIN(nn.Module):
         """Make the network; it needs nothing of the source, and suits all others too."""
         return build(PLACE, **options)
 
-    def inputs(self, graph: Data) -> Tensor:
+    def inputs(self, graph: pyg.Data) -> Tensor:
         """Return ``(N, positions + degree_width + 1)``."""
         place = positions(graph.edge_index, graph.ptr, self.positions)
         if self.training:
@@ -155,13 +155,15 @@ class StructureGIN(nn.Module):
             flag[start] = 1.0
         return torch.cat([place, self.degree(degree), flag], dim=1)
 
-    def whole(self, graph: Data) -> Tensor:
+    def whole(self, graph: pyg.Data) -> Tensor:
         """Return one unit vector a graph ``(B, D)`` of a batch of graphs."""
         with torch.autocast(graph.edge_index.device.type, enabled=False):
-            view = Batch(edge_index=graph.edge_index, batch=graph.batch, ptr=graph.ptr, x=self.inputs(graph))
+            view = pyg.Batch(
+                edge_index=graph.edge_index, batch=graph.batch, ptr=graph.ptr, x=self.inputs(graph)
+            )
             return normalize(self.join(self.layers(view).pooled), dim=1)
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         if "ptr" in graph:
             return Features(pooled=self.whole(graph))
         csr, seeds = lists_of(graph), graph.get("seeds")
@@ -172,13 +174,13 @@ class StructureGIN(nn.Module):
         return Features(pooled=torch.cat(found))
 
 
-def lists_of(graph: Data) -> CSR:
+def lists_of(graph: pyg.Data) -> CSR:
     """Return the neighbour lists of a batch, undirected and without loops."""
     edges = graph.edge_index.cpu().numpy()
     return CSR.from_edges(edges, int(graph.num_nodes or 0), undirected=True).without_loops()
 
 
-def subgraphs(graph: CSR, nodes: np.ndarray, *, restart: float = 0.8, seed: int = 0) -> Batch:
+def subgraphs(graph: CSR, nodes: np.ndarray, *, restart: float = 0.8, seed: int = 0) -> pyg.Batch:
     """Walk from each node with restarts and return what was visited, with all edges in between.
 
     A walk takes max(256, deg^0.75 e / ((e - 1) 0.8)) steps; it and the numbers of the nodes do not depend on
@@ -208,7 +210,7 @@ def subgraphs(graph: CSR, nodes: np.ndarray, *, restart: float = 0.8, seed: int 
     target = np.searchsorted(keys, wanted)
     target[target == len(keys)] = 0
     inside = keys[target] == wanted
-    batch = Batch(
+    batch = pyg.Batch(
         edge_index=torch.from_numpy(np.stack([source[inside], target[inside]])),
         batch=torch.from_numpy(walk),
         ptr=torch.from_numpy(ptr.astype(np.int64)),

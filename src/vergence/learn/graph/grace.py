@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.engine.distributed import gather
 from vergence.learn.graph.views import Pair, Share, drop_edges, mask_columns
 from vergence.losses import node_info_nce
@@ -63,7 +63,7 @@ class GRACE(Method):
         pair = Pair(**{name: options.get(name, share) for name, share in own.items()})
         self.drop_edges, self.mask_columns = pair.drop_edges, pair.mask_columns
 
-    def views(self, graph: Data) -> list[Data]:
+    def views(self, graph: pyg.Data) -> list[pyg.Data]:
         """Return two copies of the graph, each with edges dropped and columns masked (Sec. 3.2.2)."""
         shares = zip(self.drop_edges, self.mask_columns, strict=True)
         return [mask_columns(drop_edges(graph, edges), columns) for edges, columns in shares]

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Method, Recipe, unknown
 from vergence.data import Source
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.engine.distributed import gather
 from vergence.learn.graph.augment import AUGMENTS, augmented
 from vergence.losses.precision import in_float32
@@ -72,7 +72,7 @@ class GraphCL(Method):
                 f"GraphCL learns from a set of graphs; {source.uri} is the nodes of one. Use grace for nodes."
             )
 
-    def views(self, graphs: Data) -> list[Data]:
+    def views(self, graphs: pyg.Data) -> list[pyg.Data]:
         """Return two copies of the batch in which every graph was changed in its own way."""
         return [augmented(graphs, self.augment, self.ratio) for _ in range(2)]
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, leaky_relu
 
 from vergence.core import BadInput, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph import encoders
 from vergence.learn.graph.views import with_x
 from vergence.nets import Dropout
@@ -68,7 +68,7 @@ class GraphMAE(Method):
         self.drop = Dropout(dropout)
         self.decoder = decoder_of(str(encoder.name), width, features)
 
-    def views(self, graph: Data) -> Data:
+    def views(self, graph: pyg.Data) -> pyg.Data:
         """Return the graph with hidden features, ``hidden`` and ``blank`` (rows), and the true ``truth``.
 
         ``hidden`` nodes lost their features; of these the ``blank`` ones show nothing, the others what a
@@ -97,7 +97,7 @@ class GraphMAE(Method):
         """Set the rows of hidden nodes to 0, so that only others can tell of them (Sec. 3.1)."""
         return z.index_fill(0, hidden, 0.0)
 
-    def asked(self, view: Data) -> Tensor:
+    def asked(self, view: pyg.Data) -> Tensor:
         """Return the nodes whose features are to be told: hidden, a sample of the batch, and not all zero."""
         wanted = torch.zeros(len(view.x), dtype=torch.bool, device=view.x.device)
         wanted[view.hidden] = True
@@ -138,7 +138,7 @@ class Layer(nn.Module):
         self.net = encoders.build(kind, in_dim=width, width=features, **plain)
 
     def forward(self, z: Tensor, edge_index: Tensor, asked: Tensor) -> Tensor:
-        return self.net.nodes(Data(x=z, edge_index=edge_index))[asked]  # type: ignore[operator]
+        return self.net.nodes(pyg.Data(x=z, edge_index=edge_index))[asked]  # type: ignore[operator]
 
 
 class Attention(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from vergence.core import BadInput, Features, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.encoders import answer
 from vergence.learn.graph.views import with_x
 from vergence.losses import info_nce
@@ -92,7 +92,7 @@ class HypeBoy(Method):
     def first_stage(self) -> bool:
         return self.clock.step < self.reconstruct * self.clock.total
 
-    def views(self, graph: Data) -> tuple[Data, Tensor]:
+    def views(self, graph: pyg.Data) -> tuple[pyg.Data, Tensor]:
         """Return a damaged copy, and the hidden nodes ``(N,)`` or, later, what to fill: all memberships."""
         if self.first_stage:
             n = len(graph.x)
@@ -102,13 +102,13 @@ class HypeBoy(Method):
         kept = torch.rand_like(graph.x) >= self.drop_features
         return drop_hyperedges(with_x(graph, graph.x * kept), self.drop_hyperedges), graph.hyperedge_index
 
-    def loss(self, views: tuple[Data, Tensor]) -> dict[str, Tensor]:
+    def loss(self, views: tuple[pyg.Data, Tensor]) -> dict[str, Tensor]:
         view, target = views
         if self.first_stage:
             return {"reconstruct": self.reconstruction(view, target)}
         return {"fill": self.filling(self._nodes(view), target)}
 
-    def reconstruction(self, view: Data, masked: Tensor) -> Tensor:
+    def reconstruction(self, view: pyg.Data, masked: Tensor) -> Tensor:
         """Return the mean of 1 - cos between hidden features and their reconstruction."""
         z = self._nodes(with_x(view, torch.where(masked[:, None], self.hidden, view.x)))
         z = torch.where(masked[:, None], self.remasked, z)
@@ -132,7 +132,7 @@ class HypeBoy(Method):
             return info_nce(self.query(others), self.key(z), own=node, temperature=1.0)
         return info_nce(others, z, own=node, temperature=1.0)
 
-    def _nodes(self, view: Data) -> Tensor:
+    def _nodes(self, view: pyg.Data) -> Tensor:
         return self.encode(view)
 
 
@@ -168,7 +168,7 @@ class UniGCNII(nn.Module):
         self.drop = Dropout(dropout)
         self.alpha, self.strength = alpha, strength
 
-    def nodes(self, graph: Data) -> Tensor:
+    def nodes(self, graph: pyg.Data) -> Tensor:
         """Return one vector a node, ``(N, D)``."""
         members = graph.get("hyperedge_index")
         if members is None:
@@ -199,11 +199,11 @@ class UniGCNII(nn.Module):
                 x = x.relu()
         return x
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, None))
 
 
-def drop_hyperedges(graph: Data, share: float) -> Data:
+def drop_hyperedges(graph: pyg.Data, share: float) -> pyg.Data:
     """Drop whole hyperedges; a node that is left without any gets one of its own.
 
     Args:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.encoders import build
 from vergence.nets import mlp
 
@@ -145,7 +145,7 @@ class ScoreNet(nn.Module):
             self.e_mean.copy_(edges.mean(0))
             self.e_std.copy_(_deviation(edges))
 
-    def dense(self, graph: Data) -> tuple[Tensor, Tensor, Tensor]:
+    def dense(self, graph: pyg.Data) -> tuple[Tensor, Tensor, Tensor]:
         """Return standardised ``x (B, n, F)``, pairs ``e (B, n, n, 1 + s)`` and ``mask (B, n)``.
 
         The first channel of a pair is 1 where there is a link and -1 elsewhere; attributes off links are 0.
@@ -185,13 +185,13 @@ class ScoreNet(nn.Module):
             w = self.hidden(torch.zeros_like(x), e, mask, t)[1]
         return self.to_x(h) * mask[..., None], self.to_e(w) * pairs(mask)[..., None]
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         x, e, mask = self.dense(graph)
         h, _ = self.hidden(x, e, mask, x.new_full((len(x),), FIRST))
         return Features(pooled=(h * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
 
     @torch.no_grad()
-    def sample(self, count: int, *, steps: int = 200) -> list[Data]:
+    def sample(self, count: int, *, steps: int = 200) -> list[pyg.Data]:
         """Return new graphs with ``x``, ``edge_index`` both ways and ``edge_attr``.
 
         The reverse SDE from normal noise, by Euler's method; torch's default generator draws.
@@ -228,7 +228,7 @@ class ScoreNet(nn.Module):
         for k in range(count):
             u, v = linked[k].nonzero().T
             size = int(sizes[k])
-            made = Data(
+            made = pyg.Data(
                 x=x[k, :size] * self.x_std + self.x_mean, edge_index=torch.stack([u, v]), num_nodes=size
             )
             made.edge_attr = e[k, u, v, 1:] * self.e_std + self.e_mean
@@ -274,7 +274,7 @@ class JointGraphDiff(Method):
             raise BadInput(f"jointgraphdiff learns from sets of graphs; {source.uri} is one graph.")
         self.net.look_at(source)
 
-    def views(self, graph: Data) -> tuple[Tensor, ...]:
+    def views(self, graph: pyg.Data) -> tuple[Tensor, ...]:
         """Return noisy nodes and pairs, the noise in them, who is there, and the times."""
         x, e, mask = self.net.dense(graph)
         t = FIRST + (1 - FIRST) * torch.rand(len(x), device=x.device)

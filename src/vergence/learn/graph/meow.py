@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, elu, normalize
 from torch.utils.checkpoint import checkpoint
 
 from vergence.core import BadInput, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.contexts import Context, Twin, contexts_of, twin_of
 from vergence.nets import Dropout
 
@@ -90,7 +90,7 @@ class MEOW(Method):
         x = self.encoder.features(source.hetero)  # type: ignore[operator]
         self.twin = twin_of(x, found, self.mask_features, self.mask_edges, seed=0)
 
-    def views(self, graph: Data) -> Data:
+    def views(self, graph: pyg.Data) -> pyg.Data:
         return graph
 
     def loss(self, views: Any) -> dict[str, Tensor]:
@@ -289,7 +289,7 @@ class ContextEncoder(nn.Module):
         scores = torch.stack([torch.tanh(self.attend(z)).mean(dim=0) @ self.query for z in views])
         return torch.einsum("v,vnd->nd", scores.softmax(dim=0), torch.stack(list(views)))
 
-    def forward(self, batch: Data) -> Tensor:
+    def forward(self, batch: pyg.Data) -> Tensor:
         if "hetero" not in batch:
             raise BadInput("This encoder reads typed graphs, opened as hetero:FOLDER/NAME.")
         z, seeds = self.fine(batch.hetero), batch.get("seeds")

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from vergence.core import BadInput, Features, Method, Recipe, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphSource
 from vergence.engine.distributed import gather
 from vergence.learn.graph import encoders
@@ -52,17 +52,17 @@ class MVGRL(Method):
             self.weight = nn.Parameter(torch.empty(width, width).uniform_(-bound, bound))
             self.bias = nn.Parameter(torch.zeros(()))
 
-    def views(self, graph: Data) -> tuple[Data, Tensor]:
+    def views(self, graph: pyg.Data) -> tuple[pyg.Data, Tensor]:
         """Return the graph, and for every node another one whose features it gets to be a negative."""
         return graph, torch.randperm(len(graph.x), device=graph.x.device)
 
-    def loss(self, views: tuple[Data, Tensor]) -> dict[str, Tensor]:
+    def loss(self, views: tuple[pyg.Data, Tensor]) -> dict[str, Tensor]:
         graph, order = views
         if self.encoder.readout is None:
             return {"contrast": self.of_nodes(graph, order)}
         return {"contrast": self.of_graphs(graph)}
 
-    def of_nodes(self, graph: Data, order: Tensor) -> Tensor:
+    def of_nodes(self, graph: pyg.Data, order: Tensor) -> Tensor:
         """Return the cost of telling nodes from corrupted ones by the other view's summary."""
         (h1, n1), (h2, n2) = ((own[-1], other[-1]) for own, other in self.encoder.towers_on(graph, order))
         c1, c2 = (h.mean(0).sigmoid() for h in (h1, h2))
@@ -71,7 +71,7 @@ class MVGRL(Method):
         mine = (torch.arange(len(scores), device=scores.device) < 2 * len(h1)).float()
         return binary_cross_entropy_with_logits(scores, mine)
 
-    def of_graphs(self, graph: Data) -> Tensor:
+    def of_graphs(self, graph: pyg.Data) -> Tensor:
         """Return the Jensen-Shannon estimate of how little nodes tell of their graph, both ways (Eq. 5)."""
         (h1, g1), (h2, g2) = self.encoder.locals_and_globals(graph)
         total = h1.new_zeros(())
@@ -139,14 +139,16 @@ class TwoViews(nn.Module):
         place = "vergence.learn.graph.mvgrl:TwoViews"
         return encoders.build(place, in_dim=source.in_dim, **{**own, **options})
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         if self.readout is None:
             h1, h2 = (own[-1] for own, _ in self.towers_on(graph))
             return Features(pooled=encoders.answer(h1 + h2, graph, None))
         (_, g1), (_, g2) = self.locals_and_globals(graph)
         return Features(pooled=g1 + g2)
 
-    def towers_on(self, graph: Data, order: Tensor | None = None) -> list[tuple[list[Tensor], list[Tensor]]]:
+    def towers_on(
+        self, graph: pyg.Data, order: Tensor | None = None
+    ) -> list[tuple[list[Tensor], list[Tensor]]]:
         """Return of each view every layer's nodes ``(N, D)``, and those where node i has order[i]'s features.
 
         Without ``order`` ``(N,)`` the latter are missing.
@@ -158,7 +160,7 @@ class TwoViews(nn.Module):
             views = zip(self.towers, self.matrices(graph), strict=True)
             return [tower(graph.x.float(), matrix, order) for tower, matrix in views]
 
-    def locals_and_globals(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+    def locals_and_globals(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return of each view the nodes ``(N, D)`` and the graphs ``(B, D)``, behind their heads."""
         found = []
         for layers, _ in self.towers_on(graph):
@@ -167,7 +169,7 @@ class TwoViews(nn.Module):
         return found
 
     @torch.no_grad()
-    def matrices(self, graph: Data) -> list[Matrix]:
+    def matrices(self, graph: pyg.Data) -> list[Matrix]:
         """Return the matrices of both views; those of the last graph are remembered."""
         edges, nodes = graph.edge_index, len(graph.x)
         if self._known is not None:

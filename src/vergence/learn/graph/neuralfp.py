@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from vergence.core import BadInput, Features, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphSource
 from vergence.learn.graph.encoders import answer, build
 from vergence.nets import mlp, width_of
@@ -98,7 +98,7 @@ class Fingerprint(nn.Module):
         known = {"in_dim": source.in_dim, "bond_dim": 0 if bonds is None else bonds.shape[1]}
         return build(PLACE, **{**known, **options})
 
-    def writes(self, graph: Data) -> list[Tensor]:
+    def writes(self, graph: pyg.Data) -> list[Tensor]:
         """Return what each atom adds at each radius, ``depth + 1`` times ``(N, L)``; rows sum to 1.
 
         Their sum over radii and atoms of a molecule is its fingerprint, so that times the weight of a
@@ -123,7 +123,7 @@ class Fingerprint(nn.Module):
             written.append(write(r).softmax(dim=1))
         return written
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         with torch.autocast(graph.x.device.type, enabled=False):  # sums want all the digits
             return Features(pooled=answer(torch.stack(self.writes(graph)).sum(0), graph, "sum"))
 
@@ -173,16 +173,16 @@ class NeuralFP(Method):
         self.register_buffer("unit", torch.tensor(np.where(unit > 0, unit, 1.0), dtype=torch.float32))
         self.predictor = mlp(width_of(self.encoder), self.hidden, len(centre))
 
-    def views(self, batch: Data) -> Data:
+    def views(self, batch: pyg.Data) -> pyg.Data:
         """Return the molecules as they are."""
         return batch
 
-    def loss(self, views: Data) -> dict[str, Tensor]:
+    def loss(self, views: pyg.Data) -> dict[str, Tensor]:
         wanted = (views.target - self.centre) / self.unit
         known = wanted.isfinite()
         return {"squared_error": mse_loss(self.predictor(self.encode(views))[known], wanted[known])}
 
     @torch.no_grad()
-    def predict(self, batch: Data) -> Tensor:
+    def predict(self, batch: pyg.Data) -> Tensor:
         """Return the targets ``(B, T)`` in their own unit, as far as the method knows; not while training."""
         return self.predictor(self.encode(batch)) * self.unit + self.centre

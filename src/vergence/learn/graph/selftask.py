@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize, one_hot
 
 from vergence.core import BadInput, Method, Recipe, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.structure import degrees, distances
 from vergence.learn.graph.transforms import adjacency, row_normalise, spectral_vectors
 from vergence.learn.graph.views import with_edges, with_x
@@ -96,13 +96,13 @@ class SelfTask(Method):
             self.head = nn.Linear(width, self.pretext.width)
             self.scale = usual if self.weight is None else self.weight  # λ
 
-    def views(self, graph: Data) -> tuple[Data, Any]:
+    def views(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         """Return the graph, masked where the task masks, and what the task asks this time."""
         if len(graph.x) != len(self.y):
             raise BadInput("SelfTask's targets are of the whole graph; leave --batch-size out.")
         return (graph, None) if self.pretext is None else self.pretext.draw(graph)
 
-    def loss(self, views: tuple[Data, Any]) -> dict[str, Tensor]:
+    def loss(self, views: tuple[pyg.Data, Any]) -> dict[str, Tensor]:
         graph, asked = views
         z = self.nodes(graph)
         y = self.y.to(z.device)
@@ -112,7 +112,7 @@ class SelfTask(Method):
             terms["self"] = self.scale * self.pretext.loss(z, self.head, asked)
         return terms
 
-    def nodes(self, graph: Data) -> Tensor:
+    def nodes(self, graph: pyg.Data) -> Tensor:
         every = graph.clone()
         every.seeds = None  # a subset of the nodes is asked for its labels, all of them for targets
         return self.encode(every)
@@ -127,7 +127,7 @@ class Pretext:
 
     width = 1
 
-    def draw(self, graph: Data) -> tuple[Data, Any]:
+    def draw(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         """Return the graph that the encoder sees, and what is asked of it."""
         return graph, None
 
@@ -188,7 +188,7 @@ class EdgeMask(Pretext):
         low, high = edges.sort(0).values
         self.keys = torch.unique((low * self.n + high)[low != high])
 
-    def draw(self, graph: Data) -> tuple[Data, Any]:
+    def draw(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         device = graph.edge_index.device
         keys, n = self.keys.to(device), self.n
         many = max(1, int(self.share * len(keys)))
@@ -224,7 +224,7 @@ class PairDistance(Pretext):
         self.places = [p for k in range(1, 5) if len(p := torch.nonzero(kind == k)[:, 0].int())]
         self.kinds = [k for k in range(4) if (kind == k + 1).any()]
 
-    def draw(self, graph: Data) -> tuple[Data, Any]:
+    def draw(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         drawn = [p[torch.randint(len(p), (min(self.each, len(p)),))].long() for p in self.places]
         place = torch.cat(drawn)
         pairs = torch.stack([self.starts[place // self.n], place % self.n])
@@ -242,7 +242,7 @@ class AttributeMask(Pretext):
     def __init__(self, method: SelfTask, x: Tensor, edges: Tensor, y: Tensor, classes: int) -> None:
         self.share, self.width = method.share, x.shape[1]
 
-    def draw(self, graph: Data) -> tuple[Data, Any]:
+    def draw(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         many = max(1, int(self.share * len(graph.x)))
         rows = torch.randperm(len(graph.x), device=graph.x.device)[:many]
         return with_x(graph, graph.x.index_fill(0, rows, 0.0)), (rows, graph.x[rows])
@@ -269,7 +269,7 @@ class AttributeSimilarity(Pretext):
         self.pairs = torch.stack([rows.repeat_interleave(2 * k), torch.cat([most[1], least[1]], 1).flatten()])
         self.cosine = torch.cat([most[0], least[0]], 1).flatten()
 
-    def draw(self, graph: Data) -> tuple[Data, Any]:
+    def draw(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         some = torch.randperm(len(self.cosine))[: self.each]
         return graph, (self.pairs[:, some].to(graph.x.device), self.cosine[some].to(graph.x.device))
 

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from vergence.core import BadInput, Estimator, Features
 from vergence.core.features import pooled
-from vergence.data.graphs.pyg import Batch, Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import degree_features
 from vergence.data.graphs.temporal import TemporalSource
 from vergence.learn.graph.encoders import answer, build
@@ -95,21 +95,21 @@ class Monitor(nn.Module):
         self.register_buffer("guessed", torch.zeros(estimates))
 
     @torch.no_grad()
-    def said(self, graph: Data) -> Tensor:
+    def said(self, graph: pyg.Data) -> Tensor:
         """Return the logits ``(N, C)`` of the frozen network."""
         return pooled(self.model.eval()(graph))
 
-    def feature_graph(self, graph: Data) -> Data:
+    def feature_graph(self, graph: pyg.Data) -> pyg.Data:
         """Return the snapshot with the network's standardised answers as features."""
         o = (self.said(graph) - self.centre) / self.spread
-        return Data(x=o, edge_index=graph.edge_index, num_nodes=len(o))
+        return pyg.Data(x=o, edge_index=graph.edge_index, num_nodes=len(o))
 
     def vectors(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """Return φ of features ``(N, C)`` heard along these edges, ``(N, width)``."""
         s, (first, second) = hears(edge_index, len(x)), self.phi
         return s @ second((s @ first(x)).relu())
 
-    def reconstruction(self, graph: Data) -> tuple[Tensor, Tensor]:
+    def reconstruction(self, graph: pyg.Data) -> tuple[Tensor, Tensor]:
         """Return λ L_structure + (1 - λ) L_feature of a feature graph, and the vectors z."""
         absent = negatives(graph)
         z = self.vectors(graph.x, augmented(graph.edge_index, absent, self.share))
@@ -119,11 +119,11 @@ class Monitor(nn.Module):
         guess = hears(graph.edge_index, len(z)) @ self.decoder(z)
         return self.weight * structure + (1 - self.weight) * mse_loss(guess, graph.x), z
 
-    def pooled(self, z: Tensor, graph: Data) -> Tensor:
+    def pooled(self, z: Tensor, graph: pyg.Data) -> Tensor:
         """Return the mean of the vectors of each snapshot, ``(T, width)``, in tenths of their deviation."""
         return (answer(z, graph, "mean") - self.middle) / self.reach
 
-    def estimate(self, snapshot: Data) -> float:
+    def estimate(self, snapshot: pyg.Data) -> float:
         """Adapt φ to the next snapshot and return the network's estimated loss on it, in nats.
 
         No label is looked at. Call it once a snapshot, in the order of time: what it saw is remembered.
@@ -150,7 +150,7 @@ class Monitor(nn.Module):
             loss = self.level[0] + self.level[1] * self.read(told)[0, 0]
         return max(float(loss), 0.0)
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.said(graph), graph, None))
 
 
@@ -166,7 +166,7 @@ def augmented(edge_index: Tensor, absent: Tensor, share: float) -> Tensor:
     return torch.cat([edge_index[:, kept], added, added.flip(0)], dim=1)
 
 
-def loss_of(model: nn.Module, snapshot: Data) -> float:
+def loss_of(model: nn.Module, snapshot: pyg.Data) -> float:
     """Return the cross-entropy of a network on the labelled nodes of a snapshot, in nats.
 
     Args:
@@ -180,7 +180,7 @@ def loss_of(model: nn.Module, snapshot: Data) -> float:
         return float(cross_entropy(pooled(model.eval()(snapshot))[known], snapshot.y[known]))
 
 
-def distortion(model: nn.Module, first: Data, later: Data) -> float:
+def distortion(model: nn.Module, first: pyg.Data, later: pyg.Data) -> float:
     """Return how far what a network says of the first snapshot's nodes has moved, on average (Sec. 2).
 
     Args:
@@ -272,15 +272,15 @@ class SMART(Estimator):
                 model, shots = trained(shots[0], classes), unseen(shots)
             self._watch(shots[:early], model, len(shots) - early)
         for i, shot in enumerate(shots[early:]):
-            self.encoder.guessed[i] = self.estimate(Data(x=shot.x, edge_index=shot.edge_index))
+            self.encoder.guessed[i] = self.estimate(pyg.Data(x=shot.x, edge_index=shot.edge_index))
         self.estimates = self.encoder.guessed.double().numpy()
         return self
 
-    def estimate(self, snapshot: Data) -> float:
+    def estimate(self, snapshot: pyg.Data) -> float:
         """Return the estimated loss on the next snapshot, in nats; once each, in the order of time."""
         return self.encoder.estimate(snapshot)
 
-    def _watch(self, shots: Sequence[Data], model: nn.Module | None, later: int) -> Self:
+    def _watch(self, shots: Sequence[pyg.Data], model: nn.Module | None, later: int) -> Self:
         if model is None:
             raise BadInput("smart needs the network whose loss it shall estimate: SMART(model=...).")
         model = copy.deepcopy(model)  # the user's own stays as it is
@@ -305,9 +305,9 @@ class SMART(Estimator):
         return self
 
 
-def learn_losses(monitor: Monitor, shots: Sequence[Data], truth: Tensor, epochs: int) -> None:
+def learn_losses(monitor: Monitor, shots: Sequence[pyg.Data], truth: Tensor, epochs: int) -> None:
     """Train φ, the decoder and the recurrent network: squared error of losses ``(T,)`` and reconstruction."""
-    graph = Batch.from_data_list([monitor.feature_graph(shot) for shot in shots])
+    graph = pyg.Batch.from_data_list([monitor.feature_graph(shot) for shot in shots])
     wanted = (truth - monitor.level[0]) / monitor.level[1]
     adam = torch.optim.Adam([p for p in monitor.parameters() if p.requires_grad], lr=1e-2, weight_decay=1e-4)
     for _ in range(epochs):
@@ -338,7 +338,7 @@ def network(in_dim: int, classes: int) -> nn.Module:
     return build("gcn", in_dim=in_dim, width=(32, classes), dropout=0.5, final=False)
 
 
-def trained(shot: Data, classes: int) -> nn.Module:
+def trained(shot: pyg.Data, classes: int) -> nn.Module:
     """Train a GCN on every second labelled node of a snapshot."""
     rows = torch.nonzero(shot.y >= 0)[::2, 0]
     net = network(shot.x.shape[1], classes)
@@ -350,7 +350,7 @@ def trained(shot: Data, classes: int) -> nn.Module:
     return net.eval()
 
 
-def unseen(shots: Sequence[Data]) -> list[Data]:
+def unseen(shots: Sequence[pyg.Data]) -> list[pyg.Data]:
     """Return the snapshots without the labels that ``trained`` reads of the first one."""
     taught, found = shots[0].node[torch.nonzero(shots[0].y >= 0)[::2, 0]], []
     for shot in shots:
@@ -360,7 +360,7 @@ def unseen(shots: Sequence[Data]) -> list[Data]:
     return found
 
 
-def snapshots_of(source: TemporalSource, count: int) -> list[Data]:
+def snapshots_of(source: TemporalSource, count: int) -> list[pyg.Data]:
     """Return a growing graph at up to ``count`` moments: nodes that are joined by then, and their labels.
 
     Moments at which nothing is new are left out. ``node`` holds the nodes' ids in the source.
@@ -374,7 +374,7 @@ def snapshots_of(source: TemporalSource, count: int) -> list[Data]:
             "beside it in a file of the same name that ends in .labels, a node and its class a line."
         )
     labels = torch.from_numpy(source.labels)
-    shots: list[Data] = []
+    shots: list[pyg.Data] = []
     for graph in source.snapshots(count):
         if shots and shots[-1].num_edges == graph.num_edges:
             continue
@@ -383,7 +383,7 @@ def snapshots_of(source: TemporalSource, count: int) -> list[Data]:
         place = torch.zeros_like(degrees)
         place[node] = torch.arange(len(node))
         x = degree_features(degrees[node]) if source.data.x is None else source.x[node]
-        shot = Data(x=x, edge_index=place[graph.edge_index], y=labels[node], num_nodes=len(node))
+        shot = pyg.Data(x=x, edge_index=place[graph.edge_index], y=labels[node], num_nodes=len(node))
         shot.node = node
         shots.append(shot)
     if len(torch.unique(shots[0].y[shots[0].y >= 0])) < 2:
@@ -393,9 +393,9 @@ def snapshots_of(source: TemporalSource, count: int) -> list[Data]:
     return shots
 
 
-def _checked(snapshots: Any) -> list[Data]:
+def _checked(snapshots: Any) -> list[pyg.Data]:
     shots = list(snapshots) if isinstance(snapshots, Sequence) else []
-    if len(shots) < _LEAST or not all(isinstance(s, Data) and "y" in s and "x" in s for s in shots):
+    if len(shots) < _LEAST or not all(isinstance(s, pyg.Data) and "y" in s and "x" in s for s in shots):
         raise BadInput(
             "smart watches a graph that grows: temporal:FILE with labels beside it, or 3 or more snapshots "
             f"(Data with x, edge_index, y); {getattr(snapshots, 'uri', type(snapshots).__name__)} is neither."

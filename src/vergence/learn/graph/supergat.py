@@ -16,7 +16,7 @@ from torch.nn.functional import (
 )
 
 from vergence.core import BadInput, Clock, Features, Method, Recipe, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphSource
 from vergence.learn.graph.encoders import answer, build
 from vergence.nets import dropout
@@ -151,7 +151,7 @@ class AttentionNet(nn.Module):
             raise BadInput(f"SuperGAT learns from labels of nodes; {source.uri} has none.")
         return build(PLACE, in_dim=source.in_dim, classes=int(source.labels.max()) + 1, **options)
 
-    def layers(self, graph: Data) -> list[tuple[SuperGATLayer, Tensor, Tensor]]:
+    def layers(self, graph: pyg.Data) -> list[tuple[SuperGATLayer, Tensor, Tensor]]:
         """Return (layer, its ``h (N, H, width)``, its answer) of both layers."""
         links = Links(with_loops(graph.edge_index, len(graph.x)), len(graph.x))
         with torch.autocast(graph.x.device.type, enabled=False):  # sums over neighbours want all the digits
@@ -161,22 +161,22 @@ class AttentionNet(nn.Module):
             h2 = self.second.heard(dropout(nn.functional.elu(x1), self.dropout, self.training))
             return [(self.first, h1, x1), (self.second, h2, self.second(h2, links))]
 
-    def attention(self, graph: Data) -> list[tuple[Tensor, Tensor]]:
+    def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return what nodes pay to those they hear, as ``GraphEncoder.attention`` does."""
         edges = with_loops(graph.edge_index, len(graph.x))
         links = Links(edges, len(graph.x))
         return [(edges, layer.attention(h, links)) for layer, h, _ in self.layers(graph)]
 
-    def edge_probability(self, graph: Data, pairs: Tensor) -> Tensor:
+    def edge_probability(self, graph: pyg.Data, pairs: Tensor) -> Tensor:
         """Return how likely edges ``(2, P)`` are by the last layer, ``(P,)`` in [0, 1]."""
         layer, h, _ = self.layers(graph)[-1]
         return layer.joined(h, Links(pairs, len(h))).sigmoid()
 
-    def nodes(self, graph: Data) -> Tensor:
+    def nodes(self, graph: pyg.Data) -> Tensor:
         """Return the logits of all nodes, ``(N, C)``."""
         return self.layers(graph)[-1][2]
 
-    def forward(self, graph: Data) -> Features:
+    def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, None))
 
 
@@ -236,10 +236,10 @@ class SuperGAT(Method):
             val = np.isin(np.arange(len(source)), split.val) & (source.labels >= 0)
         self.source, self.teaches, self.judges = source, torch.from_numpy(train), torch.from_numpy(val)
 
-    def views(self, graph: Data) -> Data:
+    def views(self, graph: pyg.Data) -> pyg.Data:
         return graph
 
-    def loss(self, graph: Data) -> dict[str, Tensor]:
+    def loss(self, graph: pyg.Data) -> dict[str, Tensor]:
         layers = self.encoder.layers(graph)
         known = self.teaches[graph.index.cpu()].to(graph.index.device)  # (B,)
         logits = answer(layers[-1][2], graph, None)
@@ -255,7 +255,7 @@ class SuperGAT(Method):
             terms["edge"] = self.edge_weight * torch.stack(told).sum() / max(1, len(truth))
         return terms
 
-    def asked(self, graph: Data) -> tuple[Tensor, Tensor]:
+    def asked(self, graph: pyg.Data) -> tuple[Tensor, Tensor]:
         """Draw edges and non-edges ``(2, P)`` and which they are, 1 or 0, ``(P,)``."""
         edges = graph.edge_index[:, graph.edge_index[0] != graph.edge_index[1]]
         count = int(self.edge_share * edges.shape[1])

@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from scipy.spatial.distance import cdist
 
 from vergence.core import BadInput, Estimator, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.encoders import Table
 from vergence.learn.graph.homology import lower_star, rips, statistics
 
@@ -66,7 +66,7 @@ def summary_graph(
     bins: int = 10,
     radius: float = 2.0,
     decorate: Decoration = "both",
-) -> Data:
+) -> pyg.Data:
     """Return the graph of a shape: what hangs together at each level of a function, and how levels join.
 
     Points nearer than ``radius`` times the smallest radius that connects the cloud are joined (Rips). Those
@@ -131,7 +131,7 @@ def summary_graph(
         endless = ENDLESS * max(far.max(), np.finfo(float).tiny)
         kinds.append([statistics(_ended(lower_star(row[part], joined)[1], endless)) for row in far])
     x = np.concatenate(kinds, axis=1) if kinds else np.zeros((nodes, 0))
-    graph = Data(
+    graph = pyg.Data(
         x=_tensor(x), edge_index=torch.from_numpy(both), edge_weight=_tensor(weight), num_nodes=nodes
     )
     graph.pos, graph.value, graph.points = _tensor(centre), _tensor(mean), _tensor(size)
@@ -177,7 +177,7 @@ def _fused(cost, first, second, alpha):
     return min(best, (plan * ((1 - alpha) * cost + alpha * tensor)).sum())
 
 
-def distances_between(graphs: Sequence[Data], *, alpha: float = 0.5) -> np.ndarray:
+def distances_between(graphs: Sequence[pyg.Data], *, alpha: float = 0.5) -> np.ndarray:
     """Return the fused Gromov-Wasserstein costs ``(n, n)`` of all pairs of graphs.
 
     Nodes weigh the same; a node's cost is the squared distance of its attributes, the structure the shortest
@@ -248,7 +248,7 @@ class TAGraph(Estimator):
         distances: ``(n, n)``.
     """
 
-    graphs: list[Data]
+    graphs: list[pyg.Data]
     distances: np.ndarray
 
     def __init__(
@@ -272,7 +272,7 @@ class TAGraph(Estimator):
         self.function, self.bins, self.radius, self.decorate = function, bins, radius, decorate
         self.alpha, self.points, self.dim = alpha, points, dim
 
-    def summary_graphs(self, source: Any) -> list[Data]:
+    def summary_graphs(self, source: Any) -> list[pyg.Data]:
         """Return the graph of each shape of a source of clouds."""
         if getattr(source, "grain", None) != "graphs" or source.in_dim not in (2, 3):
             raise BadInput(

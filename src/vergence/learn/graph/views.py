@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from vergence.core import BadInput, unknown
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 
 Share = float | Sequence[float]
 
 
-def with_edges(graph: Data, kept: Tensor) -> Data:
+def with_edges(graph: pyg.Data, kept: Tensor) -> pyg.Data:
     """Return the graph with only the edges that ``kept`` ``(E,)`` marks, and their values."""
     edges, view = graph.edge_index.shape[1], copy.copy(graph)
     for name, value in graph.to_dict().items():
@@ -30,14 +30,14 @@ def with_edges(graph: Data, kept: Tensor) -> Data:
     return view
 
 
-def with_x(graph: Data, x: Tensor) -> Data:
+def with_x(graph: pyg.Data, x: Tensor) -> pyg.Data:
     """Return the graph with other features ``(N, F)``."""
     view = copy.copy(graph)
     view.x = x
     return view
 
 
-def drop_edges(graph: Data, share: float) -> Data:
+def drop_edges(graph: pyg.Data, share: float) -> pyg.Data:
     """Drop each directed edge on its own, as GRACE does (arXiv:2006.04131, Sec. 3.2).
 
     Args:
@@ -49,7 +49,7 @@ def drop_edges(graph: Data, share: float) -> Data:
     return with_edges(graph, torch.rand(graph.edge_index.shape[1], device=graph.edge_index.device) >= share)
 
 
-def mask_columns(graph: Data, share: float) -> Data:
+def mask_columns(graph: pyg.Data, share: float) -> pyg.Data:
     """Set whole columns of the features to zero, the same for all nodes (GRACE, Sec. 3.2).
 
     Args:
@@ -62,12 +62,12 @@ def mask_columns(graph: Data, share: float) -> Data:
     return with_x(graph, graph.x * kept)
 
 
-def shuffle_features(graph: Data) -> Data:
+def shuffle_features(graph: pyg.Data) -> pyg.Data:
     """Give every node the features of another one, edges stay: the corruption of DGI and MVGRL."""
     return with_x(graph, graph.x[torch.randperm(len(graph.x), device=graph.x.device)])
 
 
-def negatives(graph: Data) -> Tensor:
+def negatives(graph: pyg.Data) -> Tensor:
     """Draw as many pairs ``(2, m)`` as there are edges; those that are edges or loops are left out.
 
     Both nodes of a pair are of one graph, where the batch holds several.
@@ -122,7 +122,7 @@ class Pair:
             if name not in AUGMENTS:
                 raise unknown("augmentation of graphs", name, AUGMENTS)
 
-    def __call__(self, graph: Data) -> list[Data]:
+    def __call__(self, graph: pyg.Data) -> list[pyg.Data]:
         if "ptr" in graph:
             from vergence.learn.graph.augment import augmented
 
@@ -136,10 +136,10 @@ def pair(size: int | None = None, **options: Any) -> Pair:
     return Pair(**options)
 
 
-def corrupted(size: int | None = None, **options: Any) -> Callable[[Data], list[Data]]:
+def corrupted(size: int | None = None, **options: Any) -> Callable[[pyg.Data], list[pyg.Data]]:
     """The graph as it is, and with its features shuffled among the nodes (DGI, arXiv:1809.10341)."""
     return lambda graph: [copy.copy(graph), shuffle_features(graph)]
 
 
-KINDS: dict[str, Callable[..., Callable[[Data], Any]]] = {"pair": pair, "corrupted": corrupted}
+KINDS: dict[str, Callable[..., Callable[[pyg.Data], Any]]] = {"pair": pair, "corrupted": corrupted}
 OPTIONS = ("drop_edges", "mask_columns", "augment", "ratio")

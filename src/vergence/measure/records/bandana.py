@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vergence.data.graphs import link_split
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import link_split, pyg
 from vergence.data.graphs.splits import LinkSplit
 from vergence.engine import embed
 from vergence.learn.graph.bandana import Bandana
@@ -21,7 +20,7 @@ from vergence.measure.score import Score
 class Deleted(Bandana):
     """70 % of the edges are deleted for all layers, and only these are to be told (MaskGAE)."""
 
-    def bandwidths(self, graph: Data) -> Tensor:
+    def bandwidths(self, graph: pyg.Data) -> Tensor:
         kept = torch.rand(graph.edge_index.shape[1], device=graph.edge_index.device) >= 0.7
         return kept.float().expand(len(self.encoder.convs), -1)  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
 from vergence.core import Estimator, Method, Recipe
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphsSource
 from vergence.data.graphs.splits import Split
 from vergence.engine import embed
@@ -66,7 +66,7 @@ class Bonds(nn.Module):
         super().__init__()
         self.method, self.out_dim = method, 2
 
-    def forward(self, graph: Data) -> Tensor:
+    def forward(self, graph: pyg.Data) -> Tensor:
         found = dual(graph)
         right = self.method.reconstruct(graph, found).argmax(1) == graph.edge_attr[found.column].argmax(1)
         counts = torch.stack([right.float(), torch.ones_like(right, dtype=torch.float)], dim=1)
@@ -76,7 +76,7 @@ class Bonds(nn.Module):
 class Common(EHGNN):
     """Every bond is of the most common kind."""
 
-    def reconstruct(self, graph: Data, transposed: Dual) -> Tensor:
+    def reconstruct(self, graph: pyg.Data, transposed: Dual) -> Tensor:
         e = edge_features(graph, transposed.column)
         return self.last.bias + 0 * e  # the bias learns the logarithms of the shares
 
@@ -94,7 +94,7 @@ class NodePooling(EHGNN):
         self.seeds = nn.Parameter(nn.init.xavier_uniform_(torch.empty(clusters, width)))
         self.tell = nn.Linear(2 * width, self.encoder.in_dim)
 
-    def reconstruct(self, graph: Data, transposed: Dual) -> Tensor:
+    def reconstruct(self, graph: pyg.Data, transposed: Dual) -> Tensor:
         e = edge_features(graph, transposed.column)
         (i, j), links = transposed.ends, GCN.links(graph.edge_index, len(graph.x))
         around = graph.x.new_zeros(len(graph.x), e.shape[1]).index_add_(0, i, e).index_add_(0, j, e)
@@ -124,10 +124,10 @@ class Classifier(Method):
             nn.Linear(width, width // 3), nn.ReLU(), nn.Dropout(0.5), nn.Linear(width // 3, classes)
         )
 
-    def views(self, batch: Data) -> Data:
+    def views(self, batch: pyg.Data) -> pyg.Data:
         return batch
 
-    def loss(self, views: Data) -> dict[str, Tensor]:
+    def loss(self, views: pyg.Data) -> dict[str, Tensor]:
         return {"label": cross_entropy(self.head(self.encode(views)), views.label)}
 
 
@@ -138,7 +138,7 @@ class Labels(nn.Module):
         super().__init__()
         self.method, self.out_dim = method, 2
 
-    def forward(self, graph: Data) -> Tensor:
+    def forward(self, graph: pyg.Data) -> Tensor:
         right = self.method.head(self.method.encode(graph)).argmax(1) == graph.label
         return torch.stack([right.float(), torch.ones_like(right, dtype=torch.float)], dim=1)
 
@@ -159,7 +159,7 @@ class NodeDrop(nn.Module):
         self.convs = nn.ModuleList(GCN(a, width) for a in [in_dim, *[width] * (layers - 1)])
         self.scores = nn.ModuleList(GCN(width, 1) for _ in range(layers - 1))
 
-    def forward(self, graph: Data) -> Tensor:
+    def forward(self, graph: pyg.Data) -> Tensor:
         total = graph.x.new_zeros(int(graph.num_graphs), self.out_dim)
         for i, conv in enumerate(self.convs):
             links = GCN.links(graph.edge_index, len(graph.x))

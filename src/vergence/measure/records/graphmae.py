@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.learn.graph.graphmae import GraphMAE
 from vergence.measure.record import METRICS, NAMED, Record
 from vergence.nets import mlp
@@ -51,7 +51,7 @@ class NoGraphDecoder(NoRemask):
 class NothingHidden(NoRemask):
     """Half of the nodes are asked for, and none is hidden."""
 
-    def views(self, graph: Data) -> Data:
+    def views(self, graph: pyg.Data) -> pyg.Data:
         view = super().views(graph)
         view.x, view.blank = graph.x, torch.empty_like(view.blank[:0])
         return view

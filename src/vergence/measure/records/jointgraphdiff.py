@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from vergence.core import Method
-from vergence.data.graphs.pyg import Data
+from vergence.data.graphs import pyg
 from vergence.data.graphs.source import GraphsSource
 from vergence.learn.graph.jointgraphdiff import JointGraphDiff, ScoreNet
 from vergence.measure.graphs import sample_mmd
@@ -37,14 +37,14 @@ def _grids(rng: np.random.Generator) -> GraphsSource:
     value = x[u] + x[v] + NOISE * rng.normal(size=len(u))
     order = np.lexsort((np.concatenate([v, u]), np.concatenate([u, v])))
     both = np.concatenate([[u, v], [v, u]], axis=1)[:, order]
-    data = Data(
+    data = pyg.Data(
         x=torch.from_numpy(x[:, None]).float(), edge_index=torch.from_numpy(both), num_nodes=ptr[-1],
         edge_attr=torch.from_numpy(np.tile(value, 2)[order][:, None]).float(),
     )  # fmt: skip
     return GraphsSource(data, np.array(ptr), "generated grids")
 
 
-def triples(graphs: list[Data]) -> np.ndarray:
+def triples(graphs: list[pyg.Data]) -> np.ndarray:
     """Return a row (value of one end, of the other, of the edge) for every edge and direction."""
     rows = [
         torch.cat([g.x[g.edge_index[0]], g.x[g.edge_index[1]], g.edge_attr], dim=1).numpy() for g in graphs
@@ -64,7 +64,7 @@ def fit_of_edges(encoder: Any, train: Any, test: Any, seed: int) -> float:
 class Shuffled(ScoreNet):
     """Draws graphs, then gives each edge the value of any edge drawn."""
 
-    def sample(self, count: int, *, steps: int = 200) -> list[Data]:
+    def sample(self, count: int, *, steps: int = 200) -> list[pyg.Data]:
         graphs = super().sample(count, steps=steps)
         values = torch.cat([g.edge_attr for g in graphs])
         values = values[torch.randperm(len(values))]
