@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vergence.core import BadInput, Interrupted, VergenceError
-from vergence.engine.devices import make_fabric
+from vergence.engine.devices import make_fabric, repeatable
 from vergence.engine.files import load_checkpoint
 from vergence.engine.loop import train
 from vergence.engine.run import Run, load_encoder
@@ -31,6 +31,19 @@ def weights(method):
 
 def same(a, b):
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_rows_that_are_picked_often_do_not_get_their_gradients_as_threads_come():
+    z, rows = torch.randn(500, 64, requires_grad=True), torch.randint(500, (60_000,))
+    weight, threads = torch.randn(60_000, 64), torch.get_num_threads()
+    torch.set_num_threads(4)
+    try:
+        with repeatable(torch.device("cpu")):
+            found = [torch.autograd.grad((z[rows] * weight).sum(), z)[0] for _ in range(5)]
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(found[0], other) for other in found)
+    assert not torch.are_deterministic_algorithms_enabled()
 
 
 def test_a_run_leaves_everything_needed_to_go_on_and_to_look_back(denoise, vectors, tmp_path):
@@ -154,7 +167,7 @@ def test_killed_for_real_and_resumed_ends_in_the_same_weights(vectors, denoise, 
         sys.path.insert(0, {str(HERE)!r})
         torch.set_num_threads(1)
         from conftest import Denoise, VectorEncoder, Vectors
-        from vergence.engine.devices import make_fabric
+        from vergence.engine.devices import make_fabric, repeatable
         from vergence.engine.loop import train
         class Slow(Denoise):
             def step_end(self, clock):

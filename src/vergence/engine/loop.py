@@ -21,7 +21,7 @@ from vergence.core import BadInput, Clock, Interrupted, Method, Recipe, Vergence
 from vergence.core.errors import out_of_memory
 from vergence.data.source import Source
 from vergence.engine import lifeline
-from vergence.engine.devices import divides, make_fabric, on_device
+from vergence.engine.devices import divides, make_fabric, on_device, repeatable
 from vergence.engine.distributed import Ballot, mean_over_processes, merged, rank, world
 from vergence.engine.files import (
     DiskTrouble,
@@ -304,7 +304,7 @@ class _Training:
         began = self.saved = self.means.since = time.monotonic()
         self.stop = Ballot()
         before = self.seconds
-        with stop_requests() as asked:
+        with stop_requests() as asked, repeatable(self.fabric.device):
             while self.step < self.total:
                 epoch = self.step // self.per_epoch
                 self.run_epoch(asked)
