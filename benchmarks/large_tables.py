@@ -1,6 +1,6 @@
 """Near-duplicates and curation of ten million vectors on one machine: time, memory, recall.
 
-    python benchmarks/scale.py --rows 10_000_000 --out benchmarks/results/scale.json
+    python benchmarks/large_tables.py --rows 10_000_000 --out benchmarks/results/large_tables.json
 
 The vectors are those of ``vergence bench speed --only search``; one in twenty is a copy of an earlier one
 with a little noise (a cosine of about 0.98). They lie in a store; each task is a process of its own, which
@@ -44,7 +44,7 @@ def make(path: Path, rows: int) -> None:
         near += NOISE * random.standard_normal(near.shape, np.float32)
         vectors[copies[some]] = near / np.linalg.norm(near, axis=1, keepdims=True)
     np.save(path.with_suffix(".origin.npy"), origin)
-    schema = table_schema(DIM).with_metadata(note("benchmarks/scale.py", None, ""))
+    schema = table_schema(DIM).with_metadata(note("benchmarks/large_tables.py", None, ""))
 
     def batches():
         for start in range(0, rows, CHUNK):
