@@ -31,6 +31,12 @@ def test_sums_are_products_with_the_dense_matrix(links):
     assert torch.equal(own.sum(x), links.sum(x, weight))
 
 
+def test_turned_links_are_the_transpose(links):
+    y, weight = torch.randn(HEARERS, 3), torch.rand(13)
+    torch.testing.assert_close(links.turned().sum(y, weight), dense(links, weight).T @ y)
+    assert torch.equal(links.turned().turned().sum(torch.eye(NODES)), links.sum(torch.eye(NODES)))
+
+
 def test_each_head_has_weights_of_its_own(links):
     x, weight = torch.randn(NODES, 2, 3), torch.rand(13, 2)
     want = torch.stack([dense(links, weight[:, h]) @ x[:, h] for h in range(2)], 1)

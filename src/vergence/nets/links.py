@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from typing import Any, NamedTuple
@@ -76,6 +77,13 @@ class Links:
         hearers = nodes if hearers is None else hearers
         self.into = Rows.of(self.target, self.source, (hearers, nodes))
         self.out_of = Rows.of(self.source, self.target, (nodes, hearers))
+
+    def turned(self) -> Links:
+        """Return the links the other way round, with the same weights."""
+        links = copy.copy(self)
+        links.source, links.target = self.target, self.source
+        links.into, links.out_of = self.out_of, self.into
+        return links
 
     def sum(self, x: Tensor, weight: Tensor | None = None) -> Tensor:
         """Return for each hearer the sum of what it hears, Σ weight · x[source].

@@ -93,14 +93,14 @@ class HyperConv(nn.Module):
     def forward(self, e: Tensor, incidence: Tensor) -> Tensor:
         hyperedge = incidence[1]
         count = int(hyperedge.max()) + 1 if len(hyperedge) else 0
-        e = self.theta(e)
-        return mean_heard(mean_heard(e, incidence, count), incidence.flip(0), len(e)) + self.bias
+        links = Links(incidence, len(e), count)
+        return mean_heard(mean_heard(self.theta(e), links), links.turned()) + self.bias
 
 
-def mean_heard(values: Tensor, edges: Tensor, count: int) -> Tensor:
-    """Return for each end of edges ``(2, E)`` the mean of the values at their starts ``(count, D)``, or 0."""
-    total = Links(edges, len(values), count).sum(values)
-    return total / torch.bincount(edges[1], minlength=count).clamp(min=1)[:, None]
+def mean_heard(values: Tensor, links: Links) -> Tensor:
+    """Return for each hearer the mean of the values that it hears, or 0."""
+    total = links.sum(values)
+    return total / torch.bincount(links.target, minlength=len(total)).clamp(min=1)[:, None]
 
 
 def readout(values: Tensor, row: Tensor, count: int) -> Tensor:

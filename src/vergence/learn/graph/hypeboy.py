@@ -183,7 +183,8 @@ class UniGCNII(nn.Module):
     def _rounds(self, x: Tensor, members: Tensor, many: int) -> Tensor:
         node, edge = members
         x = start = self.first(self.drop(x)).relu()
-        to_edges, to_nodes = Links(members, len(x), many), Links(members.flip(0), many, len(x))
+        to_edges = Links(members, len(x), many)
+        to_nodes = to_edges.turned()
         ones = torch.ones(len(node), device=x.device)
         size = x.new_zeros(many).index_add(0, edge, ones).clamp(min=1)
         degree = x.new_zeros(len(x)).index_add(0, node, ones)

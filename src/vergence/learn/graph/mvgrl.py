@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from vergence.core import BadInput, Features, Method, Recipe, unknown
@@ -16,11 +15,11 @@ from vergence.data.graphs.source import GraphSource
 from vergence.engine.distributed import gather
 from vergence.learn.graph import encoders
 from vergence.learn.graph.diffusion import heat, ppr, push, sparsify
-from vergence.learn.graph.transforms import Weighted, normalised_adjacency, sparse
+from vergence.learn.graph.transforms import Weighted, normalised_adjacency
+from vergence.nets.links import Links
 
 EXACT = 4096  # nodes of one graph up to which its PageRank is solved for, not approximated
 DIFFUSIONS = ("ppr", "heat", "none")
-Matrix = tuple[Tensor, Tensor]  # S and its transpose, both sparse
 
 
 class MVGRL(Method):
@@ -130,7 +129,7 @@ class TwoViews(nn.Module):
         if readout is not None:
             self.of_node = Shortcut(width, width)
             self.of_graph = Shortcut(layers * width, width)
-        self._known: tuple[Tensor, int, list[Matrix]] | None = None
+        self._known: tuple[Tensor, int, list[Links]] | None = None
 
     @classmethod
     def suited(cls, source: GraphSource, **options: Any) -> nn.Module:
@@ -169,7 +168,7 @@ class TwoViews(nn.Module):
         return found
 
     @torch.no_grad()
-    def matrices(self, graph: pyg.Data) -> list[Matrix]:
+    def matrices(self, graph: pyg.Data) -> list[Links]:
         """Return the matrices of both views; those of the last graph are remembered."""
         edges, nodes = graph.edge_index, len(graph.x)
         if self._known is not None:
@@ -178,7 +177,10 @@ class TwoViews(nn.Module):
                 return made
         first = normalised_adjacency(edges, nodes)
         second = first if self.diffusion == "none" else self.diffused(edges, nodes, "ptr" in graph)
-        made = [_both_ways(view, nodes, edges.device) for view in (first, second)]
+        made = [
+            Links(ends.to(edges.device), nodes, weight=weight.to(edges.device))
+            for ends, weight in (first, second)
+        ]
         self._known = edges, nodes, made
         return made
 
@@ -207,17 +209,17 @@ class Tower(nn.Module):
         self.linears = nn.ModuleList(linears)
 
     def forward(
-        self, x: Tensor, matrix: Matrix, order: Tensor | None = None
+        self, x: Tensor, matrix: Links, order: Tensor | None = None
     ) -> tuple[list[Tensor], list[Tensor]]:
         """Return every layer's output, and that of features in another order, if there is one."""
         h = self.linears[0](x)  # (S X) Θ = S (X Θ), and X Θ serves both
         return self.spread(h, matrix), [] if order is None else self.spread(h[order], matrix)
 
-    def spread(self, h: Tensor, matrix: Matrix) -> list[Tensor]:
+    def spread(self, h: Tensor, matrix: Links) -> list[Tensor]:
         """Return every layer's output, given X Θ of the first."""
         found: list[Tensor] = []
         for linear, bias, act in zip(self.linears, self.biases, self.acts, strict=True):
-            h = act(_Spread.apply(*matrix, linear(h) if found else h) + bias)
+            h = act(matrix.sum(linear(h) if found else h) + bias)
             found.append(h)
         return found
 
@@ -235,23 +237,3 @@ class Shortcut(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.deep(x) + self.past(x)
-
-
-class _Spread(torch.autograd.Function):
-    """S h, with the transpose at hand for the way back."""
-
-    @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, h: Tensor) -> Tensor:
-        ctx.transposed = transposed
-        return matrix @ h
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        return None, None, ctx.transposed @ upstream
-
-
-def _both_ways(view: Weighted, nodes: int, device: torch.device) -> Matrix:
-    edge_index, weight = view
-    there, back = (sparse(ends, weight, nodes) for ends in (edge_index, edge_index.flip(0)))
-    return there.to(device), back.to(device)
