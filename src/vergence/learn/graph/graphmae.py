@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -154,9 +155,10 @@ class Attention(nn.Module):
     def __init__(self, width: int, features: int) -> None:
         super().__init__()
         self.lift = nn.Linear(width, features)  # W
-        nn.init.xavier_uniform_(self.lift.weight)
+        nn.init.xavier_normal_(self.lift.weight, gain=math.sqrt(2))
         nn.init.zeros_(self.lift.bias)
-        self.ends = nn.Parameter(nn.init.xavier_uniform_(torch.empty(2, features)))  # of sender, of receiver
+        ends = torch.empty(2, features)  # of sender, of receiver
+        self.ends = nn.Parameter(ends.normal_(std=math.sqrt(2 / features)))
 
     def forward(self, z: Tensor, edge_index: Tensor, asked: Tensor) -> Tensor:
         """Return ``(n, F)`` of the ``asked`` nodes ``(n,)``; each node also attends to itself."""
