@@ -16,7 +16,7 @@ from vergence.learn.pairs.byol import BYOL
 from vergence.learn.pairs.simclr import SimCLR
 from vergence.learn.pairs.vicreg import VICReg
 from vergence.measure.record import CHECKOUT, Record, run_record
-from vergence.measure.records.grace import scaled
+from vergence.measure.records._graphs import scaled
 
 TABLE = Record(
     key="grace",
