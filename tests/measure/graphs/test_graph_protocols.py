@@ -12,6 +12,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score, f1_sco
 from vergence.core.errors import BadInput
 from vergence.measure.graphs import (
     Amount,
+    adam_probe,
     attribute_mmd,
     average_precision,
     clustering_mmd,
@@ -131,6 +132,36 @@ def test_node_probe_never_fits_to_the_test_labels():
         node_probe(x, y, rows[:100], rows[90:200], rows[200:])
     with pytest.raises(BadInput, match="mask"):
         node_probe(x, y, np.ones(7, dtype=bool), rows[100:200], rows[200:])
+
+
+def test_adam_probe_takes_the_last_of_the_best_steps():
+    x, y = blobs(n=240, noise=1.5)
+    train, val, test = np.arange(30), np.arange(30, 90), np.arange(90, 240)
+    torch.manual_seed(4)
+    layer = torch.nn.Linear(8, 3)
+    adam = torch.optim.Adam(layer.parameters(), lr=0.05, weight_decay=0.01)
+    z, labels = torch.tensor(x).float(), torch.tensor(y)
+    steps = []
+    for _ in range(25):
+        loss = torch.nn.functional.cross_entropy(layer(z[train]), labels[train])
+        adam.zero_grad()
+        loss.backward()
+        adam.step()
+        right = (layer(z).argmax(1) == labels).double()
+        steps.append((right[val].mean().item(), right[test].mean().item()))
+    best = max(steps, key=lambda step: step[0])[0]
+    wanted = [judged for chosen, judged in steps if chosen == best][-1]
+    before = torch.get_rng_state()
+    found = adam_probe(x, y, train, val, test, lr=0.05, weight_decay=0.01, epochs=25, seed=4)
+    assert found["accuracy"].value == pytest.approx(wanted)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("probe", [node_probe, adam_probe])
+def test_probes_refuse_a_node_with_two_tasks(probe):
+    x, y = blobs(n=30)
+    with pytest.raises(BadInput, match="_probe needs train, val and test without a node in common"):
+        probe(x, y, np.arange(10), np.arange(9, 20), np.arange(20, 30))
 
 
 def test_random_probe_leaves_unlabelled_out_and_ignores_length():

@@ -14,6 +14,7 @@ from .links import dot_scores as dot_scores
 from .links import edge_features as edge_features
 from .links import link_probe as link_probe
 from .links import link_scores as link_scores
+from .nodes import adam_probe as adam_probe
 from .nodes import multilabel_probe as multilabel_probe
 from .nodes import node_clustering as node_clustering
 from .nodes import node_probe as node_probe

@@ -9,7 +9,6 @@ from vergence.learn.graph.grace import GRACE
 from vergence.measure.record import Record
 from vergence.measure.records._graphs import scaled
 
-
 CITESEER: dict[str, Any] = {"drop_edges": (0.2, 0.0), "mask_columns": (0.3, 0.2), "temperature": 0.9}
 CLAIM = "Corrupting the views, and negatives from a node's own view too, make the vectors of nodes better."
 
