@@ -24,8 +24,8 @@ class GraphMAE(Method):
     Cora, where the encoder is two layers of graph attention, 512 wide with 4 heads and PReLU, dropout 0.2 and
     attention dropout 0.1. The decoder is one layer of the encoder's kind and is thrown away. Of a sampled
     neighbourhood every node may be hidden, but only seeds are asked for: the others lack neighbours.
-    Differs from the paper: rows of features that are all zero have no direction and are not asked for.
-    Differs from the released code: no dropout of the decoder's attention.
+    As in the released code the mask token decays like weights, and the decoder too has dropout. Differs from
+    the paper: rows of features that are all zero have no direction and are not asked for.
 
     Args:
         encoder: A graph encoder of ``vergence.learn.graph.encoders``, or one that has ``name`` (the decoder's
@@ -35,6 +35,8 @@ class GraphMAE(Method):
             in [0, 1), ρ.
         gamma: Exponent of the error, 1 or more, γ: above 1 it counts what is nearly right for less.
         dropout: Of the decoder's input, in [0, 1).
+        attention_dropout: Of what the decoder's nodes pay to those they hear, in [0, 1), where it is graph
+            attention.
     """
 
     recipe = Recipe(
@@ -50,6 +52,7 @@ class GraphMAE(Method):
         replace: float = 0.05,
         gamma: float = 3.0,
         dropout: float = 0.2,
+        attention_dropout: float = 0.1,
     ) -> None:
         super().__init__(encoder)
         if not 0 < mask_ratio < 1:
@@ -64,10 +67,10 @@ class GraphMAE(Method):
             )
         self.mask_ratio, self.replace, self.gamma = mask_ratio, replace, gamma
         width, features = int(encoder.out_dim), int(encoder.in_dim)  # type: ignore[arg-type]
-        self.token = nn.Parameter(torch.zeros(features))
+        self.token = nn.Parameter(torch.zeros(1, features))  # a matrix, so that it decays
         self.bridge = nn.Linear(width, width, bias=False)
         self.drop = Dropout(dropout)
-        self.decoder = decoder_of(str(encoder.name), width, features)
+        self.decoder = decoder_of(str(encoder.name), width, features, dropout=attention_dropout)
 
     def views(self, graph: pyg.Data) -> pyg.Data:
         """Return the graph with hidden features, ``hidden`` and ``blank`` (rows), and the true ``truth``.
@@ -125,9 +128,9 @@ def scaled_cosine_error(guess: Tensor, truth: Tensor, *, gamma: float) -> Tensor
     return away.clamp(min=0).pow(gamma).mean()  # rounding may take the cosine above 1
 
 
-def decoder_of(kind: str, width: int, features: int) -> nn.Module:
+def decoder_of(kind: str, width: int, features: int, *, dropout: float = 0.0) -> nn.Module:
     """Return one graph layer ``(N, width) -> (n, features)`` of the encoder's kind, for asked nodes."""
-    return Attention(width, features) if kind == "gat" else Layer(kind, width, features)
+    return Attention(width, features, dropout) if kind == "gat" else Layer(kind, width, features)
 
 
 class Layer(nn.Module):
@@ -150,10 +153,12 @@ class Attention(nn.Module):
     Args:
         width: Of the input.
         features: Width of the output.
+        dropout: Of the attention, in [0, 1).
     """
 
-    def __init__(self, width: int, features: int) -> None:
+    def __init__(self, width: int, features: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.drop = Dropout(dropout)
         self.lift = nn.Linear(width, features)  # W
         nn.init.xavier_normal_(self.lift.weight, gain=math.sqrt(2))
         nn.init.zeros_(self.lift.bias)
@@ -169,5 +174,5 @@ class Attention(nn.Module):
         source, row = torch.cat([source[kept], asked]), torch.cat([place[target[kept]], own])
         sends, hears = (z @ (self.ends @ self.lift.weight).T).unbind(dim=1)
         links = Links(torch.stack([source, row]), len(z), len(asked))
-        share = links.softmax(leaky_relu(sends[source] + hears[asked][row], 0.2))
+        share = self.drop(links.softmax(leaky_relu(sends[source] + hears[asked][row], 0.2)))
         return self.lift(links.sum(z, share))
