@@ -18,10 +18,11 @@ ACCEPTED = (
     "torchvision:NAME, hf:NAME, digits"
 )
 GRAPHS = (
-    "a graph (planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, .edgelist, .gml, .graphml, .mat, "
-    "hyper:FILE, smiles:FILE, temporal:FILE, karate), shapes (points:FOLDER, .npy, .xyz, .off, .obj, .ply)"
+    "a graph (planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, graphsage:DIR/NAME, .edgelist, .gml, "
+    ".graphml, .mat, hyper:FILE, smiles:FILE, temporal:FILE, karate), shapes (points:FOLDER, .npy, .xyz, "
+    ".off, .obj, .ply)"
 )
-GRAPH_SCHEMES = ("planetoid", "tu", "hetero", "hyper", "smiles", "temporal", "points")
+GRAPH_SCHEMES = ("planetoid", "tu", "hetero", "graphsage", "hyper", "smiles", "temporal", "points")
 SHAPE_FILES = (".npy", ".xyz", ".off", ".obj", ".ply")
 GRAPH_FILES = (".edgelist", ".gml", ".graphml", ".mat", *SHAPE_FILES)
 

@@ -45,7 +45,9 @@ PAPER, UNTRAINED, PIXELS = "paper", "untrained", "raw pixels"
 GENERATED = "generated"
 
 Protocol = Callable[[nn.Module, Source, Source, int], "Score | float"]
-GRAPH_DATA = ("planetoid:", "tu:", "hetero:", "hyper:", "smiles:", "temporal:", "movielens:", "sklearn:")
+GRAPH_DATA = (
+    "planetoid:", "tu:", "hetero:", "graphsage:", "hyper:", "smiles:", "temporal:", "movielens:", "sklearn:",
+)  # fmt: skip
 NAMED: dict[str, Protocol] = {
     "knn": lambda encoder, train, test, seed: knn(*features(encoder, train, test).arrays),
     "linear": lambda encoder, train, test, seed: linear(*features(encoder, train, test).arrays, seed=seed),

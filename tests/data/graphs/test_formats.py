@@ -1,6 +1,7 @@
 """Files become checked graphs, or one clear line."""
 
 import collections
+import json
 import os
 import pickle
 
@@ -152,6 +153,63 @@ def test_a_growing_graph_shows_what_was_there_by_then(tmp_path):
     assert source.times.tolist() == [1, 2, 5]
     assert [g.num_edges // 2 for g in (source.until(1), source.until(2), source.until(9))] == [1, 2, 3]
     assert torch.equal(source.snapshots(3)[-1].edge_index, source.data.edge_index)
+
+
+def roads(folder, **changed):
+    """Write five roads in GraphSAGE's layout: a path 30-10-20-40 and 50 alone."""
+    nodes = [{"id": i, "val": i == 20, "test": i == 40} for i in (10, 20, 30, 40, 50)]
+    links = [{"source": a, "target": b} for a, b in ((30, 10), (10, 20), (20, 40))]
+    parts = {
+        "G": {"directed": False, "nodes": nodes, "links": links},
+        "id_map": {"10": 4, "20": 3, "30": 2, "40": 1, "50": 0},
+        "class_map": {"10": 7, "20": 7, "30": 2, "40": 2, "50": 7},
+    }
+    for part, what in {**parts, **changed}.items():
+        (folder / f"roads-{part}.json").write_text(json.dumps(what))
+    np.save(folder / "roads-feats.npy", np.arange(10.0).reshape(5, 2))
+    return f"graphsage:{folder}/roads"
+
+
+def test_roads_in_the_layout_of_graphsage(tmp_path):
+    source = vergence.open(roads(tmp_path))
+    assert pairs_of(source.data) == {(2, 0), (0, 2), (0, 1), (1, 0), (1, 3), (3, 1)}
+    assert source.x[:, 0].tolist() == [8, 6, 4, 2, 0]
+    assert source.names == ["10", "20", "30", "40", "50"]
+    assert source.labels.tolist() == [1, 1, 0, 0, 1] and source.classes == ["2", "7"]
+    (split,) = source.splits("graphsage")
+    assert (split.train.tolist(), split.val.tolist(), split.test.tolist()) == ([0, 2, 4], [1], [3])
+
+
+def test_links_of_graphsage_may_be_places_and_classes_marks(tmp_path):
+    nodes = [{"id": name} for name in ("a", "b", "c")]
+    source = vergence.open(
+        roads(
+            tmp_path,
+            G={"nodes": nodes, "links": [{"source": 0, "target": 2}]},
+            id_map={"a": 0, "b": 1, "c": 2},
+            class_map={"a": [1, 0], "b": [1, 1], "c": [0, 0]},
+        )
+    )
+    assert pairs_of(source.data) == {(0, 2), (2, 0)}
+    assert source.targets.tolist() == [[1, 0], [1, 1], [0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"G": {"nodes": [{"id": 1}]}}, "does not list nodes and links with ids"),
+        ({"G": []}, "does not list nodes and links with ids"),
+        ({"G": {"nodes": [{"id": 1}, {"id": 1}], "links": []}}, "has a node twice"),
+        ({"G": {"nodes": [], "links": []}}, "a graph of no nodes"),
+        ({"id_map": {"10": 0}}, "do not name the same nodes"),
+        ({"id_map": {"10": 9, "20": 3, "30": 2, "40": 1, "50": 0}}, "rows that it does not have"),
+        ({"class_map": {"10": 1, "20": [1], "30": 2, "40": 2, "50": 7}}, "do not name the same nodes"),
+    ],
+)
+def test_what_is_wrong_in_the_layout_of_graphsage_is_one_line(changed, said, tmp_path):
+    with pytest.raises(BadInput, match=said) as error:
+        vergence.open(roads(tmp_path, **changed))
+    assert "\n" not in str(error.value)
 
 
 def test_cora_and_citeseer_are_those_of_the_papers(data_root):

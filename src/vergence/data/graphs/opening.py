@@ -8,7 +8,12 @@ from pathlib import Path
 from vergence.core.errors import BadInput
 from vergence.data.graphs.source import GraphSource
 
-FOLDERS = {"planetoid": "DIR/cora", "tu": "DIR/MUTAG", "hetero": "DIR/acm"}
+FOLDERS = {
+    "planetoid": "DIR/cora",
+    "tu": "DIR/MUTAG",
+    "hetero": "DIR/acm",
+    "graphsage": "DIR/linkoping-osm",
+}
 FILES = {"hyper": "FILE.txt", "temporal": "FILE.csv"}
 SUFFIXES = {".edgelist": "edgelist", ".gml": "gml", ".graphml": "graphml", ".mat": "matlab"}
 
