@@ -269,6 +269,7 @@ def _result(record: Record, values: Mapping[tuple[str, int], float]) -> dict[str
     sign = -1.0 if record.less_is_better else 1.0
     signed = {arm: [sign * value for value in found] for arm, found in scores.items()}
     margins = {arm: margin(signed[PAPER], signed[arm]) for arm in scores if arm != PAPER}
+    ablations = [arm for arm in record.arms if arm != PAPER]
     paper = catalog.find(record.key)
     return {
         "key": record.key,
@@ -296,7 +297,7 @@ def _result(record: Record, values: Mapping[tuple[str, int], float]) -> dict[str
         "verdicts": {
             "beats_untrained": margins[UNTRAINED]["low"] > 0 if UNTRAINED in margins else None,
             **({"beats_raw": margins[FEATURES]["low"] > 0} if FEATURES in margins else {}),
-            "beats_ablation": all(margins[arm]["low"] > 0 for arm in record.arms if arm != PAPER),
+            "beats_ablation": all(margins[arm]["low"] > 0 for arm in ablations) if ablations else None,
         },
         "note": " ".join(filter(None, [record.note, *losses(margins)])),
         "seconds": 0,

@@ -1,4 +1,4 @@
-"""GraphMAE on Cora and Citeseer: the scaled cosine, the second mask and the graph decoder, each left out."""
+"""GraphMAE on Cora and Citeseer; hiding, the cosine, the second mask and the graph decoder, each left out."""
 
 from __future__ import annotations
 
@@ -77,23 +77,24 @@ def probe(decay: float) -> Protocol:
 CORA = Record(
     key="graphmae",
     claim="Hidden features, told by their direction from neighbours' codes alone, teach the encoder.",
-    arms={"paper": GraphMAE, "nothing hidden": NothingHidden},
+    arms={"paper": GraphMAE},
     source="planetoid:planetoid/cora",
     encoder="gat",
     options={"width": 512, "heads": 4, "act": "prelu", "dropout": 0.2, "attention_dropout": 0.1},
     batch=None,
-    epochs=800,
+    epochs=1500,
     seeds=(0, 1, 2, 3, 4),
     prepare=scaled,
     protocol=probe(1e-4),
     metric="accuracy of a linear layer under Adam on the source's own split, as the paper judges",
-    note="800 epochs in place of the paper's 1500.",
+    note="The paper's settings. What each of its parts is worth is asked of a smaller encoder, below.",
 )
 PARTS = replace(
     CORA,
-    claim="Each part is needed: the scaled cosine, the second mask, and a decoder that is a graph layer.",
+    claim="Each part is needed: hiding, the scaled cosine, the second mask, a decoder that is a graph layer.",
     arms={
         "paper": GraphMAE,
+        "nothing hidden": NothingHidden,
         "squared error": SquaredError,
         "no second mask": NoRemask,
         "decoder without graph": NoGraphDecoder,
@@ -104,15 +105,12 @@ PARTS = replace(
 )
 CITESEER = replace(
     CORA,
-    arms={
-        "paper": lambda encoder: GraphMAE(encoder, replace=0.1, gamma=1.0),
-        "nothing hidden": lambda encoder: NothingHidden(encoder, replace=0.1, gamma=1.0),
-    },
+    arms={"paper": lambda encoder: GraphMAE(encoder, replace=0.1, gamma=1.0)},
     source="planetoid:planetoid/citeseer",
     options={**CORA.options, "heads": 2},
     settings={"weight_decay": 2e-5},
-    epochs=200,
+    epochs=300,
     protocol=probe(1e-2),
-    note="200 epochs in place of the paper's 300.",
+    note="The paper's settings.",
 )
 RECORD = replace(CORA, also=(PARTS, CITESEER))
