@@ -170,12 +170,15 @@ def test_every_record_says_what_it_claims(key):
     record = find_record(key)
     assert record.key == key
     assert len(set(record.seeds)) >= 3
+    assert any(len(one.arms) > 1 for one in (record, *record.also))
     assert record.claim.endswith(".")
     assert isinstance(record.protocol, str) or record.metric
 
 
 def test_a_record_needs_an_ablation():
-    with pytest.raises(ValueError, match="the arm 'paper' and an ablation"):
-        dataclasses.replace(SMALL, arms={"paper": Supervise})
+    with pytest.raises(ValueError, match="needs an ablation beside the arm 'paper'"):
+        run_record(dataclasses.replace(SMALL, arms={"paper": Supervise}))
+    with pytest.raises(ValueError, match="A record needs the arm 'paper', got"):
+        dataclasses.replace(SMALL, arms={"other": Supervise})
     with pytest.raises(BadInput, match="Unknown protocol of a record 'kn'"):
         dataclasses.replace(SMALL, protocol="kn")

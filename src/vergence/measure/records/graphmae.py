@@ -109,8 +109,8 @@ CITESEER = replace(
     source="planetoid:planetoid/citeseer",
     options={**CORA.options, "heads": 2},
     settings={"weight_decay": 2e-5},
-    epochs=300,
+    epochs=200,
     protocol=probe(1e-2),
-    note="The paper's settings.",
+    note="200 epochs in place of the paper's 300.",
 )
 RECORD = replace(CORA, also=(PARTS, CITESEER))
