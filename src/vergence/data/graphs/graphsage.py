@@ -10,6 +10,7 @@ import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.data.graphs.build import Edges, build
+from vergence.data.graphs.edges import read_array
 from vergence.data.graphs.source import NodeSource
 from vergence.data.graphs.splits import Split
 
@@ -68,10 +69,11 @@ def _features(path: Path, row: np.ndarray, uri: str) -> np.ndarray | None:
     """Return a row a node, ``(N, F)``, or None where there is no such file."""
     if not path.is_file():
         return None
+    x = read_array(path)
     try:
-        x = np.load(path, allow_pickle=False).astype(np.float32)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadInput(f"{path} is not an array of numbers as numpy saves it: {error}.") from None
+        x = x.astype(np.float32)
+    except ValueError as error:
+        raise BadInput(f"{path} holds no numbers: {error}.") from None
     if x.ndim != 2 or ((row < 0) | (row >= len(x))).any():
         raise BadInput(f"{uri}: {path.name} is {x.shape}, and nodes name rows that it does not have.")
     return x[row]

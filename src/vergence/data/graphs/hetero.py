@@ -14,6 +14,7 @@ import torch
 from vergence.core.errors import BadInput
 from vergence.data.graphs import pyg
 from vergence.data.graphs.build import Edges, build, check_features
+from vergence.data.graphs.edges import read_array
 from vergence.data.graphs.planetoid import safe_unpickle
 from vergence.data.graphs.source import NodeSource
 from vergence.data.graphs.splits import Split
@@ -74,7 +75,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     root = folder / name
     if not (root / "labels.npy").is_file():
         raise BadInput(f"{uri}: there is no {root / 'labels.npy'}; the layout is that of the HeCo release.")
-    y = _array(root / "labels.npy").astype(np.int64)
+    y = read_array(root / "labels.npy").astype(np.int64)
     found = sorted(p.stem for p in root.glob("*.npz"))
     types = [stem[0] for stem in found if re.fullmatch(r"[a-z]_feat", stem)]
     paths = [stem for stem in found if len(stem) >= 3 and stem == stem[::-1] and "_" not in stem]
@@ -122,7 +123,7 @@ def _heco_splits(root: Path, n: int, uri: str) -> list[Split]:
     for labels in PER_CLASS:
         files = [root / f"{part}_{labels}.npy" for part in ("train", "val", "test")]
         if all(file.is_file() for file in files):
-            rows = [np.sort(_array(file).astype(np.int64)) for file in files]
+            rows = [np.sort(read_array(file).astype(np.int64)) for file in files]
             if any(len(part) and (part[0] < 0 or part[-1] >= n) for part in rows):
                 raise BadInput(f"{uri}: the split of {labels} labels a class names a node that is not there.")
             splits.append(Split(f"heco-{labels}", *rows))
@@ -134,13 +135,6 @@ def _matrix(path: Path) -> sp.csr_array:
         return sp.csr_array(sp.load_npz(path))
     except Exception as error:  # zip, numpy and scipy each have their own
         raise BadInput(f"{path} is not a sparse matrix as scipy saves it: {error}.") from None
-
-
-def _array(path: Path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadInput(f"{path} is not an array as numpy saves it: {error}.") from None
 
 
 def _lists(path: Path) -> np.ndarray:
@@ -155,7 +149,7 @@ def _lists(path: Path) -> np.ndarray:
         *_, dtype = read(file)
     except ValueError as error:
         raise BadInput(f"{path} is not an array as numpy saves it: {error}.") from None
-    rows = safe_unpickle(raw[file.tell() :], path) if dtype.hasobject else _array(path)
+    rows = safe_unpickle(raw[file.tell() :], path) if dtype.hasobject else read_array(path)
     try:
         lists = [np.atleast_1d(np.asarray(row)).astype(np.int64) for row in rows]
     except (TypeError, ValueError) as error:
