@@ -5,12 +5,12 @@ Settings were chosen on 10,000 held-out training images; the test images only ju
     python benchmarks/cifar10_20min.py [folder with train.parquet and test.parquet]
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import vergence as vg
+from vergence.engine.files import write_json
 from vergence.measure.record import CHECKOUT, data_root, machine
 
 EPOCHS = 16
@@ -49,7 +49,7 @@ def main() -> None:
             "machine": machine(),
         }
     path = CHECKOUT / "benchmarks" / "cifar10_20min.json"
-    path.write_text(json.dumps(found, indent=2) + "\n")
+    write_json(path, found)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,18 @@ GRACE keeps its own settings. The others, made for images, get GRACE's views, op
 nothing was tuned for them.
 """
 
-import json
 from functools import partial
 from typing import Any
 
+from vergence.engine.files import write_json
 from vergence.learn.graph.grace import GRACE
 from vergence.learn.pairs.barlow import BarlowTwins
 from vergence.learn.pairs.byol import BYOL
 from vergence.learn.pairs.simclr import SimCLR
 from vergence.learn.pairs.vicreg import VICReg
-from vergence.measure.record import CHECKOUT, Record, run_record
+from vergence.measure.record import CHECKOUT, Record
 from vergence.measure.records._graphs import scaled
+from vergence.measure.repeat import run_record
 
 TABLE = Record(
     key="grace",
@@ -46,7 +47,7 @@ def main() -> None:
     for arm, score in found["arms"].items():
         print(f"{'grace' if arm == 'paper' else arm:10} {100 * score['mean']:.1f} ± {100 * score['std']:.1f}")
     path = CHECKOUT / "benchmarks" / "cora_table.json"
-    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, found)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from vergence.cli import main as vergence
 from vergence.engine import loop
-from vergence.engine.files import load_checkpoint, write_text
+from vergence.engine.files import load_checkpoint, write_json
 from vergence.engine.journal import read_csv
 
 for _name in ("cli.train", "learn.api", "learn.image.encoders", "learn.image.views", "learn.pairs.simclr"):
@@ -283,7 +283,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
-    write_text(asked.out, json.dumps(found, indent=2) + "\n")
+    write_json(asked.out, found)
     print(json.dumps(found, indent=2))
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
-import json
 import os
 import pickle
 import platform
@@ -36,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hostile
 
 from vergence.core.errors import VergenceError
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 
 RESULT = Path(__file__).parent / "results" / "fuzz.json"
 MEMORY = 3 * 2**30  # bytes that a reader may add to what its process has
@@ -235,7 +234,7 @@ def main() -> None:
         print(name, {k: v for k, v in results[name].items() if k != "findings"}, flush=True)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
     written = {"seed": asked.seed, "memory_limit_MiB": MEMORY // 2**20, "kinds": results, "machine": machine}
-    write_text(asked.out, json.dumps(written, indent=2) + "\n")
+    write_json(asked.out, written)
     sys.exit(any(result["findings"] for result in results.values()))
 
 

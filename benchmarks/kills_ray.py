@@ -36,7 +36,7 @@ from vergence.cli import main as vergence
 from vergence.core import BadInput
 from vergence.data.lance_io import PARTS
 from vergence.data.store import Store
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 
 RESULT = Path(__file__).parent / "results" / "kills-ray.json"
 COPIES, TORN = 7, 97
@@ -261,7 +261,7 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "versions": {name: version(name) for name in ("ray", "pylance", "torch")},
     }
-    write_text(asked.out, json.dumps(found, indent=2) + "\n")
+    write_json(asked.out, found)
     print(json.dumps(found, indent=2))
 
 

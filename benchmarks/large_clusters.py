@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import normalized_mutual_info_score
 
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 from vergence.measure.record import machine
 from vergence.use.clusterfug import multicut
 
@@ -55,7 +55,7 @@ def main() -> None:
         "nmi_with_groups": round(float(normalized_mutual_info_score(group, found.of)), 4),
         "bar_seconds": 60,
     }
-    write_text(asked.out, json.dumps(result, indent=2) + "\n")
+    write_json(asked.out, result)
     print(json.dumps(result, indent=2))
 
 

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 import torch
 
 import vergence
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 from vergence.measure import linear
 from vergence.measure.record import machine
 
@@ -117,7 +117,7 @@ def main() -> None:
         "command": "python benchmarks/large_events.py",
     }
     print(json.dumps(report, indent=2), file=sys.stderr)
-    write_text(args.out, json.dumps(report, indent=2) + "\n")
+    write_json(args.out, report)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import vergence
 from vergence.data.graphs import NodeSource
 from vergence.data.graphs.build import Edges, build
 from vergence.engine import embed
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 from vergence.measure.graphs import node_probe
 from vergence.measure.record import machine
 
@@ -115,7 +115,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "results": results,
     }
-    write_text(args.out, json.dumps(report, indent=2) + "\n")
+    write_json(args.out, report)
 
 
 if __name__ == "__main__":

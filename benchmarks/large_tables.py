@@ -127,6 +127,7 @@ def main() -> None:
         return
     if not path.exists():
         make(path, asked.rows)
+    from vergence.engine.files import write_json
     from vergence.measure.record import machine
 
     result: dict = {"rows": asked.rows, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "tasks": {}}
@@ -145,7 +146,7 @@ def main() -> None:
         result["tasks"][task] = json.loads(done.stdout.splitlines()[-1])
         print(task, result["tasks"][task], flush=True)
     if asked.out:
-        asked.out.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(asked.out, result)
 
 
 if __name__ == "__main__":

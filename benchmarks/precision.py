@@ -5,13 +5,12 @@ Settings are those of SimCLR's run of record; the test images only judge.
     python benchmarks/precision.py [folder with train.parquet and test.parquet]
 """
 
-import json
 import sys
 import tempfile
 from pathlib import Path
 
 import vergence as vg
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 from vergence.measure.margins import margin, summary
 from vergence.measure.record import CHECKOUT, find_record, machine, open_data
 
@@ -51,7 +50,7 @@ def main() -> None:
         "machine": machine(),
     }
     path = CHECKOUT / "benchmarks" / "results" / "precision.json"
-    write_text(path, json.dumps(found, indent=2) + "\n")
+    write_json(path, found)
 
 
 if __name__ == "__main__":

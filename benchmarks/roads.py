@@ -6,16 +6,17 @@
 The data is 5 MB of that repository; nothing of it is kept here.
 """
 
-import json
 from dataclasses import replace
 from typing import Any
 
 import torch
 from sklearn.preprocessing import StandardScaler
 
+from vergence.engine.files import write_json
 from vergence.learn.graph.views import with_x
-from vergence.measure.record import CHECKOUT, run_record
+from vergence.measure.record import CHECKOUT
 from vergence.measure.records.gain import RECORD
+from vergence.measure.repeat import run_record
 
 
 def standardised(source: Any, seed: int) -> tuple[Any, Any]:
@@ -40,7 +41,7 @@ ROADS = replace(
 def main() -> None:
     found: dict[str, Any] = run_record(ROADS) | {"command": "python benchmarks/roads.py"}
     path = CHECKOUT / "benchmarks" / "roads.json"
-    path.write_text(json.dumps(found, indent=2, ensure_ascii=False) + "\n")
+    write_json(path, found)
 
 
 if __name__ == "__main__":

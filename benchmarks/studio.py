@@ -29,7 +29,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from vergence.data.source import Skipped
 from vergence.data.store import Store
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, CLASSES = 128, 12
@@ -201,7 +201,7 @@ def main() -> None:
         **measured,
         "bars": {"first_paint": 3.0, "answer": 0.3},
     }
-    write_text(asked.out, json.dumps(result, indent=2) + "\n")
+    write_json(asked.out, result)
     print(json.dumps(result, indent=2))
 
 

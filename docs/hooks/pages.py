@@ -47,8 +47,9 @@ def papers_page(results: dict[str, dict[str, Any]]) -> str:
     parts = [
         "# Papers",
         f"{len(counted)} papers; {there} are in, the others are planned. Beside them stand references that "
-        "everybody expects. Results are runs of record: `vergence bench KEY` repeats one. They are small on "
-        "purpose, to be repeated on a laptop, and not the papers' own numbers.",
+        "everybody expects. Results are runs of record: `vergence bench KEY` repeats one, and goes on where "
+        "it was broken off. They are small on purpose, to be repeated on a laptop, and not the papers' own "
+        "numbers.",
     ]
     if results:
         parts += ["## Runs of record", _records(results)]

@@ -13,7 +13,7 @@ from .learn.api import load as load
 from .learn.api import open_run as open_run
 from .learn.api import resume as resume
 from .measure.demo import demo as demo
-from .measure.record import bench as bench
+from .measure.repeat import bench as bench
 from .measure.report import report as report
 from .measure.table import measure as measure
 from .use.clusters import clusters as clusters

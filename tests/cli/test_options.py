@@ -111,7 +111,7 @@ def test_demo_and_bench_have_the_defaults_of_the_api(monkeypatch):
     assert (seen["data"], str(seen["out"]), seen["method"], seen["seed"]) == (
         *("digits", "vergence-demo", "simclr", 0),
     )
-    seen = _called(monkeypatch, "vergence.measure.record.bench", ["bench", "simclr"])
+    seen = _called(monkeypatch, "vergence.measure.repeat.bench", ["bench", "simclr"])
     assert (seen["key"], seen["out"], seen["workers"]) == ("simclr", None, 2)
 
 

@@ -7,8 +7,9 @@ import torch
 import vergence
 from vergence.data.tables import from_vectors
 from vergence.learn.tables.encoders import suited
-from vergence.measure.record import Job, _values, find_record
+from vergence.measure.record import find_record
 from vergence.measure.records import inffs, legato, ssdl, tldr
+from vergence.measure.repeat import Job, _values
 
 
 def test_few_labels_are_five_a_class_and_no_row_judges_that_teaches():

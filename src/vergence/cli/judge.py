@@ -88,7 +88,7 @@ def bench(argv: list[str]) -> None:
     parser.add_argument("--workers", type=PositiveInt, default=2, help="trainings at a time")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
     asked = parser.read(argv)
-    from vergence.measure.record import bench as api
+    from vergence.measure.repeat import bench as api
 
     path = Path(api(asked.key, out=asked.out, workers=asked.workers, quiet=asked.quiet))
     show(asked, json.loads(path.read_text()), str(path))

@@ -92,6 +92,10 @@ def write_text(path: Path, text: str) -> None:
     write_whole(path, lambda aside: aside.write_text(text))
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
 def write_yaml(path: Path, content: dict[str, Any]) -> None:
     plain = json.loads(json.dumps(content, default=str))  # tuples as lists, paths as text
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))

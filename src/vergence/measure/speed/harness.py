@@ -11,7 +11,6 @@ import gc
 import importlib
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import sys
@@ -27,7 +26,7 @@ import torch
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.loading import cores
-from vergence.engine.files import write_text
+from vergence.engine.files import write_json
 from vergence.measure.record import CHECKOUT, machine
 
 Round = Callable[[], Mapping[str, float] | None]
@@ -125,7 +124,7 @@ def speed(
         subject = importlib.import_module(f"vergence.measure.speed.{name}")
         result = run_subject(name, subject, repeats=repeats, quick=quick, say=say)
         path = (results() if out is None else Path(out)) / f"speed-{name}.json"
-        write_text(path, json.dumps(result, indent=2, ensure_ascii=False) + "\n")
+        write_json(path, result)
         paths.append(path)
     return paths
 
