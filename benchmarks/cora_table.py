@@ -16,7 +16,6 @@ from vergence.learn.pairs.byol import BYOL
 from vergence.learn.pairs.simclr import SimCLR
 from vergence.learn.pairs.vicreg import VICReg
 from vergence.measure.record import CHECKOUT, Record
-from vergence.measure.records._graphs import scaled
 from vergence.measure.repeat import run_record
 
 TABLE = Record(
@@ -29,7 +28,7 @@ TABLE = Record(
         "barlow": BarlowTwins,
         "byol": partial(BYOL, momentum=0.99),
     },
-    source="planetoid:planetoid/cora",
+    source="scaled:planetoid:planetoid/cora",
     encoder="gcn",
     options={"width": [256, 128]},
     batch=None,
@@ -37,7 +36,6 @@ TABLE = Record(
     seeds=(0, 1, 2, 3, 4),
     settings={"optimizer": "adam", "lr": 5e-4, "weight_decay": 1e-5, "warmup": 0},
     protocol="random nodes",
-    prepare=scaled,
     note="'paper' is GRACE.",
 )
 

@@ -19,10 +19,12 @@ ACCEPTED = (
 )
 GRAPHS = (
     "a graph (planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, graphsage:DIR/NAME, .edgelist, .gml, "
-    ".graphml, .mat, hyper:FILE, smiles:FILE, temporal:FILE, karate), shapes (points:FOLDER, .npy, .xyz, "
-    ".off, .obj, .ply)"
+    ".graphml, .mat, hyper:FILE, smiles:FILE, temporal:FILE, scaled:GRAPH, karate), shapes (points:FOLDER, "
+    ".npy, .xyz, .off, .obj, .ply)"
 )
-GRAPH_SCHEMES = ("planetoid", "tu", "hetero", "graphsage", "hyper", "smiles", "temporal", "points")
+GRAPH_SCHEMES = (
+    "planetoid", "tu", "hetero", "graphsage", "hyper", "smiles", "temporal", "points", "scaled",
+)  # fmt: skip
 SHAPE_FILES = (".npy", ".xyz", ".off", ".obj", ".ply")
 GRAPH_FILES = (".edgelist", ".gml", ".graphml", ".mat", *SHAPE_FILES)
 

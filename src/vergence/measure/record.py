@@ -35,7 +35,8 @@ GENERATED = "generated"
 
 Protocol = Callable[[nn.Module, Source, Source, int], "Score | float"]
 GRAPH_DATA = (
-    "planetoid:", "tu:", "hetero:", "graphsage:", "hyper:", "smiles:", "temporal:", "movielens:", "sklearn:",
+    "scaled:", "planetoid:", "tu:", "hetero:", "graphsage:", "hyper:", "smiles:", "temporal:", "movielens:",
+    "sklearn:",
 )  # fmt: skip
 NAMED: dict[str, Protocol] = {
     "knn": lambda encoder, train, test, seed: knn(*features(encoder, train, test).arrays),

@@ -212,6 +212,22 @@ def test_what_is_wrong_in_the_layout_of_graphsage_is_one_line(changed, said, tmp
     assert "\n" not in str(error.value)
 
 
+def test_the_features_of_any_graph_can_be_scaled(tmp_path):
+    uri = f"scaled:{roads(tmp_path)}"
+    source = vergence.open(uri)
+    assert source.uri == uri and source.in_dim == 2
+    assert source.x[:, 0].tolist() == pytest.approx([8 / 17, 6 / 13, 4 / 9, 2 / 5, 0])
+    np.save(tmp_path / "roads-feats.npy", np.zeros((5, 2)))
+    assert (vergence.open(uri).x == 0).all()
+    np.save(tmp_path / "roads-feats.npy", -np.eye(5))
+    with pytest.raises(BadInput, match="roads: features below 0 cannot be scaled to sum to 1"):
+        vergence.open(uri)
+    for name in ("", "digits", "scaled:karate"):
+        with pytest.raises(BadInput, match=f"scaled:{name} names no graph to scale; write scaled:planetoid"):
+            vergence.open(f"scaled:{name}")
+    assert (vergence.open("scaled:karate").x.sum(1) == 1).all()
+
+
 def test_cora_and_citeseer_are_those_of_the_papers(data_root):
     if not (data_root / "planetoid").is_dir():
         pytest.skip("no planetoid")

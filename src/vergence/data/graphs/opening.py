@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from vergence.core.errors import BadInput
-from vergence.data.graphs.source import GraphSource
+from vergence.data.graphs.source import GraphSource, row_normalise
 
 FOLDERS = {
     "planetoid": "DIR/cora",
@@ -22,6 +22,7 @@ def open_graph(uri: str) -> GraphSource:
     """Open ``karate``, ``planetoid:DIR/NAME`` and its kind, or a file by its suffix.
 
     ``hyper:hetero:DIR/acm:a`` gives the labelled nodes of a typed graph, joined by those of type ``a``;
+    ``scaled:NAME`` opens any of them and lets the features of each node sum to 1;
     ``smiles:FILE.csv:COLUMN`` reads a column of numbers to predict; ``points:`` a folder of
     shapes, or a file of them.
 
@@ -33,6 +34,8 @@ def open_graph(uri: str) -> GraphSource:
 
         return karate()
     scheme, _, rest = uri.partition(":")
+    if scheme == "scaled":
+        return _scaled(rest, uri)
     if scheme == "hyper" and rest.startswith("hetero:"):
         from vergence.data.graphs.hyper import hyper_of
 
@@ -57,6 +60,19 @@ def open_graph(uri: str) -> GraphSource:
         return _shapes(path, uri)
     module = "matlab" if kind == "matlab" else "edges"
     return getattr(importlib.import_module(f"vergence.data.graphs.{module}"), kind)(_there(path, uri), uri)
+
+
+def _scaled(name: str, uri: str) -> GraphSource:
+    known = ("karate", "smiles", *FOLDERS, *FILES)
+    if name.partition(":")[0] not in known and Path(name).suffix not in SUFFIXES:
+        raise BadInput(f"{uri} names no graph to scale; write scaled:planetoid:DIR/cora.")
+    source = open_graph(name)
+    if source.data.x is not None:
+        if source.data.x.min() < 0:
+            raise BadInput(f"{uri}: features below 0 cannot be scaled to sum to 1.")
+        source.data.x = row_normalise(source.data.x)
+    source.uri = uri
+    return source
 
 
 def _shapes(path: Path, uri: str) -> GraphSource:

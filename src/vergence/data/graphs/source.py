@@ -33,6 +33,7 @@ class GraphSource(RowSource):
         targets: ``(n, C)`` marks of several classes at once, or numbers to predict; None where
             ``labels`` says it all.
         notes: What was put right while reading, in words.
+        data: The graph, or all graphs one behind the other, with the features ``x`` of nodes or None.
     """
 
     modality = "graph"
@@ -41,6 +42,7 @@ class GraphSource(RowSource):
     targets: np.ndarray | None
     notes: tuple[str, ...]
     in_dim: int
+    data: pyg.Data
 
     def splits(self, protocol: str | None = None, *, seed: int = 0) -> list[Split]:
         """Return the splits of a protocol: one, or one a fold.
@@ -74,6 +76,12 @@ class GraphSource(RowSource):
 def degree_features(degrees: Tensor) -> Tensor:
     """Return the fixed stand-in for missing features: degrees one-hot, ``(N, 256)``, 255 and more alike."""
     return torch.nn.functional.one_hot(degrees.long().clamp(max=DEGREES - 1), DEGREES).float()
+
+
+def row_normalise(x: Tensor) -> Tensor:
+    """Divide each row of features ``(N, F)``, at least 0, by its sum; a row of zeros stays."""
+    total = x.sum(1, keepdim=True)
+    return x / torch.where(total == 0, torch.ones_like(total), total)
 
 
 class NodeSource(GraphSource):

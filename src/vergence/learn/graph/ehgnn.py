@@ -71,7 +71,7 @@ def edge_features(graph: pyg.Data, column: Tensor) -> Tensor:
 
 def edge_width(source: GraphSource) -> int:
     """Return G of ``edge_features``."""
-    values = source.data.get("edge_attr")  # type: ignore[attr-defined]
+    values = source.data.get("edge_attr")
     return source.in_dim if values is None else values.shape[1]
 
 

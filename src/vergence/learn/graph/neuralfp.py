@@ -94,7 +94,7 @@ class Fingerprint(nn.Module):
     @classmethod
     def suited(cls, source: GraphSource, **options: Any) -> nn.Module:
         """Make the network for the features of a source's atoms and bonds."""
-        bonds = source.data.get("edge_attr")  # type: ignore[attr-defined]
+        bonds = source.data.get("edge_attr")
         known = {"in_dim": source.in_dim, "bond_dim": 0 if bonds is None else bonds.shape[1]}
         return build(PLACE, **{**known, **options})
 

@@ -12,8 +12,9 @@ from torch.nn.functional import cross_entropy, mse_loss, normalize, one_hot
 
 from vergence.core import BadInput, Method, Recipe, unknown
 from vergence.data.graphs import pyg
+from vergence.data.graphs.source import row_normalise
 from vergence.learn.graph.structure import degrees, distances
-from vergence.learn.graph.transforms import adjacency, row_normalise, spectral_vectors
+from vergence.learn.graph.transforms import adjacency, spectral_vectors
 from vergence.learn.graph.views import with_edges, with_x
 from vergence.nets import width_of
 

@@ -91,12 +91,6 @@ def with_loops(a: sp.csr_array) -> sp.csr_array:
     return sp.csr_array(a + sp.diags_array((a.diagonal() == 0).astype(a.dtype)))
 
 
-def row_normalise(x: Tensor) -> Tensor:
-    """Divide each row of features ``(N, F)``, at least 0, by its sum; a row of zeros stays."""
-    total = x.sum(1, keepdim=True)
-    return x / torch.where(total == 0, torch.ones_like(total), total)
-
-
 def degree_onehot(edge_index: Tensor, nodes: int, most: int) -> Tensor:
     """Return the in-degrees as one-hot rows ``(N, most + 1)``; higher ones count as ``most``."""
     degree = torch.bincount(edge_index[1], minlength=nodes)

@@ -7,7 +7,6 @@ from typing import Any
 
 from vergence.learn.graph.grace import GRACE
 from vergence.measure.record import Record
-from vergence.measure.records._graphs import scaled
 
 CITESEER: dict[str, Any] = {"drop_edges": (0.2, 0.0), "mask_columns": (0.3, 0.2), "temperature": 0.9}
 CLAIM = "Corrupting the views, and negatives from a node's own view too, make the vectors of nodes better."
@@ -20,14 +19,13 @@ RECORD = Record(
         "no intra-view negatives": partial(GRACE, intra=False),
         "identical views": partial(GRACE, drop_edges=0.0, mask_columns=0.0),
     },
-    source="planetoid:planetoid/cora",
+    source="scaled:planetoid:planetoid/cora",
     encoder="gcn",
     options={"width": [256, 128]},
     batch=None,
     epochs=200,
     seeds=(0, 1, 2, 3, 4),
     protocol="random nodes",
-    prepare=scaled,
     note="The paper's settings. PubMed is not at hand.",
     also=(
         Record(
@@ -37,7 +35,7 @@ RECORD = Record(
                 "paper": partial(GRACE, **CITESEER),
                 "no intra-view negatives": partial(GRACE, **CITESEER, intra=False),
             },
-            source="planetoid:planetoid/citeseer",
+            source="scaled:planetoid:planetoid/citeseer",
             encoder="gcn",
             options={"width": [256, 128], "act": "prelu"},
             batch=None,
@@ -45,7 +43,6 @@ RECORD = Record(
             seeds=(0, 1, 2, 3, 4),
             settings={"lr": 1e-3},
             protocol="random nodes",
-            prepare=scaled,
             note="Half of the paper's width and of its 200 epochs.",
         ),
     ),
