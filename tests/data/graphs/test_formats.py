@@ -228,6 +228,30 @@ def test_the_features_of_any_graph_can_be_scaled(tmp_path):
     assert (vergence.open("scaled:karate").x.sum(1) == 1).all()
 
 
+def typed(folder, **changed):
+    """Write two papers and three authors in HeCo's layout."""
+    wrote = np.array([[1, 1, 0], [0, 1, 1]])
+    arrays = {"labels": np.array([0, 1]), "nei_a": np.array([[0, 1], [1, 2]]), **changed}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    matrices = {"pap": wrote @ wrote.T, "p_feat": np.array([[3, 1], [0, 2]]), "a_feat": 2 * np.eye(3)}
+    for name, matrix in matrices.items():
+        sp.save_npz(folder / f"{name}.npz", sp.csr_array(matrix))
+    return f"hetero:{folder}"
+
+
+def test_features_of_every_type_are_scaled(tmp_path):
+    source = vergence.open(f"scaled:{typed(tmp_path)}")
+    assert source.x.tolist() == source.hetero["p"].x.tolist() == [[0.75, 0.25], [0, 1]]
+    assert torch.equal(source.hetero["a"].x, torch.eye(3))
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [0.5, 1], [np.nan, 1], [[0, 1]]])
+def test_labels_of_typed_graphs_are_whole_numbers(labels, tmp_path):
+    with pytest.raises(BadInput, match=r"labels.npy is not a list of whole numbers, but \("):
+        vergence.open(typed(tmp_path, labels=np.array(labels)))
+
+
 def test_cora_and_citeseer_are_those_of_the_papers(data_root):
     if not (data_root / "planetoid").is_dir():
         pytest.skip("no planetoid")

@@ -16,7 +16,7 @@ from vergence.data.graphs import pyg
 from vergence.data.graphs.build import Edges, build, check_features
 from vergence.data.graphs.edges import read_array
 from vergence.data.graphs.planetoid import safe_unpickle
-from vergence.data.graphs.source import NodeSource
+from vergence.data.graphs.source import NodeSource, row_normalise
 from vergence.data.graphs.splits import Split
 
 PER_CLASS = (20, 40, 60)
@@ -45,6 +45,12 @@ class HeteroSource(NodeSource):
     ) -> None:
         self.hetero, self.target, self.paths = hetero, target, paths
         super().__init__(flat, uri, **options)
+
+    def scale_features(self) -> None:
+        super().scale_features()
+        for kind in self.hetero.node_types:
+            if "x" in self.hetero[kind]:
+                self.hetero[kind].x = row_normalise(self.hetero[kind].x, self.uri)
 
     def fitting_batch(self, paper: int, most: int) -> int:
         return len(self)
@@ -75,7 +81,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     root = folder / name
     if not (root / "labels.npy").is_file():
         raise BadInput(f"{uri}: there is no {root / 'labels.npy'}; the layout is that of the HeCo release.")
-    y = read_array(root / "labels.npy").astype(np.int64)
+    y = _whole_numbers(root / "labels.npy")
     found = sorted(p.stem for p in root.glob("*.npz"))
     types = [stem[0] for stem in found if re.fullmatch(r"[a-z]_feat", stem)]
     paths = [stem for stem in found if len(stem) >= 3 and stem == stem[::-1] and "_" not in stem]
@@ -123,11 +129,18 @@ def _heco_splits(root: Path, n: int, uri: str) -> list[Split]:
     for labels in PER_CLASS:
         files = [root / f"{part}_{labels}.npy" for part in ("train", "val", "test")]
         if all(file.is_file() for file in files):
-            rows = [np.sort(read_array(file).astype(np.int64)) for file in files]
+            rows = [np.sort(_whole_numbers(file)) for file in files]
             if any(len(part) and (part[0] < 0 or part[-1] >= n) for part in rows):
                 raise BadInput(f"{uri}: the split of {labels} labels a class names a node that is not there.")
             splits.append(Split(f"heco-{labels}", *rows))
     return splits
+
+
+def _whole_numbers(path: Path) -> np.ndarray:
+    found = read_array(path)
+    if found.ndim != 1 or found.dtype.kind not in "iuf" or (found != np.rint(found)).any():
+        raise BadInput(f"{path} is not a list of whole numbers, but {found.shape} of {found.dtype}.")
+    return found.astype(np.int64)
 
 
 def _matrix(path: Path) -> sp.csr_array:

@@ -6,7 +6,7 @@ import importlib
 from pathlib import Path
 
 from vergence.core.errors import BadInput
-from vergence.data.graphs.source import GraphSource, row_normalise
+from vergence.data.graphs.source import GraphSource
 
 FOLDERS = {
     "planetoid": "DIR/cora",
@@ -67,11 +67,8 @@ def _scaled(name: str, uri: str) -> GraphSource:
     if name.partition(":")[0] not in known and Path(name).suffix not in SUFFIXES:
         raise BadInput(f"{uri} names no graph to scale; write scaled:planetoid:DIR/cora.")
     source = open_graph(name)
-    if source.data.x is not None:
-        if source.data.x.min() < 0:
-            raise BadInput(f"{uri}: features below 0 cannot be scaled to sum to 1.")
-        source.data.x = row_normalise(source.data.x)
     source.uri = uri
+    source.scale_features()
     return source
 
 

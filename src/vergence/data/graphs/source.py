@@ -64,6 +64,15 @@ class GraphSource(RowSource):
             raise unknown(f"split of {self.uri}", name, known)
         return self._splits(name, seed)
 
+    def scale_features(self) -> None:
+        """Let the features of each node sum to 1, where nodes have some.
+
+        Raises:
+            BadInput: If one is negative.
+        """
+        if self.data.x is not None:
+            self.data.x = row_normalise(self.data.x, self.uri)
+
     @property
     def protocols(self) -> list[str]:
         """Names of the splits that this source has, its usual one first."""
@@ -78,8 +87,14 @@ def degree_features(degrees: Tensor) -> Tensor:
     return torch.nn.functional.one_hot(degrees.long().clamp(max=DEGREES - 1), DEGREES).float()
 
 
-def row_normalise(x: Tensor) -> Tensor:
-    """Divide each row of features ``(N, F)``, at least 0, by its sum; a row of zeros stays."""
+def row_normalise(x: Tensor, uri: str = "these features") -> Tensor:
+    """Divide each row of features ``(N, F)``, at least 0, by its sum; a row of zeros stays.
+
+    Raises:
+        BadInput: If a feature is negative; the line names ``uri``.
+    """
+    if (x < 0).any():
+        raise BadInput(f"{uri}: features below 0 cannot be scaled to sum to 1.")
     total = x.sum(1, keepdim=True)
     return x / torch.where(total == 0, torch.ones_like(total), total)
 
