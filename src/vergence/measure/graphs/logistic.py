@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -69,18 +69,18 @@ def _axes(x: np.ndarray) -> np.ndarray:
 
 
 def _newton(z: np.ndarray, t: np.ndarray, strengths: np.ndarray, competing: bool) -> np.ndarray:
+    """Solve for all strengths at once; those whose gradient is ``TOLERANCE`` of the first are put aside."""
     n, r = z.shape
     s, k = len(strengths), t.shape[1]
-    c = strengths[None, :, None]
     # a problem's own axes: the weights of all classes where they compete, of one where they do not
     own: tuple[int, ...] = (0, 2) if competing else (0,)
     t = t[:, None, :]
 
     def forward(w: np.ndarray) -> np.ndarray:
-        return (z @ w.reshape(r, s * k)).reshape(n, s, k)
+        return (z @ w.reshape(r, -1)).reshape(n, -1, k)
 
     def back(f: np.ndarray) -> np.ndarray:
-        return (z.T @ f.reshape(n, s * k)).reshape(r, s, k)
+        return (z.T @ f.reshape(n, -1)).reshape(r, -1, k)
 
     def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         return (a * b).sum(own, keepdims=True)
@@ -90,8 +90,9 @@ def _newton(z: np.ndarray, t: np.ndarray, strengths: np.ndarray, competing: bool
         return c * loss.sum(own, keepdims=True) + dot(w, w) / 2
 
     squares = np.square(z).sum(0)[:, None, None] / n
-    w = np.zeros((r, s, k))
-    f = np.zeros((n, s, k))
+    solved = np.zeros((r, s, k))
+    # of the strengths that are left, whose places these are
+    place, c, w, f = np.arange(s), strengths[None, :, None], np.zeros((r, s, k)), np.zeros((n, s, k))
     now = cost(w, f)
     first: np.ndarray | None = None
     for _ in range(STEPS):
@@ -100,18 +101,31 @@ def _newton(z: np.ndarray, t: np.ndarray, strengths: np.ndarray, competing: bool
         size = np.sqrt(dot(slope, slope))
         first = np.maximum(size, 1e-300) if first is None else first
         open_ = size > TOLERANCE * first
-        if not open_.any():
+        solved[:, place] = w
+        left = open_.any((0, 2))
+        if not left.any():
             break
+        if not left.all():
+            place = place[left]
+            c, w, f, p, now = (a[:, left] for a in (c, w, f, p, now))
+            slope, size, first, open_ = (a[:, left] for a in (slope, size, first, open_))
         curve = p * (1 - p)
         scale = 1 + c * n * squares * curve.mean(0, keepdims=True)
 
-        def curved(d: np.ndarray, p: np.ndarray = p, curve: np.ndarray = curve) -> np.ndarray:
-            g = forward(d)
-            bent = p * (g - (p * g).sum(2, keepdims=True)) if competing else curve * g
-            return d + c * back(bent)
+        def bend(
+            some: np.ndarray, c: np.ndarray = c, p: np.ndarray = p, curve: np.ndarray = curve
+        ) -> Callable[[np.ndarray], np.ndarray]:
+            c, p, curve = c[:, some], p[:, some], curve[:, some]
+
+            def curved(d: np.ndarray) -> np.ndarray:
+                g = forward(d)
+                bent = p * (g - (p * g).sum(2, keepdims=True)) if competing else curve * g
+                return d + c * back(bent)
+
+            return curved
 
         goal = size * np.minimum(0.1, np.sqrt(size / first))
-        step = _conjugate(curved, -slope, scale, goal, dot)
+        step = _conjugate(bend, -slope, scale, goal, dot)
         moved = forward(step)
         fall = dot(slope, step)
         length = np.where(open_, 1.0, 0.0)
@@ -123,20 +137,33 @@ def _newton(z: np.ndarray, t: np.ndarray, strengths: np.ndarray, competing: bool
             length = np.where(worse, length / 2, length)
         w, f = w + length * step, f + length * moved
         now = cost(w, f)
-    return w
+    solved[:, place] = w
+    return solved
 
 
-def _conjugate(curved, b, scale, goal, dot):
-    """Solve curved(x) = b for all problems at once; those that have reached their goal stand still."""
-    x = np.zeros_like(b)
-    rest = b.copy()
+def _conjugate(bend, b, scale, goal, dot):
+    """Solve curved(x) = b for all problems; strengths that have reached their goal are put aside.
+
+    ``bend`` gives the curvature of some of the strengths.
+    """
+    found = np.zeros_like(b)
+    place = np.arange(b.shape[1])
+    curved = bend(place)
+    x, rest = np.zeros_like(b), b
     z = rest / scale
-    way = z
-    power = dot(rest, z)
+    way, power = z, dot(rest, z)
     for _ in range(CG_STEPS):
         going = np.sqrt(dot(rest, rest)) > goal
-        if not going.any():
-            break
+        left = going.any((0, 2))
+        if not left.all():
+            found[:, place] = x
+            place = place[left]
+            x, rest, way, power, scale, goal, going = (
+                a[:, left] for a in (x, rest, way, power, scale, goal, going)
+            )
+            if not len(place):
+                break
+            curved = bend(place)
         bent = curved(way)
         step = np.where(going, power / np.maximum(dot(way, bent), 1e-300), 0.0)
         x = x + step * way
@@ -145,4 +172,5 @@ def _conjugate(curved, b, scale, goal, dot):
         new = dot(rest, z)
         way = z + np.where(going, new / np.maximum(power, 1e-300), 0.0) * way
         power = new
-    return x
+    found[:, place] = x
+    return found
