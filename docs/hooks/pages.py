@@ -75,10 +75,13 @@ def _records(results: dict[str, dict[str, Any]]) -> str:
         "| key | data | metric | the paper's idea | without it | untrained | raw data |",
         "|---|---|---|---|---|---|---|",
     ]
+    notes = []
     for key, result in results.items():
         for found in (result, *(result.get("also") or ())):
             rows.append("| " + " | ".join(_record(key, found)) + " |")
-    notes = [f"- `{key}`: {_cell(found['note'])}" for key, found in results.items() if found.get("note")]
+            if found.get("note"):
+                where = "" if found is result else f", {found['source']}"
+                notes.append(f"- `{key}`{where}: {_cell(found['note'])}")
     return "\n".join(rows) + ("\n\n" + "\n".join(notes) if notes else "")
 
 

@@ -36,6 +36,15 @@ def test_missing_data_is_one_clear_line(monkeypatch, tmp_path):
         open_data(dataclasses.replace(SMALL, source="cifar10"))
 
 
+def test_missing_graphs_are_one_clear_line(monkeypatch, tmp_path):
+    monkeypatch.setenv("VERGENCE_DATA", str(tmp_path))
+    with pytest.raises(
+        BadInput, match=r"osm-G.json; set VERGENCE_DATA to where the data of gain lies.$"
+    ) as error:
+        open_data(find_record("gain"))
+    assert "\n" not in str(error.value)
+
+
 def test_a_paper_without_a_record_says_which_have_one(monkeypatch):
     monkeypatch.setattr(record.catalog, "find", lambda key: SimpleNamespace(title="A Paper"))
     with pytest.raises(BadInput, match="'moon' .* has no run of record yet; there are: .*simclr"):

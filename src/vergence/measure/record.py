@@ -175,7 +175,12 @@ def open_data(record: Record) -> tuple[Source, Source]:
         assert record.prepare is not None
         return record.prepare(None, record.seeds[0])
     if record.of_graphs:
-        graphs = open_source(_from_root(record.source))
+        try:
+            graphs = open_source(_from_root(record.source))
+        except BadInput as error:
+            raise BadInput(
+                f"{str(error).rstrip('.')}; set VERGENCE_DATA to where the data of {record.key} lies."
+            ) from error
         return graphs, graphs
     if record.source == "digits":
         whole = open_source("digits")

@@ -1,16 +1,20 @@
-"""GAIN on the streets of a generated city: do walks, near and far, tell classes of roads apart?"""
+"""GAIN on the roads of Linköping and of a generated city: do walks, near and far, tell classes apart?"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from vergence.data.graphs.build import Edges, build
 from vergence.engine import embed
 from vergence.learn.graph.encoders import stack
 from vergence.learn.graph.gain import GAIN, LOCAL, edges_as_nodes
+from vergence.learn.graph.views import with_x
 from vergence.measure.graphs import random_probe
 from vergence.measure.record import Record
 from vergence.measure.score import Score
@@ -18,6 +22,14 @@ from vergence.measure.score import Score
 SIDE, BLOCK = 40, 100.0  # crossings a side of the city, metres between two
 LIMITS = (90, 70, 50, 50, 30)  # km/h of motorways, primary, secondary, tertiary and residential roads
 WIGGLE = (2.0, 4.0, 6.0, 8.0, 10.0)  # metres that they depart from a straight line
+
+
+def standardised(source: Any, seed: int) -> tuple[Any, Any]:
+    """Scale each feature by its mean and deviation over the roads that teach, as the released code does."""
+    x = source.x.double().numpy()
+    scaled = StandardScaler().fit(x[source.splits()[0].train]).transform(x)
+    roads = source.with_graph(with_x(source.data, torch.from_numpy(scaled).float()))
+    return roads, roads
 
 
 def city(source: Any, seed: int) -> tuple[Any, Any]:
@@ -68,7 +80,7 @@ def of_equal_size(name: str, **options: Any) -> Any:
     return lambda encoder: GAIN(stack(name, in_dim=encoder.in_dim, width=encoder.out_dim, **options))
 
 
-RECORD = Record(
+CITY = Record(
     key="gain",
     claim="Attention with an injective self-term, taught by near and far walks, tells classes of roads.",
     arms={
@@ -89,8 +101,20 @@ RECORD = Record(
     prepare=city,
     protocol=macro_f1,
     metric="macro-F1 of a road's class, logistic regression on 10 % of the roads, 2 splits a seed",
-    note="No road network is at hand and MUTAG comes without kinds of bonds: each seed generates a city of "
-    "about 2,800 roads of five classes; the source that is named above is not looked at. As in the paper's "
-    "transductive task, walks go through all roads; labels are not seen. An arm with features of crossings "
-    "only would have none.",
+    note="Each seed generates a city of about 2,800 roads of five classes; the source that is named above is "
+    "not looked at. As in the paper's transductive task, walks go through all roads; labels are not seen. An "
+    "arm with features of crossings only would have none.",
+)
+RECORD = replace(
+    CITY,
+    source="graphsage:osm_transductive/linkoping-osm",
+    batch=1024,
+    prepare=standardised,
+    protocol="nodes",
+    metric="",
+    note="The paper's own data, 5 MB of github.com/zahrag/GAIN, which are not kept here: its folder "
+    "graph_data_GainRepo is the VERGENCE_DATA of this run. 6,903 roads of five classes, 1,000 of them judge "
+    "in the released split: accuracy is the paper's micro-F1. 60 of the paper's 1,000 epochs, at a learning "
+    "rate of 1e-3 where its grid ends at 2e-5.",
+    also=(CITY,),
 )
