@@ -7,6 +7,7 @@ import importlib
 import io
 import json
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,13 +93,17 @@ def _record(key: str, found: dict[str, Any]) -> list[str]:
     raw = found["raw_pixels"]
     return [
         f"`{key}`",
-        f"{found['source']}, {found['train']:,} / {found['test']:,}",
+        f"{_breakable(found['source'])}, {found['train']:,} / {found['test']:,}",
         _cell(found["metric"]),
         f"**{ours}**",
         "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items()),
         _spread(found["untrained"], plain),
         f"{100 * raw:.1f}" if raw is not None else _spread(found.get("raw_features"), plain),
     ]
+
+
+def _breakable(name: str) -> str:
+    return re.sub(r"([:/_-])", r"\1<wbr>", _cell(name))
 
 
 def speed_page(results: list[dict[str, Any]]) -> str:

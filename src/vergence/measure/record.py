@@ -70,7 +70,7 @@ class Record:
             encoder weights and see the same order.
         source: Folder under the data root with ``train.parquet`` and ``test.parquet`` or
             ``val.parquet``, "digits", or graphs: what ``vergence.open`` understands, with paths
-            that begin at the data root, such as "planetoid:planetoid/cora" or "karate"; "generated" where
+            that begin at the data root, such as "planetoid:planetoid/cora"; "generated" where
             ``prepare`` makes the data from the seed.
         train: Images that are trained on and, with their labels, that the protocol learns from.
         test: Images that judge, and do nothing else.
@@ -125,7 +125,7 @@ class Record:
 
     @property
     def of_graphs(self) -> bool:
-        named = self.source in ("karate", GENERATED) or self.source.startswith(GRAPH_DATA)
+        named = self.source == GENERATED or self.source.startswith(GRAPH_DATA)
         return named or "." in Path(self.source).name
 
     @property
@@ -202,7 +202,7 @@ def open_data(record: Record) -> tuple[Source, Source]:
 def _from_root(uri: str) -> str:
     """Return the name of graphs with its path put behind the data root."""
     found = re.fullmatch(r"((?:\w+:)*)([^:]+)(:.*)?", uri)
-    if uri == "karate" or uri.startswith("sklearn:") or found is None:
+    if uri.startswith("sklearn:") or found is None:
         return uri
     schemes, path, rest = found.groups()
     return f"{schemes}{data_root() / path}{rest or ''}"

@@ -16,7 +16,7 @@ from vergence.learn.graph.encoders import stack
 from vergence.learn.graph.gain import GAIN, LOCAL, edges_as_nodes
 from vergence.learn.graph.views import with_x
 from vergence.measure.graphs import random_probe
-from vergence.measure.record import Record
+from vergence.measure.record import GENERATED, Record
 from vergence.measure.score import Score
 
 SIDE, BLOCK = 40, 100.0  # crossings a side of the city, metres between two
@@ -92,7 +92,7 @@ CITY = Record(
         "GAT": of_equal_size("gat"),
     },
     variants={"no attention": {"attention": False}},
-    source="karate",
+    source=GENERATED,
     encoder="vergence.learn.graph.gain:GAINEncoder",
     options={"width": 64},
     batch=None,
@@ -101,9 +101,9 @@ CITY = Record(
     prepare=city,
     protocol=macro_f1,
     metric="macro-F1 of a road's class, logistic regression on 10 % of the roads, 2 splits a seed",
-    note="Each seed generates a city of about 2,800 roads of five classes; the source that is named above is "
-    "not looked at. As in the paper's transductive task, walks go through all roads; labels are not seen. An "
-    "arm with features of crossings only would have none.",
+    note="Each seed generates a city of about 2,800 roads of five classes. As in the paper's transductive "
+    "task, walks go through all roads; labels are not seen. An arm with features of crossings only would "
+    "have none.",
 )
 RECORD = replace(
     CITY,
