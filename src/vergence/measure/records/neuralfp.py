@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from vergence.core import Estimator
 from vergence.core.errors import need
 from vergence.data.graphs.source import GraphsSource
-from vergence.data.graphs.splits import Split
 from vergence.engine import embed
 from vergence.learn.api import learn
 from vergence.learn.graph.encoders import Table
@@ -29,8 +28,8 @@ from vergence.measure.record import Record
 from vergence.measure.rows import RawFeatures
 from vergence.measure.score import Score
 
-SIZES = {"length": 128, "depth": 4, "width": 64}
-EPOCHS, DECAY = 40, 1e-2
+SIZES = {"length": 128, "depth": 4, "width": 64}  # of a fingerprint that is not trained
+TRIES = 12  # settings that are drawn for each training
 
 
 class Predictor(nn.Module):
@@ -45,21 +44,49 @@ class Predictor(nn.Module):
 
 
 class Trained(Estimator):
-    """The paper's network, or one that lacks a part."""
+    """The paper's network, or one that lacks a part.
+
+    Of ``TRIES`` drawn settings those that do best on an eighth of the molecules, kept aside, train it again
+    on all of them.
+    """
 
     def __init__(self, **lacks: Any) -> None:
         self.lacks = lacks
 
     def fit(self, source: Any, *, seed: int = 0) -> Self:
-        torch.manual_seed(seed)
-        method = NeuralFP(Fingerprint.suited(source, **{**SIZES, **self.lacks}))
-        with tempfile.TemporaryDirectory() as folder:
-            out = Path(folder) / "run"
-            learn(
-                method, source, epochs=EPOCHS, weight_decay=DECAY, out=out, seed=seed, workers=1, quiet=True
-            )
-        self.encoder = Predictor(method)
+        order = np.random.default_rng(seed).permutation(len(source))
+        aside, taught = np.split(order, [len(order) // 8])
+        teaches = source.subset(np.sort(taught))
+        drawn = [settings(np.random.default_rng([seed, number])) for number in range(TRIES)]
+        missed = []
+        for some in drawn:
+            guess = embed(self.trained(teaches, seed, *some), source).vectors[aside, 0]
+            missed.append(rmse(guess, source.targets[aside, 0]).value)
+        best = int(np.argmin(missed))
+        self.encoder = self.trained(source, seed, *drawn[best])
         return self
+
+    def trained(self, source: Any, seed: int, sizes: dict[str, int], training: dict[str, Any]) -> Predictor:
+        torch.manual_seed(seed)
+        method = NeuralFP(Fingerprint.suited(source, **{**sizes, **self.lacks}))
+        with tempfile.TemporaryDirectory() as folder:
+            learn(method, source, **training, out=Path(folder) / "run", seed=seed, workers=1, quiet=True)
+        return Predictor(method)
+
+
+def settings(rng: np.random.Generator) -> tuple[dict[str, int], dict[str, Any]]:
+    """Draw the sizes of a fingerprint and how it is trained, as the paper does (Sec. 5)."""
+    sizes = {
+        "length": int(rng.choice([32, 64, 128, 256])),
+        "depth": int(rng.integers(2, 6)),
+        "width": int(rng.choice([20, 40, 64, 128])),
+    }
+    training = {
+        "lr": float(10 ** rng.uniform(-3, -2)),
+        "weight_decay": float(10 ** rng.uniform(-3, -1)),
+        "epochs": int(rng.choice([40, 100])),
+    }
+    return sizes, training
 
 
 class Fixed(Estimator):
@@ -115,20 +142,16 @@ def net(seed: int) -> Any:
     return TransformedTargetRegressor(layers, transformer=StandardScaler())
 
 
-def split(source: Any, seed: int) -> tuple[Any, tuple[Any, Split]]:
-    """Draw 80 % of the molecules to teach and 10 % to judge; the rest is for choosing settings."""
-    order = np.random.default_rng(seed).permutation(len(source))
-    tenth = len(source) // 10
-    parts = order[2 * tenth :], order[tenth : 2 * tenth], order[:tenth]
-    drawn = Split("random-80-10-10", *(np.sort(part) for part in parts))
-    return source.subset(drawn.train), (source, drawn)
+def fold(source: Any, seed: int) -> tuple[Any, tuple[Any, np.ndarray]]:
+    """Return four fifths of the molecules, which teach, and which judge: another fifth each seed."""
+    judges = np.random.default_rng(0).permutation(len(source))[seed::5]
+    return source.subset(np.setdiff1d(np.arange(len(source)), judges)), (source, judges)
 
 
-def error(encoder: nn.Module, train: Any, judges: Any, seed: int) -> Score:
+def error(encoder: nn.Module, train: Any, judged: Any, seed: int) -> Score:
     """Root mean square error of what is predicted of the molecules that were kept."""
-    source, drawn = judges
-    guess = embed(encoder, source).vectors[drawn.test, 0]
-    return rmse(guess, source.targets[drawn.test, 0])
+    source, judges = judged
+    return rmse(embed(encoder, source).vectors[judges, 0], source.targets[judges, 0])
 
 
 RECORD = Record(
@@ -147,15 +170,16 @@ RECORD = Record(
     },
     source="smiles:molecules/delaney/delaney-processed.csv:measured log solubility in mols per litre",
     encoder=None,
-    epochs=EPOCHS,
+    epochs=100,
     batch=100,
     seeds=(0, 1, 2, 3, 4),
-    prepare=split,
+    prepare=fold,
     protocol=error,
-    metric="RMSE of log10 mol/l, random 80/10/10 splits, one a seed",
+    metric="RMSE of log10 mol/l, five folds, one a seed",
     less_is_better=True,
     pixels=False,
-    note="Delaney's 1,128 molecules. Width, length and weight decay were chosen among a few on the "
-    "validation part of one other draw, which shares molecules with the record's own test parts; the "
-    "strength of ridge regression by leaving one out. ECFP has 1,024 bits and radius 2. Needs rdkit.",
+    note="Delaney's 1,128 molecules. As in the paper settings are drawn at random, here 12 for each arm and "
+    "fold, of 40 or 100 epochs; those that do best on an eighth of the molecules that teach are taken. The "
+    "strength of ridge regression is chosen by leaving one out. ECFP has 1,024 bits and radius 2. Needs "
+    "rdkit.",
 )
