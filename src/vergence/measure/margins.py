@@ -32,10 +32,17 @@ def summary(values: list[float]) -> dict[str, Any]:
     }
 
 
-def losses(margins: Mapping[str, dict[str, float]]) -> Iterator[str]:
-    """Say which arms the paper's own is not clearly ahead of."""
+def losses(margins: Mapping[str, dict[str, float]], *, points: bool = True) -> Iterator[str]:
+    """Say which arms the paper's own is not clearly ahead of.
+
+    Args:
+        margins: Arm -> what ``margin`` found.
+        points: Whether a margin of 1 is 100 points, as of an accuracy; an error is told in its own unit.
+    """
     for arm, ahead in margins.items():
         if ahead["low"] <= 0:
             how = "falls behind" if ahead["mean"] < 0 else "is not clearly ahead of"
-            points = f"{100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}"
-            yield f"Here the paper's arm {how} '{arm}': {points}."
+            told = f"{ahead['mean']:+.3f}, sd {ahead['std']:.3f}"
+            if points:
+                told = f"{100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}"
+            yield f"Here the paper's arm {how} '{arm}': {told}."

@@ -146,7 +146,7 @@ def _result(record: Record, values: Mapping[tuple[str, int], float]) -> dict[str
             **({"beats_raw": margins[FEATURES]["low"] > 0} if FEATURES in margins else {}),
             "beats_ablation": all(margins[arm]["low"] > 0 for arm in ablations) if ablations else None,
         },
-        "note": " ".join(filter(None, [record.note, *losses(margins)])),
+        "note": " ".join(filter(None, [record.note, *losses(margins, points=not record.less_is_better)])),
         "seconds": 0,
         "command": f"vergence bench {record.key}",
         "versions": {
