@@ -125,6 +125,23 @@ def test_a_table_answers_with_the_nodes_of_the_whole_graph(source):
     assert torch.equal(table(source.subset([2]).whole_graph()).pooled, table.vectors[[2]])
 
 
+@pytest.mark.parametrize("rows", [59, 61])
+def test_a_table_does_not_answer_for_another_graph(source, rows):
+    table = encoders.Table(torch.randn(rows, 3))
+    for batch in (source.whole_graph(), source.around(np.array([5, 8]))):
+        with pytest.raises(BadInput, match=f"knows the {rows} samples .* here are 60; learn from these"):
+            table(batch)
+
+
+def test_a_table_of_graphs_does_not_answer_for_some_of_them():
+    every = Data(x=torch.zeros(3, 1), edge_index=torch.zeros(2, 0, dtype=torch.long))
+    shapes = GraphsSource(every, np.arange(4), "three")
+    table = encoders.Table(torch.randn(3, 2))
+    assert torch.equal(table(shapes.batch(np.array([2, 0]))).pooled, table.vectors[[2, 0]])
+    with pytest.raises(BadInput, match="knows the 3 samples .* here are 2"):
+        table(shapes.subset([1, 2]).batch(np.array([0])))
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

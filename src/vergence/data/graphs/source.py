@@ -109,7 +109,8 @@ class NodeSource(GraphSource):
       where all are,
     - ``index``: ``(B,)`` int64, their rows in this source,
     - ``label``: ``(B,)`` int64, -1 where unknown,
-    - ``node``: ``(N,)`` int64, which nodes of the whole graph these are.
+    - ``node``: ``(N,)`` int64, which nodes of the whole graph these are,
+    - ``out_of``: how many nodes the whole graph has.
 
     A batch that holds every sample is the whole graph, unless they are a few of a large one's; others
     are sampled neighbourhoods of the seeds, ``fanouts`` neighbours a hop.
@@ -316,6 +317,7 @@ class NodeSource(GraphSource):
         graph.seeds = None if seeds is None else torch.from_numpy(np.ascontiguousarray(seeds))
         graph.index = torch.from_numpy(samples.astype(np.int64))
         graph.label = torch.from_numpy(self.labels_of(samples))
+        graph.out_of = int(self.data.num_nodes or 0)
         return graph
 
 
@@ -323,7 +325,8 @@ class GraphsSource(GraphSource, ArraySource):
     """A set of graphs, each a sample.
 
     A batch is a PyG ``Batch`` with ``x``, ``edge_index``, ``batch``, ``ptr``, ``num_graphs``, what
-    else the graphs have (``edge_attr``), and ``index`` and ``label`` ``(B,)`` as every batch has.
+    else the graphs have (``edge_attr``), and ``index`` and ``label`` ``(B,)`` as every batch has; ``out_of``
+    is the number of samples of the source.
 
     Args:
         graphs: All of them as one ``Data``: node ids run through, edges sorted by graph.
@@ -414,6 +417,7 @@ class GraphsSource(GraphSource, ArraySource):
         batch.seeds = None
         batch.index = torch.from_numpy(index.astype(np.int64))
         batch.label = torch.from_numpy(self.labels_of(index))
+        batch.out_of = len(self)
         if self.targets is not None:
             batch.target = torch.from_numpy(self.targets[index].astype(np.float32))
         return batch

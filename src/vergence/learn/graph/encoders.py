@@ -255,7 +255,8 @@ class Table(nn.Module):
     """One stored vector a sample: what methods without a network leave behind.
 
     Args:
-        vectors: ``(n, D)``, of the rows of the source that they were learned from.
+        vectors: ``(n, D)``, of the rows of the source that they were learned from. A source of another
+            number of rows is refused.
     """
 
     def __init__(self, vectors: Tensor) -> None:
@@ -265,6 +266,12 @@ class Table(nn.Module):
         self.spec = {"name": "table", "in_dim": 0, "rows": len(vectors), "width": self.out_dim}
 
     def forward(self, graph: pyg.Data) -> Features:
+        rows, asked = len(self.vectors), graph.get("out_of")
+        if asked is not None and asked != rows:
+            raise BadInput(
+                f"A method without a network knows the {rows:,} samples that it learned from, and here are "
+                f"{asked:,}; learn from these."
+            )
         node = graph.node if "node" in graph else graph.index
         seeds = graph.get("seeds")
         return Features(pooled=self.vectors[node if seeds is None else node[seeds]])
