@@ -81,7 +81,7 @@ def _records(results: dict[str, dict[str, Any]]) -> str:
         for found in (result, *(result.get("also") or ())):
             rows.append("| " + " | ".join(_record(key, found)) + " |")
             if found.get("note"):
-                where = "" if found is result else f", {found['source']}"
+                where = "" if found is result else f", {_breakable(found['source'])}"
                 notes.append(f"- `{key}`{where}: {_cell(found['note'])}")
     return "\n".join(rows) + ("\n\n" + "\n".join(notes) if notes else "")
 

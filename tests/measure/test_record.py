@@ -15,11 +15,6 @@ SMALL = Record(
     source="digits",
     train=60,
     test=40,
-    epochs=1,
-    batch=30,
-    encoder="resnet-tiny",
-    size=8,
-    seeds=(0, 1),
 )
 
 

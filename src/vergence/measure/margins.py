@@ -42,7 +42,6 @@ def losses(margins: Mapping[str, dict[str, float]], *, points: bool = True) -> I
     for arm, ahead in margins.items():
         if ahead["low"] <= 0:
             how = "falls behind" if ahead["mean"] < 0 else "is not clearly ahead of"
-            told = f"{ahead['mean']:+.3f}, sd {ahead['std']:.3f}"
-            if points:
-                told = f"{100 * ahead['mean']:+.1f} points, sd {100 * ahead['std']:.1f}"
+            mean, std = ahead["mean"], ahead["std"]
+            told = f"{100 * mean:+.1f} points, sd {100 * std:.1f}" if points else f"{mean:+.3f}, sd {std:.3f}"
             yield f"Here the paper's arm {how} '{arm}': {told}."

@@ -21,6 +21,7 @@ from vergence.core import Estimator, Method
 from vergence.core.errors import BadInput, unknown
 from vergence.data import Source
 from vergence.data import open as open_source
+from vergence.data.open import GRAPH_SCHEMES
 from vergence.measure.graph_table import graph_scores
 from vergence.measure.inputs import stratified
 from vergence.measure.neighbours import knn
@@ -34,10 +35,7 @@ PAPER, UNTRAINED, PIXELS = "paper", "untrained", "raw pixels"
 GENERATED = "generated"
 
 Protocol = Callable[[nn.Module, Source, Source, int], "Score | float"]
-GRAPH_DATA = (
-    "scaled:", "planetoid:", "tu:", "hetero:", "graphsage:", "hyper:", "smiles:", "temporal:", "movielens:",
-    "sklearn:",
-)  # fmt: skip
+GRAPH_DATA = tuple(f"{scheme}:" for scheme in (*GRAPH_SCHEMES, "movielens", "sklearn"))
 NAMED: dict[str, Protocol] = {
     "knn": lambda encoder, train, test, seed: knn(*features(encoder, train, test).arrays),
     "linear": lambda encoder, train, test, seed: linear(*features(encoder, train, test).arrays, seed=seed),
@@ -197,6 +195,17 @@ def open_data(record: Record) -> tuple[Source, Source]:
             )
         train, test = open_source(folder / "train.parquet"), open_source(files[0])
     return _some(train, record.train), _some(test, record.test)
+
+
+def prepared(record: Record, seed: int) -> tuple[Any, Any]:
+    """Return what a seed's arms learn from and what judges them.
+
+    Raises:
+        BadInput: If the data is not there.
+    """
+    if record.prepare is None:
+        return open_data(record)
+    return record.prepare(None if record.source == GENERATED else open_data(record)[0], seed)
 
 
 def _from_root(uri: str) -> str:

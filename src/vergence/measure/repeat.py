@@ -39,6 +39,7 @@ from vergence.measure.record import (
     find_record,
     machine,
     open_data,
+    prepared,
 )
 from vergence.measure.rows import FEATURES, RawFeatures, RawPixels, RawRows
 from vergence.measure.score import Score
@@ -272,9 +273,7 @@ def _values(family: Sequence[Record], job: Job) -> tuple[list[float], float]:
     began = time.monotonic()
     arm, seed = job.arm, job.seed
     record = family[job.places[0]]
-    train, test = open_data(record)
-    if record.prepare is not None:
-        train, test = record.prepare(train, seed)
+    train, test = prepared(record, seed)
     encoder: Any = None
     if arm in (PIXELS, FEATURES):
         encoder = RawPixels(record.size) if arm == PIXELS else _raw(train)

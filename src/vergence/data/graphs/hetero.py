@@ -47,10 +47,10 @@ class HeteroSource(NodeSource):
         super().__init__(flat, uri, **options)
 
     def scale_features(self) -> None:
-        super().scale_features()
         for kind in self.hetero.node_types:
             if "x" in self.hetero[kind]:
                 self.hetero[kind].x = row_normalise(self.hetero[kind].x, self.uri)
+        self.data.x = self.hetero[self.target].get("x")
 
     def fitting_batch(self, paper: int, most: int) -> int:
         return len(self)
