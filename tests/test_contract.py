@@ -20,10 +20,10 @@ from vergence.engine import embed
 from vergence.engine.devices import make_fabric
 from vergence.engine.health import feature_std
 from vergence.engine.loop import seed_step
-from vergence.learn.api import method_class
-from vergence.learn.image import encoders
-from vergence.learn.image.views import KINDS
-from vergence.measure import knn
+from vergence.evaluate import knn
+from vergence.methods.image import encoders
+from vergence.methods.image.views import KINDS
+from vergence.train import method_class
 
 SIZE, BATCH = 16, 32
 LIGHT = {  # heads as wide as the papers' would take most of the time here
@@ -199,7 +199,7 @@ def test_seconds_of_training_beat_the_untrained_encoder_and_do_not_collapse(key,
 # Two processes of batch B give the loss, gradients and state of one process with batch 2B. Both worlds
 # get the same views, made beforehand: left to themselves, processes draw their own.
 BOTH, STEPS = 16, 2
-HOMES = ("vergence.learn.pairs.", "vergence.learn.image.")  # whose batches rows can be taken of
+HOMES = ("vergence.methods.pairs.", "vergence.methods.image.")  # whose batches rows can be taken of
 CASES = {
     paper.key: (paper.key, {}) for paper in PAPERS if trained(paper) and paper.code.startswith(HOMES)
 } | {
@@ -243,7 +243,7 @@ def learn_a_little(name, fabric):
 def one_of_two(rank, port, out):
     os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0")
     torch.set_num_threads(1)
-    fabric = make_fabric("fp32", devices=2, idles=True)
+    fabric = make_fabric("fp32", devices=2, find_unused_parameters=True)
     torch.save({name: learn_a_little(name, fabric) for name in CASES}, out / f"{rank}.pt")
 
 

@@ -10,15 +10,15 @@ import torch
 import vergence
 from vergence.catalog import PAPERS
 from vergence.core import Estimator, Method
-from vergence.data.graphs.build import Edges, build
-from vergence.data.graphs.source import GraphsSource, NodeSource
+from vergence.data.graph.build import Edges, build
+from vergence.data.graph.source import GraphsSource, NodeSource
 from vergence.engine import embed
 from vergence.engine.health import feature_std
 from vergence.engine.loop import seed_step
-from vergence.learn.api import method_class
-from vergence.learn.graph import encoders
-from vergence.learn.graph.views import KINDS
-from vergence.measure.graphs import node_probe
+from vergence.evaluate.protocols.graph import node_probe
+from vergence.methods.graph import encoders
+from vergence.methods.graph.views import KINDS
+from vergence.train import method_class
 
 PAIRS = ("simclr", "vicreg", "barlow", "byol")
 OPTIONS = {"byol": {"momentum": 0.9}}
@@ -94,7 +94,7 @@ def make(key, source, seed=0):
     cls = method_class(key)
     torch.manual_seed(seed)
     small = {"width": 32} if ":" not in (cls.recipe.encoder or "") else {}
-    method = cls(encoders.suited(source, cls.recipe.encoder, **small), **OPTIONS.get(key, {}))
+    method = cls(encoders.for_source(source, cls.recipe.encoder, **small), **OPTIONS.get(key, {}))
     if isinstance(method.views, str):
         method.views = KINDS[method.views](None)
     method.setup(source)

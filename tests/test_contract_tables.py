@@ -16,10 +16,10 @@ from vergence.data.tables import TableSchema, TableSource, from_frame
 from vergence.engine import embed
 from vergence.engine.health import feature_std
 from vergence.engine.loop import seed_step
-from vergence.learn.api import method_class
-from vergence.learn.tables import encoders
-from vergence.learn.tables.views import KINDS
-from vergence.measure.trees import linear_auc
+from vergence.evaluate.protocols.gradient_boosting import linear_auc
+from vergence.methods.tables import encoders
+from vergence.methods.tables.views import KINDS
+from vergence.train import method_class
 
 PAIRS = ("simclr", "vicreg", "barlow", "byol")
 OPTIONS = {"byol": {"momentum": 0.9}, "tldr": {"hidden": 64}, "ssdl": {"atoms": 20, "rounds": 3}}
@@ -73,7 +73,7 @@ def make(key, seed=0):
     cls, source = method_class(key), source_of(key)
     torch.manual_seed(seed)
     name = cls.recipe.encoder or "mlp"
-    method = cls(encoders.suited(source, name, **SMALL.get(name, {"dim": 8})), **OPTIONS.get(key, {}))
+    method = cls(encoders.for_source(source, name, **SMALL.get(name, {"dim": 8})), **OPTIONS.get(key, {}))
     if isinstance(method.views, str):
         method.views = KINDS[method.views](None)
     method.setup(source)

@@ -17,15 +17,15 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 import vergence
 from two_processes import assert_same, take_steps
 from vergence.data.events.batch import stretches
-from vergence.data.graphs.build import Edges, build
-from vergence.data.graphs.source import GraphsSource
+from vergence.data.graph.build import Edges, build
+from vergence.data.graph.source import GraphsSource
 from vergence.data.tables import TableSchema, from_frame
 from vergence.engine.devices import make_fabric
-from vergence.learn.api import method_class
-from vergence.learn.events import encoders as events
-from vergence.learn.graph import encoders as graph
-from vergence.learn.graph.views import with_x
-from vergence.learn.tables import encoders as tables
+from vergence.methods.events import encoders as events
+from vergence.methods.graph import encoders as graph
+from vergence.methods.graph.views import with_x
+from vergence.methods.tables import encoders as tables
+from vergence.train import method_class
 
 BOTH = 16
 
@@ -73,7 +73,12 @@ PLAIN = {"name": "gru", "dim": 8, "noise": 0.0}
 CASES = {  # name -> modality, encoder, options, views without chance
     "graphcl": ("graph", {"name": "gin", "width": 8, "norm": "batch", "readout": "sum"}, {}, two_copies),
     "grace": ("graph", {"name": "gin", "width": 8, "norm": "none", "readout": "sum"}, {}, two_copies),
-    "mvgrl": ("graph", {"name": "vergence.learn.graph.mvgrl:TwoViews", "width": 8}, {}, lambda b: (b, None)),
+    "mvgrl": (
+        "graph",
+        {"name": "vergence.methods.graph.mvgrl:TwoViews", "width": 8},
+        {},
+        lambda b: (b, None),
+    ),
     "coles": ("events", PLAIN, {"slices": 2, "shortest": 6}, halves),
     "mlem": ("events", PLAIN, {"slices": 2, "shortest": 6}, halves),
     "tldr": ("tables", {"name": "linear", "dim": 4}, {"hidden": 16}, None),
@@ -86,7 +91,7 @@ def made(name, folder):
     source = {"graph": rings, "tables": numbers, "events": lambda: histories(folder)}[modality]()
     torch.manual_seed(0)
     spec = dict(encoder)
-    method = method_class(name)(ENCODERS[modality].suited(source, spec.pop("name"), **spec), **options)
+    method = method_class(name)(ENCODERS[modality].for_source(source, spec.pop("name"), **spec), **options)
     method.setup(source)
     if views is not None:
         method.views = views
@@ -106,7 +111,7 @@ def learn_a_little(name, fabric, folder):
 def one_of_two(rank, port, out):
     os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0")
     torch.set_num_threads(1)
-    fabric = make_fabric("fp32", devices=2, idles=True)
+    fabric = make_fabric("fp32", devices=2, find_unused_parameters=True)
     (out / str(rank)).mkdir()
     torch.save({name: learn_a_little(name, fabric, out / str(rank)) for name in CASES}, out / f"{rank}.pt")
 

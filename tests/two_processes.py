@@ -4,7 +4,7 @@ import torch
 
 from vergence.core import Clock
 from vergence.engine.distributed import mean_over_processes
-from vergence.engine.loop import _Parcel, _Step
+from vergence.engine.loop import _BatchHolder, _Step
 from vergence.engine.sync_norm import synchronise_norms
 
 
@@ -17,11 +17,11 @@ def take_steps(method, batches, fabric):
     found = {}
     for number, batch in enumerate(batches):
         method.clock = Clock(number, len(batches), 1)
-        terms = forward(_Parcel(batch))
+        terms = forward(_BatchHolder(batch))
         fabric.backward(sum(terms.values()))
         found |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
         taught = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
-        assert method.idles or taught.keys() == parameters.keys()
+        assert method.find_unused_parameters or taught.keys() == parameters.keys()
         found |= {f"{number} gradient {n}": gradient for n, gradient in taught.items()}
         update.step()
         update.zero_grad()

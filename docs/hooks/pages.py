@@ -18,8 +18,8 @@ from mkdocs.structure.files import File, Files
 import vergence
 from vergence import catalog
 from vergence.cli import main
+from vergence.cli.catalog import RESULTS, short
 from vergence.cli.main import COMMANDS
-from vergence.cli.papers import RESULTS, short
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PACKAGES = ("core", "data", "losses", "nets", "engine", "learn", "use", "measure")

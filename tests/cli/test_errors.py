@@ -75,7 +75,7 @@ def _failing(monkeypatch, error: BaseException) -> int:
     def command(argv: list[str]) -> None:
         raise error
 
-    monkeypatch.setattr("vergence.cli.papers.papers", command)
+    monkeypatch.setattr("vergence.cli.catalog.papers", command)
     return cli_main(["papers"])
 
 
@@ -104,7 +104,7 @@ def test_being_stopped_has_the_exit_code_of_its_signal(monkeypatch, capsys, erro
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_real_signal_stops_a_command_without_a_traceback(number, code):
     program = (
-        "import os, signal, sys; import vergence.cli.papers as p; from vergence.cli import main\n"
+        "import os, signal, sys; import vergence.cli.catalog as p; from vergence.cli import main\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         f"p.papers = lambda argv: os.kill(os.getpid(), {int(number)})\n"
         "sys.exit(main(['papers']))"

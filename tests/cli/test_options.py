@@ -86,7 +86,7 @@ def _called(monkeypatch: pytest.MonkeyPatch, target: str, words: list[str]) -> d
 
 def test_learn_passes_what_was_asked_and_the_defaults_of_the_api(monkeypatch):
     words = "learn simclr digits --epochs 3 --out r --temperature 0.5 --views.flip 0 --devices 2"
-    seen = _called(monkeypatch, "vergence.learn.api.learn", words.split())
+    seen = _called(monkeypatch, "vergence.train.learn", words.split())
     assert (seen["method"], seen["source"], seen["epochs"], seen["out"]) == ("simclr", "digits", 3, "r")
     assert seen["options"]["temperature"] == 0.5
     assert (seen["views"], seen["devices"], seen["seed"], seen["precision"]) == ({"flip": 0}, 2, 0, "auto")
@@ -95,23 +95,21 @@ def test_learn_passes_what_was_asked_and_the_defaults_of_the_api(monkeypatch):
 def test_learn_takes_method_and_source_from_yaml(monkeypatch, tmp_path):
     path = tmp_path / "run.yaml"
     path.write_text("method: vicreg\nsource: digits\nepochs: 2\n")
-    seen = _called(monkeypatch, "vergence.learn.api.learn", ["learn", "--config", str(path)])
+    seen = _called(monkeypatch, "vergence.train.learn", ["learn", "--config", str(path)])
     assert (seen["method"], seen["source"], seen["epochs"]) == ("vicreg", "digits", 2)
 
 
 def test_learn_resumes(monkeypatch):
-    seen = _called(
-        monkeypatch, "vergence.learn.api.resume", ["learn", "--resume", "runs/1", "--workers", "2"]
-    )
+    seen = _called(monkeypatch, "vergence.train.resume", ["learn", "--resume", "runs/1", "--workers", "2"])
     assert (seen["run"], seen["quiet"]) == ("runs/1", False)
 
 
 def test_demo_and_bench_have_the_defaults_of_the_api(monkeypatch):
-    seen = _called(monkeypatch, "vergence.measure.demo.demo", ["demo"])
+    seen = _called(monkeypatch, "vergence.reports.walkthrough.demo", ["demo"])
     assert (seen["data"], str(seen["out"]), seen["method"], seen["seed"]) == (
         *("digits", "vergence-demo", "simclr", 0),
     )
-    seen = _called(monkeypatch, "vergence.measure.repeat.bench", ["bench", "simclr"])
+    seen = _called(monkeypatch, "vergence.benchmarks.runner.bench", ["bench", "simclr"])
     assert (seen["key"], seen["out"], seen["workers"]) == ("simclr", None, 2)
 
 

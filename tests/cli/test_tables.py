@@ -2,7 +2,7 @@
 
 import pytest
 
-from vergence.cli.events import source_of
+from vergence.cli.source_flags import source_of
 from vergence.core import BadInput
 
 

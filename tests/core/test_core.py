@@ -34,8 +34,8 @@ def test_embed_is_without_gradient_and_encode_with():
 def test_watched_values_are_drained_once_and_hold_no_graph():
     method = Method(nn.Linear(3, 2))
     method.watch("norm", method.encode(torch.randn(4, 3)).norm())
-    assert not method.drain_watched()["norm"].requires_grad
-    assert method.drain_watched() == {}
+    assert not method.pop_logged()["norm"].requires_grad
+    assert method.pop_logged() == {}
 
 
 def test_a_method_without_a_loss_says_what_is_missing():
@@ -56,5 +56,5 @@ def test_a_missing_extra_says_what_to_install():
 
 
 def test_importing_vergence_and_its_errors_leaves_torch_alone():
-    code = "import sys, vergence, vergence.core.errors, vergence.learn; sys.exit('torch' in sys.modules)"
+    code = "import sys, vergence, vergence.core.errors, vergence.methods; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -21,7 +21,7 @@ from vergence.core import BadInput
 from vergence.data.loading import batches, order
 from vergence.engine import launch
 from vergence.engine.devices import make_fabric
-from vergence.engine.distributed import Ballot, gather_uneven, merged
+from vergence.engine.distributed import StopVote, gather_uneven, merged
 from vergence.engine.files import load_checkpoint
 from vergence.engine.loop import train
 from vergence.engine.sync_norm import SyncBatchNorm
@@ -109,7 +109,7 @@ def one_of_two(rank, port, out):
     torch.set_num_threads(1)
     make_fabric("fp32", devices=2)
     found = {"rows": gather_uneven(uneven(rank)), "merged": merged({f"photo {rank}": "broken"})}
-    ballot = Ballot()
+    ballot = StopVote()
     found["votes"] = [ballot(wish) for wish in (False, rank == 1, False, False)]
     weights = torch.arange(72).view(6, 3, 4).cos()[[slice(0, 2), slice(2, 6)][rank]]
     for affine in (True, False):
@@ -223,7 +223,7 @@ sys.path.insert(0, {here!r})
 torch.set_num_threads(1)
 from conftest import Denoise, VectorEncoder, Vectors
 from vergence.engine.devices import make_fabric
-from vergence.engine.lifeline import united
+from vergence.engine.process_monitor import monitored
 from vergence.engine.loop import train
 
 class Slow(Denoise):
@@ -233,7 +233,7 @@ class Slow(Denoise):
         if {fail} and clock.step == 5 and make_fabric.rank == 1:
             raise ValueError("a thing that went wrong")
 
-@united
+@monitored
 def job():
     fabric = make_fabric("fp32", devices=2)
     make_fabric.rank = fabric.global_rank

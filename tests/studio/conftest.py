@@ -12,11 +12,11 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from vergence.data import open as open_source
-from vergence.data.store import Store
 from vergence.engine.files import write_yaml
 from vergence.engine.run import save_encoder
-from vergence.learn.api import open_run
-from vergence.learn.image.encoders import build
+from vergence.methods.image.encoders import build
+from vergence.store.table import Store
+from vergence.train import open_run
 
 EVIL = "<img src=x onerror=alert(1)>"
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vergence.data.store import Store
+from vergence.store.table import Store
 
 pytest.importorskip("gradio")
 api = pytest.importorskip("playwright.sync_api")
@@ -111,7 +111,7 @@ def test_the_map_is_used_with_keys_alone(opened, session):
     page.keyboard.press("n")
     page.wait_for_function("document.querySelector('.studio-live').textContent !== ''")
     first = page.evaluate("window.studio.parts.map.map.focused")
-    xy = session.plane.now[0].astype(float)
+    xy = session.projection.now[0].astype(float)
     page.keyboard.press("Shift+ArrowUp")
     page.wait_for_function(f"window.studio.parts.map.map.focused !== {first}")
     above = page.evaluate("window.studio.parts.map.map.focused")
@@ -215,13 +215,13 @@ def test_it_says_what_it_is_doing_and_shows_the_better_map_when_it_is_there(open
     assert page.locator(".studio-how").text_content().startswith("t-SNE")
     page.wait_for_selector(".studio-doing", state="hidden")
     drawn = page.evaluate("Array.from(window.studio.parts.map.map.xy.slice(0, 20))")
-    assert drawn == session.plane.now[0][:10].ravel().tolist()
-    assert np.ptp(session.plane.now[0].astype(int), axis=0).min() > 60_000
+    assert drawn == session.projection.now[0][:10].ravel().tolist()
+    assert np.ptp(session.projection.now[0].astype(int), axis=0).min() > 60_000
     assert session.groups.of is not None and page.get_by_label("Colour by").locator("option").count() >= 3
 
 
 def test_the_picture_of_a_row_is_that_of_its_file(session, filled):
-    from vergence.studio.eye import picture
+    from vergence.studio.encoder_session import picture
 
     own = np.asarray(Image.open(filled / "photos" / session.store.names[3]).convert("RGB"))
     assert (picture(session.picture_of(3)) == own).all()

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.studio.eye import LARGEST, Eye, picture
+from vergence.store.table import Store
+from vergence.studio.encoder_session import LARGEST, EncoderSession, picture
 
 pytest.importorskip("gradio")
 from starlette.testclient import TestClient  # noqa: E402
@@ -246,21 +246,21 @@ def test_ids_and_names_are_escaped_where_the_server_writes_html(session):
 def test_why_shares_out_the_cosine(session):
     names = session.store.names
     rows = [session.store.find(names[i]) for i in (0, 5)]
-    score, first, second = session.eye.why(*(picture(session.picture_of(row)) for row in rows))
+    score, first, second = session.encoder.why(*(picture(session.picture_of(row)) for row in rows))
     assert first.sum() == pytest.approx(score, abs=2e-3) == second.sum()
     unit = session.store.directions()[rows]
     assert score == pytest.approx(float(unit[0] @ unit[1]), abs=0.02)
 
 
 def test_a_missing_encoder_is_one_line(client, session, monkeypatch):
-    monkeypatch.setattr(session, "eye", Eye(session.store, "vector"))
-    monkeypatch.setattr(session.eye, "model", "runs/gone")
+    monkeypatch.setattr(session, "encoder", EncoderSession(session.store, "vector"))
+    monkeypatch.setattr(session.encoder, "model", "runs/gone")
     assert "runs/gone" in client.get("/studio/state").json()["blind"]
     assert "runs/gone" in client.post("/studio/search", content=encoded()).json()["error"]
     names = session.store.names
     asked = client.get("/studio/why", params={"first": names[0], "second": names[1]})
     assert asked.status_code == 400 and "runs/gone" in asked.json()["error"]
-    nobody = Eye(session.store, "vector")
+    nobody = EncoderSession(session.store, "vector")
     nobody.model = ""
     assert "does not say" in nobody.missing
 
@@ -268,9 +268,9 @@ def test_a_missing_encoder_is_one_line(client, session, monkeypatch):
 def test_an_encoder_of_something_else_is_one_line(session, filled, tmp_path):
     run = shutil.copytree(filled / "run", tmp_path / "run")
     (run / "config.yaml").write_text("modality: events")
-    eye = Eye(session.store, "vector")
-    eye.model = str(run)
-    assert "did not learn from pictures" in eye.missing
+    encoder = EncoderSession(session.store, "vector")
+    encoder.model = str(run)
+    assert "did not learn from pictures" in encoder.missing
 
 
 def test_the_library_does_not_load_gradio():

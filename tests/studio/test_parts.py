@@ -11,11 +11,11 @@ import pytest
 from scipy.stats import fisher_exact
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.studio import aside, contrast
+from vergence.store.table import Store
+from vergence.studio import cache, contrast
 from vergence.studio.colours import NONE, OTHER, STEPS, codes, columns, kinds, scale
 from vergence.studio.groups import Groups
-from vergence.studio.plane import NOWHERE, Plane
+from vergence.studio.projection import NOWHERE, Projection
 from vergence.studio.review import Review, stars
 from vergence.studio.session import Session
 
@@ -31,7 +31,7 @@ def blobs(tmp_path):
     """Three directions of 40, 30 and 20 rows; row 1 is nearly row 0, row 41 and 42 nearly row 40."""
     random = np.random.default_rng(0)
     of = np.repeat([0, 1, 2], [40, 30, 20])
-    x = np.eye(8)[of] + 0.15 * random.standard_normal((90, 8))
+    x = np.encoder(8)[of] + 0.15 * random.standard_normal((90, 8))
     x[1], x[41], x[42] = x[0] + 1e-4, x[40] + 1e-4, x[40] - 1e-4
     return plain_store(
         tmp_path / "b.lance", x, metadata={"half": (of > 0).tolist(), "size": x[:, 0].tolist()}
@@ -39,37 +39,37 @@ def blobs(tmp_path):
 
 
 def test_a_fingerprint_changes_with_names_and_vectors_only(blobs, tmp_path):
-    mark = aside.fingerprint(blobs, "vector")
+    mark = cache.fingerprint(blobs, "vector")
     blobs.set_info(anything=1)
-    assert aside.fingerprint(Store.open(blobs.path), "vector") == mark
+    assert cache.fingerprint(Store.open(blobs.path), "vector") == mark
     moved = blobs.vectors().copy()
     moved[3, 3] += 1e-3
-    assert aside.fingerprint(plain_store(tmp_path / "c.lance", moved), "vector") != mark
+    assert cache.fingerprint(plain_store(tmp_path / "c.lance", moved), "vector") != mark
 
 
 def test_what_is_kept_aside_is_read_again_and_broken_files_are_not(blobs):
-    aside.keep_array(blobs, "a", np.arange(3))
-    assert aside.kept_array(blobs, "a").tolist() == [0, 1, 2]
+    cache.keep_array(blobs, "a", np.arange(3))
+    assert cache.kept_array(blobs, "a").tolist() == [0, 1, 2]
     (blobs.path / "_studio" / "a.npy").write_bytes(b"\x93NUMPY rubbish")
     (blobs.path / "_studio" / "w.json").write_text("[1]")
-    assert aside.kept_array(blobs, "a") is None and aside.kept_words(blobs, "w") == {}
+    assert cache.kept_array(blobs, "a") is None and cache.kept_words(blobs, "w") == {}
     assert len(Store.open(blobs.path)) == 90  # the folder does not disturb the table
 
 
 def test_the_map_is_there_at_once_then_better_and_kept(blobs, monkeypatch):
-    mark = aside.fingerprint(blobs, "vector")
-    first = Plane(blobs, "vector", mark)
+    mark = cache.fingerprint(blobs, "vector")
+    first = Projection(blobs, "vector", mark)
     assert first.now[1:] == ("PCA", 0) and not first.final and first.now[0].max() == NOWHERE - 1
     first.improve()
     assert first.final and first.now[1:] == ("t-SNE", 1)
-    again = Plane(blobs, "vector", mark)
+    again = Projection(blobs, "vector", mark)
     assert again.final and (again.now[0] == first.now[0]).all()
-    assert not Plane(blobs, "vector", "0" * 16).final
+    assert not Projection(blobs, "vector", "0" * 16).final
 
 
 def test_a_row_without_a_vector_lies_nowhere_and_belongs_to_no_cluster(blobs):
     blobs.add_vectors("other", blobs.vectors()[:50], ids=blobs.names[:50])
-    found = Plane(blobs, "other", "x")
+    found = Projection(blobs, "other", "x")
     groups = Groups(blobs, "other", "x")
     groups.find(2)
     assert (found.now[0][50:] == NOWHERE).all() and (found.now[0][:50] < NOWHERE).all()
@@ -82,9 +82,9 @@ def test_a_very_small_store_is_shown_too(tmp_path, rows, width):
     session = Session(store)
     session.start().join()
     assert session.state()["trouble"] == session.state()["doing"] == ""
-    assert session.plane.now[1] == "PCA" and session.groups.sizes.sum() == rows
+    assert session.projection.now[1] == "PCA" and session.groups.sizes.sum() == rows
     assert len(session.point(0)["near"]) == rows - 1
-    assert Plane(store, "vector", session.plane.mark).now[1] == "PCA"
+    assert Projection(store, "vector", session.projection.mark).now[1] == "PCA"
 
 
 def test_kinds_are_the_most_frequent_in_their_own_order():
@@ -123,7 +123,7 @@ def test_any_column_colours_the_map(tmp_path):
 
 
 def test_names_of_clusters_survive_in_the_store(blobs):
-    mark = aside.fingerprint(blobs, "vector")
+    mark = cache.fingerprint(blobs, "vector")
     groups = Groups(blobs, "vector", mark)
     groups.find(3)
     assert groups.sizes.tolist() == [40, 30, 20]
@@ -138,7 +138,7 @@ def test_names_of_clusters_survive_in_the_store(blobs):
 
 
 def test_clusters_that_are_found_again_take_the_place_of_the_named_ones(blobs):
-    mark = aside.fingerprint(blobs, "vector")
+    mark = cache.fingerprint(blobs, "vector")
     groups = Groups(blobs, "vector", mark)
     groups.find(3)
     groups.rename(0, "hats")
@@ -275,7 +275,7 @@ def test_a_spreadsheet_gets_no_formula(tmp_path):
 
 def test_contrast_counts_and_tests_as_by_hand():
     of = np.array([0] * 65 + [1] * 35 + [0] * 35 + [1] * 65 + [-1])
-    directions = np.eye(2)[np.maximum(of, 0)]
+    directions = np.encoder(2)[np.maximum(of, 0)]
     found = contrast.contrast(directions, of, np.arange(100), np.arange(100, 201))
     assert found.counts.tolist() == [[65, 35], [35, 65]] and found.verdicts.tolist() == [0, 1]
     assert found.cosine == pytest.approx((0.65 * 0.35 * 2) / (0.65**2 + 0.35**2))
@@ -284,7 +284,7 @@ def test_contrast_counts_and_tests_as_by_hand():
 @pytest.mark.parametrize("more", range(50, 70))
 def test_a_verdict_is_fisher_s_exact_test_for_all_clusters(more):
     of = np.array([0] * more + [1] * (100 - more) + [0] * (100 - more) + [1] * more)
-    found = contrast.contrast(np.eye(2)[of], of, np.arange(100), np.arange(100, 200))
+    found = contrast.contrast(np.encoder(2)[of], of, np.arange(100), np.arange(100, 200))
     p = fisher_exact([[more, 100 - more], [100 - more, more]]).pvalue
     assert (found.verdicts[0] == 0) == (p < 0.01 / 2) == (found.verdicts[1] == 1)
 

@@ -8,7 +8,7 @@ from sklearn.datasets import load_digits
 from sklearn.metrics import adjusted_rand_score
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.use.clusterfug import multicut, multicut_clusters, objective
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.use.hkmeans import Hierarchy, curate, draw, hierarchy, ranks, shares, usual_counts
+from vergence.store.table import Store
+from vergence.use.hkmeans import Hierarchy, curate, default_counts, draw, hierarchy, ranks, shares
 from vergence.use.kmeans import KMeans
 
 RANDOM = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def test_a_store_is_curated_by_direction_and_a_seed_repeats(tmp_path):
 
 @pytest.mark.parametrize("n", [1, 2, 5, 30, 1000, 10_000_000])
 def test_usual_counts_fit_any_number_of_rows(n):
-    counts = usual_counts(n)
+    counts = default_counts(n)
     assert counts[0] <= n and list(counts) == sorted(set(counts), reverse=True) and counts[-1] >= 1
     if n <= 30:
         x = RANDOM.standard_normal((n, 3)).astype(np.float32)

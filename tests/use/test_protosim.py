@@ -7,9 +7,9 @@ from torch import nn
 
 import vergence
 from vergence.core import BadInput, Features
-from vergence.data.joined import joined
-from vergence.learn.image import encoders
-from vergence.learn.image.views import KINDS
+from vergence.data.image.joined import joined
+from vergence.methods.image import encoders
+from vergence.methods.image.views import KINDS
 from vergence.use.protosim import Comparison, ProtoEncoder, ProtoSim, Prototypes, compare
 
 SMALL = {"prototypes": 12, "outputs": 16, "hidden": 16, "bottleneck": 8}

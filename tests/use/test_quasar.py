@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 from sklearn.datasets import load_digits
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.use.quasar import anchors, rate
 
 RANDOM = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.use.sas import even_shares, greedy, select, subset
 
 RANDOM = np.random.default_rng(0)

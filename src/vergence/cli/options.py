@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from vergence.cli.clear import ClearErrors, kinds
+from vergence.cli.errors import ClearErrors, kinds
 from vergence.core.errors import BadInput
 
 

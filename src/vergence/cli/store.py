@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from jsonargparse.typing import PositiveInt
 
-from vergence.cli.events import add_event_flags, source_of
 from vergence.cli.options import Options, add_store_and_column
-from vergence.cli.show import show
+from vergence.cli.output import show
+from vergence.cli.source_flags import add_event_flags, source_of
 from vergence.core.errors import BadInput
 
 if TYPE_CHECKING:
     from vergence.data.source import Source
-    from vergence.data.store import Store
     from vergence.engine.run import Run
+    from vergence.store.table import Store
     from vergence.use.hkmeans import Curated
     from vergence.use.sas import Subset
 
@@ -47,7 +47,7 @@ def embed(argv: list[str]) -> None:
     asked = parser.read(argv)
     if bool(asked.into) != bool(asked.column) or (asked.into and (asked.out or asked.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
-    from vergence.learn.api import open_run
+    from vergence.train import open_run
 
     run = open_run(asked.run)
     source = source_of(asked, asked.source, str(run.config.get("source", "")))
@@ -68,8 +68,8 @@ def embed(argv: list[str]) -> None:
 def _beside(into: str, column: str, run: Run, named: str | Source) -> Store:
     """Put a run's embeddings into a table that has others of the same samples."""
     from vergence.data import open as open_source
-    from vergence.data.store import Store
-    from vergence.engine.embed import embed
+    from vergence.engine.embedding import embed
+    from vergence.store.table import Store
 
     store, source = Store.open(into), open_source(named)
     made = embed(run.encoder, source)
@@ -102,9 +102,9 @@ def search(argv: list[str]) -> None:
     _background(parser)
     _page(parser)
     asked = parser.read(argv)
-    from vergence.data.store import Store
-    from vergence.learn.api import open_run
-    from vergence.use.search import search as api
+    from vergence.store.table import Store
+    from vergence.train import open_run
+    from vergence.use.nearest import search as api
 
     store = Store.open(asked.store)
     model = asked.encoder or (_model(store, asked.column) if Path(asked.query).is_file() else None)
@@ -160,8 +160,8 @@ def duplicates(argv: list[str]) -> None:
     _background(parser)
     _page(parser)
     asked = parser.read(argv)
-    from vergence.data.store import Store
-    from vergence.use.search import duplicates as api
+    from vergence.store.table import Store
+    from vergence.use.nearest import duplicates as api
 
     store = Store.open(asked.store)
     found = api(
@@ -219,8 +219,8 @@ def clusters(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the starting points")
     _page(parser)
     asked = parser.read(argv)
-    from vergence.data.store import Store
-    from vergence.use.clusters import clusters as api
+    from vergence.store.table import Store
+    from vergence.use.clustering import clusters as api
 
     store = Store.open(asked.store)
     found = api(store, k=asked.k, alpha=asked.alpha, column=asked.column, seed=asked.seed)
@@ -259,8 +259,8 @@ def curate(argv: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of clusters and of the draw")
     asked = parser.read(argv)
-    from vergence.data.store import Store
     from vergence.engine.files import write_text
+    from vergence.store.table import Store
 
     store = Store.open(asked.store)
     keep = round(asked.keep * len(store)) if 0 < asked.keep < 1 else int(asked.keep)

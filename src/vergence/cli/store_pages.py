@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from vergence.cli.page import Figure, write_page
-from vergence.data.rows import picture
-from vergence.data.store import Store
-from vergence.use.clusters import Clusters
+from vergence.cli.html_page import Figure, write_page
+from vergence.store.rows import picture
+from vergence.store.table import Store
+from vergence.use.clustering import Clusters
 from vergence.use.hkmeans import Curated
 
 if TYPE_CHECKING:
+    from vergence.use.nearest import Hits
     from vergence.use.pairs import Duplicates
     from vergence.use.sas import Subset
-    from vergence.use.search import Hits
 
 _GROUPS = 50  # of duplicates that a page shows
 _ROWS = 24  # of one group or cluster

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from vergence.cli.options import Options, add_store
-from vergence.cli.show import show
+from vergence.cli.output import show
 from vergence.core.errors import BadInput
 
 
@@ -24,7 +24,7 @@ def studio(argv: list[str]) -> None:
     asked = parser.read(argv)
     if not 0 <= asked.port <= 65_535:
         raise BadInput(f"--port is a number from 0 to 65535; got {asked.port}.")
-    from vergence.data.store import Store
+    from vergence.store.table import Store
     from vergence.studio.app import launch
 
     store = Store.open(asked.store)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from jsonargparse.typing import PositiveInt
 
 from vergence import catalog
-from vergence.cli.events import FLAGS, add_event_flags, source_of
 from vergence.cli.options import Options, config_paths, read_options
-from vergence.cli.show import show
+from vergence.cli.output import show
+from vergence.cli.source_flags import FLAGS, add_event_flags, source_of
 from vergence.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def learn(argv: list[str]) -> None:
     method, rest = _method(argv)
     if method is None:
         return _overview(rest)
-    from vergence.learn.api import learn as api
-    from vergence.learn.api import method_class
+    from vergence.train import learn as api
+    from vergence.train import method_class
 
     cls = method_class(method)
     paper = catalog.find(method)
@@ -114,7 +114,7 @@ def _resume(argv: list[str]) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
     asked = parser.read(argv)
-    from vergence.learn.api import resume
+    from vergence.train import resume
 
     names = ("devices", "nodes", "strategy", "workers", "quiet")
     _done(asked, resume(asked.resume, **{name: asked[name] for name in names}))
@@ -139,7 +139,7 @@ def demo(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of draws, split and training")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
     asked = parser.read(argv)
-    from vergence.measure.demo import demo as api
+    from vergence.reports.walkthrough import demo as api
 
     given = {k: v for k, v in asked.as_dict().items() if k not in ("config", "json")}
     page = api(**given)

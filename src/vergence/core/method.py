@@ -30,20 +30,20 @@ class Method(nn.Module):
             ``"pair"``, which the modality's ``views.py`` supplies.
         encoder: What is kept when training ends; takes views and batches alike.
         clock: Where training stands.
-        idles: Whether some steps leave trainable parameters without a gradient, as those before a
-            frozen head wakes do. Several processes then ask each other which, every step.
+        find_unused_parameters: Whether some steps leave trainable parameters without a gradient, as those
+            before a frozen head wakes do. Several processes then ask each other which, every step.
     """
 
     recipe: ClassVar[Recipe] = Recipe()
     views: str | Callable[..., Any] = "pair"
     encoder: nn.Module
-    idles: ClassVar[bool] = False
+    find_unused_parameters: ClassVar[bool] = False
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.clock = Clock()
-        self._watched: dict[str, Tensor] = {}
+        self._logged: dict[str, Tensor] = {}
 
     def loss(self, views: Any) -> dict[str, Tensor]:
         """Return the named, weighted terms whose sum is minimised; each is a scalar."""
@@ -52,7 +52,7 @@ class Method(nn.Module):
     def setup(self, source: Source) -> None:
         """Look at the data once, before the first step and before a checkpoint is read."""
 
-    def suit_views(self, options: Mapping[str, Any]) -> None:
+    def configure_views(self, options: Mapping[str, Any]) -> None:
         """Bend views of the method's own to the data, such as no mirror images of digits.
 
         Called once, before the first step, where ``views`` is not the name of a kind.
@@ -86,9 +86,9 @@ class Method(nn.Module):
 
     def watch(self, name: str, value: Tensor | float) -> None:
         """Log a value that is not minimised."""
-        self._watched[name] = torch.as_tensor(value).detach()
+        self._logged[name] = torch.as_tensor(value).detach()
 
-    def drain_watched(self) -> dict[str, Tensor]:
+    def pop_logged(self) -> dict[str, Tensor]:
         """Return what was watched since the last call, and forget it."""
-        seen, self._watched = self._watched, {}
+        seen, self._logged = self._logged, {}
         return seen

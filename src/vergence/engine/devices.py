@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from vergence.core import BadInput, unknown
-from vergence.engine import launch, lifeline
+from vergence.engine import launch, process_monitor
 from vergence.engine.shard import shard
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def make_fabric(
     nodes: int = 1,
     strategy: str = "auto",
     *,
-    idles: bool = False,
+    find_unused_parameters: bool = False,
 ) -> Fabric:
     """Start Fabric, and the other processes where there are to be any.
 
@@ -74,14 +74,14 @@ def make_fabric(
         devices: How many a node; "auto" takes every GPU, or one CPU process.
         nodes: Machines.
         strategy: "auto" or "ddp" (every process holds everything), or "fsdp" (each holds a part).
-        idles: See ``Method``.
+        find_unused_parameters: See ``Method``.
 
     Raises:
         BadInput: For an unknown precision or strategy, or processes that cannot be started.
     """
     from lightning_fabric import Fabric  # half the time of importing vergence.engine
 
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the journal says it better
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the logger says it better
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if precision == "auto":
         precision = "bf16" if best_precision(torch.device(accelerator)) == torch.bfloat16 else "fp32"
@@ -98,7 +98,7 @@ def make_fabric(
         devices=count,
         num_nodes=nodes,
         precision=PRECISIONS[precision],  # type: ignore[arg-type]
-        strategy=_strategy(strategy, count * nodes, idles) if several else "auto",
+        strategy=_strategy(strategy, count * nodes, find_unused_parameters) if several else "auto",
     )
     if several:
         place = fabric.strategy.cluster_environment  # type: ignore[attr-defined]
@@ -106,7 +106,7 @@ def make_fabric(
             launch.start_processes(count, place.main_address, place.main_port)
         with launch.Waiting():
             fabric.launch()
-            lifeline.connect(fabric)
+            process_monitor.connect(fabric)
     return fabric
 
 
@@ -131,14 +131,14 @@ def _processes(devices: int | str, nodes: int) -> tuple[int, int]:
     return count, nodes
 
 
-def _strategy(name: str, processes: int, idles: bool) -> Any:
+def _strategy(name: str, processes: int, find_unused_parameters: bool) -> Any:
     """Return Fabric's strategy: a copy of everything in each process, or a part in each."""
     from lightning_fabric.strategies import DDPStrategy, ModelParallelStrategy
 
     if name == "fsdp":
         return ModelParallelStrategy(shard, data_parallel_size=processes, tensor_parallel_size=1)
     # After the start, buffers stay the same everywhere: norms, centres and queues see all samples.
-    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=idles)
+    return DDPStrategy(forward_sync_buffers=False, find_unused_parameters=find_unused_parameters)
 
 
 def divides(fabric: Fabric) -> bool:

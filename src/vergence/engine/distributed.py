@@ -67,7 +67,7 @@ def gather_uneven(x: Tensor) -> Tensor:
     return torch.cat(cut[rank() :] + cut[: rank()])
 
 
-class Ballot:
+class StopVote:
     """Whether any process wants to stop: all learn it at the same call.
 
     Several processes learn it one call late, so that none waits for the others.

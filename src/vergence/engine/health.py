@@ -83,7 +83,7 @@ class Health:
         return asdict(self)
 
 
-class Checkup:
+class HealthProbe:
     """Looks at one fixed batch again and again.
 
     Args:

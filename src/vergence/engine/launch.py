@@ -57,7 +57,7 @@ def _again() -> list[str]:
 
 
 class Waiting:
-    """Watches over the others of this machine until all are connected, when ``Lifeline`` takes over."""
+    """Watches over the others of this machine until all are connected, when ``ProcessMonitor`` takes over."""
 
     def __enter__(self) -> Waiting:
         self.over = threading.Event()

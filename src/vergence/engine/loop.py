@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from vergence.core import BadInput, Clock, Interrupted, Method, Recipe, VergenceError
 from vergence.core.errors import out_of_memory
 from vergence.data.source import Source
-from vergence.engine import lifeline
+from vergence.engine import process_monitor
 from vergence.engine.devices import divides, make_fabric, on_device, repeatable
-from vergence.engine.distributed import Ballot, mean_over_processes, merged, rank, world
+from vergence.engine.distributed import StopVote, mean_over_processes, merged, rank, world
 from vergence.engine.files import (
     DiskTrouble,
     first_line,
@@ -31,8 +31,8 @@ from vergence.engine.files import (
     write_text,
     write_yaml,
 )
-from vergence.engine.health import Checkup, Health
-from vergence.engine.journal import Journal, Silence
+from vergence.engine.health import Health, HealthProbe
+from vergence.engine.logger import Logger, NullLogger
 from vergence.engine.optim import optimizer, set_rates
 from vergence.engine.run import Run, save_encoder
 from vergence.engine.shard import load_optimizer, shard, whole
@@ -95,12 +95,12 @@ def train(
         method, source, out, recipe, batch_size, seed, size, fabric or make_fabric(), workers, accumulate,
         save_every,
     )  # fmt: skip
-    with training.telling_what_is_kept():
+    with training.explaining_failures():
         training.prepare(config, resume, pair, quiet)
         try:
             training.run()
         finally:
-            training.journal.close()
+            training.logger.close()
             if rank() == 0 and out.exists():
                 with contextlib.suppress(VergenceError):  # what went wrong before is the news
                     write_text(out / "skipped.csv", source.skipped.table())
@@ -112,7 +112,7 @@ def seed_step(seed: int, step: int, process: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1))
 
 
-class _Parcel:
+class _BatchHolder:
     """Carries a batch past Fabric, which would take dataclasses apart and convert what is in them."""
 
     __slots__ = ("batch",)
@@ -128,12 +128,12 @@ class _Step(nn.Module):
         super().__init__()
         self.method, self.device = method, device
 
-    def forward(self, parcel: _Parcel | Callable[[], None]) -> dict[str, Tensor]:
-        if not isinstance(parcel, _Parcel):
-            parcel()  # with the networks in one piece, should they be divided among processes
+    def forward(self, held: _BatchHolder | Callable[[], None]) -> dict[str, Tensor]:
+        if not isinstance(held, _BatchHolder):
+            held()  # with the networks in one piece, should they be divided among processes
             return {}
         with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
-            views = self.method.views(parcel.batch)  # type: ignore[operator]
+            views = self.method.views(held.batch)  # type: ignore[operator]
         return self.method.loss(views)
 
 
@@ -213,7 +213,7 @@ class _Training:
     def prepare(
         self, config: dict[str, Any], resume: bool, pair: Callable[[Any], Any] | None, quiet: bool
     ) -> None:
-        """Build the optimizer, read the checkpoint if there is to be one, open the journal, look once."""
+        """Build the optimizer, read the checkpoint if there is to be one, open the logger, look once."""
         method, device = self.method, self.fabric.device
         method.setup(self.source)
         self.divided = divides(self.fabric)
@@ -231,10 +231,10 @@ class _Training:
             if state is not None:
                 self.restore(state, self._parts())
             self.forward, self.update = self.fabric.setup(_Step(method, device), self.optimizer)
-        self.journal: Journal | Silence = Silence()
-        self.checkup: Checkup | None = None
+        self.logger: Logger | NullLogger = NullLogger()
+        self.health_probe: HealthProbe | None = None
         if rank() == 0:
-            self.journal = Journal(
+            self.logger = Logger(
                 self.out, total=self.total, epochs=self.recipe.epochs, start=self.step, quiet=quiet
             )
         if rank() == 0 or self.divided:
@@ -243,7 +243,7 @@ class _Training:
             if few is None:
                 self.source.skipped.check(len(self.source), self.source.uri)
             elif len(few.index) >= 8:
-                self.checkup = Checkup(few.to(device), pair, self.seed, self.source.precision)
+                self.health_probe = HealthProbe(few.to(device), pair, self.seed, self.source.precision)
                 apart = BETWEEN_LOOKS * self.source.work(few) / (self.per_epoch * self.batch_size)
                 self.look_every = max(self.look_every, math.ceil(apart))
                 self.first_look = self.look(None)
@@ -278,10 +278,10 @@ class _Training:
         if not 0 <= self.step <= self.total:
             raise BadInput(f"{self.checkpoint} is of step {self.step}, but this run has {self.total}.")
         self.saved_step = self.step
-        lifeline.advise(self.kept())
+        process_monitor.advise(self.kept())
 
     @contextlib.contextmanager
-    def telling_what_is_kept(self) -> Iterator[None]:
+    def explaining_failures(self) -> Iterator[None]:
         """Add to what stops a run which step is safe and how to go on."""
         try:
             yield
@@ -302,7 +302,7 @@ class _Training:
     def run(self) -> None:
         """Take every step that is left, saving as time goes by."""
         began = self.saved = self.means.since = time.monotonic()
-        self.stop = Ballot()
+        self.stop = StopVote()
         before = self.seconds
         with stop_requests() as asked, repeatable(self.fabric.device):
             while self.step < self.total:
@@ -323,7 +323,7 @@ class _Training:
                 last = self.step == self.total
                 if last or (not self.save_every and time.monotonic() - self.saved > SECONDS_BETWEEN_SAVES):
                     self.save()
-                if self.checkup is not None and (last or (epoch + 1) % self.look_every == 0):
+                if self.health_probe is not None and (last or (epoch + 1) % self.look_every == 0):
                     self.look(self.first_look)
 
     def run_epoch(self, asked: list[str]) -> None:
@@ -360,10 +360,10 @@ class _Training:
             if batch is None:
                 return False
             with self.fabric.no_backward_sync(self.forward, enabled=part < self.accumulate - 1):
-                terms = self.forward(_Parcel(batch))
+                terms = self.forward(_BatchHolder(batch))
                 loss = torch.stack(list(terms.values())).sum()
                 self.fabric.backward(loss / self.accumulate)
-            self.means.add({"loss": loss, **terms, **method.drain_watched()}, 1 / self.accumulate)
+            self.means.add({"loss": loss, **terms, **method.pop_logged()}, 1 / self.accumulate)
         if self.recipe.clip is not None:
             self.fabric.clip_gradients(
                 self.forward, self.update, max_norm=self.recipe.clip, error_if_nonfinite=False
@@ -390,28 +390,28 @@ class _Training:
                 f"Lower --lr (now {self.lr:.3g}) or use --precision fp32."
             )
         row = {"lr": self.lr, **means, "samples_per_second": rate * self.batch_size}
-        self.journal.row(self.step, self.step // self.per_epoch, row)
+        self.logger.row(self.step, self.step // self.per_epoch, row)
         if len(self.losses) >= 10:
             middle = statistics.median(self.losses)
             spread = statistics.median(abs(loss - middle) for loss in self.losses)
             if means["loss"] - middle > 10 * spread + 0.1 * abs(middle):
-                self.journal.say(
+                self.logger.say(
                     f"step {self.step}: the loss jumped to {means['loss']:.3g} from {middle:.3g}."
                 )
         self.losses.append(means["loss"])
 
     def look(self, first: Health | None) -> Health:
         """Examine the encoder and write down what is seen, unless it was seen before a resume."""
-        assert self.checkup is not None
+        assert self.health_probe is not None
         found: list[Health] = []
-        look = partial(self.checkup, self.method.encoder)
+        look = partial(self.health_probe, self.method.encoder)
         if self.divided:  # all processes look: none has all of the encoder
             self.forward(lambda: found.append(look()))
         seen = found[0] if found else look()
         if first is not None or self.step == 0:
             dim = int(getattr(self.method.encoder, "out_dim", 0))
             note = seen.trouble(first, dim) if first is not None else ""
-            self.journal.check(self.step, self.step // self.per_epoch, seen.row(), note)
+            self.logger.check(self.step, self.step // self.per_epoch, seen.row(), note)
         return seen
 
     def save(self) -> None:
@@ -422,7 +422,7 @@ class _Training:
             save_checkpoint(self.checkpoint, {"step": self.step, "seconds": self.seconds, **state})
         self.saved, self.saved_step = time.monotonic(), self.step
         self.fabric.barrier()
-        lifeline.advise(self.kept())
+        process_monitor.advise(self.kept())
 
     def finish(self, config: dict[str, Any]) -> Run:
         """Leave the encoder and the time it took; return the run."""
@@ -434,7 +434,7 @@ class _Training:
             save_encoder(encoder, self.out / "encoder.safetensors")
             write_yaml(self.out / "config.yaml", {**config, "seconds": round(self.seconds, 1)})
             if bad := len(self.source.skipped.reasons):
-                self.journal.say(f"{bad} samples could not be read; see {self.out / 'skipped.csv'}.")
+                self.logger.say(f"{bad} samples could not be read; see {self.out / 'skipped.csv'}.")
         self.fabric.barrier()
         return Run(self.out, encoder)
 

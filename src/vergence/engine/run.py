@@ -9,13 +9,13 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from vergence.core.errors import BadInput, unknown
-from vergence.engine.embed import embed
+from vergence.engine.embedding import embed
 from vergence.engine.files import read_yaml, write_whole
-from vergence.engine.journal import read_csv
+from vergence.engine.logger import read_csv
 
 if TYPE_CHECKING:
     from vergence.data import Source
-    from vergence.data.store import Store
+    from vergence.store.table import Store
 
 Workers = Literal["ray"]
 
@@ -97,14 +97,14 @@ def fill(
         workers: As of ``Run.embed``.
     """
     from vergence.data import open as open_source
-    from vergence.data.store import Store
+    from vergence.store.table import Store
 
     source = open_source(source)
     if workers is None:
         return Store.create(out, source, embed(encoder, source), model=model, overwrite=overwrite)
     if workers != "ray":
         raise unknown("kind of workers", workers, ("ray",))
-    from vergence.engine.scale import embed_with_ray
+    from vergence.engine.ray_embedding import embed_with_ray
 
     return embed_with_ray(encoder, source, out, model=model, overwrite=overwrite)
 

@@ -13,16 +13,16 @@ from typing import Any
 from markupsafe import Markup
 
 from vergence.core.errors import BadInput, VergenceError, need
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.studio import contrast
-from vergence.studio.eye import LARGEST
+from vergence.studio.encoder_session import LARGEST
 from vergence.studio.session import Session
 
 HOST = "127.0.0.1"
 _HEAD = """
 <link rel="stylesheet" href="studio/static/studio.css">
 <link rel="modulepreload" href="studio/static/map.js">
-<link rel="modulepreload" href="studio/static/plane.js">
+<link rel="modulepreload" href="studio/static/projection.js">
 <link rel="modulepreload" href="studio/static/review.js">
 <link rel="modulepreload" href="studio/static/shared.js">
 <script>

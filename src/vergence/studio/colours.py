@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vergence.core.errors import unknown
-from vergence.data.store import Store
+from vergence.store.table import Store
 
 KINDS = 20  # that get a colour of their own, the most frequent ones
 OTHER, NONE = 254, 255  # codes of the kinds without one, and of rows without a value

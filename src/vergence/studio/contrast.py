@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import hypergeom
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.studio.colours import NONE, STEPS, codes
 
 REST = "all others"

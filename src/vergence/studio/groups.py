@@ -8,9 +8,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.studio import aside
-from vergence.use.clusters import partition
+from vergence.store.table import Store
+from vergence.studio import cache
+from vergence.use.clustering import partition
 
 LONGEST = 60  # characters of a name
 _NOTE = "clusters"  # what ``about["info"]`` calls what is known of them, by vector column
@@ -53,7 +53,7 @@ class Groups:
         if (written := self.written) is not None:
             self._check_version()
             self._write_note({"column": written, "names": {}, "old": True})
-        aside.keep_array(self.store, f"clusters-{self.mark}", found)
+        cache.keep_array(self.store, f"clusters-{self.mark}", found)
         self.of, self.names = found, {}
         self.stage += 1
 
@@ -119,7 +119,7 @@ class Groups:
             self.of = values.astype(np.int64)
             self.names = {int(c): str(name) for c, name in self._note["names"].items()}
             return
-        kept = aside.kept_array(self.store, f"clusters-{self.mark}")
+        kept = cache.kept_array(self.store, f"clusters-{self.mark}")
         if kept is not None and kept.shape == (len(self.store),) and kept.dtype == np.int64:
             self.of = kept
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.store import Store
-from vergence.studio import aside
-from vergence.use.search import duplicates
+from vergence.store.table import Store
+from vergence.studio import cache
+from vergence.use.nearest import duplicates
 
 Verdict = Literal["keep", "drop", ""]
 VERDICTS = ("keep", "drop", "")
@@ -35,7 +35,7 @@ class Review:
     def __init__(self, store: Store, column: str) -> None:
         self.store, self.column = store, column
         self.names = store.names
-        kept = aside.kept_words(store, _NAME)
+        kept = cache.kept_words(store, _NAME)
         self._row = {name: row for row, name in enumerate(self.names)}
         self.verdicts: dict[int, str] = {
             self._row[name]: verdict
@@ -139,7 +139,7 @@ class Review:
         return file.getvalue()
 
     def _keep(self) -> None:
-        aside.keep_words(
+        cache.keep_words(
             self.store, _NAME, {self.names[row]: self.verdicts[row] for row in sorted(self.verdicts)}
         )
 

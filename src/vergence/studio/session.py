@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput, VergenceError
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.studio import colours
-from vergence.studio.aside import fingerprint
+from vergence.studio.cache import fingerprint
 from vergence.studio.colours import KINDS, NONE, OTHER, Legend
-from vergence.studio.eye import Eye
+from vergence.studio.encoder_session import EncoderSession
 from vergence.studio.groups import Groups
-from vergence.studio.plane import Plane, better
+from vergence.studio.projection import Projection, better
 from vergence.studio.review import Review
-from vergence.use.search import search
+from vergence.use.nearest import search
 
 NEIGHBOURS = 18
 _LONGEST = 300  # characters of a value that are shown
@@ -42,10 +42,10 @@ class Session:
         store.width(column)
         self.store, self.column = store, column
         mark = fingerprint(store, column)
-        self.plane = Plane(store, column, mark)
+        self.projection = Projection(store, column, mark)
         self.groups = Groups(store, column, mark)
         self.review = Review(store, column)
-        self.eye = Eye(store, column)
+        self.encoder = EncoderSession(store, column)
         self._busy: list[tuple[str, float]] = []
         self._columns: tuple[int, list[str]] = (-1, [])  # of which version of the store
         self.trouble = ""
@@ -66,10 +66,10 @@ class Session:
             if self.groups.of is None:
                 with self.busy(f"Dividing {n} into clusters"), self.dividing:
                     self.groups.find()
-            if not self.plane.final:
+            if not self.projection.final:
                 how = better(len(self.store)).partition(" ")[0]
                 with self.busy(f"Laying out {n} by {how}; until then the map is by PCA"):
-                    self.plane.improve()
+                    self.projection.improve()
         except VergenceError as error:
             self.trouble = str(error)
         except Exception as error:
@@ -108,7 +108,7 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """Return what the page has to know to begin with, and again while something is being worked out."""
-        columns, (_, how, stage) = self.columns(), self.plane.now
+        columns, (_, how, stage) = self.columns(), self.projection.now
         return {
             "name": self.store.path.name,
             "rows": len(self.store),
@@ -119,7 +119,7 @@ class Session:
             "doing": self.doing,
             "trouble": self.trouble,
             "columns": columns,
-            "blind": self.eye.missing,
+            "blind": self.encoder.missing,
         }
 
     def colour(self, column: str) -> tuple[np.ndarray, Legend]:

@@ -15,7 +15,7 @@ from PIL import Image
 from starlette.concurrency import run_in_threadpool
 
 from vergence.core.errors import BadInput, VergenceError
-from vergence.studio.eye import picture
+from vergence.studio.encoder_session import picture
 from vergence.studio.session import Session, as_uri
 from vergence.use.simvis import heated
 
@@ -53,7 +53,7 @@ def routes(session: Session) -> APIRouter:
 
     @router.get("/map")
     def the_map() -> Response:
-        points, how, stage = session.plane.now
+        points, how, stage = session.projection.now
         return _packed({"how": how, "stage": stage}, points)
 
     @router.get("/colour")
@@ -124,9 +124,9 @@ def routes(session: Session) -> APIRouter:
 
 def _search(session: Session, raw: bytes) -> dict[str, Any]:
     pixels = picture(raw)
-    if (line := session.eye.missing) is not None:
+    if (line := session.encoder.missing) is not None:
         raise BadInput(line)
-    return {"near": session.alike(session.eye.vector(pixels))}
+    return {"near": session.alike(session.encoder.vector(pixels))}
 
 
 def review_state(session: Session, number: int) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def heat(session: Session, first: str, second: str) -> dict[str, Any]:
     """Return two rows, by id, with what each place of their pictures adds to their likeness."""
     rows = [session.find(name) for name in (first, second)]
     pictures = [picture(session.picture_of(row)) for row in rows]
-    score, *maps = session.eye.why(*pictures)
+    score, *maps = session.encoder.why(*pictures)
     most = max(float(np.abs(part).max()) for part in maps)
     lit = [
         as_uri(_png(heated(_enlarged(p), _stretched(part), most)))

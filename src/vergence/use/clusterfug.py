@@ -27,8 +27,8 @@ import numpy as np
 from numba import njit
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.use.search import opened
+from vergence.store.table import Store
+from vergence.use.nearest import opened
 
 _ROWS = 512  # of a block of the first search
 

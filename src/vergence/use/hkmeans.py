@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
+from vergence.store.table import Store
 from vergence.use.kmeans import KMeans, apart, assign, closest, coarse_centres, kmeans
-from vergence.use.search import opened
+from vergence.use.nearest import opened
 
 _ALL = 500_000  # rows up to which every step of the first level looks at all of them
 
@@ -96,7 +96,7 @@ def curate(
     Args:
         store: Opened, or where it lies.
         keep: Rows to keep, 1 to all.
-        counts: Clusters of each level, the finest first; None takes ``usual_counts``.
+        counts: Clusters of each level, the finest first; None takes ``default_counts``.
         resampling: Times that the centres of a level above the first are placed anew.
         nearest: Take the most typical rows of a cluster rather than random ones.
         column: Which vectors; every row must have one.
@@ -113,7 +113,7 @@ def curate(
     return Curated(draw(tree, keep, nearest=nearest, seed=seed), tree)
 
 
-def usual_counts(n: int) -> tuple[int, ...]:
+def default_counts(n: int) -> tuple[int, ...]:
     """Return clusters a level for n rows: about 4 √n, a tenth and a fiftieth of that.
 
     The paper divides 743 million images into 10 million, 500,000, 50,000 and 10,000 clusters; the
@@ -136,14 +136,14 @@ def hierarchy(
     Args:
         vectors: float32, compared by their Euclidean distance.
         counts: Clusters of each level, falling; the first far above the number of things to be told
-            apart, so that rare ones own a cluster. None takes ``usual_counts``.
+            apart, so that rare ones own a cluster. None takes ``default_counts``.
         resampling: Times R that a level above the first is placed anew on the r items nearest to each
             centre, r being half the mean size of its clusters. The first level has none: it is the
             costly one.
         iterations: Of every k-means, at most; ten where the first level is placed on a sample.
         seed: Of the starting points.
     """
-    counts = usual_counts(len(vectors)) if counts is None else tuple(counts)
+    counts = default_counts(len(vectors)) if counts is None else tuple(counts)
     if not counts or any(a <= b for a, b in zip((len(vectors) + 1, *counts), counts, strict=False)):
         raise BadInput(
             f"The clusters of each level must grow fewer, from at most {len(vectors)} (the rows) on; "

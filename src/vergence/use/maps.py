@@ -13,8 +13,8 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from vergence.core.errors import need, unknown
-from vergence.data.store import Store
-from vergence.use.search import opened, topk
+from vergence.store.table import Store
+from vergence.use.nearest import opened, topk
 
 How = Literal["auto", "tsne", "umap", "pca"]
 _FEW = 10  # rows below which neighbourhoods mean nothing

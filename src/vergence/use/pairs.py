@@ -76,7 +76,7 @@ def near_pairs(
     return Duplicates(pairs, similarity, edges.members(), total)
 
 
-def near_pairs_in_cells(
+def near_pairs_ivf(
     unit: np.ndarray,
     *,
     threshold: float,

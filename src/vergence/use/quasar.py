@@ -21,8 +21,8 @@ import numpy as np
 from scipy.special import expit
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.use.search import opened
+from vergence.store.table import Store
+from vergence.use.nearest import opened
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,9 +29,9 @@ import numpy as np
 from numba import njit
 
 from vergence.core.errors import BadInput
-from vergence.data.store import Store
-from vergence.use.clusters import partition
-from vergence.use.search import opened
+from vergence.store.table import Store
+from vergence.use.clustering import partition
+from vergence.use.nearest import opened
 
 _ROWS = 1024  # of a block of similarities
 

@@ -15,7 +15,7 @@ from vergence.data.columns import codes, floats, numbers, plain, read_csv, read_
 from vergence.data.events.batch import Fields
 from vergence.data.events.log import EventLog, Names
 from vergence.data.events.schema import EventSchema
-from vergence.data.shelf import coded
+from vergence.data.image.reader import coded
 
 PEEK = 100_000  # rows from which the schema is guessed
 SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".csv.gz")

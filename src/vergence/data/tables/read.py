@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput
 from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet, text
-from vergence.data.shelf import coded
+from vergence.data.image.reader import coded
 from vergence.data.tables.batch import Columns
 from vergence.data.tables.schema import TableSchema
 

@@ -1,6 +1,6 @@
 // The page's start, its head and the smaller parts: search by a picture, clusters, why two are alike.
 
-import { mountMap } from "./plane.js";
+import { mountMap } from "./projection.js";
 import { mountReview } from "./review.js";
 import { count, guarded, json, kind, make, openTab, own, parts, query, say, tile, title } from "./shared.js";
 

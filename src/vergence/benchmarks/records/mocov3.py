@@ -1,0 +1,30 @@
+"""MoCo v3 on CIFAR-10: a frozen patch projection and a slow teacher, at a high learning rate."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from vergence.benchmarks.record import Record
+from vergence.methods.image.mocov3 import MoCoV3
+
+# Small heads and large crops: 32 pixels leave nothing to crop to a twelfth.
+small = partial(MoCoV3, hidden=512, crop=0.2)
+
+RECORD = Record(
+    key="mocov3",
+    claim="A ViT trains steadily against momentum keys while its patch projection stays random.",
+    arms={
+        "paper": small,
+        "trained patches": partial(small, train_patches=True),
+        "no momentum": partial(small, momentum=0.0),
+    },
+    train=5_000,
+    test=5_000,
+    epochs=4,
+    batch=128,
+    encoder="vit_tiny_patch16_224",
+    options={"patch_size": 8, "embed_dim": 96, "depth": 4, "num_heads": 3},
+    settings={"lr": 1e-3, "warmup": 1.0, "precision": "fp32"},
+    note="4 epochs of a ViT of 16 patches and width 96, at 13 times the paper's learning rate for this "
+    "batch. The gradient norm of the first layer is in each run's metrics.",
+)

@@ -1,0 +1,197 @@
+"""QUASAR on Tiny-ImageNet: do examples of spoilt photos tell how much others are spoilt?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import adjust_contrast, gaussian_blur
+
+from vergence.benchmarks.record import Record, open_data
+from vergence.benchmarks.records._photos import DEALT_OUT, Finding, simclr
+from vergence.evaluate.protocols.isc2021 import embed_pixels
+from vergence.methods.image import encoders
+from vergence.use.quasar import anchors
+from vergence.views.pixels.augment import plain
+from vergence.views.pixels.compression import jpeg
+
+SIZE, TRAIN, EPOCHS = 64, 6_000, 5
+ANCHORS, JUDGED = 100, 200  # photos a side, and photos that are rated
+STRENGTHS = {
+    "blur": (0.6, 0.9, 1.3, 1.9, 2.7),  # σ in pixels
+    "noise": (0.02, 0.04, 0.08, 0.14, 0.22),  # σ of values in [0, 1]
+    "jpeg": (50, 30, 18, 10, 5),  # quality
+    "contrast": (0.75, 0.55, 0.4, 0.28, 0.18),  # share that is left
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Spoilt:
+    """Photos as they are, and after each kind of damage at each strength; ``(n, 3, S, S)`` in [0, 1]."""
+
+    clean: Tensor
+    damaged: dict[str, list[Tensor]]
+
+
+def damage(x: Tensor, kind: str, strength: float) -> Tensor:
+    """Spoil photos ``(n, 3, S, S)``; noise draws from torch's default generator."""
+    if kind == "blur":
+        return gaussian_blur(x, [2 * round(3 * strength) + 1] * 2, [strength] * 2)
+    if kind == "noise":
+        return (x + strength * torch.randn_like(x)).clamp(0, 1)
+    if kind == "jpeg":
+        return jpeg(x, torch.full((len(x),), strength))
+    return adjust_contrast(x, strength)
+
+
+def spoilt(x: Tensor, seed: int) -> Spoilt:
+    torch.manual_seed(seed)
+    return Spoilt(
+        x, {kind: [damage(x, kind, strength) for strength in all_] for kind, all_ in STRENGTHS.items()}
+    )
+
+
+@cache
+def dealt(seed: int) -> tuple[Spoilt, Spoilt]:
+    """Return the photos that become anchors and others that are rated, of the same subjects."""
+    _, test = open_data(RECORD)
+    rows = np.random.default_rng(seed).permutation(len(test))[: 2 * ANCHORS + JUDGED]
+    x = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, size=SIZE)])
+    return spoilt(x[: 2 * ANCHORS], seed), spoilt(x[2 * ANCHORS :], seed + 1000)
+
+
+@cache
+def encoder(trained: bool) -> nn.Module:
+    """Train SimCLR on other photos, by large crops alone: the usual views teach it not to see damage."""
+    if not trained:
+        torch.manual_seed(0)
+        return encoders.build("resnet-tiny", size=SIZE, width=32).eval()
+    crops = {"jitter_p": 0.0, "grey": 0.0, "blur": 0.0, "scale": (0.7, 1.0)}
+    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
+    return simclr(train, epochs=EPOCHS, seed=0, size=SIZE, views=crops, encoder_options={"width": 32})
+
+
+@cache
+def seen(seed: int, trained: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return vectors of anchors and of rated photos: clean ``(n, D)``, a damage ``(strengths, n, D)``."""
+    net = encoder(trained)
+
+    def of(part: Spoilt) -> dict[str, np.ndarray]:
+        found = {kind: np.stack([embed_pixels(net, x) for x in all_]) for kind, all_ in part.damaged.items()}
+        return {"clean": embed_pixels(net, part.clean), **found}
+
+    with torch.no_grad():
+        anchored, rated = (of(part) for part in dealt(seed))
+    return anchored, rated
+
+
+Score = Callable[[np.ndarray], np.ndarray]
+Making = Callable[[np.ndarray, np.ndarray, int], Score]
+
+
+def judged(seed: int, make: Making, *, trained: bool = True, known: bool) -> float:
+    """Return Spearman's ρ of score and quality, mean over the kinds of damage.
+
+    Args:
+        seed: Of photos, noise and anchors.
+        make: (good vectors, bad vectors, seed) -> the score.
+        trained: Whose vectors.
+        known: Whether the bad anchors show all kinds of damage, or all but the one that is judged.
+    """
+    anchored, rated = seen(seed, trained)
+    random = np.random.default_rng(seed)
+    good = anchored["clean"][:ANCHORS]
+    found = []
+    for kind in STRENGTHS:
+        kinds = [other for other in STRENGTHS if known or other != kind]
+        bad = np.stack(
+            [
+                anchored[kinds[random.integers(len(kinds))]][random.integers(2, 5), row]
+                for row in range(ANCHORS, 2 * ANCHORS)
+            ]
+        )
+        score = make(good, bad, seed)
+        scores = np.stack([score(rated["clean"]), *(score(x) for x in rated[kind])])
+        found.append(spearmanr(scores.ravel(), -np.arange(len(scores)).repeat(scores.shape[1])).statistic)
+    return float(np.mean(found))
+
+
+def of_anchors(good: np.ndarray, bad: np.ndarray, seed: int) -> Score:
+    return anchors(good, bad).score
+
+
+def shuffled(good: np.ndarray, bad: np.ndarray, seed: int) -> Score:
+    every = np.random.default_rng(seed).permutation(np.concatenate([good, bad]))
+    return anchors(every[: len(good)], every[len(good) :]).score
+
+
+def good_alone(good: np.ndarray, bad: np.ndarray, seed: int) -> Score:
+    """The cosine to the mean of the good anchors only."""
+    plus = anchors(good, -good).good
+
+    def score(x: np.ndarray) -> np.ndarray:
+        return x @ plus / np.maximum(np.linalg.norm(x, axis=1), 1e-12)
+
+    return score
+
+
+def sharpness(seed: int) -> float:
+    """The same ρ by the variance of the Laplacian of brightness, which needs no anchors."""
+    _, rated = dealt(seed)
+    kernel = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
+
+    def score(x: Tensor) -> np.ndarray:
+        return torch.conv2d(x.mean(1, keepdim=True), kernel).var((1, 2, 3)).numpy()
+
+    found = []
+    for all_ in rated.damaged.values():
+        scores = np.stack([score(rated.clean), *(score(x) for x in all_)])
+        found.append(spearmanr(scores.ravel(), -np.arange(len(scores)).repeat(scores.shape[1])).statistic)
+    return float(np.mean(found))
+
+
+def arms(known: bool) -> dict[str, Callable[[object], Finding]]:
+    return {
+        "paper": lambda _: Finding(lambda source, seed: judged(seed, of_anchors, known=known)),
+        "anchors shuffled": lambda _: Finding(lambda source, seed: judged(seed, shuffled, known=known)),
+        "good anchors only": lambda _: Finding(lambda source, seed: judged(seed, good_alone, known=known)),
+        "encoder not trained": lambda _: Finding(
+            lambda source, seed: judged(seed, of_anchors, trained=False, known=known)
+        ),
+        "variance of the Laplacian": lambda _: Finding(lambda source, seed: sharpness(seed)),
+    }
+
+
+KNOWN = Record(
+    key="quasar",
+    claim="Examples of good and of spoilt photos rate others without training or prompts.",
+    arms=arms(known=True),
+    source="tiny-imagenet",
+    train=100_000,
+    test=10_000,
+    epochs=EPOCHS,
+    size=SIZE,
+    seeds=(0, 1, 2, 3, 4),
+    metric="Spearman's ρ of score and strength of damage, mean of four kinds",
+    **DEALT_OUT,
+    note=f"{ANCHORS} whole and {ANCHORS} spoilt photos of Tiny-ImageNet as anchors, {JUDGED} others rated "
+    "as they are and with blur, noise, JPEG and less contrast at five strengths. Encoder: SimCLR by large "
+    f"crops alone (resnet-tiny of width 32, {EPOCHS} epochs on {TRAIN:,} photos), trained once. The paper "
+    "has large pretrained encoders and the opinions of people.",
+)
+RECORD = replace(
+    KNOWN,
+    also=(
+        replace(
+            KNOWN,
+            claim="A kind of damage that no anchor shows is rated too.",
+            arms=arms(known=False),
+            metric="Spearman's ρ of score and strength of a damage that no anchor shows, mean of four kinds",
+        ),
+    ),
+)

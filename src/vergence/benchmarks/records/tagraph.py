@@ -1,0 +1,105 @@
+"""TAGraph on generated rods: is it the graph, the holes, or their places, that tells shapes apart?"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+import torch
+from scipy.spatial.distance import cdist
+from scipy.spatial.transform import Rotation
+
+from vergence.benchmarks.record import Record
+from vergence.core import Estimator
+from vergence.data.graph.points import clouds
+from vergence.data.graph.source import GraphsSource
+from vergence.engine import embed
+from vergence.methods.graph.encoders import Table
+from vergence.methods.graph.homology import rips, statistics
+from vergence.methods.graph.tagraph import TAGraph, thinned
+
+# three parts a rod: solid, tube, or ring; none is another one turned around
+CLASSES = ("SSS", "TSS", "STS", "TTS", "TST", "RSS", "SRS", "TRS", "RST", "RTS")
+EACH, POINTS, NOISE, TAUGHT = 5, 250, 0.02, 2
+
+
+def part(kind: str, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return points ``(count, 3)`` of a part of height 1: a rod, a tube's wall, or a ring that stands."""
+    turn, up = rng.uniform(0, 2 * np.pi, count), rng.uniform(-0.5, 0.5, count)
+    if kind == "R":
+        thin = rng.normal(0, 0.04, (count, 3))
+        return np.stack([0.45 * np.cos(turn), np.zeros(count), 0.5 * np.sin(turn)], axis=1) + thin
+    wide = 0.35 * (np.sqrt(rng.random(count)) if kind == "S" else np.ones(count))
+    return np.stack([wide * np.cos(turn), wide * np.sin(turn), up], axis=1)
+
+
+def rods(source: Any, seed: int) -> tuple[GraphsSource, GraphsSource]:
+    """Return rods of every class, noisy, turned and of different sizes; the same ones teach and judge."""
+    del source
+    rng = np.random.default_rng([52, seed])
+    shapes, labels = [], []
+    for label, kinds in enumerate(CLASSES):
+        for _ in range(EACH):
+            parts = [
+                part(kind, 2 * POINTS, rng) + np.array([0, 0, 1.0 * place])
+                for place, kind in enumerate(kinds)
+            ]
+            shape = np.concatenate(parts) * rng.uniform(0.9, 1.1, 3)
+            shape = thinned(shape, POINTS) + rng.normal(0, NOISE, (POINTS, 3))
+            shapes.append(Rotation.random(rng=rng).apply(shape))
+            labels.append(label)
+    made = clouds(shapes, "generated rods", labels=np.array(labels))
+    return made, made
+
+
+class Whole(Estimator):
+    """The statistics of the loops of the whole shape, without a graph."""
+
+    def fit(self, source: Any, *, seed: int = 0) -> Self:
+        del seed
+        batch = source.batch(np.arange(len(source)))
+        shapes = np.split(batch.x.double().numpy(), batch.ptr.numpy()[1:-1])
+        x = np.stack([statistics(rips(cdist(shape, shape))[1]) for shape in shapes])
+        spread = x.std(axis=0)
+        self.encoder = Table(torch.from_numpy((x - x.mean(axis=0)) / np.where(spread > 1e-9, spread, 1.0)))
+        return self
+
+
+def nearest(encoder: Any, train: Any, test: Any, seed: int) -> float:
+    """Return how often the nearest of ``TAUGHT`` shapes a class is of the same class, over 50 draws."""
+    x, y = embed(encoder, train).vectors, train.labels
+    far = cdist(x, x)
+    rng, right = np.random.default_rng([1, seed]), []
+    for _ in range(50):
+        order = rng.permutation(len(y))
+        order = order[np.argsort(y[order], kind="stable")].reshape(len(CLASSES), EACH)
+        known, asked = order[:, :TAUGHT].ravel(), order[:, TAUGHT:].ravel()
+        right.append((y[known][far[np.ix_(asked, known)].argmin(axis=1)] == y[asked]).mean())
+    return float(np.mean(right))
+
+
+def fitted(**chosen: Any) -> Any:
+    return lambda _: TAGraph(dim=64, points=POINTS, **chosen)
+
+
+RECORD = Record(
+    key="tagraph",
+    claim="A graph whose nodes know of their holes tells apart shapes with the same holes in other places.",
+    arms={
+        "paper": fitted(),
+        "undecorated graph": fitted(decorate="none"),
+        "persistence of the whole shape": lambda _: Whole(),
+        "local decoration only": fitted(decorate="local"),
+    },
+    source="generated",
+    encoder=None,
+    batch=None,
+    seeds=(0, 1, 2, 3, 4),
+    prepare=rods,
+    protocol=nearest,
+    metric=f"nearest neighbour, {TAUGHT} shapes a class, 50 draws",
+    pixels=False,
+    note="Generated: rods of three parts, each solid, a tube or a ring, 10 classes of 5 shapes of 250 noisy "
+    "points, turned at random and stretched by up to a tenth along each axis. Made so that place matters; "
+    "the paper's meshes and ModelNet10 are not at hand.",
+)

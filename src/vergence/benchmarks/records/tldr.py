@@ -1,0 +1,114 @@
+"""TLDR on CIFAR-10 embeddings: does a neighbour make a better partner than noise?"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import mse_loss
+
+from vergence.benchmarks.record import Record, open_data
+from vergence.benchmarks.records._photos import simclr, vectors
+from vergence.core import Estimator
+from vergence.data import Source
+from vergence.data.tables import TableBatch, TableSource
+from vergence.evaluate.protocols.retrieval import retrieval
+from vergence.evaluate.score import Score
+from vergence.methods.tables.encoders import LinearEncoder, for_source
+from vergence.methods.tables.tldr import TLDR, principal
+
+DIM = 32
+SAID = {"neighbours": 10, "hidden": 1024}
+NOISE = 0.5  # deviations of the scaled numbers, about as far as a near neighbour
+
+
+class NoisePairs(TLDR):
+    """A row and itself with noise in place of a neighbour."""
+
+    def views(self, batch: TableBatch) -> tuple[TableBatch, TableBatch]:
+        spread = NOISE * self.encoder.get_buffer("deviation") * torch.randn_like(batch.numeric)
+        noisy = TableBatch(batch.numeric + spread, batch.categorical, batch.index, batch.label, batch.columns)
+        return batch, noisy
+
+
+class SquaredError(TLDR):
+    """Neighbours pulled together, features not pushed apart."""
+
+    def loss(self, views: Any) -> dict[str, Tensor]:
+        first, second = (self.projector(self.encode(view)) for view in views)
+        return {"invariance": mse_loss(first, second)}
+
+
+class Principal(Estimator):
+    """Principal components."""
+
+    def __init__(self, *, whiten: bool = False) -> None:
+        self.whiten = whiten
+
+    def fit(self, source: Any, *, seed: int = 0) -> Self:
+        self.encoder = principal(source, DIM, whiten=self.whiten)
+        return self
+
+
+class RandomMap(Estimator):
+    """A random projection."""
+
+    def fit(self, source: Any, *, seed: int = 0) -> Self:
+        encoder = for_source(source, "linear", dim=DIM)
+        assert isinstance(encoder, LinearEncoder)
+        torch.manual_seed(seed)
+        nn.init.normal_(encoder.map.weight)
+        nn.init.zeros_(encoder.map.bias)
+        self.encoder = encoder
+        return self
+
+
+@cache
+def embeddings() -> tuple[TableSource, TableSource]:
+    """Train SimCLR once, and hand over the unit vectors of training and of test images."""
+    train, test = open_data(RECORD)
+    encoder = simclr(train, epochs=6, seed=0, batch=256)
+    return vectors(encoder, train), vectors(encoder, test)
+
+
+def ranked(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
+    """Every test image asks for the others of its class, by cosine."""
+    assert test.labels is not None
+    with torch.no_grad():
+        vectors = encoder.eval()(test.batch(np.arange(len(test))))  # type: ignore[attr-defined]
+    return retrieval(vectors, test.labels)
+
+
+RECORD = Record(
+    key="tldr",
+    claim="A linear map on which neighbours agree keeps more of the classes than principal components do.",
+    arms={
+        "paper": lambda encoder: TLDR(encoder, **SAID),
+        "PCA": lambda _: Principal(),
+        "PCA, whitened": lambda _: Principal(whiten=True),
+        "random projection": lambda _: RandomMap(),
+        "noise pairs": lambda encoder: NoisePairs(encoder, **SAID),
+        "no projector": lambda encoder: TLDR(encoder, **{**SAID, "hidden": 0}),
+        "squared error": lambda encoder: SquaredError(encoder, **SAID),
+    },
+    source="cifar10",
+    train=5_000,
+    test=4_000,
+    epochs=40,
+    batch=512,
+    encoder="linear",
+    options={"dim": DIM},
+    size=32,
+    seeds=(0, 1, 2),
+    settings={"optimizer": "adamw", "lr": 1e-2, "weight_decay": 1e-6, "warmup": 2},
+    protocol=ranked,
+    metric=f"mAP of retrieval by cosine among test images, {DIM} dimensions",
+    pixels=False,
+    prepare=lambda source, seed: embeddings(),
+    note="Unit vectors of a SimCLR encoder trained once for 6 epochs on the same 5,000 images. AdamW in "
+    "place of LARS, 40 epochs; its rate, 10 neighbours (the paper: 3 to 5) and a projector of 2 x 1,024 were "
+    "the best of 16 settings on 1,000 of the training images, where PCA was 0.0004 behind.",
+)

@@ -1,0 +1,241 @@
+"""Feed broken, random and hostile files to every reader, and check that each is read or refused.
+
+    python -m vergence.benchmarks.stress.fuzz --cases 3000
+    python -m vergence.benchmarks.stress.fuzz --kinds png tar --cases 200 --seed 5
+
+A case is a valid file with bytes changed, cut, doubled or swapped, or nothing but random bytes; it follows
+from (kind, seed, number) alone. Readers run in forked processes with a memory limit: a signal, a hang, an
+error other than a refusal in one line, or memory beyond the limit is a finding, and stops nothing but that
+process. Bombs, small files that ask for much, are cases of their own (kind "bombs").
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import os
+import pickle
+import platform
+import resource
+import select
+import signal
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vergence.benchmarks import RESULTS
+from vergence.benchmarks.stress import hostile
+from vergence.core.errors import VergenceError
+from vergence.engine.files import write_json
+
+RESULT = RESULTS / "fuzz.json"
+MEMORY = 3 * 2**30  # bytes that a reader may add to what its process has
+HANG = 30  # seconds
+
+
+@dataclass
+class Findings:
+    """What came of one kind."""
+
+    read: int = 0
+    refused: int = 0
+    bad: list[str] = field(default_factory=list)
+    slowest: float = 0.0
+    memory: int = 0  # MiB that the process grew by, at most
+
+
+def mutated(raw: bytes, other: bytes, draw: np.random.Generator) -> bytes:
+    """Return bytes damaged in one to three ways."""
+    data = bytearray(raw)
+    for _ in range(draw.integers(1, 4)):
+        n = max(1, len(data))
+        at, length = int(draw.integers(0, n)), int(draw.integers(1, 1 + min(64, n)))
+        way = draw.integers(0, 9)
+        if way == 0:  # cut short
+            del data[at:]
+        elif way <= 3:  # some bytes changed, anywhere
+            for place in draw.integers(0, n, draw.integers(1, 9)):
+                data[place : place + 1] = draw.bytes(1)
+        elif way == 4:  # a number driven to an edge
+            edge = [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80\0\0\0"]
+            data[at : at + 4] = edge[draw.integers(0, len(edge))]
+        elif way == 5:  # something doubled
+            data[at:at] = data[at : at + length]
+        elif way == 6:  # something left out
+            del data[at : at + length]
+        elif way == 7:  # something of another file
+            start = int(draw.integers(0, max(1, len(other))))
+            data[at : at + length] = other[start : start + length]
+        else:  # changed near either end, where headers and footers are
+            place = int(draw.integers(0, min(n, 64)))
+            data[place if draw.integers(0, 2) else n - 1 - place :][:1] = b""
+            data[place : place + 1] = draw.bytes(1)
+    return bytes(data)
+
+
+def case(kind: str, seeds: list[bytes], seed: int, number: int) -> bytes:
+    draw = np.random.default_rng([zlib.crc32(kind.encode()), seed, number])
+    if draw.random() < 0.03:
+        return draw.bytes(int(draw.integers(0, 4096)))
+    first, second = draw.integers(0, len(seeds), 2)
+    return mutated(seeds[first], seeds[second], draw)
+
+
+def _seeds(kind: hostile.Kind, folder: Path) -> list[bytes]:
+    """Make the valid files in a process of its own: threads of libraries do not survive a fork."""
+    if not (child := os.fork()):
+        code = 1
+        try:
+            (folder / "seeds").write_bytes(pickle.dumps(kind.seeds(folder)))
+            code = 0
+        finally:
+            os._exit(code)
+    if os.waitpid(child, 0)[1]:
+        raise RuntimeError(f"no seeds of {kind.name} could be made")
+    return pickle.loads((folder / "seeds").read_bytes())
+
+
+def _work(
+    kind: hostile.Kind, seeds: list[bytes], seed: int, start: int, cases: int, pipe: int, folder: Path
+) -> None:
+    """Read cases one after the other, and report each before and after."""
+    warnings.simplefilter("ignore")
+    kind.prepare()
+    before = _memory()
+    limit = _address_space() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    for number in range(start, cases):
+        raw = case(kind.name, seeds, seed, number) if not kind.whole else seeds[number]
+        os.write(pipe, f"case {number}\n".encode())
+        began = time.monotonic()
+        try:
+            kind.read(folder, raw)
+            end = "read"
+        except VergenceError as error:
+            end = "refused" if "\n" not in str(error) else f"bad: several lines: {error!r}"
+        except hostile.Refused:
+            end = "refused"
+        except BaseException as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            end = f"bad: {type(error).__name__}: {error} at {Path(where.filename).name}:{where.lineno}"
+        line = " ".join(end.split())[:300]
+        os.write(pipe, f"end {time.monotonic() - began:.3f} {_memory() - before} {line}\n".encode())
+
+
+def _memory() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def _address_space() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+
+
+def fuzz(kind: hostile.Kind, *, cases: int, seed: int, say: Callable[[str], None] = print) -> Findings:
+    """Run ``cases`` of a kind; processes that die are replaced."""
+    found = Findings()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        seeds = _seeds(kind, folder)
+        cases = len(seeds) if kind.whole else cases
+        number = 0
+        while number < cases:
+            number = _one_process(kind, seeds, seed, number, cases, folder, found)
+    for line in found.bad[:20]:
+        say(f"{kind.name}: {line}")
+    return found
+
+
+def _one_process(
+    kind: hostile.Kind,
+    seeds: list[bytes],
+    seed: int,
+    start: int,
+    cases: int,
+    folder: Path,
+    found: Findings,
+) -> int:
+    """Run cases from ``start`` on in one process; return the first that is not done."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.close(reading)
+            silent = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(silent, 1)
+            os.dup2(silent, 2)
+            faulthandler.enable(silent)
+            _work(kind, seeds, seed, start, cases, writing, folder)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    rest, number, hung, ended = b"", start - 1, False, False
+    while True:
+        if not select.select([reading], [], [], HANG)[0]:
+            hung = True
+            os.kill(child, signal.SIGKILL)
+        if not (raw := os.read(reading, 65536)):
+            break
+        *lines, rest = (rest + raw).split(b"\n")
+        for line in lines:
+            word, _, text = line.decode().partition(" ")
+            if word == "case":
+                number, ended = int(text), False
+                continue
+            ended = True
+            seconds, memory, end = text.split(" ", 2)
+            found.slowest = max(found.slowest, float(seconds))
+            found.memory = max(found.memory, int(memory))
+            if end in ("read", "refused"):
+                setattr(found, end, getattr(found, end) + 1)
+            else:
+                found.bad.append(f"case {number}: {end}")
+    os.close(reading)
+    status = os.waitpid(child, 0)[1]
+    if status and not hung and number < start and not ended:
+        raise RuntimeError(f"{kind.name} cannot start: {(folder / 'stderr').read_text()[-2000:]}")
+    if hung or status:
+        how = "hangs" if hung else f"ends the process, status {status}"
+        tail = " ".join((folder / "stderr").read_text(errors="replace").split())[:400]
+        found.bad.append(f"case {number}: {how}: {tail}")
+    return number + 1
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kinds", nargs="*", default=list(hostile.KINDS))
+    parser.add_argument("--cases", type=int, default=3000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULT)
+    asked = parser.parse_args()
+    results = {}
+    for name in asked.kinds:
+        began = time.monotonic()
+        found = fuzz(hostile.KINDS[name], cases=asked.cases, seed=asked.seed)
+        results[name] = {
+            "cases": found.read + found.refused + len(found.bad),
+            "read": found.read,
+            "refused": found.refused,
+            "findings": found.bad,
+            "slowest_case_seconds": round(found.slowest, 2),
+            "memory_grew_by_MiB": found.memory,
+            "seconds": round(time.monotonic() - began),
+        }
+        print(name, {k: v for k, v in results[name].items() if k != "findings"}, flush=True)
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
+    written = {"seed": asked.seed, "memory_limit_MiB": MEMORY // 2**20, "kinds": results, "machine": machine}
+    write_json(asked.out, written)
+    sys.exit(any(result["findings"] for result in results.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Does bfloat16 learn as well as float32? SimCLR on CIFAR-10, the same epochs and seeds in both.
+
+Settings are those of SimCLR's run of record; the test images only judge.
+
+    python -m vergence.benchmarks.stress.precision [folder with train.parquet and test.parquet]
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import vergence as vg
+from vergence.benchmarks.paired_difference import margin, summary
+from vergence.benchmarks.record import CHECKOUT, find_record, machine, open_data
+from vergence.engine.files import write_json
+
+SEEDS = (0, 1, 2, 3, 4)
+
+
+def main() -> None:
+    record = find_record("simclr")
+    train, test = open_data(record)
+    scores: dict[str, list[float]] = {"bf16": [], "fp32": []}
+    rates: dict[str, list[float]] = {"bf16": [], "fp32": []}
+    for seed in SEEDS:
+        for precision, found in scores.items():
+            with tempfile.TemporaryDirectory() as out:
+                run = vg.learn(
+                    "simclr",
+                    train,
+                    encoder=record.encoder,
+                    epochs=record.epochs,
+                    batch_size=record.batch,
+                    seed=seed,
+                    precision=precision,
+                    out=Path(out) / "run",
+                    quiet=True,
+                    **record.settings,
+                )
+                rates[precision].append(run.metrics[-1]["samples_per_second"])
+                table = vg.measure(run, train, test=test, protocols=("knn",))
+            found.append(table["learned"][table.columns[0]].value)
+            print(f"seed {seed}, {precision}: {100 * found[-1]:.1f}", file=sys.stderr)
+    found = {
+        "what": f"SimCLR, {record.epochs} epochs on {record.train} CIFAR-10 images, k-NN on others",
+        "accuracy": {precision: summary(values) for precision, values in scores.items()},
+        "bf16_ahead": margin(scores["bf16"], scores["fp32"]),
+        "samples_per_second": {precision: summary(values) for precision, values in rates.items()},
+        "seeds": list(SEEDS),
+        "machine": machine(),
+    }
+    path = CHECKOUT / "benchmarks" / "results" / "precision.json"
+    write_json(path, found)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""Measure the studio on 100,000 points in headless Chromium: first paint, and how soon it answers.
+
+    python -m vergence.benchmarks.stress.studio [--rows 100000] [--loads 5]
+
+Builds a store of generated points (128 dimensions, small pictures, 12 classes, three further columns),
+serves it as ``vergence studio`` does, and times what a person waits for: from asking for the page to the
+first picture of the map, from a click to the neighbours, from a choice of colour to the picture in it, and a
+frame while zooming. The first load is that of a store nobody has looked at: the map is by PCA and the better
+one is being worked out meanwhile; the others come when that is there. Screenshots go beside ``--shots``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import Page, sync_playwright
+
+from vergence.benchmarks import RESULTS
+from vergence.data.source import Skipped
+from vergence.engine.files import write_json
+from vergence.store.table import Store
+
+WIDTH, CLASSES = 128, 12
+CLICKS, FRAMES = 20, 60
+
+
+class Made:
+    """Pictures of as many classes, one colour each, with two lines that tell samples apart."""
+
+    uri, modality = "generated", "image"
+
+    def __init__(self, of: np.ndarray) -> None:
+        self.labels, self.skipped = of.astype(np.int64), Skipped(0.5)
+        self.classes = [f"kind {chr(97 + i)}" for i in range(CLASSES)]
+        self.names = [f"photos/{i:06d}.png" for i in range(len(of))]
+        self.colours = np.random.default_rng(1).integers(40, 220, (CLASSES, 3)).astype(np.uint8)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def sample(self, i: int) -> np.ndarray:
+        picture = np.empty((24, 24, 3), np.uint8)
+        picture[...] = self.colours[self.labels[i]]
+        picture[i % 24], picture[:, i // 24 % 24] = 250, 20
+        return picture
+
+
+def build(path: Path, rows: int) -> Store:
+    """Write the store: classes of uneven size around overlapping centres, one row in fifty twice."""
+    random = np.random.default_rng(0)
+    shares = random.dirichlet(np.full(CLASSES, 4.0))
+    of = random.choice(CLASSES, rows, p=shares)
+    parts = random.integers(0, 6, rows)  # of a class
+    centres = random.standard_normal((CLASSES, 1, WIDTH)) + 0.7 * random.standard_normal((CLASSES, 6, WIDTH))
+    x = (0.2 * centres[of, parts] + 0.5 * random.standard_normal((rows, WIDTH))).astype(np.float32)
+    twins = np.arange(1, rows, 50)
+    x[twins] = x[twins - 1] + 0.003 * random.standard_normal((len(twins), WIDTH)).astype(np.float32)
+    metadata = {
+        "year": (2012 + of % 5 + random.integers(0, 8, rows)).tolist(),
+        "brightness": x[:, 0].tolist(),
+        "camera": np.array(["north", "south", "harbour"])[random.integers(0, 3, rows)].tolist(),
+    }
+    return Store.create(path, Made(of), x, metadata=metadata)  # type: ignore[arg-type]
+
+
+class Served:
+    """``vergence studio`` in a process of its own."""
+
+    def __init__(self, store: Path) -> None:
+        words = [sys.executable, "-m", "vergence.cli", "studio", str(store), "--no-browser", "--port", "0"]
+        began = time.perf_counter()
+        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env={**os.environ})
+        assert self.process.stdout is not None
+        self.url = self.process.stdout.readline().split()[0]
+        self.started = time.perf_counter() - began
+
+    def state(self) -> dict[str, Any]:
+        with urllib.request.urlopen(f"{self.url}/studio/state") as answer:
+            return json.load(answer)
+
+    def close(self) -> None:
+        self.process.terminate()
+        self.process.wait()
+
+
+def load(browser: Any, url: str, **options: Any) -> tuple[Page, float]:
+    """Open the page as a newcomer does, and return it with the seconds to its first paint."""
+    page = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}).new_page()
+    page.goto(url, wait_until="commit")
+    page.wait_for_selector(".studio-map[data-ready]", timeout=120_000)
+    return page, page.evaluate("window.studio.parts.map.painted") / 1000
+
+
+ONE_CLICK = """() => {
+  const side = document.querySelector(".studio-side"), canvas = document.querySelector(".studio-canvas");
+  window.seen = new Promise(done => {
+    let began;
+    canvas.addEventListener("pointerup", () => { began = performance.now(); }, { once: true, capture: true });
+    const watch = new MutationObserver(() => {
+      if (!side.querySelector(".studio-near")) return;
+      watch.disconnect();
+      requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
+    });
+    watch.observe(side, { childList: true });
+  });
+}"""
+ONE_COLOUR = """async column => {
+  const by = document.querySelector(".studio-bar select"), part = window.studio.parts.map;
+  const began = performance.now();
+  part.coloured = null;
+  by.value = column;
+  by.dispatchEvent(new Event("change"));
+  while (part.coloured === null) await new Promise(next => setTimeout(next, 1));
+  return performance.now() - began;
+}"""
+ZOOM = """async n => {
+  const map = window.studio.parts.map.map, found = [], frame = () => new Promise(requestAnimationFrame);
+  await frame();
+  for (let i = 0; i < n; i++) {
+    const began = performance.now();
+    map.zoomBy(i < n / 2 ? 1.12 : 1 / 1.12);
+    await frame();
+    await frame();
+    found.push((performance.now() - began) / 2);
+  }
+  map.whole();
+  return found;
+}"""
+
+
+def clicks(page: Page, rows: int) -> list[float]:
+    """Click on points and return seconds until the neighbours of each are drawn."""
+    box, random, found = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0), []
+    assert box is not None
+    while len(found) < CLICKS:
+        row = int(random.integers(rows))
+        x, y, ratio = page.evaluate(f"(m => [...m.place({row}), m.ratio])(window.studio.parts.map.map)")
+        page.evaluate(ONE_CLICK)
+        page.mouse.click(box["x"] + x / ratio, box["y"] + y / ratio)
+        found.append(page.evaluate("window.seen") / 1000)
+    return found
+
+
+def colours(page: Page) -> list[float]:
+    """Choose colours and return seconds until the map is drawn in each."""
+    columns = ("year", "brightness", "camera", "cluster", "class") * 2
+    return [page.evaluate(ONE_COLOUR, column) / 1000 for column in columns]
+
+
+def frames(page: Page) -> list[float]:
+    """Zoom in and out again, and return seconds from frame to frame."""
+    return [time / 1000 for time in page.evaluate(ZOOM, FRAMES)]
+
+
+def told(seconds: list[float]) -> dict[str, float]:
+    middle, worst = statistics.median(seconds), max(seconds)
+    return {"median": round(middle, 4), "worst": round(worst, 4), "times": len(seconds)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--loads", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS / "studio.json")
+    parser.add_argument("--shots", type=Path, help="folder for screenshots")
+    parser.add_argument("--store", type=Path, help="folder to keep the store in, or to take it from")
+    asked = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="studio-"))
+    path = asked.store or folder / "generated.lance"
+    if not path.exists():
+        build(path, asked.rows)
+    shutil.rmtree(path / "_studio", ignore_errors=True)
+    served = Served(path)
+    try:
+        with sync_playwright() as playwright:
+            measured = measure(playwright.chromium, served, asked)
+    finally:
+        served.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    result = {
+        "what": "vergence studio in headless Chromium, seconds",
+        "rows": asked.rows,
+        "width": WIDTH,
+        "cores": os.cpu_count(),
+        "load_average": [round(value, 1) for value in os.getloadavg()],
+        "server_start": round(served.started, 2),
+        **measured,
+        "bars": {"first_paint": 3.0, "answer": 0.3},
+    }
+    write_json(asked.out, result)
+    print(json.dumps(result, indent=2))
+
+
+def measure(chromium: Any, served: Served, asked: argparse.Namespace) -> dict[str, Any]:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next(found for name in names if (found := shutil.which(name)))
+    browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+    page, first = load(browser, served.url)
+    early = {"first_paint": round(first, 3), "click": told(clicks(page, asked.rows))}
+    shot(page, asked.shots, "pca")
+    page.context.close()
+    began = time.perf_counter()
+    while served.state()["doing"]:
+        time.sleep(0.5)
+    early["until_better"] = round(time.perf_counter() - began, 1)
+    paints, found = [], {}
+    for i in range(asked.loads):
+        page, seconds = load(browser, served.url)
+        paints.append(seconds)
+        if i == 0:
+            found["click"] = told(clicks(page, asked.rows))
+            found["colour"] = told(colours(page))
+            found["zoom_frame"] = told(frames(page))
+        page.context.close()
+    for scheme in ("light", "dark") if asked.shots else ():
+        for width in (1280, 400):
+            view = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
+            page, _ = load(browser, served.url, **view)
+            page.evaluate("window.studio.parts.map.open(4321)")
+            page.wait_for_selector(".studio-near .studio-tile")
+            shot(page, asked.shots, f"{scheme}-{width}")
+            page.context.close()
+    browser.close()
+    return {"first_paint": told(paints), **found, "while_the_map_is_worked_out": early}
+
+
+def shot(page: Page, folder: Path | None, name: str) -> None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        page.wait_for_timeout(300)
+        page.screenshot(path=folder / f"{name}.png", full_page=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""``vergence measure``, ``report`` and ``bench``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jsonargparse.typing import PositiveInt
+
+from vergence.cli.options import Options
+from vergence.cli.output import show
+from vergence.cli.source_flags import add_event_flags, source_of
+
+
+def measure(argv: list[str]) -> None:
+    parser = Options(
+        "measure",
+        "Measure the encoder of RUN on labelled data, beside raw pixels and the same encoder untrained. "
+        "The table is also kept as measure.json in the run, where the report finds it.",
+        "vergence measure runs/photos labelled/ --test held-out/",
+    )
+    parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
+    parser.add_argument("source", nargs="?", type=str, help="labelled data")
+    parser.add_argument(
+        "--test", type=str, help="labelled data to judge by [else 30 % of SOURCE are kept back]"
+    )
+    parser.add_argument(
+        "--protocols",
+        type=list[str] | str | None,
+        default=None,
+        help="such as knn,linear; rotation and copies, alone, need no labels [else the usual ones]",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of split, draws and k-means")
+    add_event_flags(parser)
+    asked = parser.read(argv)
+    from vergence.evaluate.table import measure as api
+    from vergence.train import open_run
+
+    named = asked.protocols
+    protocols = tuple(named.replace(",", " ").split() if isinstance(named, str) else named or ())
+    run = open_run(asked.run)
+    known = str(run.config.get("source", ""))
+    source, test = (path and source_of(asked, path, known) for path in (asked.source, asked.test))
+    table = api(run, source, test=test, protocols=protocols or None, seed=asked.seed, quiet=asked.json)
+    table.save(run.path / "measure.json")
+    show(asked, table.to_dict(), str(table).rstrip())
+
+
+def report(argv: list[str]) -> None:
+    parser = Options(
+        "report",
+        "Write one self-contained page about RUN: curves, health, scores if it was measured, neighbours, "
+        "map, clusters, near-duplicates, skipped files.",
+        "vergence report runs/photos --out photos.html",
+    )
+    parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
+    parser.add_argument("--source", type=str, help="data to look at [else what the run learned from]")
+    parser.add_argument("--store", type=str, help="its embeddings, where they were made already")
+    parser.add_argument("--out", type=str, help="where the page goes [else report.html in the run]")
+    asked = parser.read(argv)
+    from vergence.evaluate.table import Table
+    from vergence.reports import report as api
+    from vergence.train import open_run
+
+    run = open_run(asked.run)
+    saved = run.path / "measure.json"
+    page = api(
+        run,
+        asked.source or run.config["source"],
+        store=asked.store,
+        table=Table.load(saved) if saved.exists() else None,
+        out=asked.out,
+    )
+    show(asked, {"report": str(page)}, str(page))
+
+
+def bench(argv: list[str]) -> None:
+    if argv[:1] == ["speed"]:
+        return _bench_speed(argv[1:])
+    parser = Options(
+        "bench",
+        "Repeat the run of record of a paper, with its ablation and several seeds, and write the result. "
+        "vergence bench speed measures speed beside that of other libraries instead.",
+        "vergence bench rotnet",
+    )
+    parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
+    parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/KEY.json]")
+    parser.add_argument("--workers", type=PositiveInt, default=2, help="trainings at a time")
+    parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
+    asked = parser.read(argv)
+    from vergence.benchmarks.runner import bench as api
+
+    path = Path(api(asked.key, out=asked.out, workers=asked.workers, quiet=asked.quiet))
+    show(asked, json.loads(path.read_text()), str(path))
+
+
+def _bench_speed(argv: list[str]) -> None:
+    parser = Options(
+        "bench speed",
+        "Measure how fast vergence works beside its peers, turn by turn in the same run, and write the "
+        "results. A peer that is not installed is left out: pip install 'vergence[bench]'.",
+        "vergence bench speed --only views photos",
+    )
+    parser.add_argument("--only", nargs="+", type=str, default=[], help="subjects, such as views [else all]")
+    parser.add_argument("--repeats", type=PositiveInt, default=5, help="rounds of each after a warm-up")
+    parser.add_argument("--quick", action="store_true", help="as little work as runs, to try it out")
+    parser.add_argument("--out", type=str, help="folder to write to [else benchmarks/results]")
+    asked = parser.read(argv)
+    from vergence.benchmarks.speed.harness import speed
+
+    paths = speed(asked.only, repeats=asked.repeats, quick=asked.quick, out=asked.out, quiet=asked.json)
+    show(asked, {path.stem: json.loads(path.read_text()) for path in paths}, "\n".join(map(str, paths)))

@@ -1,0 +1,153 @@
+"""``vergence export``, ``import``, ``update``, ``rate`` and ``delete``: work on the rows of a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vergence.cli.options import Options, add_store, add_store_and_column
+from vergence.cli.output import show
+from vergence.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from vergence.store.table import Store
+
+_ENDS = 5  # rows at either end of a rating that are shown
+
+
+def export(argv: list[str]) -> None:
+    parser = Options(
+        "export",
+        "Write rows of STORE to one file: .parquet (all columns), .npz, .npy (vectors alone), or .json as "
+        "FiftyOne writes it.",
+        "vergence export photos.lance cats.parquet --where \"class = 'cat'\"",
+    )
+    add_store(parser)
+    parser.add_argument("file", nargs="?", type=str, help="file to write; its ending says how")
+    parser.add_argument("--where", type=str, help="SQL condition on the rows [else all]")
+    asked = parser.read(argv)
+    store = _opened(asked.store)
+    path = store.export(asked.file, where=asked.where)
+    rows = len(store) if asked.where is None else len(store.where(asked.where))
+    show(asked, {"file": str(path), "rows": rows}, f"{path}: {rows:,} rows")
+
+
+def import_(argv: list[str]) -> None:
+    parser = Options(
+        "import",
+        "Make a table of FILE: .parquet or .json with the columns id and vector, .npz with arrays ids and "
+        "vector, or .npy.",
+        "vergence import cats.parquet --out cats.lance",
+    )
+    parser.add_argument("file", nargs="?", type=str, help="what vergence export or another tool wrote")
+    parser.add_argument("--out", type=str, help="where the table goes [else beside FILE]")
+    parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
+    asked = parser.read(argv)
+    from vergence.store.table import Store
+
+    out = asked.out or Path(asked.file).with_suffix(".lance")
+    store = Store.read_file(asked.file, out, overwrite=asked.overwrite)
+    found = {"store": str(store.path), "samples": len(store), "columns": store.table.schema.names}
+    show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+
+
+def rate(argv: list[str]) -> None:
+    parser = Options(
+        "rate",
+        "Rate every row of STORE by examples of good and bad in it: above 0.5 it is more like the good ones. "
+        "The ratings become a column, by which rows can be chosen and the studio's map coloured.",
+        "vergence rate photos.lance --good \"class = 'sharp'\" --bad \"class = 'blurred'\" --into quality",
+    )
+    add_store_and_column(parser)
+    parser.add_argument("--good", type=str, required=True, help="SQL condition of the good examples")
+    parser.add_argument("--bad", type=str, required=True, help="SQL condition of the bad examples")
+    parser.add_argument("--into", type=str, default="rating", help="name of the column")
+    parser.add_argument("--temperature", type=float, default=0.1, help="above 0; lower spreads ratings")
+    asked = parser.read(argv)
+    from vergence.use.quasar import rate as api
+
+    store = _opened(asked.store)
+    found = api(store, good=asked.good, bad=asked.bad, temperature=asked.temperature, column=asked.column)
+    order = (-found).argsort()[: len(store.present(asked.column))]  # the rows without a vector come last
+    best, worst = (
+        [[name, round(float(score), 4)] for name, score in zip(names, found[end], strict=True)]
+        for end in (order[:_ENDS], order[::-1][:_ENDS])
+        for names in [store.take(end, ["id"])["id"].to_pylist()]
+    )
+    store.set_column(asked.into, found)
+    lines = [f"{score:.4f}  {name}" for name, score in best]
+    lines += ["…", *(f"{score:.4f}  {name}" for name, score in reversed(worst))]
+    lines.append(f"{len(order):,} rows are rated in the column {asked.into} of {store.path}.")
+    told = {"store": str(store.path), "column": asked.into, "rated": len(order)}
+    show(asked, {**told, "best": best, "worst": worst}, "\n".join(lines))
+
+
+def update(argv: list[str]) -> None:
+    parser = Options(
+        "update",
+        "Give rows of STORE a new value in one column. The version before stays readable.",
+        "vergence update photos.lance --set label=3 --ids cat/1.png,cat/7.png",
+    )
+    parser.add_argument("--set", type=str, help="COLUMN=VALUE; nothing after = is null")
+    _rows_of_store(parser)
+    asked = parser.read(argv)
+    name, equals, text = (asked.set or "").partition("=")
+    if not equals:
+        raise BadInput("update needs --set COLUMN=VALUE, such as --set label=3.")
+    store = _opened(asked.store)
+    ids = _ids(store, asked.ids, asked.where)
+    store.update(ids, {name: [_value(store, name, text)] * len(ids)})
+    found = {"rows": len(ids), "version": store.version}
+    show(asked, found, f"{len(ids):,} rows changed; {asked.store} is at version {store.version}.")
+
+
+def delete(argv: list[str]) -> None:
+    parser = Options(
+        "delete",
+        "Take rows out of STORE. The version before stays readable.",
+        "vergence delete photos.lance --where \"class = 'blurred'\"",
+    )
+    _rows_of_store(parser)
+    asked = parser.read(argv)
+    store = _opened(asked.store)
+    gone = store.delete(_ids(store, asked.ids, asked.where))
+    found = {"deleted": gone, "left": len(store), "version": store.version}
+    show(asked, found, f"{gone:,} rows deleted, {len(store):,} left; version {store.version}.")
+
+
+def _rows_of_store(parser: Options) -> None:
+    add_store(parser)
+    parser.add_argument("--ids", type=str, help="which rows: ids with commas between, or @FILE of one a line")
+    parser.add_argument("--where", type=str, help="SQL condition on the rows, such as \"class = 'cat'\"")
+
+
+def _opened(path: str) -> Store:
+    from vergence.store.table import Store
+
+    return Store.open(path)
+
+
+def _ids(store: Store, ids: str | None, where: str | None) -> list[str]:
+    if (ids is None) == (where is None):
+        raise BadInput("Say which rows: either --ids or --where.")
+    if where is not None:
+        return store.take(store.where(where), ["id"])["id"].to_pylist()
+    assert ids is not None
+    if not ids.startswith("@"):
+        return ids.split(",")
+    if not Path(ids[1:]).is_file():
+        raise BadInput(f"There is no file {ids[1:]} of ids.")
+    return Path(ids[1:]).read_text().splitlines()
+
+
+def _value(store: Store, name: str, text: str) -> object:
+    """Read a word as the column's kind."""
+    import pyarrow as pa
+
+    if name not in store.table.schema.names or text == "":
+        return None
+    kind = store.table.schema.field(name).type
+    try:
+        return pa.scalar(text).cast(kind).as_py()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise BadInput(f"{name} of {store.path} is {kind}; '{text}' is not.") from None

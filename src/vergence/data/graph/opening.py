@@ -1,0 +1,86 @@
+"""Which reader a graph's name asks for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+from vergence.core.errors import BadInput
+from vergence.data.graph.source import GraphSource
+
+FOLDERS = {
+    "planetoid": "DIR/cora",
+    "tu": "DIR/MUTAG",
+    "hetero": "DIR/acm",
+    "graphsage": "DIR/linkoping-osm",
+}
+FILES = {"hyper": "FILE.txt", "temporal": "FILE.csv"}
+SUFFIXES = {".edgelist": "edgelist", ".gml": "gml", ".graphml": "graphml", ".mat": "matlab"}
+
+
+def open_graph(uri: str) -> GraphSource:
+    """Open ``karate``, ``planetoid:DIR/NAME`` and its kind, or a file by its suffix.
+
+    ``hyper:hetero:DIR/acm:a`` gives the labelled nodes of a typed graph, joined by those of type ``a``;
+    ``scaled:NAME`` opens any of them and lets the features of each node sum to 1;
+    ``smiles:FILE.csv:COLUMN`` reads a column of numbers to predict; ``points:`` a folder of
+    shapes, or a file of them.
+
+    Raises:
+        BadInput: If the name is missing or the data is not there or not usable.
+    """
+    if uri == "karate":
+        from vergence.data.graph.karate import karate
+
+        return karate()
+    scheme, _, rest = uri.partition(":")
+    if scheme == "scaled":
+        return _scaled(rest, uri)
+    if scheme == "hyper" and rest.startswith("hetero:"):
+        from vergence.data.graph.hyper import hyper_of
+
+        typed, _, via = rest.rpartition(":")
+        return hyper_of(open_graph(typed), via, uri)
+    if scheme == "smiles":
+        from vergence.data.graph.molecules import molecules
+
+        file, dot, column = rest.partition(".csv:")
+        return molecules(_there(Path(file + dot.rstrip(":")).expanduser(), uri), uri, column or None)
+    if scheme == "points":
+        return _shapes(Path(rest).expanduser(), uri)
+    if scheme in FOLDERS or scheme in FILES:
+        path = Path(rest).expanduser()
+        if not path.name:
+            raise BadInput(f"{uri} names no data; write {scheme}:{ {**FOLDERS, **FILES}[scheme] }.")
+        reader = getattr(importlib.import_module(f"vergence.data.graph.{scheme}"), scheme)
+        return reader(path.parent, path.name, uri) if scheme in FOLDERS else reader(_there(path, uri), uri)
+    path = Path(uri).expanduser()
+    kind = SUFFIXES.get(path.suffix)
+    if kind is None:
+        return _shapes(path, uri)
+    module = "matlab" if kind == "matlab" else "edges"
+    return getattr(importlib.import_module(f"vergence.data.graph.{module}"), kind)(_there(path, uri), uri)
+
+
+def _scaled(name: str, uri: str) -> GraphSource:
+    known = ("karate", "smiles", *FOLDERS, *FILES)
+    if name.partition(":")[0] not in known and Path(name).suffix not in SUFFIXES:
+        raise BadInput(f"{uri} names no graph to scale; write scaled:planetoid:DIR/cora.")
+    source = open_graph(name)
+    source.uri = uri
+    source.scale_features()
+    return source
+
+
+def _shapes(path: Path, uri: str) -> GraphSource:
+    from vergence.data.graph.points import shapes
+
+    return shapes(path if path.is_dir() else _there(path, uri), uri)
+
+
+def _there(path: Path, uri: str) -> Path:
+    if path.is_file():
+        return path
+    near = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []
+    hint = f"{path.parent} holds {', '.join(near[:5])}" if near else f"{path.parent} holds none of its kind"
+    raise BadInput(f"Nothing found at {uri}; {hint}.")

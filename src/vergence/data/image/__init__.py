@@ -1,0 +1,1 @@
+"""Images: folders, parquet files, tar shards and named sets, read and decoded."""

@@ -1,0 +1,123 @@
+"""One picture, however it was written, as RGB bytes."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import threading
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from vergence.data.image.jpeg import decode_small
+
+_GIANT = 2**25  # pixels; threads decode larger pictures one at a time, as each may take gigabytes
+_one_giant = threading.Lock()
+_ROWS = 256  # of wide greys that are converted at a time
+
+MAX_RATIO = 3  # longer side over shorter side that a batch's canvas has room for
+
+
+class DecodeError(ValueError):
+    """A picture that cannot be decoded; the message is the reason."""
+
+
+Raw = bytes | memoryview | Image.Image | np.ndarray
+
+
+def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
+    """Return a picture as ``(H, W, 3)`` uint8.
+
+    Grey becomes RGB; transparency is laid on white, as a page would show it; 16-bit grey keeps its
+    full range (65535 is white); float and 32-bit grey inside [0, 1], [0, 255] or [0, 65535] are read
+    as such and stretched otherwise; the camera's rotation is applied; of an animation the first
+    frame is taken. Colour profiles are ignored.
+
+    Args:
+        raw: The encoded file, or what a library already decoded.
+        size: Shrink by a whole factor, antialiased, as long as the shorter side keeps this many
+            pixels. None leaves it as large as it is.
+
+    Raises:
+        DecodeError: If it is broken, of an unknown format, or larger than Pillow's bomb limit.
+    """
+    if isinstance(raw, np.ndarray):
+        return _finish(_to_rgb(Image.fromarray(raw)), size)
+    if isinstance(raw, Image.Image):
+        return _finish(_to_rgb(raw), size)
+    fast = decode_small(raw)
+    if fast is not None and (size is None or min(fast.shape[:2]) < 2 * size):
+        return fast
+    try:
+        with Image.open(io.BytesIO(raw)) as image, _room_for(image):
+            if size is not None:
+                _draft(image, size)
+            return _finish(_to_rgb(ImageOps.exif_transpose(image)), size)
+    except UnidentifiedImageError:
+        raise DecodeError("empty" if not len(raw) else "not a picture in a known format") from None
+    except MemoryError:
+        raise DecodeError("needs more memory than there is") from None
+    except Exception as error:  # a decoder may raise anything on bytes that were made to break it
+        raise DecodeError(str(error) or type(error).__name__) from None
+
+
+def shape(raw: Raw) -> tuple[int, int]:
+    """Return height and width as displayed, from the header alone; (0, 0) where it cannot be read."""
+    if isinstance(raw, np.ndarray):
+        return raw.shape[0], raw.shape[1]
+    try:
+        image = raw if isinstance(raw, Image.Image) else Image.open(io.BytesIO(raw))
+        turned = image.getexif().get(0x0112, 1) >= 5
+    except Exception:
+        return 0, 0
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _grey(np.asarray(image))
+    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        page = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(page, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _grey(values: np.ndarray) -> Image.Image:
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise DecodeError("holds values that are not finite")
+    if low < 0 or high > 65535:
+        scale = 255 / max(high - low, 1e-12)
+    else:
+        low, scale = 0.0, 1 / 257 if high > 255 else 1.0
+    grey = np.empty(values.shape, np.uint8)
+    for start in range(0, len(values), _ROWS):
+        part = slice(start, start + _ROWS)
+        grey[part] = np.round((values[part].astype(np.float64) - low) * scale)
+    return Image.fromarray(grey).convert("RGB")
+
+
+def _room_for(image: Image.Image) -> contextlib.AbstractContextManager[object]:
+    return _one_giant if image.width * image.height > _GIANT else contextlib.nullcontext()
+
+
+def _draft(image: Image.Image, size: int) -> None:
+    """Let the JPEG decoder leave out what a picture of this size does not show."""
+    factor = max(1, min(image.size) // size)
+    image.draft(None, (image.width // factor, image.height // factor))
+
+
+def _finish(image: Image.Image, size: int | None) -> np.ndarray:
+    factor = 1 if size is None else min(image.size) // size
+    return np.asarray(image.reduce(factor) if factor >= 2 else image)
+
+
+def middle(pixels: np.ndarray) -> np.ndarray:
+    """Cut what is longer than 3:1 to its middle, so that one strip does not blow up a batch's canvas."""
+    height, width = pixels.shape[:2]
+    longest = MAX_RATIO * min(height, width)
+    top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
+    return np.ascontiguousarray(pixels[top : top + longest, left : left + longest])

@@ -1,0 +1,106 @@
+"""Where encoded pictures lie: the little that an image source asks of a format."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vergence.data.image.decode import DecodeError, Raw
+
+LARGEST = 2**30  # bytes of one encoded picture; without compression, the largest that is decoded has less
+
+
+class ImageReader(ABC):
+    """Pictures in a stable order.
+
+    Attributes:
+        names: One a picture.
+        labels: ``(n,)`` int64, -1 where unknown, or None.
+        classes: Names of the labels, or None.
+        blocks: ``(n,)`` int64, the piece that each picture is read with, where not all pieces fit
+            in memory at a time; None where one picture costs as much as the next.
+        together: How many pieces do fit.
+    """
+
+    names: Sequence[str]
+    labels: np.ndarray | None
+    classes: list[str] | None
+    blocks: np.ndarray | None = None
+    together: int = 1
+
+    @abstractmethod
+    def read(self, i: int) -> Raw:
+        """Return picture ``i``, encoded or decoded; several threads may ask at once.
+
+        Raises:
+            DecodeError: If it is known to be broken.
+            OSError: If its file cannot be read.
+        """
+
+
+class Pixels(ImageReader):
+    """Pictures that a library gave us decoded.
+
+    Args:
+        pixels: ``(n, H, W, 3)`` uint8.
+        labels: See ``ImageReader``.
+        classes: See ``ImageReader``.
+        stem: Start of their names.
+    """
+
+    def __init__(
+        self, pixels: np.ndarray, labels: np.ndarray | None, classes: list[str] | None, stem: str
+    ) -> None:
+        self.pixels, self.labels, self.classes = pixels, labels, classes
+        self.names = numbered(stem, len(pixels))
+
+    def read(self, i: int) -> np.ndarray:
+        return self.pixels[i]
+
+
+def read_part(path: str | os.PathLike[str], offset: int = 0, length: int | None = None) -> bytes:
+    """Return ``length`` bytes of a file from ``offset`` on, or all.
+
+    Raises:
+        DecodeError: If they are more than a picture may have, or fewer are there.
+        OSError: If the file cannot be read.
+    """
+    with builtins.open(path, "rb") as file:
+        there = os.fstat(file.fileno()).st_size - offset
+        asked = there if length is None else length
+        if asked > there:
+            raise DecodeError("the file ends in the middle of it")
+        if asked > LARGEST:
+            raise DecodeError(f"{asked:,} bytes are more than a picture may have ({LARGEST:,})")
+        file.seek(offset)
+        return file.read(asked)
+
+
+def numbered(stem: str, n: int) -> list[str]:
+    """Name samples that have no names of their own.
+
+    >>> numbered("digits", 2)
+    ['digits#0', 'digits#1']
+    """
+    return [f"{stem}#{i}" for i in range(n)]
+
+
+def coded(values: list[Any]) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return labels as numbers, and their names where they were words; None, None if none is known.
+
+    >>> coded(["dog", None, "cat"])
+    (array([ 1, -1,  0]), ['cat', 'dog'])
+    """
+    known = [v for v in values if v is not None]
+    if not known:
+        return None, None
+    if all(isinstance(v, int) and -(2**63) <= v < 2**63 for v in known):
+        return np.array([-1 if v is None else v for v in values], dtype=np.int64), None
+    classes = sorted({str(v) for v in known})
+    place = {name: i for i, name in enumerate(classes)}
+    return np.array([-1 if v is None else place[str(v)] for v in values], dtype=np.int64), classes

@@ -1,0 +1,227 @@
+"""Pictures as a ``Source``: small sets are decoded once into memory, photos while they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from vergence.core.errors import BadInput
+from vergence.data.image.batch import ImageBatch
+from vergence.data.image.cache import DecodedCache, ResizedCache
+from vergence.data.image.decode import DecodeError, decode, middle
+from vergence.data.image.reader import ImageReader
+from vergence.data.loading import ahead, batches, cores, order, stand_ins
+from vergence.data.source import RowSource, Skipped
+
+_AHEAD = 3  # batches that are read before they are asked for
+
+
+class _Kept:
+    """What a source and its subsets hold in common."""
+
+    def __init__(self, reader: ImageReader, uri: str, decoded: DecodedCache | None) -> None:
+        self.reader, self.uri = reader, uri
+        self.decoded = decoded
+        self.looked = decoded is not None
+        self.resized = ResizedCache(None)
+
+    def find_decoded(self) -> DecodedCache | None:
+        if not self.looked:
+            self.decoded, self.looked = DecodedCache.fitting(self.reader), True
+        return self.decoded
+
+    def find_resized(self, size: int | None) -> ResizedCache:
+        if self.resized.size != size:
+            self.resized = ResizedCache(size)
+        return self.resized
+
+
+class ImageSource(RowSource):
+    """Pictures on a reader.
+
+    Args:
+        reader: Where they lie.
+        uri: What was opened.
+        limit: Share of unreadable pictures that is put up with, in [0, 1].
+        view_options: See ``Source``.
+        pixels: ``(n, H, W, 3)`` uint8, where they are decoded already.
+    """
+
+    modality = "image"
+
+    def __init__(
+        self,
+        reader: ImageReader,
+        uri: str,
+        *,
+        limit: float = 0.5,
+        view_options: dict[str, Any] | None = None,
+        pixels: np.ndarray | None = None,
+    ) -> None:
+        self.uri, self.reader, self.classes = uri, reader, reader.classes
+        self.skipped = Skipped(limit)
+        self.view_options = dict(view_options or {})
+        self._kept = _Kept(reader, uri, None if pixels is None else DecodedCache(reader, pixels, ready=True))
+        self._choose(np.arange(len(reader.names)))
+
+    def _choose(self, rows: np.ndarray) -> None:
+        self.rows = rows
+        names, labels = self.reader.names, self.reader.labels
+        whole = len(rows) == len(names) and bool((rows == np.arange(len(rows))).all())
+        self.names = names if whole else [names[i] for i in rows.tolist()]
+        self.labels = None if labels is None else labels[rows]
+
+    def __repr__(self) -> str:
+        kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
+        return f"<{len(self):,} images, {kinds or 'no'} classes, from {self.uri}>"
+
+    def sample(self, i: int) -> np.ndarray:
+        row = int(self.rows[i])
+        decoded = self._kept.decoded
+        if decoded is not None and decoded.ready[row] and row not in decoded.broken:
+            return decoded.pixels[row].copy()
+        try:
+            return np.array(decode(self.reader.read(row)))
+        except (DecodeError, OSError) as error:
+            raise BadInput(f"{self.names[i]} in {self.uri} cannot be read: {error}.") from None
+
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        epoch: int = 0,
+        start: int = 0,
+        drop_last: bool = False,
+        workers: int | None = None,
+        rank: int = 0,
+        world: int = 1,
+    ) -> Iterator[ImageBatch]:
+        workers = workers or cores()
+        n = len(self)
+        places = order(
+            n,
+            shuffle=shuffle,
+            seed=seed,
+            epoch=epoch,
+            blocks=None if self.reader.blocks is None else self.reader.blocks[self.rows],
+            together=self.reader.together,
+        )
+        shares = batches(
+            n, batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
+        )
+        decoded = self._album(size, workers)
+        reading = _Reading(self, places, size, decoded, replace=batch_size * world if shuffle else 0)
+        if decoded is not None:
+            made = (reading.from_album(decoded, share) for share in shares)
+        else:
+            made = ahead(shares, reading.photo, reading.batch, workers=workers, depth=_AHEAD)
+        try:
+            yield from (batch for batch in made if batch is not None)
+        finally:
+            made.close()
+
+    def _album(self, size: int | None, workers: int) -> DecodedCache | None:
+        """Return the small set's array, this source's part of it decoded; None for photos."""
+        decoded = self._kept.find_decoded()
+        if decoded is None or (size and min(decoded.pixels.shape[1:3]) >= 2 * size):
+            return None
+        if not decoded.fill(self.rows, workers):
+            self._kept.decoded = None
+            return None
+        if decoded.broken:
+            for row in sorted(decoded.broken.keys() & set(self.rows.tolist())):
+                self.skipped.add(self.reader.names[row], decoded.broken[row])
+            self.skipped.check(len(self), self.uri)
+        return decoded
+
+
+class _Reading:
+    """One epoch of a source.
+
+    Args:
+        source: What is read.
+        places: ``(n,)``, the source's rows in the order of the epoch.
+        size: See ``Source.loader``.
+        decoded: The decoded pictures of a small set, or None.
+        replace: Samples a global batch, to find stand-ins for unreadable ones; 0 leaves those out.
+    """
+
+    def __init__(
+        self,
+        source: ImageSource,
+        places: np.ndarray,
+        size: int | None,
+        decoded: DecodedCache | None,
+        *,
+        replace: int,
+    ) -> None:
+        self.source, self.places, self.size, self.decoded = source, places, size, decoded
+        self.replace = replace
+        self.rows = source.rows[places]  # on the reader
+        self.resized = source._kept.find_resized(size)
+
+    def photo(self, place: int) -> np.ndarray | None:
+        """Return one photo, or None where it cannot be read."""
+        row = int(self.rows[place])
+        if self.decoded is not None:
+            return None if row in self.decoded.broken else self.decoded.pixels[row]
+        if (photo := self.resized.get(row)) is None:
+            source = self.source
+            try:
+                photo = middle(decode(source.reader.read(row), size=self.size))
+            except (DecodeError, OSError) as error:
+                source.skipped.add(source.reader.names[row], str(error))
+                source.skipped.check(len(source), source.uri)
+            else:
+                self.resized.put(row, photo)
+        return photo
+
+    def batch(self, share: np.ndarray, photos: list[np.ndarray | None]) -> ImageBatch | None:
+        """Collate photos, with stand-ins for the missing ones; None where nothing is left."""
+        found = [
+            self._stand_in(place) if photo is None and self.replace else (place, photo)
+            for place, photo in zip(share.tolist(), photos, strict=True)
+        ]
+        kept = [(place, photo) for place, photo in found if photo is not None]
+        if not kept:
+            return None
+        pixels, sizes = _canvas([photo for _, photo in kept])
+        return self._filled(np.array([place for place, _ in kept]), pixels, sizes)
+
+    def from_album(self, decoded: DecodedCache, share: np.ndarray) -> ImageBatch | None:
+        """Collate a batch of a small set."""
+        if decoded.broken or not len(share):
+            return self.batch(share, [self.photo(place) for place in share.tolist()])
+        return self._filled(share, decoded.pixels[self.rows[share]], None)
+
+    def _stand_in(self, place: int) -> tuple[int, np.ndarray | None]:
+        for other in stand_ins(place, len(self.places), self.replace):
+            if (photo := self.photo(other)) is not None:
+                return other, photo
+        return place, None
+
+    def _filled(self, share: np.ndarray, pixels: np.ndarray, sizes: torch.Tensor | None) -> ImageBatch:
+        index = self.places[share]
+        return ImageBatch(
+            pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            index=torch.from_numpy(index.astype(np.int64)),
+            label=torch.from_numpy(self.source.labels_of(index)),
+            sizes=sizes,
+        )
+
+
+def _canvas(photos: list[np.ndarray]) -> tuple[np.ndarray, torch.Tensor | None]:
+    """Lay photos ``(h, w, 3)`` in the upper left corners of one ``(B, H, W, 3)`` canvas."""
+    shapes = np.array([photo.shape[:2] for photo in photos])
+    if (shapes == shapes[0]).all():
+        return np.stack(photos), None
+    canvas = np.zeros((len(photos), *shapes.max(0), 3), np.uint8)
+    for page, photo in zip(canvas, photos, strict=True):
+        page[: photo.shape[0], : photo.shape[1]] = photo
+    return canvas, torch.from_numpy(shapes.astype(np.int64))

@@ -1,0 +1,10 @@
+from .protocols.clustering import clustering as clustering
+from .protocols.few_shot import few_shot as few_shot
+from .protocols.finetune import finetune as finetune
+from .protocols.knn import knn as knn
+from .protocols.linear import linear as linear
+from .protocols.retrieval import retrieval as retrieval
+from .score import Score as Score
+from .score import mean_score as mean_score
+from .table import Table as Table
+from .table import measure as measure

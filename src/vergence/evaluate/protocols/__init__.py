@@ -1,0 +1,1 @@
+"""One file a protocol: what it needs, and the scores with intervals that it gives."""

@@ -1,0 +1,378 @@
+"""The table that says how good a representation is, beside what it has to beat."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table as RichTable
+from torch import nn
+
+from vergence.core.errors import BadInput, unknown
+from vergence.data import Source
+from vergence.data import open as open_source
+from vergence.engine.files import write_text
+from vergence.engine.run import Run
+from vergence.evaluate.aggregates import Both
+from vergence.evaluate.baselines import (
+    AGGREGATES,
+    BOTH,
+    LEARNED,
+    PIXELS,
+    UNTRAINED,
+    RawPixels,
+    Split,
+    baselines,
+    features,
+)
+from vergence.evaluate.graph_table import graph_rows
+from vergence.evaluate.inputs import stratified
+from vergence.evaluate.protocols.clustering import clustering
+from vergence.evaluate.protocols.few_shot import few_shot
+from vergence.evaluate.protocols.finetune import finetune
+from vergence.evaluate.protocols.gradient_boosting import boosting, linear_auc
+from vergence.evaluate.protocols.knn import knn
+from vergence.evaluate.protocols.linear import linear
+from vergence.evaluate.protocols.retrieval import retrieval
+from vergence.evaluate.score import Score, mean_score
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+SHOTS = (1, 5, 20)
+TEST_SHARE = 0.3
+DEFAULT = ("knn", "linear", "few_shot", "retrieval", "clustering")
+_TREES = ("boosting", "linear", "linear_auc", "knn")
+USUAL = {"events": _TREES, "tables": _TREES}  # of other modalities than most
+
+
+@dataclass
+class Table:
+    """Scores of several representations of the same data.
+
+    Args:
+        rows: Name of the representation -> name of the column -> score. A column that could not be
+            measured is missing.
+        about: What was measured: source, sizes, seed, seconds.
+    """
+
+    rows: dict[str, dict[str, Score]]
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def columns(self) -> list[str]:
+        return list(dict.fromkeys(column for row in self.rows.values() for column in row))
+
+    def __getitem__(self, row: str) -> dict[str, Score]:
+        if row not in self.rows:
+            raise unknown("row", row, self.rows)
+        return self.rows[row]
+
+    def __rich__(self) -> RenderableType:
+        # one line a protocol: three intervals side by side fit a terminal, eight do not
+        table = RichTable(title=self._title(), caption="percent, with 95 % intervals", title_justify="left")
+        table.add_column("")
+        for name in self.rows:
+            table.add_column(name, justify="right", no_wrap=True, style="bold" if name == LEARNED else "")
+        for column in self.columns:
+            table.add_row(column, *[_cell(scores, column) for scores in self.rows.values()])
+        return table
+
+    def __str__(self) -> str:
+        console = Console(width=30 + 21 * len(self.rows), color_system=None)
+        with console.capture() as captured:
+            console.print(self)
+        return captured.get()
+
+    def to_dict(self) -> dict[str, Any]:
+        rows = {name: {c: s.to_dict() for c, s in scores.items()} for name, scores in self.rows.items()}
+        return {"about": self.about, "rows": rows}
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), indent=2)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> Table:
+        rows = {n: {c: Score(**s) for c, s in scores.items()} for n, scores in saved["rows"].items()}
+        return cls(rows, saved["about"])
+
+    def to_markdown(self) -> str:
+        lines = [["", *self.columns], ["---", *["---:"] * len(self.columns)]]
+        lines += [[name, *[_cell(s, c) for c in self.columns]] for name, s in self.rows.items()]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+    def save(self, path: str | Path) -> Path:
+        """Write the table whole, as its name ends: ``.json`` or ``.md``."""
+        path = Path(path)
+        written = {".json": self.to_json, ".md": self.to_markdown}
+        if path.suffix not in written:
+            raise BadInput(f"A table is saved as .json or .md; got {path.name}.")
+        write_text(path, written[path.suffix]())
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> Table:
+        """Read what ``save`` wrote as ``.json``."""
+        return cls.from_dict(json.loads(Path(path).read_text()))
+
+    def _title(self) -> str:
+        if "source" not in self.about:
+            return ""
+        source, train, test = (self.about[key] for key in ("source", "train", "test"))
+        labelled = "labelled " if self.about.get("labelled", True) else ""
+        return f"{source}: {train} {labelled}samples, {test} to judge by"
+
+
+def _cell(scores: dict[str, Score], column: str) -> str:
+    return str(scores[column]) if column in scores else "-"
+
+
+Scores = Iterable[tuple[str, Score]]
+
+
+def _shots(split: Split, seed: int, classifier: str, suffix: str) -> Scores:
+    smallest = np.unique(split.train_y, return_counts=True)[1].min()
+    for shots in SHOTS:
+        if shots <= smallest:
+            score = few_shot(*split.arrays, shots=shots, classifier=classifier, seed=seed)  # type: ignore[arg-type]
+            yield f"{shots} label{'s' if shots > 1 else ''}{suffix}", score
+
+
+def _retrieval(split: Split, seed: int) -> Scores:
+    if np.unique(split.test_y, return_counts=True)[1].max() > 1:
+        yield "mAP", retrieval(split.test_x, split.test_y)
+
+
+def _clustering(split: Split, seed: int) -> Scores:
+    found = clustering(split.test_x, split.test_y, seed=seed)
+    yield from (("cluster acc", found["acc"]), ("NMI", found["nmi"]))
+
+
+def _finetuning(split: Split, seed: int) -> Scores:
+    if not isinstance(split.encoder, RawPixels):  # nothing to train on
+        yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
+
+
+def _turns(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scores:
+    """Score how often a linear layer tells by how many quarters a photo was turned."""
+    from vergence.methods.image.selfaugment import rotation_probe
+
+    yield "turns", mean_score(rotation_probe(encoder, train, test).mean(1))
+
+
+def _copies(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scores:
+    """Score how well edited copies of a third of ``test`` are found among queries that are mostly none."""
+    from vergence.evaluate.protocols.isc2021 import challenge
+
+    size, third = int(getattr(encoder, "size", 0)), len(test) // 3
+    if not size or third < 5:
+        raise BadInput(f"copies needs an encoder of images, and 15 or more to judge by; {test.uri} has not.")
+    dealt = challenge(test, size=size, references=third, queries=third, background=third, seed=seed)
+    yield "copies, micro-AP", dealt.judge(encoder, normalised=False).micro_ap
+    yield "copies, normalised", dealt.judge(encoder).micro_ap
+
+
+def _knn_linear(split: Split, seed: int) -> Scores:
+    """Blend neighbours and a linear head; what is chosen is chosen on a fifth of the training rows."""
+    from vergence.use.knn_revisit import tuned
+
+    first, held = stratified(split.train_y, 0.2, seed=seed)
+    x, y = split.train_x, split.train_y
+    if not len(held):
+        raise BadInput("knn_linear needs 2 or more labelled samples of a class, to choose by.")
+    told = tuned(x[first], y[first], x[held], y[held]).proba(split.test_x).argmax(1).cpu().numpy()
+    yield "k-NN and linear", mean_score(told == split.test_y)
+
+
+def _trees(split: Split, seed: int) -> Scores:
+    found = boosting(*split.arrays, seed=seed)
+    yield from ((f"boosted trees{', AUC' if name == 'auc' else ''}", score) for name, score in found.items())
+
+
+def _linear_auc(split: Split, seed: int) -> Scores:
+    if (score := linear_auc(*split.arrays, seed=seed).get("auc")) is not None:
+        yield "linear, AUC", score
+
+
+PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
+    "boosting": _trees,
+    "linear_auc": _linear_auc,
+    "knn": lambda split, seed: [("k-NN", knn(*split.arrays))],
+    "linear": lambda split, seed: [("linear", linear(*split.arrays, seed=seed))],
+    "few_shot": lambda split, seed: _shots(split, seed, "centroid", ""),
+    "few_shot_knn": lambda split, seed: _shots(split, seed, "knn", ", k-NN"),
+    "few_shot_linear": lambda split, seed: _shots(split, seed, "linear", ", linear"),
+    "retrieval": _retrieval,
+    "clustering": _clustering,
+    "finetune": _finetuning,
+    "knn_linear": _knn_linear,
+    "rotation": lambda split, seed: _turns(split.encoder, split.train, split.test, seed),
+    "copies": lambda split, seed: _copies(split.encoder, split.train, split.test, seed),
+}
+LABEL_FREE: dict[str, Callable[[nn.Module, Source, Source, int], Scores]] = {
+    "rotation": _turns,
+    "copies": _copies,
+}
+
+
+def measure(
+    run: Run | nn.Module,
+    source: str | Path | Source,
+    *,
+    test: str | Path | Source | None = None,
+    protocols: Sequence[str] | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Table:
+    """Measure what an encoder learned, beside raw pixels and the same encoder untrained.
+
+    Every row is measured on the same samples and with the same draws. Labels of ``test`` judge and
+    do nothing else; what has to be chosen is chosen on ``source``.
+
+    Args:
+        run: A run, or an encoder.
+        source: Labelled samples, or what ``vergence.open`` understands; unlabelled rows are left out.
+        test: Samples to judge by; None keeps back 30 % of ``source``, of each class alike.
+        protocols: None takes the usual ones of the modality; or any of ``PROTOCOLS``: "boosting"
+            (gradient-boosted trees; of two classes with the area under the ROC curve, which
+            "linear_auc" gives of a linear model), k-NN, linear probe, few-shot with 1, 5 and 20 labels
+            a class (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval, clustering, and
+            "finetune", which trains the encoder on and takes minutes. "knn_linear" blends neighbours and a
+            linear head (``use.knn_revisit``). Two of photos need no labels where only they are asked for:
+            "rotation" asks by how many quarters photos were turned; encoders rank by it much as by labels,
+            where photos have an upright pose (SelfAugment, arXiv:2009.07724). "copies" looks for edited
+            copies of photos among others (``measure.isc2021``).
+            A number of labels that the smallest class does not have is left out. Of graphs: the names
+            of splits that come with the data, such as "public", "random-10-10-80", "heco-20" and
+            "tu-10-fold", each judged as papers do; None takes the first.
+        seed: Of the split, the untrained weights, draws and k-means.
+        quiet: Show no progress.
+
+    Raises:
+        BadInput: If there are no labels, too few, or a protocol does not exist.
+    """
+    source = open_source(source)
+    splits: list[str] = getattr(source, "protocols", []) if test is None else []
+    for name in protocols or ():
+        if name not in PROTOCOLS and name not in splits:
+            raise unknown("protocol", name, [*PROTOCOLS, *splits])
+    began = time.monotonic()
+    encoder = run.encoder if isinstance(run, Run) else run
+    if splits and set(protocols or ()) <= set(splits):
+        found, about = graph_rows(encoder, source, protocols or (), seed=seed)
+        return Table(found, {**about, "seconds": round(time.monotonic() - began, 1)})
+    if protocols and set(protocols) <= set(LABEL_FREE):
+        return _without_labels(encoder, source, test, protocols, seed=seed, began=began)
+    source = _labelled_source(source)
+    asked: Sequence[str] = tuple(protocols or ()) or USUAL.get(source.modality, DEFAULT)
+    if test is None:
+        assert source.labels is not None
+        first, second = stratified(source.labels, TEST_SHARE, seed=seed)
+        if not len(second):
+            raise BadInput(
+                f"measure needs 2 or more samples of a class to keep some back; {source.uri} has 1 of each."
+            )
+        source, judge = source.subset(first), source.subset(second)
+    else:
+        judge = _labelled_source(test)
+        _same_classes(source, judge)
+    kinds = {**baselines(encoder, source.modality, seed=seed, source=source), LEARNED: encoder}
+    if AGGREGATES in kinds:
+        kinds[BOTH] = Both(kinds[AGGREGATES], encoder)
+    rows: dict[str, dict[str, Score]] = {}
+    with _progress(quiet) as progress:
+        task = progress.add_task("measuring", total=len(kinds) * (1 + len(asked)))
+        for name, net in kinds.items():
+            progress.update(task, description=f"{name}: features")
+            split = features(net, source, judge)
+            rows[name] = {}
+            progress.advance(task)
+            for protocol in asked:
+                progress.update(task, description=f"{name}: {protocol.replace('_', ' ')}")
+                rows[name].update(PROTOCOLS[protocol](split, seed))
+                progress.advance(task)
+    about = {
+        "source": source.uri,
+        "test": len(judge),
+        "train": len(source),
+        "classes": len(np.unique(split.train_y)),
+        "held_out": test is None,
+        "seed": seed,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    return Table(rows, about)
+
+
+def _without_labels(
+    encoder: nn.Module,
+    source: Source,
+    test: str | Path | Source | None,
+    protocols: Sequence[str],
+    *,
+    seed: int,
+    began: float,
+) -> Table:
+    """Measure by protocols of ``LABEL_FREE``."""
+    if test is None:
+        rows = np.random.default_rng(seed).permutation(len(source))
+        kept = round(TEST_SHARE * len(source))
+        if kept < 1 or kept == len(source):
+            raise BadInput(
+                f"measure needs 4 or more samples to keep some back; {source.uri} has {len(source)}."
+            )
+        source, judge = source.subset(np.sort(rows[kept:])), source.subset(np.sort(rows[:kept]))
+    else:
+        judge = open_source(test)
+    kinds = {**baselines(encoder, source.modality, seed=seed, source=source), LEARNED: encoder}
+    scores = {
+        name: {k: v for asked in protocols for k, v in LABEL_FREE[asked](net, source, judge, seed)}
+        for name, net in kinds.items()
+    }
+    about = {"source": source.uri, "test": len(judge), "train": len(source), "labelled": False, "seed": seed}
+    return Table(scores, {**about, "seconds": round(time.monotonic() - began, 1)})
+
+
+def _labelled_source(source: str | Path | Source) -> Source:
+    """Open a source and leave out its unlabelled rows."""
+    source = open_source(source)
+    labels = source.labels if source.labels is not None else np.empty(0, dtype=np.int64)
+    known = np.flatnonzero(labels >= 0)
+    if not len(known):
+        raise BadInput(
+            f"measure needs labels; {source.uri} has none: nest images in one folder a class, or give a "
+            "parquet file with a label column."
+        )
+    if len(np.unique(labels[known])) < 2:
+        raise BadInput(f"measure needs 2 or more classes; every label of {source.uri} is the same.")
+    return source if len(known) == len(source) else source.subset(known)
+
+
+def _same_classes(source: Source, test: Source) -> None:
+    if source.classes and test.classes and list(source.classes) != list(test.classes):
+        raise BadInput(
+            f"measure needs the same classes in both; {source.uri} has {', '.join(source.classes[:4])}… and "
+            f"{test.uri} {', '.join(test.classes[:4])}…. Give both the same class folders."
+        )
+
+
+def _progress(quiet: bool) -> Progress:
+    console = Console(file=sys.stderr)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=quiet or not console.is_terminal,
+    )
+
+
+__all__ = ["DEFAULT", "LEARNED", "PIXELS", "PROTOCOLS", "UNTRAINED", "Table", "measure"]

@@ -1,5 +1,0 @@
-"""One page that shows what was learned: ``report(run, source)`` writes a self-contained ``report.html``."""
-
-from vergence.measure.report.build import report
-
-__all__ = ["report"]

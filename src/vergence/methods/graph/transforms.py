@@ -1,0 +1,172 @@
+"""Matrices and features of a graph: normalised adjacency, nearest neighbours, spectral positions.
+
+A graph is ``edge_index (2, E)`` and its number of nodes. A matrix S comes back as (edge_index, weight) in
+PyG's direction: column (j, i) holds S_ij, the weight of what i takes from j, so that a PyG layer with these
+edge weights and ``sparse(...) @ x`` both give S x.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from scipy.sparse.linalg import eigsh
+from torch import Tensor
+from torch.nn.functional import normalize, one_hot
+
+from vergence.core.errors import BadInput
+from vergence.data.graph.csr import CSR
+
+Weighted: TypeAlias = tuple[Tensor, Tensor]
+_DENSE = 512  # nodes up to which all eigenvectors are found at once
+_BLOCK = 16_000_000  # similarities held at a time
+
+
+def adjacency(
+    edge_index: Tensor, nodes: int, weight: Tensor | None = None, *, undirected: bool = False
+) -> sp.csr_array:
+    """Return A ``(N, N)`` float64 with A_ij above 0 where an edge goes from j to i.
+
+    Repeated edges count once, or add up where they have weights.
+
+    Args:
+        edge_index: ``(2, E)``.
+        nodes: N.
+        weight: ``(E,)``, at least 0.
+        undirected: Add the reverse of every edge; of two weights the larger counts.
+
+    Raises:
+        BadInput: If there is no node, an edge ends outside of the graph, or a weight is negative or not
+            finite.
+    """
+    ends = edge_index.detach().cpu().numpy() if isinstance(edge_index, Tensor) else np.asarray(edge_index)
+    values = None if weight is None else weight.detach().cpu().numpy()
+    graph = CSR.from_edges(ends[::-1], nodes, weights=values, undirected=undirected)
+    return graph.scipy().astype(np.float64)
+
+
+def edges_of(matrix: sp.sparray | sp.spmatrix) -> Weighted:
+    """Return (edge_index ``(2, E)``, weight ``(E,)`` float32) of a sparse matrix, by receiving node."""
+    m = sp.csr_array(matrix)
+    m.sort_indices()
+    rows = np.repeat(np.arange(m.shape[0]), np.diff(m.indptr))
+    edge_index = np.stack([m.indices.astype(np.int64), rows.astype(np.int64)])
+    return torch.from_numpy(edge_index), torch.from_numpy(m.data.astype(np.float32))
+
+
+def sparse(edge_index: Tensor, weight: Tensor, nodes: int) -> Tensor:
+    """Return S ``(N, N)`` as a sparse tensor whose product with x ``(N, F)`` has a gradient for x."""
+    size = (nodes, nodes)
+    return torch.sparse_coo_tensor(edge_index.flip(0), weight, size, check_invariants=True).coalesce()
+
+
+def normalised_adjacency(
+    edge_index: Tensor, nodes: int, weight: Tensor | None = None, *, loops: bool = True
+) -> Weighted:
+    """Return D^-1/2 (A + I) D^-1/2, D the row sums (GCN, arXiv:1609.02907, Eq. 2).
+
+    Args:
+        edge_index: ``(2, E)``.
+        nodes: N.
+        weight: ``(E,)``.
+        loops: Give a loop of weight 1 to every node that has none; False takes A as it is, and a
+            node without edges gets a row of zeros.
+    """
+    return edges_of(symmetric(adjacency(edge_index, nodes, weight), loops=loops))
+
+
+def symmetric(a: sp.csr_array, *, loops: bool) -> sp.csr_array:
+    """Scale a matrix to D^-1/2 A D^-1/2, after adding missing loops where ``loops``."""
+    a = with_loops(a) if loops else a
+    degree = np.asarray(a.sum(axis=1)).ravel()
+    root = np.zeros_like(degree)
+    np.divide(1.0, np.sqrt(degree), out=root, where=degree > 0)
+    return sp.csr_array(sp.diags_array(root) @ a @ sp.diags_array(root))
+
+
+def with_loops(a: sp.csr_array) -> sp.csr_array:
+    """Add a loop of weight 1 to every node that has none."""
+    return sp.csr_array(a + sp.diags_array((a.diagonal() == 0).astype(a.dtype)))
+
+
+def degree_onehot(edge_index: Tensor, nodes: int, most: int) -> Tensor:
+    """Return the in-degrees as one-hot rows ``(N, most + 1)``; higher ones count as ``most``."""
+    degree = torch.bincount(edge_index[1], minlength=nodes)
+    return one_hot(degree.clamp(max=most), most + 1).float()
+
+
+def knn_graph(x: Tensor, k: int, *, undirected: bool = False) -> Weighted:
+    """Join every node to the k others whose features are nearest by cosine.
+
+    Memory grows with N, not N²: similarities are made a block of rows at a time.
+
+    Args:
+        x: ``(N, F)``.
+        k: Neighbours, in [1, N - 1].
+        undirected: Add the reverse of every edge.
+
+    Returns:
+        Edges into each node from its k nearest, and their cosines.
+    """
+    if not 1 <= k < len(x):
+        raise BadInput(f"knn_graph needs k between 1 and the {len(x) - 1} other nodes, got {k}.")
+    if not torch.isfinite(x).all():
+        raise BadInput("knn_graph needs finite features; some are NaN or infinite.")
+    unit = normalize(x.float(), dim=1)
+    step = max(1, _BLOCK // len(x))
+    near, far = [], []
+    for start in range(0, len(x), step):
+        block = unit[start : start + step] @ unit.T
+        rows = torch.arange(len(block), device=x.device)
+        block[rows, rows + start] = -torch.inf
+        found = block.topk(k, dim=1)
+        near.append(found.values)
+        far.append(found.indices)
+    receiving = torch.arange(len(x), device=x.device).repeat_interleave(k)
+    edge_index, weight = torch.stack([torch.cat(far).flatten(), receiving]), torch.cat(near).flatten()
+    if not undirected:
+        return edge_index, weight
+    both = torch.cat([edge_index, edge_index.flip(0)], dim=1)
+    keys, place = torch.unique(both[0] * len(x) + both[1], return_inverse=True)
+    joined = weight.new_zeros(len(keys)).scatter_reduce_(
+        0, place, weight.repeat(2), "amax", include_self=False
+    )
+    return torch.stack([keys // len(x), keys % len(x)]), joined
+
+
+def spectral_vectors(edge_index: Tensor, nodes: int, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k lowest eigenpairs of the normalised Laplacian I - D^-1/2 A D^-1/2.
+
+    They are the highest of the normalised adjacency. The sign of a vector means nothing, nor does the basis
+    of equal eigenvalues: here the entry of largest size is made positive, so that a call repeats itself, and
+    training should flip signs at random. Direction and self-loops are ignored; a node without edges is a
+    component of its own, of eigenvalue 0 and of a vector that is 1 there.
+
+    Args:
+        edge_index: ``(2, E)``.
+        nodes: N.
+        k: At least 1; above N, vectors of zeros are added at eigenvalue 2, the highest there is.
+
+    Returns:
+        Eigenvalues ``(k,)`` ascending, in [0, 2], and vectors ``(N, k)``, unit columns.
+    """
+    if k < 1:
+        raise BadInput(f"spectral_vectors needs k of at least 1, got {k}.")
+    a = adjacency(edge_index, nodes, undirected=True)
+    a.setdiag(0)
+    a.eliminate_zeros()
+    alone = (np.asarray(a.sum(axis=1)).ravel() == 0).astype(np.float64)
+    t = symmetric(a, loops=False) + sp.diags_array(alone)
+    take = min(k, nodes)
+    if nodes <= _DENSE or take >= nodes - 1:
+        values, vectors = np.linalg.eigh(t.toarray())
+    else:
+        values, vectors = eigsh(t, k=take, which="LA", v0=np.linspace(1, 2, nodes))
+    order = np.argsort(-values, kind="stable")[:take]
+    values, vectors = 1 - values[order], vectors[:, order]
+    peak = vectors[np.abs(vectors).argmax(0), np.arange(take)]
+    vectors = np.pad(vectors * np.where(peak < 0, -1.0, 1.0), ((0, 0), (0, k - take)))
+    values = np.pad(values.clip(0, 2), (0, k - take), constant_values=2.0)
+    return torch.from_numpy(values).float(), torch.from_numpy(vectors).float()

@@ -1,0 +1,115 @@
+"""What every image encoder shares: normalised pixels in, ``Features`` out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vergence.core import BadInput, Features, unknown
+from vergence.data.image.batch import ImageBatch
+from vergence.views.pixels.augment import View, plain
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
+EXTRAS = ("attention", "cls", "keys")
+
+Images = Tensor | View | ImageBatch
+
+
+class ImageEncoder(nn.Module):
+    """Pixels ``(B, 3, H, W)`` in [0, 1] -> ``Features``; normalises them itself.
+
+    Attributes:
+        out_dim: Width of ``Features.pooled``.
+        size: Side in pixels that batches are brought to; other sizes may come as tensors or views.
+        depth: How many layers ``layers`` knows.
+        spec: Arguments with which ``build`` makes this network again (without its weights).
+    """
+
+    out_dim: int
+    depth: int
+    spec: dict[str, Any]
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        *,
+        size: int,
+        mean: Sequence[float] = MEAN,
+        std: Sequence[float] = STD,
+        extras: Sequence[str] = (),
+    ) -> None:
+        super().__init__()
+        self.size = size
+        self.spec = {}
+        self.extras = tuple(extras)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def pixels(self, images: Images) -> Tensor:
+        """Return what ``images`` shows as normalised float pixels ``(B, 3, H, W)``, channels last."""
+        if isinstance(images, ImageBatch):
+            images = plain(images, self.size)
+        elif isinstance(images, View):
+            images = images.pixels
+        if images.ndim != 4 or images.shape[1] != 3:
+            raise BadInput(
+                f"An image encoder needs RGB pixels (B, 3, H, W); got {tuple(images.shape)}. "
+                "Stack single images; repeat a grey channel three times."
+            )
+        if images.dtype == torch.uint8:
+            images = images.float() / 255
+        return ((images - self.mean) / self.std).contiguous(memory_format=torch.channels_last)
+
+    def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
+        """Return pooled vectors, the map and the tokens.
+
+        Args:
+            images: Pixels in [0, 1], a ``View``, or a batch as it was read.
+            need: Extras by name: ``attention (B, heads, T, T)`` and ``keys (B, heads, T, d)`` of the
+                last layer, ``cls (B, D)``; T counts class and register tokens too.
+
+        Raises:
+            BadInput: If this network has no such extra.
+        """
+        raise NotImplementedError
+
+    def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
+        """Return what chosen layers give, all by default; negative numbers count from the last.
+
+        A convolutional stage gives ``(B, D, h, w)``, a transformer block ``(B, N, D)`` without class
+        and register tokens and before the final norm.
+        """
+        raise NotImplementedError
+
+    def tokens(self, images: Images) -> Tensor:
+        """Return one vector a patch or cell, ``(B, N, D)``."""
+        tokens = self.forward(images).tokens
+        if tokens is None:
+            raise BadInput(
+                f"{self.spec.get('name', type(self).__name__)} has no tokens; choose another encoder."
+            )
+        return tokens
+
+    def check(self, need: Sequence[str]) -> None:
+        """Raise ``BadInput`` if ``need`` names an extra that this network does not have."""
+        for name in need:
+            if name not in EXTRAS:
+                raise unknown("encoder output", name, EXTRAS)
+            if name not in self.extras:
+                raise BadInput(
+                    f"{self.spec.get('name', type(self).__name__)} has no '{name}'; "
+                    "choose a vision transformer such as vit-small32."
+                )
+
+    def chosen(self, which: Sequence[int] | None) -> list[int]:
+        """Return layer numbers counted from 0."""
+        if which is None:
+            return list(range(self.depth))
+        for i in which:
+            if not -self.depth <= i < self.depth:
+                raise ValueError(f"layers needs numbers from {-self.depth} to {self.depth - 1}; got {i}.")
+        return [i % self.depth for i in which]

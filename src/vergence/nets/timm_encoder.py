@@ -1,0 +1,203 @@
+"""Any model of timm, seen as an image encoder."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import timm
+import torch
+from timm.models.resnet import ResNet
+from torch import Tensor, nn
+
+from vergence.core import BadInput, Features, unknown
+from vergence.nets.image_encoder import ImageEncoder, Images
+
+
+class TimmEncoder(ImageEncoder):
+    """A timm model without its classifier; pools as that model does.
+
+    Args:
+        model: Made with ``num_classes=0``.
+        size: Side in pixels that batches are brought to.
+    """
+
+    model: Any  # whatever timm makes
+
+    def __init__(self, model: Any, *, size: int) -> None:
+        plain = _plain(model)
+        extras = ("attention", "keys") if plain else ()
+        if getattr(model, "cls_token", None) is not None:
+            extras = (*extras, "cls")
+        cfg = model.pretrained_cfg
+        super().__init__(size=size, mean=cfg["mean"], std=cfg["std"], extras=extras)
+        self.model = model
+        self.out_dim = getattr(model, "head_hidden_size", None) or model.num_features
+        self.num_prefix = getattr(model, "num_prefix_tokens", 0)
+        self.is_vit = plain
+        self.depth = len(model.blocks) if plain else len(model.feature_info)
+
+    def pixels(self, images: Images) -> Tensor:
+        pixels = super().pixels(images)
+        for module in self.model.modules():  # on a CPU the fused kernel's backward is four times slower
+            if hasattr(module, "fused_attn"):
+                module.fused_attn = pixels.device.type != "cpu"
+        return pixels
+
+    def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
+        self.check(need)
+        pixels = self.pixels(images)
+        extra: dict[str, Tensor] = {}
+        handle = None
+        if "attention" in need or "keys" in need:
+            attn = self.model.blocks[-1].attn
+            handle = attn.register_forward_pre_hook(
+                lambda m, args: extra.update(_attention(m, args[0], need))
+            )
+        try:
+            final = self.model.forward_features(pixels)
+        finally:
+            if handle is not None:
+                handle.remove()
+        pooled = self.model.forward_head(final, pre_logits=True)
+        if "cls" in need:
+            extra["cls"] = final[:, 0]
+        grid, tokens = self._parts(final, pixels)
+        return Features(pooled, grid, tokens, extra)
+
+    def _parts(self, final: Tensor, pixels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        if final.ndim == 3:
+            tokens = final[:, self.num_prefix :]
+            return _grid(tokens, pixels), tokens
+        if final.ndim != 4:
+            return None, None
+        if final.shape[1] != self.model.num_features and final.shape[-1] == self.model.num_features:
+            final = final.permute(0, 3, 1, 2)  # Swin and its kin keep channels last
+        return final, final.flatten(2).transpose(1, 2)
+
+    def patches(self, images: Images) -> Tensor:
+        """Return a ViT's patch embeddings ``(B, N, D)`` before positions are added."""
+        if not self.is_vit:
+            raise BadInput(
+                f"{self.spec.get('name', 'This network')} has no patches; choose a vision transformer."
+            )
+        x = self.model.patch_embed(self.pixels(images))
+        return x.flatten(1, 2) if x.ndim == 4 else x
+
+    def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
+        wanted = self.chosen(which)
+        form = {"output_fmt": "NLC", "norm": False} if self.is_vit else {}
+        seen = self.model.forward_intermediates(
+            self.pixels(images), indices=sorted(set(wanted)), intermediates_only=True, **form
+        )
+        by_number = dict(zip(sorted(set(wanted)), seen, strict=True))
+        return [by_number[i] for i in wanted]
+
+
+def _plain(model: Any) -> bool:
+    """Tell whether this is a transformer whose last queries and keys can be read off its weights."""
+    blocks = getattr(model, "blocks", None)
+    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or hasattr(model, "rope"):
+        return False  # rotary positions turn queries and keys inside the block
+    attn = getattr(blocks[-1], "attn", None)
+    return isinstance(getattr(attn, "qkv", None), nn.Linear) and hasattr(attn, "q_norm")
+
+
+def _attention(attn: Any, x: Tensor, need: Sequence[str]) -> dict[str, Tensor]:
+    b, t, _ = x.shape
+    q, k, _ = attn.qkv(x).view(b, t, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    q, k = attn.q_norm(q), attn.k_norm(k)
+    found = {"keys": k} if "keys" in need else {}
+    if "attention" in need:
+        found["attention"] = (q.float() @ k.float().mT * attn.scale).softmax(-1)
+    return found
+
+
+def _grid(tokens: Tensor, pixels: Tensor) -> Tensor | None:
+    count, height, width = tokens.shape[1], *pixels.shape[-2:]
+    rows = round((count * height / width) ** 0.5)
+    if rows == 0 or count % rows:
+        return None
+    return tokens.transpose(1, 2).unflatten(2, (rows, count // rows))
+
+
+def build_timm(
+    name: str, size: int, registers: int, pretrained: bool, options: dict[str, Any], *, own: Sequence[str]
+) -> TimmEncoder:
+    """Make a timm model; see ``encoders.build``.
+
+    An untrained ResNet for 32 pixels or fewer gets the stem that the field gives it there.
+
+    Raises:
+        BadInput: If there is no such model, it cannot be had at this size, or its weights cannot be fetched.
+    """
+    _know(name, own)
+    if pretrained and not timm.list_pretrained(f"{name}*"):
+        raise BadInput(
+            f"timm has no pretrained weights for '{name}'; leave pretrained out or choose another."
+        )
+    wanted = {**options, "num_classes": 0, **({"reg_tokens": registers} if registers else {})}
+    cfg = timm.get_pretrained_cfg(name)
+    if cfg is not None and cfg.fixed_input_size:
+        wanted["img_size"] = size
+    try:
+        wanted = _accepted(name, wanted)
+        model = timm.create_model(name, **wanted)
+    except Exception as error:
+        if registers and "reg_tokens" in str(error):
+            raise BadInput(f"{name} cannot take registers; choose another vision transformer.") from error
+        raise BadInput(f"timm cannot make '{name}' for {size} pixels: {_line(error)}") from error
+    if pretrained:
+        try:
+            model = timm.create_model(name, pretrained=True, **wanted)
+        except Exception as error:
+            raise BadInput(
+                f"The weights of '{name}' cannot be fetched ({_line(error)}). Check the connection, "
+                "or leave pretrained out and train from the start."
+            ) from error
+    elif size <= 32:
+        _small_stem(model)
+    return TimmEncoder(model, size=size)
+
+
+def _small_stem(model: Any) -> None:
+    """Let a ResNet begin with a 3 x 3 convolution at full resolution, as SimCLR's Sec. B.9 has it.
+
+    Its own stem would leave a 32-pixel image 8 x 8 cells before the first block.
+    """
+    if _starts_large(model):
+        model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
+        model.maxpool = nn.Identity()
+
+
+def _starts_large(model: nn.Module) -> bool:
+    first = getattr(model, "conv1", None)
+    return isinstance(model, ResNet) and isinstance(first, nn.Conv2d) and first.kernel_size == (7, 7)
+
+
+def _accepted(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Add the option that lets a transformer read crops of any size, where the model has it."""
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, **wanted, dynamic_img_size=True)
+    except Exception:  # an unknown option, or a constructor that computes with its weights
+        return wanted
+    return {**wanted, "dynamic_img_size": True}
+
+
+def _know(name: str, own: Sequence[str]) -> None:
+    base, _, tag = name.partition(".")
+    if not timm.is_model(base):
+        models = [*own, *timm.list_models()]
+        raise unknown(
+            "encoder", name, models if difflib.get_close_matches(base, models, n=1, cutoff=0.5) else own
+        )
+    tagged = timm.list_pretrained(f"{base}.*")
+    if tag and name not in tagged:
+        raise unknown("encoder", name, tagged or [base])
+
+
+def _line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:120].rstrip(".")

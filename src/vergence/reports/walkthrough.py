@@ -1,0 +1,127 @@
+"""Everything at once on a small scale: learn, measure, embed, look."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from vergence.data import Source
+from vergence.data import open as open_source
+from vergence.engine import Run
+from vergence.evaluate.inputs import stratified
+from vergence.evaluate.table import Table, measure
+from vergence.methods.image.encoders import shorter_side
+from vergence.reports import report
+from vergence.train import learn
+
+SAMPLES = 5_000  # of a larger source; a demo is a first look, not a result
+SEEN = 150_000  # samples seen in training, all epochs together
+LARGEST_ON_CPU = 64  # pixels
+
+
+def demo(
+    data: str | Path | Source = "digits",
+    *,
+    out: str | Path = "vergence-demo",
+    method: str = "simclr",
+    epochs: int | None = None,
+    seed: int = 0,
+    quiet: bool = False,
+) -> Path:
+    """Learn from ``data`` for a minute or two and leave a report to look at.
+
+    Without labels everything but the table of scores is made. With labels, 30 % of each class are
+    kept away from training and judge the features.
+
+    Args:
+        data: What ``vergence.open`` understands; the embedded digits by default. Of more than 5,000
+            samples, 5,000 are drawn.
+        out: Folder of the run and its ``report.html``; must not hold a run yet.
+        method: Key of a learner in the catalog.
+        epochs: None takes as many as see 150,000 samples.
+        seed: Of the draw, the split and the training.
+        quiet: Print nothing.
+
+    Returns:
+        The path of the report.
+    """
+    console = Console(stderr=True, quiet=quiet)
+    source = _small(open_source(data), seed, console)
+    train, test = source, None
+    if source.labels is not None and len(np.unique(source.labels[source.labels >= 0])) > 1:
+        first, second = stratified(source.labels, 0.3, seed=seed)
+        train, test = source.subset(first), source.subset(second)
+    epochs = max(1, SEEN // len(train)) if epochs is None else epochs
+    console.print(
+        f"[bold]1. Learning[/] from {len(train):,} samples of {source.uri} with {method}, labels unseen"
+    )
+    run = learn(
+        method,
+        train,
+        size=_affordable_size(train),
+        epochs=epochs,
+        out=out,
+        seed=seed,
+        quiet=quiet,
+        **_short_recipe(method),
+    )
+    table = _table(run, train, test, seed, console)
+    console.print("[bold]3. Embedding and looking[/]: neighbours, clusters, near-duplicates, a map")
+    store = run.embed(source, run.path / "embeddings.lance")
+    page = report(run, source, store=store, table=table, out=run.path / "report.html")
+    console.print(f"[bold green]Done.[/] Open {page.resolve()}")
+    return page
+
+
+def _small(source: Source, seed: int, console: Console) -> Source:
+    if len(source) <= SAMPLES:
+        return source
+    console.print(
+        f"A demo takes {SAMPLES:,} of the {len(source):,} samples; for all of them: vergence learn."
+    )
+    return source.subset(np.sort(np.random.default_rng(seed).permutation(len(source))[:SAMPLES]))
+
+
+def _affordable_size(source: Source) -> int | None:
+    """Return the side of views that a CPU trains on in minutes; None leaves the choice to the data."""
+    large = shorter_side(source) > LARGEST_ON_CPU
+    return LARGEST_ON_CPU if large and not torch.cuda.is_available() else None
+
+
+def _short_recipe(method: str) -> dict[str, Any]:
+    """Return settings for a thousand steps or two; the papers' recipes count on far more.
+
+    Small batches give more steps, and at 0.5 a softmax minds less that a batch holds many samples of
+    the same class.
+    """
+    if method != "simclr":
+        return {}
+    return {
+        "optimizer": "adamw",
+        "lr": 2e-3,
+        "weight_decay": 1e-4,
+        "warmup": 1,
+        "batch_size": 64,
+        "temperature": 0.5,
+        "encoder": "resnet-tiny",
+        "encoder_options": {"width": 32},
+    }
+
+
+def _table(run: Run, train: Source, test: Source | None, seed: int, console: Console) -> Table | None:
+    if test is None:
+        console.print(
+            "[bold]2. Measuring[/] needs labels; there are none, so the report shows signs of health only"
+        )
+        return None
+    console.print(f"[bold]2. Measuring[/] on {len(test):,} samples that were kept aside")
+    protocols = ("few_shot_knn", "knn", "linear", "retrieval", "clustering")
+    table = measure(run, train, test=test, protocols=protocols, seed=seed, quiet=not sys.stderr.isatty())
+    table.save(run.path / "measure.json")
+    console.print(table)
+    return table

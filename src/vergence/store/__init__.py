@@ -1,0 +1,5 @@
+"""Where embeddings are kept: a Lance table, one row a sample."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

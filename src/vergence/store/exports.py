@@ -1,0 +1,61 @@
+"""A store as one file, for tools that do not read Lance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow.parquet as parquet
+
+from vergence.core.errors import BadInput
+from vergence.store.lance_io import told
+
+if TYPE_CHECKING:
+    from vergence.store.table import Store
+
+SUFFIXES = (".parquet", ".npz", ".npy", ".json")
+
+
+def export(store: Store, path: Path, where: str | None = None) -> Path:
+    """Write rows of a store to ``path``; see ``Store.export``."""
+    if path.suffix not in SUFFIXES:
+        raise BadInput(f"Cannot write {path}: the name must end in {', '.join(SUFFIXES)}.")
+    rows = np.arange(len(store)) if where is None else store.where(where)
+    aside = path.with_name(f".{path.stem}.part{path.suffix}")
+    with told(path):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".parquet":
+                parquet.write_table(store.read(where=where), aside)
+            elif path.suffix == ".npy":
+                np.save(aside, store.vectors()[rows])
+            elif path.suffix == ".json":
+                aside.write_text(json.dumps({"name": store.path.stem, "samples": _samples(store, where)}))
+            else:
+                np.savez(aside, **_arrays(store, rows))
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+    return path
+
+
+def _samples(store: Store, where: str | None) -> list[dict[str, Any]]:
+    """Return rows as FiftyOne's samples: a file path, tags, a classification, and further fields."""
+    columns = [name for name in store.table.schema.names if name not in ("thumbnail", "label")]
+    rows = store.read(columns, where=where).to_pylist()
+    for row in rows:
+        row["filepath"], row["tags"] = row.pop("uri"), []
+        name = row.pop("class")
+        row["ground_truth"] = None if name is None else {"_cls": "Classification", "label": name}
+    return rows
+
+
+def _arrays(store: Store, rows: np.ndarray) -> dict[str, Any]:
+    known = store.take(rows, ["id", "label"])
+    return {
+        "ids": np.array(known["id"].to_pylist()),
+        "labels": known["label"].fill_null(-1).to_numpy(),
+        **{name: store.vectors(name)[rows] for name in store.vector_columns},
+    }

@@ -1,0 +1,58 @@
+"""What the studio keeps in a folder of its own inside a store, so that it need not be made again."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vergence.core.errors import VergenceError
+from vergence.engine.files import write_text, write_whole
+from vergence.store.table import Store
+
+FOLDER = "_studio"  # Lance keeps to folders of its own
+
+
+def fingerprint(store: Store, column: str) -> str:
+    """Return a word that changes with the rows of a store, their order, or their vectors."""
+    seen = hashlib.blake2b(digest_size=8)
+    seen.update("\n".join(store.names).encode())
+    seen.update(np.ascontiguousarray(store.vectors(column)).data)
+    return seen.hexdigest()
+
+
+def keep_array(store: Store, name: str, array: np.ndarray) -> None:
+    """Keep an array; a disk that refuses only means that it is made again next time."""
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    with contextlib.suppress(VergenceError):
+        write_whole(store.path / FOLDER / f"{name}.npy", write)
+
+
+def kept_array(store: Store, name: str) -> np.ndarray | None:
+    """Return an array that was kept, None where there is none or it is broken."""
+    try:
+        return np.load(store.path / FOLDER / f"{name}.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def keep_words(store: Store, name: str, words: dict[str, Any]) -> None:
+    """Keep names with values; raises ``DiskTrouble`` if the disk refuses."""
+    write_text(store.path / FOLDER / f"{name}.json", json.dumps(words, ensure_ascii=False))
+
+
+def kept_words(store: Store, name: str) -> dict[str, Any]:
+    """Return names with values that were kept; none where there are none or the file is broken."""
+    try:
+        found = json.loads((store.path / FOLDER / f"{name}.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

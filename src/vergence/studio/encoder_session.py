@@ -1,0 +1,130 @@
+"""The encoder that filled a store: it looks at pictures from outside and says why two are alike."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vergence.core.errors import BadInput, VergenceError
+from vergence.data.image.decode import DecodeError, decode, shape
+from vergence.data.image.reader import Pixels
+from vergence.data.image.source import ImageSource
+from vergence.engine.files import read_yaml
+from vergence.store.table import Store
+
+LARGEST = 20 * 2**20  # bytes of a picture from outside
+_PIXELS = 50_000_000  # of it
+_KINDS = {  # first bytes of the files that are taken
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\x00": "TIFF",
+    b"MM\x00*": "TIFF",
+}
+
+
+def picture(raw: bytes) -> np.ndarray:
+    """Return a picture from outside as ``(H, W, 3)`` uint8; nothing of it is written to the disk.
+
+    Raises:
+        BadInput: If it is too large or not a picture of a kind that is taken.
+    """
+    if len(raw) > LARGEST:
+        raise BadInput(f"The picture has more than {LARGEST // 2**20} MB: choose a smaller one.")
+    webp = raw[:4] == b"RIFF" and raw[8:12] == b"WEBP"
+    if not webp and not raw.startswith(tuple(_KINDS)):
+        raise BadInput("That is not a picture: JPEG, PNG, WebP, GIF, BMP and TIFF can be looked for.")
+    height, width = shape(raw)
+    if not 0 < height * width <= _PIXELS:
+        raise BadInput(f"The picture is broken, or has more than {_PIXELS // 10**6} million pixels.")
+    try:
+        return decode(raw)
+    except DecodeError as error:
+        raise BadInput(f"The picture cannot be read: {error}.") from None
+
+
+class EncoderSession:
+    """The encoder of a store's vectors, loaded when it is first needed.
+
+    Args:
+        store: Opened.
+        column: Which vectors.
+    """
+
+    def __init__(self, store: Store, column: str) -> None:
+        self.store, self.column = store, column
+        self.model = str((store.about.get("models") or {}).get(column) or "")
+        self._encoder: Any = None
+        self._one = threading.Lock()
+
+    @cached_property
+    def missing(self) -> str | None:
+        """What keeps it from looking at pictures, in one line; None where nothing does."""
+        if not self.model:
+            return "The store does not say which run made its vectors, so no picture can be looked at anew."
+        if not (Path(self.model) / "encoder.safetensors").is_file():
+            return (
+                f"The run that made the vectors, {self.model}, is not there: put it back, or start the "
+                "studio in the folder where vergence embed was run."
+            )
+        try:
+            modality = read_yaml(Path(self.model) / "config.yaml").get("modality")
+        except VergenceError as error:
+            return f"The encoder of the store cannot be used: {error}"
+        if modality != "image":
+            return f"{self.model} did not learn from pictures, so that none can be looked at."
+        return None
+
+    def vector(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the vector ``(D,)`` of a picture ``(H, W, 3)`` uint8.
+
+        Raises:
+            BadInput: If the encoder is missing or does not look at pictures.
+        """
+        from vergence.engine import embed
+
+        encoder, _ = self._loaded()
+        with self._one:
+            return embed(encoder, _source(pixels)).vectors[0]
+
+    def why(self, first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+        """Return the cosine of two pictures and what each place of them contributes, ``(h, w)`` each.
+
+        Raises:
+            BadInput: If the encoder is missing, or has no map of places.
+        """
+        from vergence.use.simvis import explain_pictures
+        from vergence.views.pixels.augment import plain
+
+        encoder, size = self._loaded()
+        with self._one:
+            seen = [plain(next(_source(p).loader(1, size=size)), size) for p in (first, second)]
+            training = encoder.training
+            encoder.eval()
+            try:
+                found = explain_pictures(encoder, *seen)
+            finally:
+                encoder.train(training)
+        return float(found.score[0]), found.first[0].cpu().numpy(), found.second[0].cpu().numpy()
+
+    def _loaded(self) -> tuple[Any, int]:
+        if (line := self.missing) is not None:
+            raise BadInput(line)
+        with self._one:
+            if self._encoder is None:
+                from vergence.train import open_run
+
+                try:
+                    self._encoder = open_run(self.model).encoder
+                except VergenceError as error:
+                    raise BadInput(f"The encoder of the store cannot be used: {error}") from None
+        return self._encoder, int(self._encoder.size)
+
+
+def _source(pixels: np.ndarray) -> ImageSource:
+    return ImageSource(Pixels(pixels[None], None, None, "picture"), "picture", pixels=pixels[None])

@@ -1,0 +1,80 @@
+"""Where every row of a store lies on the map: at once by PCA, then better, worked out in the background."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+
+from vergence.store.table import Store
+from vergence.studio import cache
+from vergence.use.maps import How, layout, placed, plane
+
+NOWHERE = 65_535  # both coordinates of a row without a vector
+_SIDE = NOWHERE - 1  # of the map, in steps
+_FEW = 10  # rows below which only PCA makes sense
+_ALL = 3_000  # rows up to which every one is laid out; of more, the others are put among a sample
+
+
+class Projection:
+    """The map of one vector column.
+
+    Args:
+        store: Opened.
+        column: Which vectors.
+        mark: The fingerprint of both.
+
+    Attributes:
+        now: Where the rows are shown, ``(n, 2)`` uint16, x to the right and y upwards, ``NOWHERE`` for a row
+            without a vector; what laid them out, for people to read; and how often that has changed.
+        final: Whether there is nothing better to come.
+    """
+
+    def __init__(self, store: Store, column: str, mark: str) -> None:
+        self.store, self.column, self.mark = store, column, mark
+        kept = cache.kept_array(store, f"map-{mark}")
+        self.final = kept is not None and kept.shape == (len(store), 2) and kept.dtype == np.uint16
+        if self.final:
+            assert kept is not None
+            self.now = kept, better(int((kept[:, 0] < NOWHERE).sum())), 0
+        else:
+            self.now = *self._laid("pca"), 0
+
+    def improve(self) -> None:
+        """Lay the rows out so that neighbours lie together, and keep that for the next time."""
+        vectors = self.store.vectors(self.column)
+        there = self.store.present(self.column)
+        if len(there) <= _ALL:
+            found, how = self._laid("tsne")
+        else:
+            known = layout(self.store, column=self.column)
+            points = placed(vectors[there], vectors[known.rows], known.points)
+            points[np.searchsorted(there, known.rows)] = known.points
+            found, how = self._spread(there, points), better(len(there))
+        cache.keep_array(self.store, f"map-{self.mark}", found)
+        self.now, self.final = (found, how, self.now[2] + 1), True
+
+    def _laid(self, how: How) -> tuple[np.ndarray, str]:
+        vectors = self.store.vectors(self.column)
+        there = self.store.present(self.column)
+        points, name = plane(vectors[there], how=how)
+        return self._spread(there, points), name
+
+    def _spread(self, there: np.ndarray, points: np.ndarray) -> np.ndarray:
+        found = np.full((len(self.store), 2), NOWHERE, np.uint16)
+        low, high = points.min(0), points.max(0)
+        share = (points - low) / np.where(high > low, high - low, 1)
+        found[there] = np.round(share * _SIDE).astype(np.uint16)
+        return found
+
+
+def better(n: int) -> str:
+    """Return what the better map of n rows is made by, for people to read.
+
+    >>> better(500)
+    't-SNE'
+    """
+    if n <= _ALL:
+        return "t-SNE" if n >= _FEW else "PCA"
+    many = n > 5_000 and importlib.util.find_spec("umap") is not None
+    return f"{'UMAP' if many else 't-SNE'} of a sample, the others put among their neighbours"

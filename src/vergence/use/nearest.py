@@ -1,0 +1,256 @@
+"""Search and near-duplicates in a store: exact, a block at a time, on whatever device the vectors are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from vergence.core.errors import BadInput
+from vergence.data.image.folder import FolderReader
+from vergence.data.image.source import ImageSource
+from vergence.engine.embedding import embed
+from vergence.engine.run import Run
+from vergence.store.table import INDEX_FROM, Store
+from vergence.use.ivf import IVF
+from vergence.use.pairs import Duplicates, near_pairs, near_pairs_ivf
+from vergence.use.score_normalisation import background_level
+from vergence.use.topk import lent, topk
+
+_ALL = 200_000  # samples up to which all pairs are compared
+_RARE = 20  # a condition that fewer than one in so many rows fulfil is answered exactly
+_MANY = 32  # queries from which the cells in memory answer, not the index on disk
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found, best first, one line a query.
+
+    Args:
+        rows: ``(Q, k)`` int64, rows of the store; -1 where fewer than k could be found.
+        scores: ``(Q, k)`` float32; higher is nearer. NaN where nothing was found. With a background they
+            may be negative: no nearer than what cannot match.
+        ids: The same rows by name, Q lists.
+        recall: Share of the true ten nearest that the index found when it was measured; None for an exact
+            search.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    ids: list[list[str]]
+    recall: float | None = None
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def search(
+    store: Store | str | Path,
+    query: str | int | Path | np.ndarray | Tensor,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    column: str = "vector",
+    metric: str = "cosine",
+    exact: bool = True,
+    encoder: nn.Module | Run | None = None,
+    background: Store | str | Path | None = None,
+) -> Hits:
+    """Find the samples of a store that are most like a query.
+
+    Args:
+        store: Opened, or where it lies.
+        query: An id or row of the store (which is then not among its own neighbours), a vector
+            ``(D,)``, several ``(Q, D)``, or the path of an image when ``encoder`` is given.
+        k: Neighbours a query, at least 1.
+        where: SQL condition that the neighbours fulfil, such as ``"label IS NOT NULL"``.
+        column: Which vectors to compare.
+        metric: ``"cosine"``, ``"dot"`` or ``"euclidean"`` (scored by the negative distance).
+        exact: False answers by cosine from an index that is built at its first use: few queries from
+            Lance's on disk (``Store.index``), many from cells in memory (``use.cells``). ``Hits.recall``
+            says how much of the truth that finds. A store of fewer than 5,000 rows is searched exactly all
+            the same.
+        encoder: What made the vectors of ``column``, to look for an image that is not in the store.
+        background: A store of samples from elsewhere, which cannot match: a query's mean cosine to its
+            nearest three of them is taken off its scores, so that one threshold serves all queries
+            (``use.background``). Cosine only; the order of the hits stays.
+
+    Raises:
+        BadInput: If the store, the id, the image or a column does not exist, or widths differ.
+
+    >>> search(store, "7", k=3).ids  # doctest: +SKIP
+    [['1704', '1717', '1729']]
+    """
+    store = opened(store)
+    if k < 1:
+        raise BadInput(f"A search needs k of at least 1; got {k}.")
+    width = store.width(column)
+    own, vectors = _query(store, query, column, encoder)
+    if vectors.shape[1] != width:
+        raise BadInput(f"The query has {vectors.shape[1]} values, {column} of {store.path} has {width}.")
+    if background is not None and metric != "cosine":
+        raise BadInput(f"A background is compared by cosine; leave it out for metric '{metric}'.")
+    if exact or len(store) < INDEX_FROM:
+        scores, rows, recall = *_exact(store, vectors, k + (own is not None), column, where, metric), None
+    elif metric != "cosine":
+        raise BadInput(f"An index compares by cosine; for metric '{metric}' search with exact=True.")
+    else:
+        scores, rows, recall = _approximate(store, vectors, k + (own is not None), column, where)
+    if own is not None:
+        scores, rows = (part[rows != own][None, :k] for part in (scores, rows))
+    if background is not None:
+        level = background_level(torch.tensor(vectors), _ground(background, store, column))
+        scores -= level.cpu().numpy()[:, None]
+    named = iter(store.take(rows[rows >= 0], ["id"])["id"].to_pylist())
+    return Hits(rows, scores, [[next(named) for row in line if row >= 0] for line in rows], recall)
+
+
+def opened(store: Store | str | Path) -> Store:
+    """Return a store that is given opened or by its path."""
+    return store if isinstance(store, Store) else Store.open(store)
+
+
+def _ground(background: Store | str | Path, store: Store, column: str) -> Tensor:
+    """Return the vectors ``(M, D)`` of a background.
+
+    Raises:
+        BadInput: If it is the store itself, or its vectors are of another width.
+    """
+    ground = opened(background)
+    if Path(ground.path).resolve() == Path(store.path).resolve():
+        raise BadInput("A background must come from elsewhere: what is in the store could match.")
+    if ground.width(column) != store.width(column):
+        raise BadInput(
+            f"{column} of the background {ground.path} has {ground.width(column)} values, of {store.path} "
+            f"{store.width(column)}: embed both with one encoder."
+        )
+    return lent(_present(ground, column)[1])
+
+
+def _query(
+    store: Store, query: str | int | Path | np.ndarray | Tensor, column: str, encoder: nn.Module | Run | None
+) -> tuple[int | None, np.ndarray]:
+    """Return the row that asks, if it is one of the store's, and its vectors ``(Q, D)``."""
+    if isinstance(query, np.ndarray | Tensor):
+        vectors = (
+            query.detach().float().cpu().numpy()
+            if isinstance(query, Tensor)
+            else np.asarray(query, np.float32)
+        )
+        return None, vectors.reshape(-1, vectors.shape[-1])
+    if isinstance(query, Path) or (isinstance(query, str) and encoder and os.path.isfile(query)):
+        if encoder is None:
+            raise BadInput(f"To look for the image {query} give the encoder of the store too (encoder=...).")
+        path = Path(query)
+        source = ImageSource(FolderReader(path.parent, [path.name]), str(path.parent))
+        return None, embed(encoder.encoder if isinstance(encoder, Run) else encoder, source).vectors
+    row = store.find(query) if isinstance(query, str) else query
+    if not 0 <= row < len(store):
+        raise BadInput(f"{store.path} has rows 0 to {len(store) - 1}; row {row} was asked for.")
+    vector = store.take([row], [column])[column].to_pylist()[0]
+    if vector is None:
+        raise BadInput(f"Row {row} of {store.path} has no {column} to search with.")
+    return row, np.asarray([vector], np.float32)
+
+
+def _exact(
+    store: Store, queries: np.ndarray, k: int, column: str, where: str | None, metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    bank = store.directions(column) if metric == "cosine" else store.vectors(column)
+    rows = np.flatnonzero(~np.isnan(bank[:, 0]))  # a second model may have seen some samples only
+    if where is not None:
+        rows = np.intersect1d(rows, store.where(where))
+    if len(rows) < len(bank):
+        bank = bank[rows]
+    asking = torch.tensor(queries)
+    if metric == "cosine":  # the bank is at unit length already
+        asking, metric = normalize(asking, dim=1), "dot"
+    best, found = topk(asking, lent(bank), k, metric)
+    scores = np.full((len(queries), k), np.nan, np.float32)
+    nearest = np.full((len(queries), k), -1, np.int64)
+    scores[:, : best.shape[1]], nearest[:, : best.shape[1]] = best.cpu().numpy(), rows[found.cpu().numpy()]
+    return scores, nearest
+
+
+def _approximate(
+    store: Store, queries: np.ndarray, k: int, column: str, where: str | None
+) -> tuple[np.ndarray, np.ndarray, float | None]:
+    chosen = None if where is None else store.where(where)
+    rare = chosen is not None and len(chosen) * _RARE < len(store)  # an index would pass over nearly all
+    if len(queries) < _MANY:
+        if rare:
+            return *store.nearest(queries, k, column=column, where=where, effort=0), None
+        if not store.has_index(column):
+            store.index(column)
+        return *store.nearest(queries, k, column=column, where=where), store.recall(column)
+    if rare:
+        return *_exact(store, queries, k, column, where, "cosine"), None
+    there, cells = store.once(f"{column} cells", lambda: _cells(store, column))
+    among = None if chosen is None else np.isin(there, chosen)
+    length = np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
+    scores, rows = cells.nearest(queries / length, k, among=among)
+    return scores, np.where(rows >= 0, there[rows], -1), cells.recall
+
+
+def _present(store: Store, column: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows ``(m,)`` that have such a vector, and these at unit length ``(m, D)``."""
+    unit = store.directions(column)
+    rows = np.flatnonzero(~np.isnan(unit[:, 0]))
+    return rows, unit if len(rows) == len(unit) else unit[rows]
+
+
+def _cells(store: Store, column: str) -> tuple[np.ndarray, IVF]:
+    rows, unit = _present(store, column)
+    return rows, IVF.of(unit)
+
+
+def duplicates(
+    store: Store | str | Path,
+    *,
+    threshold: float | None = None,
+    column: str = "vector",
+    limit: int = 100_000,
+    background: Store | str | Path | None = None,
+    exact: bool | None = None,
+) -> Duplicates:
+    """Find all pairs of samples whose vectors' cosine is at least ``threshold``.
+
+    Up to 200,000 samples nothing is approximated: blocks of pairs are sifted in bfloat16 where the
+    hardware is fast at it, with a margin for its rounding, and what is left is computed in float32. In
+    larger stores only samples of neighbouring cells are compared, and ``recall`` says what that finds
+    (``use.pairs``). Memory does not grow with the number of comparisons.
+
+    Args:
+        store: Opened, or where it lies.
+        threshold: In (0, 1]; None takes 0.95, with a background 0.35.
+        column: Which vectors to compare.
+        limit: Pairs that are listed; the groups know them all.
+        background: A store of samples from elsewhere, which cannot match: a pair's level, the mean of both
+            samples' as in ``search``, is taken off its cosine before it is compared with the threshold.
+            What is like everything is then no copy of anything.
+        exact: True compares all samples however many there are, False those of neighbouring cells; None
+            lets their number decide.
+
+    Raises:
+        BadInput: If the threshold is out of range, or the store or column does not exist.
+    """
+    store = opened(store)
+    if threshold is None:
+        threshold = 0.95 if background is None else 0.35
+    if not 0 < threshold <= 1:
+        raise BadInput(f"threshold is a cosine in (0, 1]; got {threshold}.")
+    unit = store.directions(column)
+    level = None
+    if background is not None:
+        level = background_level(lent(unit), _ground(background, store, column))
+    if exact or (exact is None and len(unit) <= _ALL):
+        return near_pairs(lent(unit), threshold=threshold, limit=limit, level=level)
+    rows, unit = _present(store, column)
+    levels = None if level is None else level.cpu().numpy()[rows]
+    found = near_pairs_ivf(unit, threshold=threshold, limit=limit, level=levels)
+    return replace(found, pairs=rows[found.pairs], groups=[rows[group] for group in found.groups])

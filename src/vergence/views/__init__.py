@@ -1,0 +1,1 @@
+"""How views are made where several modalities share it."""

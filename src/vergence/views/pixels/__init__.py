@@ -1,0 +1,1 @@
+"""Views of pixels: colour, geometry, masks and crops, a whole batch at a time where it lies."""

@@ -1,0 +1,60 @@
+"""The arms of the image methods' runs of record differ from the paper in what they say, and train."""
+
+import pytest
+import torch
+
+from vergence.benchmarks.record import find_record
+from vergence.data import ImageBatch
+from vergence.methods.image.encoders import build
+
+
+def photos(count=8):
+    pixels = torch.randint(0, 256, (count, 3, 32, 32), generator=torch.Generator().manual_seed(0))
+    return ImageBatch(pixels.to(torch.uint8), torch.arange(count), torch.full((count,), -1))
+
+
+def made(key, arm):
+    torch.manual_seed(0)
+    record = find_record(key)
+    method = record.arms[arm](build(record.encoder, size=record.size, **record.options))
+    method.setup(range(8))
+    return method
+
+
+@pytest.mark.parametrize("key", ["rotnet", "npid", "mocov3", "gmml"])
+def test_every_arm_learns_and_none_is_another_under_a_new_name(key):
+    losses = []
+    for arm in find_record(key).arms:
+        method = made(key, arm)
+        torch.manual_seed(1)
+        loss = sum(method.loss(method.views(photos())).values())
+        loss.backward()
+        trained = [p for p in method.parameters() if p.requires_grad]
+        assert loss.isfinite() and all(p.grad is not None for p in trained)
+        losses.append((loss.item(), len(trained), getattr(method, "momentum", None)))
+    assert len(set(losses)) == len(losses)
+
+
+def test_random_turns_have_nothing_to_do_with_the_images():
+    paper, blind = (made("rotnet", arm) for arm in ("paper", "random turns"))
+    batch = photos(500)
+    same = (blind.views(batch)[1] == paper.views(batch)[1]).float().mean()
+    assert same.item() == pytest.approx(0.25, abs=0.05)
+
+
+def test_one_copy_names_the_turn_it_shows():
+    method = made("rotnet", "one copy")
+    method.shift = method.flip = 0.0
+    batch = photos(8)
+    images, turns = method.views(batch)
+    assert images.shape == (8, 3, 32, 32)
+    for image, turn, source in zip(images, turns, batch.pixels / 255, strict=True):
+        torch.testing.assert_close(image, torch.rot90(source, int(turn), (1, 2)))
+
+
+def test_single_patches_spend_the_budget_patch_by_patch():
+    method = made("gmml", "single patches")
+    mask = method.groups(torch.tensor([0.25, 0.5]), 32)
+    share = torch.nn.functional.avg_pool2d(mask[:, None].float(), 4)
+    assert ((share == 0) | (share == 1)).all()
+    assert share.mean((1, 2, 3)).tolist() == [0.25, 0.5]

@@ -1,0 +1,93 @@
+"""The runs of record of curation and clustering: what is drawn, and by what it is judged."""
+
+import numpy as np
+import pytest
+import torch
+
+from vergence.benchmarks.records import clusterfug, hkmeans, quasar, sas, simvis
+from vergence.benchmarks.records._photos import Found
+from vergence.data.tables import from_vectors
+from vergence.use.simvis import inside
+
+RANDOM = np.random.default_rng(0)
+
+
+def test_the_pools_are_long_tailed():
+    labels = np.repeat(np.arange(10), 5_000)
+    rows = hkmeans.tail(labels, hkmeans.LARGEST, RANDOM)
+    sizes = np.bincount(labels[rows])
+    assert sizes[0] == 5_000 and sizes[9] == 50 and (np.diff(sizes) < 0).all()
+    assert len(rows) == len(set(rows)) == sizes.sum() == 12_408
+    pool, judges = hkmeans.digits(0)
+    assert np.bincount(pool.labels)[[0, 9]].tolist() == [134, 1]
+    assert np.bincount(judges.labels).tolist() == [40] * 10
+    both = np.concatenate([pool.numeric, judges.numeric])
+    assert len(np.unique(both, axis=0)) == len(both), "nothing judges that teaches"
+
+
+@pytest.mark.parametrize("arm", hkmeans.RECORD.arms)
+def test_every_arm_keeps_as_many_rows(arm):
+    source = from_vectors(RANDOM.standard_normal((2_000, 4)).astype(np.float32))
+    rows = hkmeans.RECORD.arms[arm](None).fit(source, seed=1).encoder.what
+    assert len(set(rows.tolist())) == hkmeans.KEEP
+
+
+def test_evenness_is_1_of_equal_classes_and_0_of_one():
+    source = from_vectors(RANDOM.standard_normal((2_000, 4)).astype(np.float32), np.arange(2_000) % 10)
+    assert hkmeans.evenness(Found(np.arange(1_000)), source, source, 0) == pytest.approx(1)
+    assert hkmeans.evenness(Found(np.arange(0, 10_000, 10) % 2_000), source, source, 0) == 0
+
+
+def test_row_sums_ignore_redundancy_and_chosen_rows_do_not():
+    x = RANDOM.standard_normal((300, 6)) + 0.5
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    arms = [choose(x, 180, 0) for choose in (sas.chosen, sas.by_row_sums, sas.at_random)]
+    assert all(len(set(rows.tolist())) == 180 for rows in arms)
+    assert len(set(arms[0]) & set(arms[1])) < 170
+
+
+def test_k_means_is_told_as_many_clusters_as_the_multicut_found(monkeypatch):
+    monkeypatch.setattr(clusterfug, "alpha", lambda: 0.3)
+    source = from_vectors(RANDOM.standard_normal((60, 5)).astype(np.float32))
+    found = [make(None).fit(source).encoder.what for make in clusterfug.RECORD.arms.values()]
+    assert found[0].max() == found[2].max() and found[1].max() == 9
+
+
+def test_damage_grows_with_its_strength_and_noise_is_drawn():
+    x = torch.rand(3, 3, 32, 32)
+    for kind, strengths in quasar.STRENGTHS.items():
+        off = [float((quasar.damage(x, kind, strength) - x).square().mean()) for strength in strengths]
+        assert off == sorted(off) and off[0] > 0, kind
+        assert quasar.damage(x, kind, strengths[0]).shape == x.shape
+    assert not torch.equal(quasar.damage(x, "noise", 0.1), quasar.damage(x, "noise", 0.1))
+
+
+def test_scores_without_the_anchors_labels_are_another_thing():
+    good, bad = RANDOM.standard_normal((2, 500, 6)).astype(np.float32) + np.eye(2, 6)[:, None] * 3
+    x = np.eye(2, 6, dtype=np.float32)
+    first, second = quasar.of_anchors(good, bad, 0)(x)
+    assert first > 0.9 and second < 0.1
+    a, b = quasar.shuffled(good, bad, 0)(x)
+    assert abs(a - b) < 0.5
+    alone = quasar.good_alone(good, bad, 0)(x)
+    assert alone[0] > alone[1]
+    assert alone == pytest.approx(
+        x @ (m := (good / np.linalg.norm(good, axis=1)[:, None]).mean(0)) / np.linalg.norm(m)
+    )
+
+
+def test_a_thing_is_pasted_where_its_box_says():
+    ground, things = torch.zeros(4, 3, 64, 64), torch.ones(4, 3, 64, 64)
+    shown, boxes = simvis.pasted(ground, things, np.random.default_rng(0))
+    lit = (shown[:, 0] > 0.5).float()
+    assert torch.equal(lit.sum((1, 2)), (boxes[:, 2] * boxes[:, 3] * 64**2).round())
+    assert float((lit * inside(boxes, 64, 64)).sum()) == float(lit.sum())
+    assert not ground.any()
+
+
+def test_all_of_a_heat_on_the_thing_is_1_and_what_speaks_against_does_not_count():
+    share = torch.zeros(1, 2, 2)
+    share[0, 0, 0] = 1
+    heat = torch.tensor([[[3.0, 1.0], [0.0, -5.0]]])
+    assert simvis.within((heat, heat), (share, share)).value == pytest.approx(0.75)
+    assert simvis.within((share, heat), (share, share)).value == pytest.approx(0.875)

@@ -1,0 +1,185 @@
+"""SelfTask: targets by hand on small graphs, what is read of the labels, and that every task trains."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+import vergence as vg
+from vergence.core import BadInput
+from vergence.data.graph.build import Edges, build
+from vergence.data.graph.source import NodeSource
+from vergence.data.graph.splits import Split
+from vergence.methods.graph import encoders
+from vergence.methods.graph.selftask import (
+    PRETEXTS,
+    ContextLabel,
+    EdgeMask,
+    PairDistance,
+    SelfTask,
+    corrected,
+    label_distance,
+    nearness,
+    propagated,
+)
+from vergence.methods.graph.transforms import adjacency
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+def parts(n=90):
+    """Three kinds of nodes, linked mostly within a kind; 5 of each teach."""
+    rng, y = np.random.default_rng(0), np.arange(n) % 3
+    pairs = np.argwhere(np.triu(rng.random((n, n)) < np.where(y[:, None] == y, 0.2, 0.02), 1)).T
+    x = (rng.random((n, 12)) < 0.2 + 0.3 * (np.arange(12) % 3 == y[:, None])).astype(np.float32)
+    graph, _ = build(Edges(pairs, n), "parts", x=x, y=y)
+    split = Split("few", np.arange(15), np.arange(15, 30), np.arange(30, n))
+    return NodeSource(graph, "parts", classes=["a", "b", "c"], fixed=[split])
+
+
+def ready(source, **options):
+    method = SelfTask(encoders.build("gcn", in_dim=source.in_dim, width=16), **options)
+    method.setup(source)
+    return method
+
+
+def path(n):
+    return torch.stack([torch.arange(n - 1), torch.arange(1, n)])
+
+
+@pytest.mark.parametrize("task", [*PRETEXTS, "none"])
+def test_every_task_reaches_every_parameter(task):
+    source = parts()
+    method = ready(source, task=task)
+    graph = source.whole_graph()
+    x, edges = graph.x.clone(), graph.edge_index.clone()
+    terms = method.loss(method.views(graph))
+    assert set(terms) == ({"label"} if task == "none" else {"label", "self"})
+    assert all(torch.isfinite(t) and t.ndim == 0 for t in terms.values())
+    sum(terms.values()).backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    assert torch.equal(graph.x, x) and torch.equal(graph.edge_index, edges)
+
+
+@pytest.mark.parametrize("task", [*PRETEXTS])
+def test_labels_outside_the_training_nodes_are_never_read(task):
+    def cost(source):
+        torch.manual_seed(3)
+        method = ready(source, task=task).eval()
+        graph = source.whole_graph()
+        graph.label = torch.full_like(graph.label, -1)
+        return [t.item() for t in method.loss(method.views(graph)).values()]
+
+    known, other = parts(), parts()
+    other._labels[15:] = 0
+    other._choose(np.arange(90))
+    assert cost(known) == cost(other)
+
+
+def test_hidden_edges_are_gone_in_both_directions_and_non_edges_are_none():
+    source = parts()
+    graph = source.whole_graph()
+    task = EdgeMask(ready(source, share=0.25), graph.x, graph.edge_index, torch.zeros(90), 3)
+    view, (pairs, truth) = task.draw(graph)
+    edges = {tuple(e) for e in graph.edge_index.T.tolist()}
+    left = {tuple(e) for e in view.edge_index.T.tolist()}
+    hidden = {tuple(e) for e in pairs[:, truth == 1].T.tolist()}
+    assert len(hidden) == int(0.25 * len(edges) / 2) and len(left) == len(edges) - 2 * len(hidden)
+    assert all((u, v) in edges and (u, v) not in left and (v, u) not in left for u, v in hidden)
+    absent = pairs[:, truth == 0].T.tolist()
+    assert len(absent) == len(hidden) and all(u != v and (u, v) not in edges for u, v in absent)
+
+
+def test_pairs_are_as_far_apart_as_they_are_said_to_be():
+    task = PairDistance(
+        SelfTask(encoders.build("gcn", in_dim=1)), torch.ones(9, 1), path(9), torch.zeros(9), 1
+    )
+    graph = type("G", (), {"x": torch.ones(9, 1)})()
+    _, ((u, v), truth) = task.draw(graph)
+    assert torch.equal(truth, (u - v).abs().clamp(max=4) - 1)
+    assert set(truth.tolist()) == {0, 1, 2, 3}
+
+
+def test_distances_to_labels_by_hand():
+    """A path 0-1-2-3 and a node alone; class 0 is known at 0 and 3, class 1 at 1."""
+    y = torch.tensor([0, 1, -1, 0, -1])
+    found = label_distance(None, torch.ones(5, 1), path(4), y, 2).targets
+    mean_most_least = torch.tensor(
+        [
+            [(1 + 1 / 3) / 2, 1, 1, 1 / 3, 1, 1],
+            [(1 + 1 / 2) / 2, 1, 1, 1 / 2, 1, 1],
+            [(1 / 2 + 1) / 2, 1, 1, 1 / 2, 1, 1],
+            [(1 / 3 + 1) / 2, 1 / 2, 1, 1 / 3, 1 / 2, 1 / 2],
+            [0, 0, 0, 0, 0, 0],
+        ]
+    )
+    torch.testing.assert_close(found, mean_most_least)
+    assert nearness(torch.tensor([-1, 0, 1, 4])).tolist() == [0, 1, 1, 0.25]
+
+
+def test_context_is_the_histogram_of_two_hops():
+    source = parts()
+    graph = source.whole_graph()
+    y = torch.from_numpy(source.labels.copy())
+    y[20:] = -1
+    task = ContextLabel(ready(source), graph.x, graph.edge_index, y, 3)
+    a = adjacency(graph.edge_index, 90).toarray() > 0
+    for v in (0, 17, 50):
+        two = (a[v] | a[a[v]].any(0)) & (np.arange(90) != v)
+        shares = np.bincount(task.guess[two].numpy(), minlength=3) / two.sum()
+        np.testing.assert_allclose(task.shares[v].numpy(), shares, atol=1e-6)
+    assert torch.equal(task.guess[:20], y[:20])
+    assert (task.guess[20:] == torch.from_numpy(source.labels)[20:]).float().mean() > 0.6
+
+
+def test_label_propagation_ends_at_the_nearer_label():
+    y = torch.tensor([0, -1, -1, -1, -1, 1])
+    found = propagated(torch.ones(6, 1), adjacency(path(6), 6, undirected=True), y, 2)
+    assert found.argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
+    assert found[1, 0] > found[2, 0] > 0.5
+
+
+def test_correction_moves_strays_to_the_class_they_lie_in_and_keeps_known_labels():
+    truth = torch.arange(60) % 3
+    z = normalize(torch.eye(3)[truth] + 0.2 * torch.randn(60, 3), dim=1)
+    noisy = truth.clone()
+    noisy[:12] = (noisy[:12] + 1) % 3
+    y = torch.full((60,), -1)
+    y[0] = noisy[0]
+    found = corrected(z, noisy, y, 3)
+    assert (found == truth)[1:].float().mean() > 0.95 > (noisy == truth).float().mean()
+    assert found[0] == noisy[0]
+    assert (corrected(z, torch.zeros(60, dtype=torch.long), torch.full((60,), -1), 3) == 0).all()
+
+
+def test_a_weight_of_zero_is_labels_alone_and_the_weight_scales_the_term():
+    source = parts()
+    assert ready(source, weight=0.0).pretext is None
+    once, twice = (ready(source, task="degree", weight=w).eval() for w in (1.0, 2.0))
+    twice.load_state_dict(once.state_dict())
+    one, two = (m.loss(m.views(source.whole_graph()))["self"].item() for m in (once, twice))
+    assert two == pytest.approx(2 * one)
+
+
+def test_what_cannot_be_is_told():
+    encoder = encoders.build("gcn", in_dim=12, width=8)
+    with pytest.raises(BadInput, match="did you mean 'degree'"):
+        SelfTask(encoder, task="degre")
+    with pytest.raises(BadInput, match="share in"):
+        SelfTask(encoder, share=1.0)
+    with pytest.raises(BadInput, match="whose nodes have labels"):
+        SelfTask(encoder).setup(NodeSource(build(Edges(path(4).numpy(), 4), "bare")[0], "bare"))
+    source = parts()
+    with pytest.raises(BadInput, match="leave --batch-size out"):
+        ready(source).views(source.around(np.arange(3)))
+
+
+def test_it_learns_from_the_command_line_names(tmp_path):
+    run = vg.learn("selftask", parts(), out=tmp_path / "run", quiet=True, epochs=3, task="label_distance")
+    assert run.encoder.out_dim == 256

@@ -1,0 +1,238 @@
+import math
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+
+from vergence.core.errors import BadInput
+from vergence.methods.graph.diffusion import heat, ppr, push, sparsify
+from vergence.methods.graph.hypergraphs import Hypergraph, as_hypergraph, clique_expansion, incidence_of
+from vergence.methods.graph.metapaths import metapath, nearest, pathsim, relation
+from vergence.methods.graph.structure import (
+    clustering_coefficients,
+    core_numbers,
+    degrees,
+    distances,
+    hops_to_set,
+    k_core,
+    line_graph,
+    pagerank,
+    triangles,
+)
+from vergence.methods.graph.transforms import (
+    degree_onehot,
+    edges_of,
+    knn_graph,
+    normalised_adjacency,
+    sparse,
+    spectral_vectors,
+)
+
+PATH = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])  # 0 - 1 - 2
+
+
+def random_graph(n=60, p=0.08, seed=0):
+    graph = nx.gnp_random_graph(n, p, seed=seed)
+    return graph, torch.tensor(list(graph.edges)).T.contiguous()
+
+
+def both_ways(edges):
+    return torch.cat([edges, edges.flip(0)], dim=1)
+
+
+def test_normalised_adjacency_of_a_path_by_hand_with_loops_once():
+    loops = torch.cat([PATH, torch.tensor([[0], [0]])], dim=1)  # node 0 has its loop already
+    for edges in (PATH, loops):
+        s = sparse(*normalised_adjacency(edges, 3), 3).to_dense()
+        a, b = 1 / 2, 1 / math.sqrt(6)
+        assert torch.allclose(s, torch.tensor([[a, b, 0], [b, 1 / 3, b], [0, b, a]]))
+
+
+def test_a_matrix_takes_from_the_source_of_a_directed_edge():
+    s = sparse(*normalised_adjacency(torch.tensor([[0], [1]]), 2, loops=False), 2).to_dense()
+    assert s[0, 1] == 0  # node 0 takes from nobody
+    weighted = edges_of(np.array([[0, 0], [3.0, 0]]))
+    assert weighted[0].tolist() == [[0], [1]] and weighted[1].tolist() == [3.0]
+
+
+def test_degrees_are_one_hot():
+    assert degree_onehot(PATH, 3, 1).tolist() == [[0, 1], [0, 1], [0, 1]]
+    assert degree_onehot(PATH, 3, 2)[1].tolist() == [0, 0, 1]
+
+
+def test_ppr_equals_its_power_series():
+    _, edges = random_graph()
+    t = sparse(*normalised_adjacency(both_ways(edges), 60), 60).to_dense().double()
+    series, power = torch.zeros(60, 60, dtype=torch.double), torch.eye(60, dtype=torch.double)
+    for _ in range(200):
+        series += 0.2 * power
+        power = 0.8 * power @ t
+    assert torch.allclose(ppr(edges, 60).double(), series, atol=1e-6)
+
+
+@pytest.mark.parametrize("t", [0.5, 5.0])
+def test_heat_columns_sum_to_one_and_it_is_the_exponential_of_the_matrix(t):
+    _, edges = random_graph(40, 0.04, seed=3)  # some nodes are alone
+    degree = degrees(edges, 40).double()
+    assert (degree == 0).any()
+    a = torch.zeros(40, 40, dtype=torch.double)
+    a[edges[0], edges[1]] = a[edges[1], edges[0]] = 1
+    a += torch.diag((degree == 0).double())
+    exact = torch.linalg.matrix_exp(t * (a / a.sum(0) - torch.eye(40)))
+    found = heat(edges, 40, t=t).double()
+    assert torch.allclose(found, exact, atol=1e-6)
+    assert torch.allclose(found.sum(0), torch.ones(40, dtype=torch.double), atol=1e-5)
+
+
+@pytest.mark.parametrize("eps", [1e-2, 1e-4])
+def test_push_is_below_the_exact_diffusion_by_at_most_the_stated_bound(eps):
+    _, edges = random_graph(100, 0.05)
+    exact = ppr(edges, 100).double()
+    found = sparse(*push(edges, 100, eps=eps), 100).to_dense().double()
+    degree = degrees(edges, 100).double() + 1
+    missing = exact - found
+    assert missing.min() > -1e-6
+    assert (missing - eps * torch.sqrt(degree[:, None] * degree)).max() < 1e-6
+    assert missing.max() > 1e-6  # it did stop early
+    few = sparse(*push(edges, 100, eps=eps, top=3), 100).to_dense().double()
+    assert ((few > 0).sum(1) <= 3).all()
+    assert torch.allclose(few.sum(1), found.topk(3).values.sum(1))
+
+
+def test_sparsify_keeps_the_asked_for_number_and_direction():
+    s = torch.tensor([[0.5, 0.4, 0.1], [0.3, 0.6, 0.2], [0.0, 0.05, 0.95]])
+    edges, weight = sparsify(s, degree=4 / 3)
+    assert sorted(weight.tolist()) == pytest.approx([0.4, 0.5, 0.6, 0.95])
+    assert torch.allclose(sparse(edges, weight, 3).to_dense()[0], torch.tensor([0.5, 0.4, 0.0]))
+    assert sparse(*sparsify(s, top=1), 3).to_dense().diagonal().tolist() == pytest.approx([0.5, 0.6, 0.95])
+    assert len(sparsify(s, eps=0.2)[1]) == 6
+    with pytest.raises(BadInput, match="one of degree"):
+        sparsify(s, degree=1, top=1)
+
+
+def test_structure_agrees_with_networkx():
+    graph, edges = random_graph(80, 0.1, seed=1)
+    loops = torch.arange(5).repeat(2, 1)
+    messy = torch.cat([edges, edges.flip(0)[:, :30], loops], dim=1)
+    by_node = {
+        core_numbers: nx.core_number(graph),
+        triangles: nx.triangles(graph),
+        clustering_coefficients: nx.clustering(graph),
+        degrees: dict(graph.degree),
+    }
+    for ours, theirs in by_node.items():
+        assert ours(messy, 80).tolist() == pytest.approx([theirs[v] for v in range(80)]), ours.__name__
+    ranks = nx.pagerank(graph, tol=1e-12)
+    assert pagerank(messy, 80).tolist() == pytest.approx([ranks[v] for v in range(80)], abs=1e-8)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_core_numbers_of_graphs_with_hubs_and_lone_nodes(seed):
+    graph = nx.barabasi_albert_graph(200, 3, seed=seed)
+    graph.remove_edges_from([e for e in graph.edges if sum(e) % 3 == 0])
+    theirs = nx.core_number(graph)
+    edges = torch.tensor(list(graph.edges)).T
+    assert core_numbers(edges, 200).tolist() == [theirs[v] for v in range(200)]
+    kept, inside = k_core(edges, 200, 2)
+    again = core_numbers(inside, len(kept))
+    assert (again >= 2).all() and kept.tolist() == sorted(nx.k_core(graph, 2).nodes)
+
+
+def test_distances_of_a_path_and_a_lone_node():
+    assert distances(PATH, 4, torch.tensor([0])).tolist() == [[0, 1, 2, -1]]
+    assert distances(PATH, 4, torch.tensor([0, 3]), most=1).tolist() == [[0, 1, -1, -1], [-1, -1, -1, 0]]
+    assert hops_to_set(PATH, 4, torch.tensor([0, 2])).tolist() == [0, 1, 0, -1]
+
+
+def test_line_graph_joins_edges_that_meet():
+    graph, edges = random_graph(50, 0.1)
+    messy = torch.cat([edges, edges.flip(0), torch.tensor([[4], [4]])], dim=1)
+    line = line_graph(messy, 50)
+    degree = degrees(edges, 50)
+    assert line.nodes == graph.number_of_edges()
+    assert line.edge_index.shape[1] == int((degree * (degree - 1)).sum())  # both directions
+    u, v = line.edges[:, line.edge_index[0]], line.edges[:, line.edge_index[1]]
+    assert (((u[:, None] == v[None]).sum((0, 1))) == 1).all()
+    assert line.place[-1] == -1
+    assert torch.equal(line.edges[:, line.place[:-1]], messy[:, :-1].sort(dim=0).values)
+    assert torch.equal(line.place[: edges.shape[1]], line.place[edges.shape[1] : -1])
+
+
+def test_the_dual_twice_is_the_hypergraph_and_edges_of_both_directions_are_one():
+    edges = both_ways(torch.tensor([[0, 1], [1, 2]]))
+    attr = torch.tensor([[1.0], [2.0], [3.0], [2.0]])
+    h = as_hypergraph(edges, torch.eye(3), attr)
+    assert h.e.tolist() == [[2.0], [2.0]]
+    assert sorted(h.incidence.T.tolist()) == [[0, 0], [1, 0], [1, 1], [2, 1]]
+    assert torch.equal(h.dual().x, h.e)
+    back = h.dual().dual()
+    assert all(torch.equal(getattr(back, name), getattr(h, name)) for name in ("x", "e", "incidence"))
+    assert isinstance(back, Hypergraph)
+    with pytest.raises(BadInput, match="self-loop"):
+        as_hypergraph(torch.tensor([[0], [0]]), torch.eye(1), torch.ones(1, 1))
+
+
+def test_incidence_and_cliques_of_hyperedges():
+    incidence = incidence_of([[0, 1, 2], [2, 1], [3]])
+    assert incidence.tolist() == [[0, 1, 2, 1, 2, 3], [0, 0, 0, 1, 1, 2]]
+    w = sparse(*clique_expansion(incidence, 4), 4).to_dense()
+    assert w.tolist() == [[0, 1, 1, 0], [1, 0, 2, 0], [1, 2, 0, 0], [0, 0, 0, 0]]
+
+
+def test_pathsim_of_papers_that_share_authors():
+    # papers 0: {a, b}, 1: {a, b, c}, 2: {c}
+    written = relation(torch.tensor([[0, 0, 1, 1, 1, 2], [0, 1, 0, 1, 2, 2]]), 3, 3)
+    paths = metapath(written)
+    assert paths.toarray().tolist() == [[2, 2, 0], [2, 3, 1], [0, 1, 1]]
+    s = pathsim(paths)
+    assert s.toarray() == pytest.approx(np.array([[0, 0.8, 0], [0.8, 0, 0.5], [0, 0.5, 0]]))
+    edges, weight = nearest(s, 1)
+    assert edges.tolist() == [[1, 0, 1], [0, 1, 2]] and weight.tolist() == pytest.approx([0.8, 0.8, 0.5])
+    with pytest.raises(BadInput, match="cannot follow"):
+        metapath(written, relation(torch.tensor([[0], [0]]), 2, 2))
+
+
+def test_knn_graph_equals_all_pairs_in_any_blocks(monkeypatch):
+    x = torch.randn(50, 8)
+    unit = torch.nn.functional.normalize(x, dim=1)
+    cosines = (unit @ unit.T).fill_diagonal_(-9)
+    monkeypatch.setitem(knn_graph.__globals__, "_BLOCK", 50 * 7)
+    edges, weight = knn_graph(x, 4)
+    w = sparse(edges, weight, 50).to_dense()
+    assert (w != 0).sum(1).tolist() == [4] * 50
+    assert torch.allclose(w.sum(1), cosines.topk(4).values.sum(1), atol=1e-5)
+    both = sparse(*knn_graph(x, 4, undirected=True), 50).to_dense()
+    assert torch.equal(both, both.T) and torch.allclose(both[w != 0], w[w != 0])
+
+
+@pytest.mark.parametrize("n", [60, 700])
+def test_spectral_vectors_are_eigenvectors_of_the_laplacian(n):
+    _, edges = random_graph(n, 8 / n)
+    values, vectors = spectral_vectors(edges, n, 5)
+    s = sparse(*normalised_adjacency(both_ways(edges), n, loops=False), n).to_dense()
+    s += torch.diag((s.sum(1) == 0).float())
+    assert torch.allclose(vectors - s @ vectors, vectors * values, atol=1e-5)
+    assert torch.allclose(vectors.T @ vectors, torch.eye(5), atol=1e-5)
+    assert values[0] == pytest.approx(0, abs=1e-5) and (values.diff() >= -1e-6).all()
+    assert torch.equal(spectral_vectors(edges, n, 5)[1], vectors)
+
+
+def test_spectral_vectors_of_a_small_graph_are_filled_up():
+    values, vectors = spectral_vectors(PATH, 3, 5)
+    assert values.tolist() == pytest.approx([0, 1, 2, 2, 2], abs=1e-6)
+    assert vectors.shape == (3, 5) and (vectors[:, 3:] == 0).all()
+    assert vectors[:, 0].tolist() == pytest.approx([0.5, math.sqrt(0.5), 0.5])
+
+
+def test_bad_graphs_are_named():
+    with pytest.raises(BadInput, match="node 7"):
+        ppr(torch.tensor([[0], [7]]), 3)
+    with pytest.raises(BadInput, match="alpha"):
+        push(PATH, 3, alpha=0)
+    with pytest.raises(BadInput, match="push"):
+        ppr(PATH, 10**6)
+    with pytest.raises(BadInput, match="finite"):
+        knn_graph(torch.tensor([[float("nan")], [1.0], [2.0]]), 1)
+    assert line_graph(torch.empty(2, 0, dtype=torch.long), 3).nodes == 0
+    assert core_numbers(torch.empty(2, 0, dtype=torch.long), 1).tolist() == [0]

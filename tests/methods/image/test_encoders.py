@@ -1,0 +1,199 @@
+import pytest
+import timm
+import torch
+
+from vergence.core import BadInput
+from vergence.data.image.batch import ImageBatch
+from vergence.methods.image.encoders import build, choose, names
+from vergence.methods.image.views import pair
+from vergence.views.pixels.augment import plain
+
+OWN = ["nin", "resnet-tiny", "vit-micro", "vit-small32"]
+
+
+def batch(count=4, size=32):
+    pixels = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+    return ImageBatch(pixels, torch.arange(count), torch.full((count,), -1))
+
+
+@pytest.mark.parametrize("size", [32, 64])
+@pytest.mark.parametrize("name", OWN)
+def test_own_encoders_answer_at_every_grain(name, size):
+    encoder = build(name, size=size)
+    found = encoder(torch.rand(2, 3, size, size))
+    b, d, h, w = found.map.shape
+    assert (b, d) == (2, encoder.out_dim) == found.pooled.shape
+    assert found.tokens.shape == (2, h * w, d)
+    torch.testing.assert_close(found.tokens[:, w + 1], found.map[:, :, 1, 1])
+    assert len(encoder.layers(torch.rand(2, 3, size, size))) == encoder.depth
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_every_parameter_gets_a_gradient_and_neighbours_do_not_matter(name):
+    encoder = build(name, size=32)
+    images = torch.rand(4, 3, 32, 32)
+    found = encoder(images)
+    (found.pooled.square().sum() + found.tokens.sin().sum()).backward()
+    for key, parameter in encoder.named_parameters():
+        assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
+    with torch.no_grad():
+        alone, together = encoder.eval()(images[:1]).pooled, encoder(images).pooled[:1]
+    torch.testing.assert_close(alone, together, atol=1e-5, rtol=1e-4)
+
+
+def test_tensors_views_and_batches_show_the_same():
+    encoder, photos = build("resnet-tiny", size=32).eval(), batch()
+    view = pair(32)(photos)[0]
+    with torch.no_grad():
+        expected = encoder(plain(photos, 32)).pooled
+        torch.testing.assert_close(encoder(photos).pooled, expected)
+        torch.testing.assert_close(encoder(photos.pixels).pooled, expected)
+        torch.testing.assert_close(encoder(view).pooled, encoder(view.pixels).pooled)
+    torch.testing.assert_close(encoder.tokens(photos), encoder(photos).tokens)
+    with torch.no_grad():
+        assert encoder(batch(2, 48)).pooled.shape == (2, 256)
+
+
+def test_pixels_are_normalised_inside():
+    encoder = build("resnet-tiny", size=32)
+    grey = encoder.mean.expand(2, 3, 32, 32)
+    torch.testing.assert_close(encoder.pixels(grey), torch.zeros(2, 3, 32, 32))
+    torch.testing.assert_close(encoder.pixels(grey + encoder.std), torch.ones(2, 3, 32, 32))
+    with pytest.raises(BadInput, match=r"RGB pixels \(B, 3, H, W\); got \(2, 1, 8, 8\)"):
+        encoder(torch.rand(2, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet-tiny", {"width": 16, "blocks": (1, 2)}),
+        ("vit-micro", {"registers": 2, "pool": "mean"}),
+        ("resnet18", {}),
+    ],
+)
+def test_the_spec_builds_the_same_network(name, options):
+    encoder = build(name, size=32, **options).eval()
+    again = build(**encoder.spec).eval()
+    again.load_state_dict(encoder.state_dict())
+    images = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(encoder(images).pooled, again(images).pooled)
+
+
+def test_resnet_tiny_shape():
+    encoder = build("resnet-tiny", size=32, width=16, blocks=(1, 2, 1))
+    maps = encoder.layers(torch.rand(2, 3, 32, 32))
+    assert [tuple(m.shape[1:]) for m in maps] == [(16, 16, 16), (32, 8, 8), (64, 4, 4)]
+    assert build("resnet-tiny", size=8)(torch.rand(2, 3, 8, 8)).map.shape == (2, 256, 1, 1)
+    assert build("resnet-tiny", size=32)(torch.rand(2, 3, 18, 18)).map.shape == (2, 256, 3, 3)
+    with pytest.raises(BadInput, match="1 or more"):
+        build("resnet-tiny", size=32, blocks=())
+
+
+def test_nin_keeps_the_stages_that_rotnet_probes():
+    maps = build("nin", size=32).layers(torch.rand(1, 3, 32, 32))
+    assert [tuple(m.shape[1:]) for m in maps] == [(96, 32, 32), (192, 16, 16), (192, 8, 8), (192, 8, 8)]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "tokens"),
+    [
+        ("resnet18", 64, 4),
+        ("convnext_atto", 64, 4),
+        ("vit_tiny_patch16_224", 64, 16),
+        ("mobilenetv3_small_050", 64, 4),
+    ],
+)
+def test_timm_models_answer_at_every_grain(name, size, tokens):
+    encoder = build(name, size=size).eval()
+    images = torch.rand(2, 3, size, size)
+    with torch.no_grad():
+        found = encoder(images)
+        assert torch.equal(found.pooled, encoder.model(encoder.pixels(images)))
+    assert found.pooled.shape == (2, encoder.out_dim)
+    assert found.tokens.shape[1] == tokens
+    assert len(encoder.layers(images, [0, -1])) == 2
+
+
+def test_timm_transformers_give_attention_keys_registers_and_other_sizes():
+    encoder = build("vit_tiny_patch16_224", size=64, registers=2).eval()
+    images = torch.rand(2, 3, 64, 64)
+    seen = {}
+    attn = encoder.model.blocks[-1].attn
+    attn.attn_drop.register_forward_pre_hook(lambda m, args: seen.update(attention=args[0]))
+    with torch.no_grad():
+        extra = encoder(images, need=("attention", "keys", "cls")).extra
+        torch.testing.assert_close(extra["attention"], seen["attention"])
+        assert extra["keys"].shape == (2, 3, 16 + 3, 64)
+        last = encoder.layers(images, [-1])[0]
+        torch.testing.assert_close(encoder.model.norm(last), encoder(images).tokens)
+        assert encoder(torch.rand(1, 3, 32, 32)).map.shape == (1, 192, 2, 2)
+        assert encoder.patches(images).shape == (2, 16, 192)
+    assert not attn._forward_pre_hooks
+
+
+def test_timm_normalises_as_its_weights_were_trained():
+    encoder = build("vit_tiny_patch16_224", size=32)
+    cfg = timm.get_pretrained_cfg("vit_tiny_patch16_224")
+    assert encoder.mean.flatten().tolist() == pytest.approx(cfg.mean)
+
+
+def test_names_and_choice():
+    known = names()
+    assert known[: len(OWN)] == OWN and "resnet18" in known
+    assert choose(32) == choose(64) == "resnet-tiny" and choose(224) in known
+    assert build(size=32).spec["name"] == "resnet-tiny"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("resnet-tyni", {}, "Unknown encoder 'resnet-tyni'; did you mean 'resnet-tiny'"),
+        ("resent18", {}, "did you mean 'resnet18'"),
+        ("zzzqqq", {}, "known: nin, resnet-tiny, vit-micro, vit-small32"),
+        ("resnet18.a9_in1k", {}, "did you mean 'resnet18.a3_in1k'|did you mean 'resnet18.a[12]_in1k'"),
+        ("vit-micro", {"droppath": 0.1}, "Unknown option of vit-micro 'droppath'; did you mean 'drop_path'"),
+        ("resnet-tiny", {"registers": 2}, "resnet-tiny cannot take registers"),
+        ("resnet18", {"registers": 2}, "resnet18 cannot take registers"),
+        ("nin", {"pretrained": True}, "nin has no pretrained weights"),
+        ("resnet18", {"foo": 1}, "timm cannot make 'resnet18'.*'foo'"),
+        ("vit-micro", {"registers": -1}, "0 or more registers; got -1"),
+        ("resnet-tiny", {"size": 2}, "4 pixels or more; got 2"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(name, options, message):
+    with pytest.raises(BadInput, match=message) as caught:
+        build(name, **{"size": 32, **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):
+    make = timm.create_model
+
+    def offline(name, pretrained=False, **options):
+        if pretrained:
+            raise OSError("We could not connect\nto the hub.")
+        return make(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    message = (
+        r"weights of 'resnet18' cannot be fetched \(We could not connect to the hub\). Check the connection"
+    )
+    with pytest.raises(BadInput, match=message):
+        build("resnet18", size=32, pretrained=True)
+
+
+def test_an_extra_that_is_not_there():
+    encoder = build("resnet-tiny", size=32)
+    with pytest.raises(BadInput, match="resnet-tiny has no 'attention'"):
+        encoder(torch.rand(1, 3, 32, 32), need=("attention",))
+    with pytest.raises(BadInput, match="did you mean 'attention'"):
+        encoder(torch.rand(1, 3, 32, 32), need=("atention",))
+
+
+@pytest.mark.parametrize(("size", "side"), [(32, 4), (64, 2)])
+def test_an_untrained_resnet_keeps_the_resolution_of_small_images(size, side):
+    encoder = build("resnet18", size=size)
+    with torch.no_grad():
+        found = encoder(torch.rand(2, 3, size, size))
+    assert found.map.shape == (2, 512, side, side)

@@ -1,0 +1,100 @@
+"""Clusters and maps on blobs whose truth is known."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import adjusted_rand_score
+
+from vergence.core.errors import BadInput, MissingExtra
+from vergence.store.table import Store
+from vergence.use.clustering import clusters, partition
+from vergence.use.maps import layout, placed, plane
+
+
+@pytest.fixture(scope="module")
+def blobs():
+    """Five directions in 16 dimensions, of 80, 70, 60, 50 and 40 rows, at lengths that say nothing."""
+    random = np.random.default_rng(0)
+    truth = np.repeat(np.arange(5), [80, 70, 60, 50, 40])
+    centres = np.linalg.qr(random.standard_normal((16, 5)))[0].T
+    x = centres[truth] + 0.08 * random.standard_normal((300, 16))
+    return (x * random.uniform(0.1, 10, (300, 1))).astype(np.float32), truth
+
+
+@pytest.mark.parametrize("k", [None, 5])
+def test_blobs_are_found_largest_first(blobs, k):
+    x, truth = blobs
+    found = partition(x, k=k)
+    assert len(found) == 5 and adjusted_rand_score(truth, found.of) == 1
+    assert found.sizes.tolist() == [80, 70, 60, 50, 40]
+    assert found.silhouette > 0.5
+
+
+def test_a_multicut_finds_how_many_there_are(blobs, tmp_path):
+    x, truth = blobs
+    store = Store.create(tmp_path / "s.lance", None, x, ids=[str(i) for i in range(300)])
+    found = clusters(store, alpha=0.3)
+    assert len(found) == 5 and adjusted_rand_score(truth, found.of) == 1
+    assert found.sizes.tolist() == [80, 70, 60, 50, 40] and found.closeness.min() > 0.8
+    with pytest.raises(BadInput, match="not both"):
+        clusters(store, k=5, alpha=0.3)
+
+
+def test_typical_members_are_nearest_to_their_centre(blobs):
+    x, _ = blobs
+    found = partition(x, k=5)
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    members = found.members(2)
+    assert len(members) == 60 and (found.of[members] == 2).all()
+    assert (np.diff(unit[members] @ found.centres[2]) <= 1e-6).all()
+    np.testing.assert_allclose(np.linalg.norm(found.centres, axis=1), 1, rtol=1e-5)
+
+
+def test_a_seed_repeats_clusters_and_map(blobs, tmp_path):
+    x, _ = blobs
+    store = Store.create(tmp_path / "s.lance", None, x, ids=[str(i) for i in range(300)])
+    np.testing.assert_array_equal(clusters(store, k=7).of, clusters(str(store.path), k=7).of)
+    one, two = layout(store, limit=100), layout(store, limit=100)
+    np.testing.assert_array_equal(one.points, two.points)
+    assert len(one.rows) == 100 and (np.diff(one.rows) > 0).all() and one.how == "t-SNE"
+
+
+def test_the_map_keeps_neighbourhoods(blobs):
+    x, truth = blobs
+    points, _ = plane(x)
+    assert points.min() == 0 and points.max() == 1
+    distance = ((points[:, None] - points[None]) ** 2).sum(2)
+    np.fill_diagonal(distance, np.inf)
+    assert (truth[distance.argmin(1)] == truth).mean() > 0.98
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_a_handful_of_rows_is_no_mistake(n):
+    x = np.eye(5, 4, dtype=np.float32)[:n]
+    assert plane(x)[0].shape == (n, 2)
+    assert partition(x).sizes.sum() == n
+    assert np.isfinite(plane(np.ones((n, 3), np.float32))[0]).all()
+
+
+def test_identical_vectors_are_one_cluster():
+    found = partition(np.ones((50, 3), np.float32), k=1)
+    assert found.sizes.tolist() == [50] and np.isnan(found.silhouette)
+
+
+def test_mistakes_are_told(blobs, monkeypatch):
+    x, _ = blobs
+    with pytest.raises(BadInput, match="300 rows can be divided into 1 to 300 clusters; k=301"):
+        partition(x, k=301)
+    monkeypatch.setitem(__import__("sys").modules, "umap", None)
+    with pytest.raises(MissingExtra, match=r"vergence\[maps\]"):
+        plane(x, how="umap")
+
+
+def test_rows_are_put_among_their_neighbours_of_a_sample(blobs):
+    x, truth = blobs
+    known, points = np.arange(0, 300, 3), np.zeros((100, 2), np.float32)
+    corners = np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.9, 0.9]], np.float32)
+    points[:] = corners[truth[known]]
+    found = placed(x, x[known], points)
+    assert found.shape == (300, 2) and found.dtype == np.float32
+    assert np.abs(found - corners[truth]).max() < 0.03
+    assert (placed(x, x[known], points) == found).all()

@@ -1,0 +1,257 @@
+"""Search and near-duplicates against slow, obvious derivations."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from vergence.core.errors import BadInput
+from vergence.store.table import INDEX_FROM, Store
+from vergence.use.nearest import duplicates, search
+from vergence.use.pairs import near_pairs, near_pairs_ivf
+
+
+def cosines(x):
+    unit = x / np.linalg.norm(x, axis=1, keepdims=True)
+    return unit @ unit.T
+
+
+def made(tmp_path, vectors, **options):
+    return Store.create(
+        tmp_path / "s.lance", None, vectors, ids=[f"r{i}" for i in range(len(vectors))], **options
+    )
+
+
+@pytest.fixture
+def vectors():
+    return np.random.default_rng(0).standard_normal((60, 8)).astype(np.float32)
+
+
+def test_a_row_finds_its_nearest_but_not_itself(tmp_path, vectors):
+    store = made(tmp_path, vectors)
+    hits = search(store, "r7", k=5)
+    similarity = cosines(vectors)[7]
+    similarity[7] = -2
+    expected = np.argsort(-similarity)[:5]
+    assert hits.rows[0].tolist() == expected.tolist()
+    assert hits.ids == [[f"r{i}" for i in expected]]
+    np.testing.assert_allclose(hits.scores[0], similarity[expected], rtol=1e-5)
+    assert search(str(store.path), 7, k=5).ids == hits.ids, "by row and by path alike"
+
+
+def test_vectors_find_rows_and_conditions_are_kept(tmp_path, vectors):
+    store = made(tmp_path, vectors, metadata={"even": [i % 2 == 0 for i in range(60)]})
+    hits = search(store, vectors[[3, 4]], k=4, where="even")
+    assert hits.rows.shape == (2, 4) and (hits.rows % 2 == 0).all()
+    assert hits.rows[1, 0] == 4 and hits.scores[1, 0] == pytest.approx(1)
+    few = search(store, vectors[3], k=4, where="id IN ('r5', 'r9')")
+    assert (
+        sorted(few.rows[0]) == [-1, -1, 5, 9] and len(few.ids[0]) == 2 and np.isnan(few.scores[0, 2:]).all()
+    )
+
+
+def test_a_second_model_is_searched_where_it_has_vectors(tmp_path, vectors):
+    store = made(tmp_path, vectors)
+    store.add_vectors("vector_b", vectors[:3, :2], ids=["r10", "r20", "r30"])
+    hits = search(store, vectors[1, :2], k=5, column="vector_b")
+    assert hits.rows[0, 0] == 20 and set(hits.rows[0]) == {10, 20, 30, -1}
+
+
+def test_an_image_finds_its_like(tmp_path):
+    class Mean(nn.Module):
+        size = 8
+
+        def forward(self, batch):
+            return batch.pixels.float().mean((2, 3))
+
+    colours = np.eye(3, dtype=np.float32) * 255
+    store = made(tmp_path, colours)
+    Image.new("RGB", (8, 8), (0, 200, 0)).save(tmp_path / "green.png")
+    assert search(store, str(tmp_path / "green.png"), k=1, encoder=Mean()).ids == [["r1"]]
+    with pytest.raises(BadInput, match="give the encoder"):
+        search(store, tmp_path / "green.png")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A store that is just large enough for an index, and its vectors: 50 groups in 16 dimensions."""
+    generator = np.random.default_rng(0)
+    n = INDEX_FROM + 500
+    x = generator.standard_normal((50, 16))[np.arange(n) % 50] + generator.standard_normal((n, 16))
+    x = x.astype(np.float32)
+    return made(tmp_path_factory.mktemp("large"), x, metadata={"odd": np.arange(n) % 2 == 1}), x
+
+
+@pytest.mark.parametrize(("asked", "kind"), [(30, "hnsw"), (30, "pq"), (50, None)])
+def test_an_index_finds_nearly_all_true_neighbours_and_says_so(large, asked, kind):
+    store, x = large
+    if kind:
+        told = store.index(kind=kind)
+        assert store.has_index() and store.recall() == pytest.approx(told, abs=1e-4)
+    exact, quick = search(store, x[:asked], k=10), search(store, x[:asked], k=10, exact=False)
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.rows, quick.rows, strict=True)])
+    assert recall > 0.9 and quick.recall >= 0.95 and exact.recall is None
+    assert (np.diff(quick.scores, axis=1) <= 0).all()
+    np.testing.assert_allclose(quick.scores[:, 0], 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("asked", [30, 40])
+@pytest.mark.parametrize("where", ["odd", "id IN ('r1', 'r2', 'r3')"])
+def test_an_index_keeps_conditions(large, asked, where):
+    store, x = large
+    quick = search(store, x[:asked], k=5, exact=False, where=where)
+    exact = search(store, x[:asked], k=5, where=where)
+    if where == "odd":
+        assert (quick.rows % 2 == 1).all()
+        assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(exact.rows, quick.rows, strict=True)]) > 0.85
+    else:
+        assert [set(line) for line in quick.rows] == [{1, 2, 3, -1}] * asked
+
+
+def test_an_index_stays_right_when_rows_go(tmp_path, large):
+    _, x = large
+    store = made(tmp_path, x)
+    assert 3 not in search(store, "r3", k=5, exact=False).rows
+    store.delete(["r0"])
+    for queries in (x[5:6], x[5:50]):
+        moved = search(store, queries, k=1, exact=False)
+        assert moved.ids[0] == ["r5"] and moved.rows[0].tolist() == [4]
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("threshold", [0.3, 0.8, 1.0])
+def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, threshold):
+    import vergence.use.pairs as module
+
+    monkeypatch.setattr(module, "_SIDE", 16)
+    monkeypatch.setattr(module, "_EDGES", 20)
+    monkeypatch.setattr(module, "best_precision", lambda device: precision)
+    torch.manual_seed(0)
+    x = torch.randn(70, 6)
+    x[50:55] = x[3] * 2.5  # the same direction
+    x[60] = x[3] + 0.1 * torch.randn(6)
+    found = near_pairs(x, threshold=threshold)
+    similarity = cosines(x.double().numpy())
+    expected = {(i, j) for i in range(70) for j in range(i + 1, 70) if similarity[i, j] >= threshold - 1e-6}
+    assert {(i, j) for i, j in found.pairs.tolist()} == expected and found.total == len(expected) >= 15
+    assert (np.diff(found.similarity) <= 0).all()
+    np.testing.assert_allclose(found.similarity, similarity[tuple(found.pairs.T)], atol=1e-5)
+
+    group = {i: {i} for i in range(70)}
+    for i, j in expected:
+        joined = group[i] | group[j]
+        for member in joined:
+            group[member] = joined
+    wanted = sorted({tuple(sorted(g)) for g in group.values() if len(g) > 1}, key=lambda g: (-len(g), g[0]))
+    assert [tuple(g.tolist()) for g in found.groups] == wanted
+
+
+@pytest.mark.parametrize("levelled", [False, True])
+def test_pairs_in_cells_are_those_of_the_whole_table(levelled):
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((900, 6)).astype(np.float32)
+    x[500:700] = x[:200] + 0.02 * generator.standard_normal((200, 6))  # nearly the same
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    level = generator.uniform(0, 0.1, 900).astype(np.float32) if levelled else None
+    exact = near_pairs(
+        torch.from_numpy(x), threshold=0.9, level=None if level is None else torch.from_numpy(level)
+    )
+    quick = near_pairs_ivf(x, threshold=0.9, level=level)
+    wanted, found = ({tuple(p) for p in part.pairs.tolist()} for part in (exact, quick))
+    assert found <= wanted and len(quick.pairs) == quick.total, "each pair once, and only true ones"
+    assert len(found) >= 0.95 * len(wanted) and len(wanted) > 200
+    assert quick.recall == pytest.approx(len(found) / len(wanted), abs=1e-6), "all rows are asked: no guess"
+    score = {tuple(p): s for p, s in zip(exact.pairs.tolist(), exact.similarity, strict=True)}
+    np.testing.assert_allclose(quick.similarity, [score[tuple(p)] for p in quick.pairs.tolist()], atol=1e-5)
+
+
+def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
+    import vergence.use.nearest as module
+
+    x = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
+    x[200] = x[3]
+    store = made(tmp_path, x[:250])
+    store.add_vectors("vector_b", x[:250:2], ids=[f"r{i}" for i in range(0, 250, 2)])
+    monkeypatch.setattr(module, "_ALL", 100)
+    found = duplicates(store, threshold=0.999)
+    assert found.pairs.tolist() == [[3, 200]] and [g.tolist() for g in found.groups] == [[3, 200]]
+    assert found.recall == 1 and duplicates(store, threshold=0.999, exact=True).recall is None
+    second = duplicates(store, threshold=0.999, column="vector_b")  # row 200 holds x[200], row 6 x[6]
+    assert second.total == 0
+    assert duplicates(store, threshold=0.6, column="vector_b").pairs.max() > 125, "rows of the store"
+
+
+def test_when_everything_is_alike_the_list_is_cut_but_the_group_is_whole():
+    found = near_pairs(torch.ones(1500, 4), threshold=0.9, limit=10)
+    assert found.total == 1500 * 1499 // 2
+    assert found.pairs.tolist()[:3] == [[0, 1], [0, 2], [0, 3]] and len(found.pairs) == 10
+    assert [len(g) for g in found.groups] == [1500]
+    assert found.surplus.tolist() == list(range(1, 1500))
+
+
+def test_nothing_alike_gives_nothing(tmp_path):
+    found = duplicates(made(tmp_path, np.eye(5, dtype=np.float32)), threshold=0.5)
+    assert found.pairs.shape == (0, 2) and found.groups == [] and found.total == 0 and not len(found.surplus)
+
+
+@pytest.mark.parametrize(
+    ("ask", "line"),
+    [
+        (lambda s: search(s, "r99"), "no row 'r99'"),
+        (lambda s: search(s, 60), "rows 0 to 59; row 60"),
+        (lambda s: search(s, np.ones(3)), "The query has 3 values, vector of .* has 8"),
+        (lambda s: search(s, "r1", k=0), "k of at least 1; got 0"),
+        (lambda s: search("nowhere.lance", "r1"), "There is no store at nowhere.lance"),
+        (lambda s: duplicates(s, threshold=1.5), r"threshold is a cosine in \(0, 1\]; got 1.5"),
+    ],
+)
+def test_mistakes_are_told(tmp_path, vectors, ask, line):
+    with pytest.raises(BadInput, match=line):
+        ask(made(tmp_path, vectors))
+
+
+def stores_with_a_crowd(tmp_path):
+    """Rows 0 and 1 lie where everything lies, 2 and 3 where nothing does; both pairs are as alike."""
+    background = np.random.default_rng(1).standard_normal((40, 6)).astype(np.float32) * 0.1
+    background[:, 0] += 1
+    rows = np.zeros((4, 6), np.float32)
+    rows[0, :2] = rows[1, :2] = (1, 0.3)
+    rows[1, 1] = -0.3
+    rows[2, 4:] = rows[3, 4:] = (1, 0.3)
+    rows[3, 5] = -0.3
+    store = made(tmp_path, rows)
+    return store, Store.create(tmp_path / "b.lance", None, background, ids=[f"b{i}" for i in range(40)])
+
+
+def test_a_background_lowers_the_scores_of_what_is_like_everything(tmp_path):
+    store, background = stores_with_a_crowd(tmp_path)
+    plain, normal = (search(store, store.vectors(), k=4, background=b) for b in (None, background))
+    assert (plain.rows == normal.rows).all()
+    fallen = plain.scores - normal.scores
+    np.testing.assert_allclose(fallen, fallen[:, :1] * np.ones((1, 4)), atol=1e-6)
+    near = np.sort(cosines(np.concatenate([store.vectors(), background.vectors()]))[:4, 4:], 1)[:, -3:]
+    np.testing.assert_allclose(fallen[:, 0], near.mean(1), rtol=1e-5)
+    assert fallen[:2].min() > 0.8 > 0.3 > fallen[2:].max()
+
+
+def test_a_background_keeps_the_crowd_from_being_duplicates(tmp_path):
+    store, background = stores_with_a_crowd(tmp_path)
+    assert duplicates(store, threshold=0.8).pairs.tolist() == [[0, 1], [2, 3]]
+    found = duplicates(store, threshold=0.5, background=background)
+    assert found.pairs.tolist() == [[2, 3]]
+    level = np.sort(cosines(np.concatenate([store.vectors(), background.vectors()]))[:4, 4:], 1)[:, -3:]
+    expected = cosines(store.vectors())[2, 3] - level.mean(1)[2:].mean()
+    assert found.similarity[0] == pytest.approx(expected, rel=1e-5)
+    assert len(duplicates(store, background=str(background.path)).groups) == 1
+
+
+def test_a_background_must_fit_and_come_from_elsewhere(tmp_path):
+    store, background = stores_with_a_crowd(tmp_path)
+    narrow = Store.create(tmp_path / "n.lance", None, np.ones((4, 2), np.float32), ids=list("abcd"))
+    with pytest.raises(BadInput, match="from elsewhere"):
+        search(store, 0, background=str(store.path))
+    with pytest.raises(BadInput, match="has 2 values, of .* 6: embed both with one encoder"):
+        duplicates(store, background=narrow)
+    with pytest.raises(BadInput, match="by cosine; leave it out"):
+        search(store, 0, metric="dot", background=background)
