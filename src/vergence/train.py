@@ -51,7 +51,7 @@ def _same_modality(
 ) -> None:
     """Raise ``BadInput`` if a method of one modality is to learn from another; those of pairs take all."""
     place = cls.__module__.split(".")
-    if place[:2] != ["vergence", "learn"] or place[2] in ("pairs", source.modality):
+    if place[:2] != ["vergence", "methods"] or place[2] in ("pairs", source.modality):
         return
     name = method if isinstance(method, str) else cls.__name__
     raise BadInput(
