@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import re
 from collections import Counter
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vergence import catalog
-from vergence.catalog import PAPERS, find, papers
+from vergence.catalog import FAMILIES, PAPERS, find, papers
 from vergence.core.errors import BadInput
 
 PRESENT = [paper for paper in PAPERS if paper.code]
@@ -75,9 +76,37 @@ def test_find_takes_either_spelling_and_names_the_nearest_key():
         find("qqqqqq")
 
 
-def test_papers_of_a_family_are_all_of_it_and_nothing_else():
-    families = {paper.family for paper in PAPERS}
-    assert sum(len(papers(family)) for family in families) == len(papers()) == len(catalog.PAPERS)
-    assert {paper.family for paper in papers("graph")} == {"graph"}
+def test_a_family_is_a_file_and_every_file_of_rows_is_listed():
+    files = {path.stem for path in Path(catalog.__file__).parent.glob("*.py")} - {"__init__", "paper"}
+    assert files == {family.replace("-", "_") for family in FAMILIES}
+    assert {module.PAPERS for module in map(_rows, files)} == set(FAMILIES.values())
+
+
+def _rows(file):
+    return importlib.import_module(f"vergence.catalog.{file}")
+
+
+@pytest.mark.parametrize("by", ["family", "modality", "task"])
+def test_papers_of_a_group_are_all_of_it_and_nothing_else(by):
+    groups = FAMILIES if by == "family" else {getattr(paper, by) for paper in PAPERS}
+    listed = [paper for group in groups for paper in papers(**{by: group})]
+    assert sorted(paper.key for paper in listed) == sorted(paper.key for paper in papers())
+    assert {paper.modality for paper in papers(modality="graph")} == {"graph"}
+    with pytest.raises(BadInput, match=f"Unknown {by} 'grpahs'"):
+        papers(**{by: "grpahs"})
+
+
+def test_filters_of_papers_narrow_each_other():
+    assert [paper.key for paper in papers("text", modality="text", task="clustering")] == ["cpp"]
+    assert papers("volume", modality="image") == []
     with pytest.raises(BadInput, match="did you mean 'graph'"):
         papers("grpah")
+
+
+@pytest.mark.parametrize("paper", PRESENT, ids=lambda paper: paper.key)
+def test_code_of_a_modality_lives_in_its_folder(paper):
+    folder = paper.code.partition(":")[0].split(".")[1:3]
+    if folder[0] == "methods":
+        assert folder[1] == ("pairs" if paper.modality == "any" else paper.modality)
+    else:
+        assert folder[0] in ("use", "evaluate")

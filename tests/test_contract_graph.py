@@ -53,7 +53,7 @@ def class_of(paper):
         return None
 
 
-GRAPH = {p.key: cls for p in PAPERS if p.family == "graph" and (cls := class_of(p)) is not None}
+GRAPH = {p.key: cls for p in PAPERS if p.modality == "graph" and (cls := class_of(p)) is not None}
 METHODS = [*PAIRS, *(key for key, cls in GRAPH.items() if issubclass(cls, Method) and key not in OTHER_DATA)]
 ESTIMATORS = [key for key, cls in GRAPH.items() if issubclass(cls, Estimator) and key not in OTHER_DATA]
 CASES = [(key, grain) for key in METHODS for grain in ("nodes", "graphs") if GRAIN.get(key, grain) == grain]

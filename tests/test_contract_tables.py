@@ -40,7 +40,7 @@ def class_of(paper):
         return None
 
 
-TABLES = {p.key: cls for p in PAPERS if p.family == "tables" and (cls := class_of(p)) is not None}
+TABLES = {p.key: cls for p in PAPERS if p.modality == "tables" and (cls := class_of(p)) is not None}
 METHODS = [*PAIRS, *(key for key, cls in TABLES.items() if issubclass(cls, Method))]
 ESTIMATORS = [key for key, cls in TABLES.items() if issubclass(cls, Estimator)]
 

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,7 @@ from mkdocs.structure.files import File, Files
 
 import vergence
 from vergence import catalog
+from vergence.catalog.paper import Paper
 from vergence.cli import main
 from vergence.cli.catalog import RESULTS, short
 from vergence.cli.main import COMMANDS
@@ -65,19 +67,18 @@ def papers_page(results: dict[str, dict[str, Any]]) -> str:
     ]
     if results:
         parts += ["## Runs of record", _records(results)]
-    for family in dict.fromkeys(paper.family for paper in catalog.PAPERS):
-        parts += [f"## {family}", _family(family, results)]
+    for family, papers in catalog.FAMILIES.items():
+        parts += [f"## {family}", _family(papers, results)]
     return "\n\n".join(parts) + "\n"
 
 
-def _family(family: str, results: dict[str, dict[str, Any]]) -> str:
-    papers = catalog.papers(family)
+def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> str:
     found = any(paper.key in results for paper in papers)
-    columns = ["key", "paper", "year", "kind", "status", *(["result"] if found else [])]
+    columns = ["key", "paper", "year", "modality", "task", "kind", "status", *(["result"] if found else [])]
     rows = [columns, ["---"] * len(columns)]
     for paper in papers:
         title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
-        row = [f"`{paper.key}`", title, str(paper.year), paper.kind, paper.status]
+        row = [f"`{paper.key}`", title, str(paper.year), paper.modality, paper.task, paper.kind, paper.status]
         rows.append(row + ([short(results.get(paper.key))] if found else []))
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

@@ -19,17 +19,19 @@ _NARROW = 80
 def papers(argv: list[str]) -> None:
     parser = ClearErrors(
         "vergence papers",
-        description="List the papers with key, family, kind, and result of record where there is one.",
+        description="List the papers with modality, task, kind, and result of record where there is one.",
         epilog="example: vergence papers --family graph",
     )
-    parser.add_argument("--family", help="only this one, such as image or graph")
+    parser.add_argument("--family", help="only this file of the catalog, such as graph or few-labels")
+    parser.add_argument("--modality", help="only what looks at such data, such as image or events")
+    parser.add_argument("--task", help="only what is for this, such as keypoints or retrieval")
     parser.add_argument("--json", action="store_true", help="print one JSON list")
-    asked = parser.parse_args(argv)
+    args = parser.parse_args(argv)
     listed = [
         {**dataclasses.asdict(paper), "status": paper.status, "result": result(paper.key)}
-        for paper in catalog.papers(asked.family)
+        for paper in catalog.papers(args.family, modality=args.modality, task=args.task)
     ]
-    print(json.dumps(listed, indent=2, ensure_ascii=False) if asked.json else _table(listed))
+    print(json.dumps(listed, indent=2, ensure_ascii=False) if args.json else _table(listed))
 
 
 def result(key: str) -> dict[str, Any] | None:
@@ -56,7 +58,7 @@ def short(result: dict[str, Any] | None) -> str:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     rows = [{**row, "result": short(row["result"])} for row in rows]
-    columns = ["key", "number", "year", "family", "kind", "status", "result", "title"]
+    columns = ["key", "number", "year", "modality", "task", "kind", "status", "result", "title"]
     if not any(row["result"] for row in rows):
         columns.remove("result")
     cells = [columns] + [["" if row[c] is None else str(row[c]) for c in columns] for row in rows]
