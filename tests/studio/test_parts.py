@@ -31,7 +31,7 @@ def blobs(tmp_path):
     """Three directions of 40, 30 and 20 rows; row 1 is nearly row 0, row 41 and 42 nearly row 40."""
     random = np.random.default_rng(0)
     of = np.repeat([0, 1, 2], [40, 30, 20])
-    x = np.encoder(8)[of] + 0.15 * random.standard_normal((90, 8))
+    x = np.eye(8)[of] + 0.15 * random.standard_normal((90, 8))
     x[1], x[41], x[42] = x[0] + 1e-4, x[40] + 1e-4, x[40] - 1e-4
     return plain_store(
         tmp_path / "b.lance", x, metadata={"half": (of > 0).tolist(), "size": x[:, 0].tolist()}
@@ -275,7 +275,7 @@ def test_a_spreadsheet_gets_no_formula(tmp_path):
 
 def test_contrast_counts_and_tests_as_by_hand():
     of = np.array([0] * 65 + [1] * 35 + [0] * 35 + [1] * 65 + [-1])
-    directions = np.encoder(2)[np.maximum(of, 0)]
+    directions = np.eye(2)[np.maximum(of, 0)]
     found = contrast.contrast(directions, of, np.arange(100), np.arange(100, 201))
     assert found.counts.tolist() == [[65, 35], [35, 65]] and found.verdicts.tolist() == [0, 1]
     assert found.cosine == pytest.approx((0.65 * 0.35 * 2) / (0.65**2 + 0.35**2))
@@ -284,7 +284,7 @@ def test_contrast_counts_and_tests_as_by_hand():
 @pytest.mark.parametrize("more", range(50, 70))
 def test_a_verdict_is_fisher_s_exact_test_for_all_clusters(more):
     of = np.array([0] * more + [1] * (100 - more) + [0] * (100 - more) + [1] * more)
-    found = contrast.contrast(np.encoder(2)[of], of, np.arange(100), np.arange(100, 200))
+    found = contrast.contrast(np.eye(2)[of], of, np.arange(100), np.arange(100, 200))
     p = fisher_exact([[more, 100 - more], [100 - more, more]]).pvalue
     assert (found.verdicts[0] == 0) == (p < 0.01 / 2) == (found.verdicts[1] == 1)
 
