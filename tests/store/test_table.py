@@ -140,7 +140,7 @@ def test_killed_while_appending_the_store_is_as_it_was(store, tmp_path):
     script.write_text(
         "import os, signal, sys\n"
         "import numpy as np\n"
-        "from vergence.data import rows\n"
+        "from vergence.store import rows\n"
         "from vergence.store.table import Store\n"
         "made = rows.vector_array\n"
         "def dying(part, seen=[]):\n"

@@ -2,7 +2,7 @@
 
     python -m vergence.benchmarks.stress.large_tables --rows 10_000_000
 
-The vectors are those of ``vergence bench speed --only search``; one in twenty is a copy of an earlier one
+The vectors are those of ``vergence bench speed --only queries``; one in twenty is a copy of an earlier one
 with a little noise (a cosine of about 0.98). They lie in a store; each task is a process of its own, which
 opens the store and reads them, so that its peak memory is what the task takes.
 """
