@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from vergence.store.table import Store
 from vergence.studio import cache
 from vergence.use.nearest import duplicates
 
-Verdict = Literal["keep", "drop", ""]
 VERDICTS = ("keep", "drop", "")
 SHOWN = 60  # rows of a group that are shown
 _NAME = "review"

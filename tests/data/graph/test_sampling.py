@@ -8,7 +8,7 @@ import pytest
 from vergence.core import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.csr import CSR
-from vergence.data.graph.sampling import induced, neighbour_sample, restart_subgraphs
+from vergence.data.graph.sampling import induced, neighbour_sample
 from vergence.data.graph.source import NodeSource
 
 
@@ -63,28 +63,6 @@ def test_induced_edges_are_the_block_of_the_matrix(graph):
     np.testing.assert_array_equal(block, graph.scipy().toarray()[np.ix_(nodes, nodes)])
 
 
-def test_restart_subgraphs_hold_every_edge_among_the_visited(graph):
-    seeds = np.tile(np.array([0, 7, 7, 250]), 40)
-    steps = np.tile(np.array([40, 5, 5, 0]), 40)
-    pieces = restart_subgraphs(graph, seeds, steps, restart=0.4, seed=2)
-    dense = graph.scipy().toarray()
-    assert len(pieces.ptr) == 161
-    owner = np.searchsorted(pieces.ptr, pieces.edge_index, side="right") - 1
-    assert (owner[0] == owner[1]).all()
-    for part in range(8):
-        a, b = pieces.ptr[part : part + 2]
-        nodes = pieces.nodes[a:b]
-        assert nodes[0] == seeds[part] and len(np.unique(nodes)) == len(nodes) <= steps[part] + 1
-        block = np.zeros((b - a, b - a))
-        block[tuple(pieces.edge_index[:, owner[0] == part] - a)] = 1
-        np.testing.assert_array_equal(block, dense[np.ix_(nodes, nodes)])
-    assert set(pieces.nodes[pieces.ptr[1] : pieces.ptr[2]]) != set(
-        pieces.nodes[pieces.ptr[2] : pieces.ptr[3]]
-    )
-    again = restart_subgraphs(graph, seeds, steps, restart=0.4, seed=2, workers=1)
-    assert (again.nodes == pieces.nodes).all() and (again.edge_index == pieces.edge_index).all()
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -92,7 +70,6 @@ def test_restart_subgraphs_hold_every_edge_among_the_visited(graph):
         (lambda g: neighbour_sample(g, [1, 1], [2]), "twice"),
         (lambda g: neighbour_sample(g, [1], [0]), "Fanouts"),
         (lambda g: induced(g, [2, 2]), "twice"),
-        (lambda g: restart_subgraphs(g, [1], -1, restart=0.5), "0 steps"),
     ],
 )
 def test_wrong_requests_are_told(graph, call, message):

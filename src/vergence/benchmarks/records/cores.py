@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -117,10 +116,6 @@ def unseen(found: nn.Module, train: Source, test: Source, seed: int) -> float:
     x = [of_width(part, width) for part in x]
     table = [[verification(new[first], old[second], same, seed=seed) for old in x] for new in x]
     return compatibility(np.array(table)).mean
-
-
-def arm(kind: str) -> Callable[[object], Finding]:
-    return lambda _: Finding(lambda source, seed: versions(kind, seed))
 
 
 CROSSED = Record(

@@ -24,7 +24,6 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from vergence.benchmarks.record import data_root
 from vergence.data import open as open_source
 from vergence.data.image.decode import DecodeError, decode, shape
 from vergence.engine.files import load_checkpoint, read_yaml
@@ -320,9 +319,6 @@ def read_saved_log(folder: Path, raw: bytes) -> None:
     source = open_source(f"events:{path}")
     assert sum(len(batch) for batch in source.loader(4)) == len(source)
     source.sample(0), repr(source), list(source.names[:3])
-
-
-PLANETOID = data_root() / "planetoid"
 
 
 @functools.cache

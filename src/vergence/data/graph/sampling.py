@@ -1,4 +1,4 @@
-"""Pieces of a large graph: neighbours hop by hop, induced subgraphs, what a restarting walk visits.
+"""Pieces of a large graph: neighbours hop by hop, induced subgraphs.
 
 Draws depend on the seed and on the node they are made for, never on threads or on the rest of a batch.
 """
@@ -14,7 +14,7 @@ from numba import njit
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.csr import CSR
-from vergence.data.graph.walks import _GOLDEN, Walker, below, has_edge, mixed, over_parts, stream
+from vergence.data.graph.walks import _GOLDEN, below, mixed, stream
 
 
 @dataclass(frozen=True)
@@ -30,21 +30,6 @@ class Piece:
     nodes: np.ndarray
     edge_index: np.ndarray
     edges: np.ndarray
-
-
-@dataclass(frozen=True)
-class Pieces:
-    """Many small parts of a graph, one after the other, as a PyG ``Batch`` holds them.
-
-    Args:
-        nodes: ``(M,)`` int64; the node that a part was made for comes first in it.
-        ptr: ``(B + 1,)`` int64, where each part's nodes begin.
-        edge_index: ``(2, E)`` int64 between places in ``nodes``.
-    """
-
-    nodes: np.ndarray
-    ptr: np.ndarray
-    edge_index: np.ndarray
 
 
 def neighbour_sample(graph: CSR, seeds: Any, fanouts: Sequence[int], seed: int = 0) -> Piece:
@@ -106,55 +91,6 @@ def induced(graph: CSR, nodes: Any) -> Piece:
     return Piece(nodes, np.stack([source, place[graph.indices[edge]]]), edge)
 
 
-def restart_subgraphs(
-    graph: CSR,
-    seeds: Any,
-    steps: int | np.ndarray,
-    *,
-    restart: float,
-    seed: int = 0,
-    numbers: np.ndarray | None = None,
-    workers: int | None = None,
-) -> Pieces:
-    """Return, for every seed, the induced subgraph of what a random walk with restarts from it visits.
-
-    Args:
-        graph: To walk along; edges of the subgraphs are those of these lists.
-        seeds: ``(B,)`` nodes; one that stands twice gets two walks.
-        steps: Of each walk, one number or ``(B,)``, at least 0.
-        restart: Chance of a jump home before each step, in [0, 1).
-        seed: Of the walks.
-        numbers: ``(B,)``, the walks' own numbers, see ``Walker.walks``.
-        workers: Threads; None takes as many as there are cores.
-
-    Source: Qiu et al., arXiv:2006.09963, Sec. 3.2; Tong, Faloutsos, Pan 2006.
-    """
-    seeds = _nodes(graph, seeds)
-    lengths = np.broadcast_to(np.asarray(steps, np.int64) + 1, len(seeds))
-    if len(seeds) and lengths.min() < 1:
-        raise BadInput("A walk takes 0 steps or more.")
-    longest = int(lengths.max(initial=1))
-    walker = Walker(graph, restart=restart)
-    walks = walker.walks(seeds, longest, seed=seed, numbers=numbers, workers=workers)
-    sizes = np.empty(len(seeds), np.int64)
-    over_parts(lambda part: _visited(walks[part], lengths[part], sizes[part]), len(seeds), workers, 64)
-    ptr = np.concatenate([[0], np.cumsum(sizes)])
-    nodes = walks[np.arange(longest) < sizes[:, None]].astype(np.int64)
-    degrees = np.empty(len(nodes), np.int64)
-    shared = graph.indptr, graph.indices, nodes
-
-    at, edges = np.empty(0, np.int64), np.empty((2, 0), np.int64)
-
-    def join(part: slice) -> None:
-        _inside(*shared, ptr[part.start : part.stop + 1], degrees, at, edges)
-
-    over_parts(join, len(seeds), workers, 64)  # counts
-    at = np.concatenate([[0], np.cumsum(degrees)])
-    edges = np.empty((2, at[-1]), np.int64)
-    over_parts(join, len(seeds), workers, 64)  # writes
-    return Pieces(nodes, ptr, edges)
-
-
 def _nodes(graph: CSR, nodes: Any) -> np.ndarray:
     nodes = np.asarray(nodes, dtype=np.int64).reshape(-1)
     if len(nodes) and (nodes.min() < 0 or nodes.max() >= graph.nodes):
@@ -195,44 +131,3 @@ def _name(near, place, count, front):
             front[new] = node
             new += 1
     return new
-
-
-@njit(nogil=True, cache=False)
-def _visited(walks, lengths, sizes):
-    """Move what each walk visited to its front: the start, then the others ascending, each once."""
-    for i in range(len(walks)):
-        walk, home, size = walks[i], walks[i, 0], 1
-        walk[1 : lengths[i]].sort()
-        for step in range(1, lengths[i]):
-            node = walk[step]
-            if node != home and (size == 1 or node != walk[size - 1]):
-                walk[size] = node
-                size += 1
-        sizes[i] = size
-
-
-@njit(nogil=True, cache=False)
-def _inside(indptr, indices, nodes, ptr, degrees, at, edges):
-    """Count each node's edges inside its part, or, given where they go (``at``), write them."""
-    for part in range(len(ptr) - 1):
-        start, end = ptr[part], ptr[part + 1]
-        for i in range(start, end):
-            node, found = nodes[i], 0
-            if indptr[node + 1] - indptr[node] > 16 * (end - start):  # a hub: ask for each member instead
-                for j in range(start, end):
-                    if has_edge(indptr, indices, node, nodes[j]):
-                        if len(at) > 0:
-                            edges[0, at[i] + found], edges[1, at[i] + found] = i, j
-                        found += 1
-            else:
-                j = start + 1
-                for k in range(indptr[node], indptr[node + 1]):
-                    other = indices[k]
-                    while j < end and nodes[j] < other:
-                        j += 1
-                    place = j if j < end and nodes[j] == other else (start if nodes[start] == other else -1)
-                    if place >= 0:
-                        if len(at) > 0:
-                            edges[0, at[i] + found], edges[1, at[i] + found] = i, place
-                        found += 1
-            degrees[i] = found

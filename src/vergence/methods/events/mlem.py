@@ -26,7 +26,6 @@ class MLEM(Method):
     Moskvoretskii et al. 2024, arXiv:2401.15935. The three steps of the paper are one run: in its first
     half a contrastive encoder (CoLES) and the generative one are trained side by side, each by its own
     loss; then the contrastive one is frozen and the generative one goes on with the alignment added.
-    ``align_to`` takes an encoder that was trained before, as the paper does, and aligns from the start.
     Differs from the paper: that one run; the alignment starts from the generative encoder of the first
     half, not afresh; numbers are scaled by the statistics of the training events; no dropout.
 
@@ -88,13 +87,6 @@ class MLEM(Method):
         self.decoder = Decoder(encoder, dim, width, depth)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # t' with t = exp(t'), t = 10 at first
         self.bias = nn.Parameter(torch.tensor(-10.0))
-        self.given = False
-
-    def align_to(self, contrastive: nn.Module) -> None:
-        """Take a contrastive encoder that is trained already, for the whole run; it stays as it is."""
-        self.contrastive = copy.deepcopy(contrastive).requires_grad_(False)
-        self.projector = mlp(1, 1).requires_grad_(False)
-        self.given, self.alone = True, 0.0
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         if self.shortest is None:
@@ -109,7 +101,7 @@ class MLEM(Method):
         errors = self.decoder.errors(self.encoder, h, views, self.smoothing)  # type: ignore[arg-type]
         terms = {**errors, "l1": self.l1 * h.abs().sum(1).mean()}
         terms["gap"] = self.gap_weight * terms["gap"]
-        learning = not self.given and self.clock.progress < self.alone
+        learning = self.clock.progress < self.alone
         if learning:
             z = gather(normalize(self.projector(self.contrastive(views)).float(), dim=1))
             near, far = hard_margin(z, gather(views.index), margin=self.margin, negatives=self.negatives)

@@ -1,4 +1,4 @@
-"""What nodes are in the graph's structure: cores, triangles, PageRank, distances; and the line graph.
+"""Degrees, core numbers and distances of nodes, and the line graph.
 
 All take the graph as undirected and without self-loops or repeated edges.
 """
@@ -14,7 +14,6 @@ from numba import njit
 from scipy.sparse.csgraph import dijkstra
 from torch import Tensor
 
-from vergence.core.errors import BadInput
 from vergence.data.graph.csr import CSR
 from vergence.methods.graph.transforms import edges_of
 
@@ -88,45 +87,6 @@ def core_numbers(edge_index: Tensor, nodes: int) -> Tensor:
     return torch.from_numpy(_peel(graph.indptr, graph.indices))
 
 
-def k_core(edge_index: Tensor, nodes: int, k: int) -> tuple[Tensor, Tensor]:
-    """Return the nodes of the k-core ``(n,)``, ascending, and their edges, numbered anew ``(2, E')``."""
-    inside = core_numbers(edge_index, nodes) >= k
-    number = torch.cumsum(inside, 0) - 1
-    edges = edge_index.cpu()
-    return inside.nonzero()[:, 0], number[edges[:, inside[edges[0]] & inside[edges[1]]]]
-
-
-def triangles(edge_index: Tensor, nodes: int) -> Tensor:
-    """Return how many triangles each node is in, ``(N,)`` int64."""
-    graph = simple(edge_index, nodes)
-    return torch.from_numpy(_triangles(graph.indptr, graph.indices))
-
-
-def clustering_coefficients(edge_index: Tensor, nodes: int) -> Tensor:
-    """Return the share of pairs of a node's neighbours that are joined, ``(N,)``; 0 for fewer than two."""
-    degree = degrees(edge_index, nodes)
-    pairs = (degree * (degree - 1) / 2).clamp(min=1)
-    return triangles(edge_index, nodes) / pairs
-
-
-def pagerank(edge_index: Tensor, nodes: int, *, damping: float = 0.85) -> Tensor:
-    """Return where a walk that jumps to a random node with probability 1 - damping is found, ``(N,)``, sum 1.
-
-    A walk at a node without edges jumps. Solved by power iteration to an error of 1e-10.
-    """
-    if not 0 <= damping < 1:
-        raise BadInput(f"pagerank needs damping in [0, 1), got {damping}.")
-    a = simple(edge_index, nodes).scipy().astype(np.float64)
-    degree = np.asarray(a.sum(axis=1)).ravel()
-    rank = np.full(nodes, 1 / nodes)
-    error = 1.0
-    while error > 1e-10:
-        shared = a @ (rank / np.maximum(degree, 1))
-        new = damping * (shared + rank[degree == 0].sum() / nodes) + (1 - damping) / nodes
-        error, rank = float(np.abs(new - rank).sum()), new
-    return torch.from_numpy(rank)
-
-
 def distances(edge_index: Tensor, nodes: int, sources: Tensor, *, most: int | None = None) -> Tensor:
     """Return the hops from each of ``sources`` ``(S,)`` to all nodes, ``(S, N)`` int64.
 
@@ -139,13 +99,6 @@ def distances(edge_index: Tensor, nodes: int, sources: Tensor, *, most: int | No
     a = simple(edge_index, nodes).scipy().astype(np.float64)
     limit = np.inf if most is None else float(most)
     hops = np.atleast_2d(dijkstra(a, indices=sources.cpu().numpy(), unweighted=True, limit=limit))
-    return torch.from_numpy(np.where(np.isfinite(hops), hops, -1).astype(np.int64))
-
-
-def hops_to_set(edge_index: Tensor, nodes: int, members: Tensor) -> Tensor:
-    """Return the hops from each node to the nearest of ``members``, ``(N,)`` int64; -1 if none is."""
-    a = simple(edge_index, nodes).scipy().astype(np.float64)
-    hops = dijkstra(a, indices=members.cpu().numpy(), unweighted=True, min_only=True)
     return torch.from_numpy(np.where(np.isfinite(hops), hops, -1).astype(np.int64))
 
 
@@ -179,28 +132,3 @@ def _peel(pointers, neighbours):
                 starts[core[u]] += 1
                 core[u] -= 1
     return core
-
-
-@njit(cache=False, nogil=True)
-def _triangles(pointers, neighbours):
-    n = len(pointers) - 1
-    counts = np.zeros(n, dtype=np.int64)
-    for u in range(n):
-        for i in range(pointers[u], pointers[u + 1]):
-            v = neighbours[i]
-            if v <= u:
-                continue
-            a, b = i + 1, pointers[v]
-            while a < pointers[u + 1] and b < pointers[v + 1]:
-                if neighbours[a] == neighbours[b]:
-                    w = neighbours[a]
-                    counts[u] += 1
-                    counts[v] += 1
-                    counts[w] += 1
-                    a += 1
-                    b += 1
-                elif neighbours[a] < neighbours[b]:
-                    a += 1
-                else:
-                    b += 1
-    return counts

@@ -14,14 +14,12 @@ import scipy.sparse as sp
 import torch
 from scipy.sparse.linalg import eigsh
 from torch import Tensor
-from torch.nn.functional import normalize, one_hot
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.csr import CSR
 
 Weighted: TypeAlias = tuple[Tensor, Tensor]
 _DENSE = 512  # nodes up to which all eigenvectors are found at once
-_BLOCK = 16_000_000  # similarities held at a time
 
 
 def adjacency(
@@ -89,51 +87,6 @@ def symmetric(a: sp.csr_array, *, loops: bool) -> sp.csr_array:
 def with_loops(a: sp.csr_array) -> sp.csr_array:
     """Add a loop of weight 1 to every node that has none."""
     return sp.csr_array(a + sp.diags_array((a.diagonal() == 0).astype(a.dtype)))
-
-
-def degree_onehot(edge_index: Tensor, nodes: int, most: int) -> Tensor:
-    """Return the in-degrees as one-hot rows ``(N, most + 1)``; higher ones count as ``most``."""
-    degree = torch.bincount(edge_index[1], minlength=nodes)
-    return one_hot(degree.clamp(max=most), most + 1).float()
-
-
-def knn_graph(x: Tensor, k: int, *, undirected: bool = False) -> Weighted:
-    """Join every node to the k others whose features are nearest by cosine.
-
-    Memory grows with N, not N²: similarities are made a block of rows at a time.
-
-    Args:
-        x: ``(N, F)``.
-        k: Neighbours, in [1, N - 1].
-        undirected: Add the reverse of every edge.
-
-    Returns:
-        Edges into each node from its k nearest, and their cosines.
-    """
-    if not 1 <= k < len(x):
-        raise BadInput(f"knn_graph needs k between 1 and the {len(x) - 1} other nodes, got {k}.")
-    if not torch.isfinite(x).all():
-        raise BadInput("knn_graph needs finite features; some are NaN or infinite.")
-    unit = normalize(x.float(), dim=1)
-    step = max(1, _BLOCK // len(x))
-    near, far = [], []
-    for start in range(0, len(x), step):
-        block = unit[start : start + step] @ unit.T
-        rows = torch.arange(len(block), device=x.device)
-        block[rows, rows + start] = -torch.inf
-        found = block.topk(k, dim=1)
-        near.append(found.values)
-        far.append(found.indices)
-    receiving = torch.arange(len(x), device=x.device).repeat_interleave(k)
-    edge_index, weight = torch.stack([torch.cat(far).flatten(), receiving]), torch.cat(near).flatten()
-    if not undirected:
-        return edge_index, weight
-    both = torch.cat([edge_index, edge_index.flip(0)], dim=1)
-    keys, place = torch.unique(both[0] * len(x) + both[1], return_inverse=True)
-    joined = weight.new_zeros(len(keys)).scatter_reduce_(
-        0, place, weight.repeat(2), "amax", include_self=False
-    )
-    return torch.stack([keys // len(x), keys % len(x)]), joined
 
 
 def spectral_vectors(edge_index: Tensor, nodes: int, k: int) -> tuple[Tensor, Tensor]:
