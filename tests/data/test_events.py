@@ -76,7 +76,7 @@ def test_the_schema_is_guessed_from_names_and_types(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "times, expected",
+    ("times", "expected"),
     [
         (["2024-01-01T00:00:00", "1970-01-01T00:00:10"], [10.0, 1704067200.0]),
         (
@@ -103,7 +103,7 @@ def test_one_event_an_entity_and_whole_floats_are_fine(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "query, said",
+    ("query", "said"),
     [
         ("id=usr", "did you mean 'user'"),
         ("id=user&time=ts&categorical=shp", "did you mean 'shop'"),

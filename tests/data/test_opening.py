@@ -139,7 +139,7 @@ def test_parquet_row_groups_that_do_not_fit_are_read_a_few_at_a_time(tmp_path, m
     order = np.concatenate([b.index for b in source.loader(5, shuffle=True, seed=1)])
     assert sorted(order) == list(range(40))
     assert order.tolist() != list(range(40))
-    assert len(source.reader._loaded) <= 2
+    assert len(source.reader.loaded) <= 2
     groups = order // 4
     together = source.reader.together
     assert 1 <= together < 10

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from vergence.engine.files import write_whole
 
 
-@pytest.mark.parametrize("umask, mode", [(0o022, 0o644), (0o077, 0o600)])
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
 def test_weights_get_the_mode_that_other_files_get(tmp_path, umask, mode):
     before = os.umask(umask)
     try:

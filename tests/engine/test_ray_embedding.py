@@ -115,7 +115,7 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(ray, photos, tmp_path
 @pytest.fixture
 def worker(photos, tmp_path):
     """A worker outside its process, before it has opened anything."""
-    worker = object.__new__(ray_embedding._Worker)
+    worker = object.__new__(ray_embedding.PartWorker)
     worker.parts, worker.rows = Parts.begin(tmp_path / "a.lance", {}, 5), 16
     worker.opening, worker.source = Opening.of(vergence.open(photos)), None
     worker.encoder, worker.device = encoders.build("resnet-tiny", size=16), None
@@ -173,8 +173,8 @@ def test_rows_of_a_subset_travel_with_its_uri(photos):
 def test_too_many_unreadable_samples_stop_it_before_any_work(photos, tmp_path, encoder, monkeypatch):
     pytest.importorskip("ray")
     source = vergence.open(photos, limit=0.01)
-    monkeypatch.setattr(ray_embedding._Cluster, "__enter__", lambda self: self)
-    monkeypatch.setattr(ray_embedding._Cluster, "run", lambda self, opening, parts, rows, missing: iter([
+    monkeypatch.setattr(ray_embedding.RayCluster, "__enter__", lambda self: self)
+    monkeypatch.setattr(ray_embedding.RayCluster, "run", lambda self, opening, parts, rows, missing: iter([
         parts.write(0, None, dict.fromkeys(source.names[:2], "torn"))
     ]))  # fmt: skip
     with pytest.raises(BadInput, match="2 of 70 samples of .* cannot be read"):

@@ -214,8 +214,8 @@ def test_copies_are_looked_for_without_labels_and_judged_by_micro_ap(tmp_path):
     table = measure(encoder, tmp_path, test=tmp_path, protocols=["copies"], quiet=True)
     assert table.columns == ["copies, micro-AP", "copies, normalised"]
     assert 0.2 < table["raw pixels"]["copies, micro-AP"].value <= 1
+    few = open_source(tmp_path).subset(np.arange(9))
     with pytest.raises(BadInput, match="15 or more to judge by"):
-        few = open_source(tmp_path).subset(np.arange(9))
         measure(encoder, tmp_path, test=few, protocols=["copies"], quiet=True)
 
 

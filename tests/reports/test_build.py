@@ -200,7 +200,7 @@ def test_intervals_are_drawn_to_scale():
     assert (b[0] - a[0]) == pytest.approx(3 * (a[1] - middle[0]), abs=0.3) and "b&lt;" in svg
 
 
-@pytest.mark.parametrize("low, high", [(0, 1), (-3.2, 7.9), (0.001, 0.0017), (96.2, 96.3)])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 7.9), (0.001, 0.0017), (96.2, 96.3)])
 def test_ticks_lie_inside_and_are_evenly_spaced(low, high):
     found = ticks(low, high)
     assert 2 <= len(found) <= 6 and low - 1e-9 <= found[0] and found[-1] <= high + 1e-9

@@ -29,7 +29,7 @@ def test_directions_doubles_and_loops_do_not_matter():
     np.testing.assert_allclose(apart(once), apart(again), atol=1e-6)
 
 
-@pytest.mark.parametrize("nodes, edges", [(1, [[], []]), (2, [[], []]), (5, [[0, 2], [1, 3]])])
+@pytest.mark.parametrize(("nodes", "edges"), [(1, [[], []]), (2, [[], []]), (5, [[0, 2], [1, 3]])])
 def test_pieces_that_nothing_joins_lie_apart_inside_the_picture(nodes, edges):
     places = stress_layout(np.array(edges, int), nodes)
     assert places.shape == (nodes, 2) and np.isfinite(places).all()

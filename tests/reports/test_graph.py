@@ -106,7 +106,7 @@ def test_without_labels_clusters_take_their_place_and_a_lone_node_is_drawn(tmp_p
 
 
 @pytest.mark.parametrize(
-    "name, layers", [("gat", 2), ("vergence.methods.graph.supergat:AttentionNet", 2), ("gcn", 0)]
+    ("name", "layers"), [("gat", 2), ("vergence.methods.graph.supergat:AttentionNet", 2), ("gcn", 0)]
 )
 def test_attention_is_told_of_encoders_that_have_it(tmp_path, karate, name, layers):
     encoder = encoders.for_source(karate, name, width=8).eval()

@@ -55,12 +55,12 @@ def served():
     """Return a function that serves a session and answers with its address; all are stopped in the end."""
     import uvicorn
 
-    from vergence.studio.app import _bound, serving
+    from vergence.studio.app import listening_socket, serving
 
     running = []
 
     def serve(session):
-        bound = _bound(0)
+        bound = listening_socket(0)
         listening = bound.__enter__()
         config = uvicorn.Config(serving(session), log_level="warning", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)

@@ -124,7 +124,7 @@ def test_a_large_table_is_divided_by_centres_of_a_sample(monkeypatch):
 
     random = np.random.default_rng(0)
     x = (10 * np.arange(6)[random.integers(0, 6, 3000), None] + random.random((3000, 2))).astype(np.float32)
-    monkeypatch.setattr(hkmeans, "_ALL", 1000)
+    monkeypatch.setattr(hkmeans, "EXACT_UP_TO", 1000)
     tree = hkmeans.hierarchy(x, (60, 6), seed=0)
     groups = (x[:, 0] // 10).astype(int)
     assert all(len(set(groups[tree.of() == c])) == 1 for c in range(6)), "no group is mixed"

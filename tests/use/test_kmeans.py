@@ -20,8 +20,8 @@ def rows():
 
 def test_it_is_lloyd_s_algorithm(rows, monkeypatch):
     start = rows[:6]
-    monkeypatch.setattr(module, "_spread", lambda x, squares, k, random: x[:k])
-    monkeypatch.setitem(module._BLOCK, "cpu", 400)  # several blocks
+    monkeypatch.setattr(module, "plus_plus", lambda x, squares, k, random: x[:k])
+    monkeypatch.setitem(module.BLOCK, "cpu", 400)  # several blocks
     ours, theirs = kmeans(rows, 6), Reference(6, init=start, n_init=1, algorithm="lloyd", tol=0).fit(rows)
     np.testing.assert_array_equal(ours.of, theirs.labels_)
     np.testing.assert_allclose(ours.centres, theirs.cluster_centers_, atol=1e-4)
@@ -47,7 +47,7 @@ def test_starting_points_are_drawn_by_squared_distance():
             self.integers = lambda n: 0
             self.random, self.choice = self.inner.random, self.inner.choice
 
-    drawn = [float(module._spread(tensor, squares, 2, FirstIsZero(seed))[1]) for seed in range(1000)]
+    drawn = [float(module.plus_plus(tensor, squares, 2, FirstIsZero(seed))[1]) for seed in range(1000)]
     assert np.mean(np.equal(drawn, 3)) == pytest.approx(0.9, abs=0.03) and set(drawn) == {1, 3}
 
 
@@ -58,8 +58,8 @@ def test_blocks_of_starting_points_draw_as_single_ones_do(monkeypatch):
     group = {tuple(row): i // 5 for i, row in enumerate(x.astype(np.float32))}
 
     def hit(most):
-        monkeypatch.setattr(module, "_DRAWN", most)
-        return np.mean([len({group[tuple(c)] for c in module._spread(*pair(x), 40, rng(s)).numpy()})
+        monkeypatch.setattr(module, "DRAWN", most)
+        return np.mean([len({group[tuple(c)] for c in module.plus_plus(*pair(x), 40, rng(s)).numpy()})
                         for s in range(40)])  # fmt: skip
 
     def pair(x):
@@ -76,7 +76,9 @@ def test_no_centre_stays_empty_and_copies_are_no_mistake():
     assert kmeans(far, 5).sizes.tolist() == [1] * 5
     assert kmeans(np.zeros((20, 3), np.float32), 4).sizes.sum() == 20
     sums = torch.tensor([[far.sum()], [0]], dtype=torch.float64)  # the second centre has no rows
-    lost = module._means(module.lent(far), torch.zeros(5, dtype=torch.int64), module.lent(far[:, 0]), sums)
+    lost = module.updated_centres(
+        module.lent(far), torch.zeros(5, dtype=torch.int64), module.lent(far[:, 0]), sums
+    )
     assert lost[:, 0].tolist() == pytest.approx([far.mean(), 100.1])
 
 

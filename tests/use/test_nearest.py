@@ -124,8 +124,8 @@ def test_an_index_stays_right_when_rows_go(tmp_path, large):
 def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, threshold):
     import vergence.use.pairs as module
 
-    monkeypatch.setattr(module, "_SIDE", 16)
-    monkeypatch.setattr(module, "_EDGES", 20)
+    monkeypatch.setattr(module, "SIDE", 16)
+    monkeypatch.setattr(module, "EDGES", 20)
     monkeypatch.setattr(module, "best_precision", lambda device: precision)
     torch.manual_seed(0)
     x = torch.randn(70, 6)
@@ -173,7 +173,7 @@ def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
     x[200] = x[3]
     store = made(tmp_path, x[:250])
     store.add_vectors("vector_b", x[:250:2], ids=[f"r{i}" for i in range(0, 250, 2)])
-    monkeypatch.setattr(module, "_ALL", 100)
+    monkeypatch.setattr(module, "EXACT_UP_TO", 100)
     found = duplicates(store, threshold=0.999)
     assert found.pairs.tolist() == [[3, 200]] and [g.tolist() for g in found.groups] == [[3, 200]]
     assert found.recall == 1 and duplicates(store, threshold=0.999, exact=True).recall is None

@@ -27,7 +27,7 @@ def by_loop(queries, bank, k, metric):
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("block", [1, 40, 1 << 24])
 def test_topk_equals_a_loop_whatever_the_block(metric, block, monkeypatch):
-    monkeypatch.setattr(module, "_BLOCK", block)
+    monkeypatch.setattr(module, "BLOCK", block)
     queries, bank = vectors(9), vectors(31, seed=1)
     scores, rows = topk(queries, bank, 5, metric)
     expected, order = by_loop(queries, bank, 5, metric)
@@ -36,7 +36,7 @@ def test_topk_equals_a_loop_whatever_the_block(metric, block, monkeypatch):
 
 
 def test_topk_merges_blocks_of_a_bank_wider_than_one(monkeypatch):
-    monkeypatch.setattr(module, "_COLUMNS", 4)
+    monkeypatch.setattr(module, "COLUMNS", 4)
     queries, bank = vectors(6), vectors(30, seed=1)
     assert torch.equal(topk(queries, bank, 7)[1], by_loop(queries, bank, 7, "cosine")[1])
 
@@ -44,13 +44,13 @@ def test_topk_merges_blocks_of_a_bank_wider_than_one(monkeypatch):
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
 @pytest.mark.parametrize("slice_", [4, 12, 1 << 13])
 def test_topk_by_groups_equals_a_loop(metric, slice_, monkeypatch):
-    for name, value in {"_COLUMNS": 32, "_GROUP": 4, "_SLICE": slice_, "_QUERIES": 5, "_BLOCK": 200}.items():
+    for name, value in {"COLUMNS": 32, "GROUP": 4, "SLICE": slice_, "QUERIES": 5, "BLOCK": 200}.items():
         monkeypatch.setattr(module, name, value)
     queries, bank = vectors(9), vectors(131, seed=1)  # 32 groups of 4, and 3 rows
     bank[129] = 3 * queries[4]
     called = []
-    by_groups = module._of_groups
-    monkeypatch.setattr(module, "_of_groups", lambda *a: called.append(1) or by_groups(*a))
+    by_groups = module.topk_by_groups
+    monkeypatch.setattr(module, "topk_by_groups", lambda *a: called.append(1) or by_groups(*a))
     scores, rows = topk(queries, bank, 3, metric)
     expected, order = by_loop(queries, bank, 3, metric)
     assert called and torch.equal(rows, order)

@@ -156,7 +156,7 @@ class RowSource(Source):
     rows: np.ndarray
 
     @abstractmethod
-    def _choose(self, rows: np.ndarray) -> None:
+    def choose_rows(self, rows: np.ndarray) -> None:
         """Set ``rows`` and what goes with them: names and labels."""
 
     def __len__(self) -> int:
@@ -166,7 +166,7 @@ class RowSource(Source):
         part = copy.copy(self)
         part.skipped = Skipped(self.skipped.limit)
         chosen = np.asarray(rows)
-        part._choose(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
+        part.choose_rows(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
         return part
 
     def labels_of(self, index: np.ndarray) -> np.ndarray:

@@ -89,7 +89,7 @@ def embed_with_ray(
         missing = [number for number in range(count) if number not in done]
         if missing:
             parts.forget_attempts()
-            with _Cluster(encoder) as cluster:
+            with RayCluster(encoder) as cluster:
                 for part in track(
                     cluster.run(opening, parts, rows, missing),
                     f"{len(source):,} samples in {count} parts",
@@ -158,7 +158,7 @@ class Opening:
         return source
 
 
-class _Worker:
+class PartWorker:
     """One process of Ray, with the encoder and the source kept open; writes a part a call."""
 
     def __init__(self, encoder: ray.ObjectRef, opening: Opening, parts: Parts, rows: int) -> None:
@@ -205,14 +205,14 @@ class _Noted(Skipped):
         return
 
 
-class _Cluster:
+class RayCluster:
     """Ray, started here where it does not run yet, and stopped again."""
 
     def __init__(self, encoder: nn.Module) -> None:
         self.encoder = encoder
         self.started = False
 
-    def __enter__(self) -> _Cluster:
+    def __enter__(self) -> RayCluster:
         import ray
 
         if not ray.is_initialized():
@@ -259,7 +259,7 @@ class _Cluster:
         kept = ray.put(self.encoder)  # held here, so that a worker that is started anew finds it
         asked = ray.data.from_items([{"part": i} for i in missing], override_num_blocks=len(missing))
         work = asked.map_batches(
-            _Worker,
+            PartWorker,
             batch_size=1,
             fn_constructor_args=(kept, opening, parts, rows),
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=max(1, min(gpus or cores, len(missing)))),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -174,15 +174,7 @@ class _HSIC(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, y: Tensor, gaussian: bool, unbiased: bool, wanted: bool) -> Tensor:
         n = len(x)
         kernel = _gaussian if gaussian else _product
-        sums = [x.new_zeros(n), y.new_zeros(n)]
-        for rows, columns in _squares(n, n, x.device.type, mirrored=True):
-            for own, values in zip(sums, (x, y), strict=True):
-                k = kernel(values[rows], values[columns])
-                if rows != columns:
-                    own[columns] += k.sum(dim=0)
-                elif unbiased:
-                    k.fill_diagonal_(0)
-                own[rows] += k.sum(dim=1)
+        sums = _HSIC.row_sums(kernel, x, y, unbiased)
         count = n - 2 if unbiased else n  # with the diagonal away, rows are centred by U-statistics
         middle = [own.sum() / (count * (n - 1 if unbiased else n)) for own in sums]
         means = [own / count for own in sums]
@@ -209,6 +201,23 @@ class _HSIC(torch.autograd.Function):
         over = n * (n - 3) if unbiased else (n - 1) ** 2
         ctx.save_for_backward(*(grad * (2 / over) for grad in toward))
         return total / over
+
+    @staticmethod
+    def row_sums(
+        kernel: Callable[[Tensor, Tensor], Tensor], x: Tensor, y: Tensor, unbiased: bool
+    ) -> list[Tensor]:
+        """Return the sums of the rows of both kernel matrices, ``(n,)`` each; unbiased without diagonals."""
+        n = len(x)
+        sums = [x.new_zeros(n), y.new_zeros(n)]
+        for rows, columns in _squares(n, n, x.device.type, mirrored=True):
+            for own, values in zip(sums, (x, y), strict=True):
+                k = kernel(values[rows], values[columns])
+                if rows != columns:
+                    own[columns] += k.sum(dim=0)
+                elif unbiased:
+                    k.fill_diagonal_(0)
+                own[rows] += k.sum(dim=1)
+        return sums
 
     @staticmethod
     @once_differentiable

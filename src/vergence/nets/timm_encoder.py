@@ -182,7 +182,7 @@ def _accepted(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
     try:
         with torch.device("meta"):
             timm.create_model(name, **wanted, dynamic_img_size=True)
-    except Exception:  # an unknown option, or a constructor that computes with its weights
+    except Exception:  # noqa: BLE001 - an unknown option, or a constructor that computes with its weights
         return wanted
     return {**wanted, "dynamic_img_size": True}
 

@@ -206,12 +206,12 @@ class Histories(Drawn):
                     f"{picture.name}, {picture.fact}", left - 4, right + 4, t=step * i + 16, u=step * i + 24,
                 )
             )  # fmt: skip
-            for c in np.unique(colour).tolist():
-                parts.append(
-                    Markup(
-                        '<path d="{}" stroke="{}" stroke-width="5" stroke-linecap="round" fill="none"/>'
-                    ).format(_dots(places[colour == c]), self.inks[c] if c >= 0 else _GREY)
-                )
+            parts += [
+                Markup(
+                    '<path d="{}" stroke="{}" stroke-width="5" stroke-linecap="round" fill="none"/>'
+                ).format(_dots(places[colour == c]), self.inks[c] if c >= 0 else _GREY)
+                for c in np.unique(colour).tolist()
+            ]
         bottom = step * len(rows)
         key, height = self._key(bottom + 8)
         svg = Markup('<svg class="chart" viewBox="0 0 340 {}" role="img" aria-label="{}">{}{}</svg>').format(

@@ -80,22 +80,17 @@ def curve(lines: Sequence[Line], *, label: str, x_name: str = "epoch") -> Markup
     def at_y(y: float) -> float:
         return _TOP + (high - y) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
 
-    parts = []
-    for y in ticks(low, high, 4):
-        parts.append(
-            Markup(
-                '<line class="rule" x1="{}" x2="{}" y1="{y}" y2="{y}"/>'
-                '<text class="tick end" x="{}" y="{t}">{}</text>'
-            ).format(
-                _LEFT, _WIDTH - _RIGHT, _LEFT - 7, short(y), y=f"{at_y(y):.1f}", t=f"{at_y(y) + 3.5:.1f}"
-            )
-        )
-    for x in ticks(left, right, 5):
-        parts.append(
-            Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
-                at_x(x), _HEIGHT - 8, short(x)
-            )
-        )
+    parts = [
+        Markup(
+            '<line class="rule" x1="{}" x2="{}" y1="{y}" y2="{y}"/>'
+            '<text class="tick end" x="{}" y="{t}">{}</text>'
+        ).format(_LEFT, _WIDTH - _RIGHT, _LEFT - 7, short(y), y=f"{at_y(y):.1f}", t=f"{at_y(y) + 3.5:.1f}")
+        for y in ticks(low, high, 4)
+    ]
+    parts += [
+        Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(at_x(x), _HEIGHT - 8, short(x))
+        for x in ticks(left, right, 5)
+    ]
     for line in lines:
         smooth = _smooth(np.asarray(line.y))
         noisy = float(np.abs(smooth - line.y).mean()) > 0.004 * (high - low)
@@ -187,12 +182,12 @@ def columns(counts: Sequence[float], names: Sequence[str], *, label: str, x_name
     middle = 0.5 if len(names) == len(counts) else 0.0
     widest = max(len(name) for name in names) * 6 + 8
     every = max(1, math.ceil(widest / step))
-    for i in range(0, len(names), every):
-        parts.append(
-            Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
-                _LEFT + (i + middle) * step, foot + 15, names[i]
-            )
+    parts += [
+        Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
+            _LEFT + (i + middle) * step, foot + 15, names[i]
         )
+        for i in range(0, len(names), every)
+    ]
     return Markup(
         '<svg class="chart" viewBox="0 0 {w} {h}" role="img" aria-label="{}">{}'
         '<text class="tick middle" x="{}" y="{}">{}</text></svg>'

@@ -63,7 +63,7 @@ def launch(
     need("gradio", extra="studio")
     import uvicorn
 
-    with _bound(port) as listening:
+    with listening_socket(port) as listening:
         server = uvicorn.Server(
             uvicorn.Config(serving(Session(store, column)), log_level="warning", timeout_graceful_shutdown=1)
         )
@@ -284,7 +284,7 @@ def _theme(gr: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _bound(port: int) -> Any:
+def listening_socket(port: int) -> Any:
     """Listen on a port of this machine, before anything slow is done."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

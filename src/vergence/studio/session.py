@@ -72,7 +72,7 @@ class Session:
                     self.projection.improve()
         except VergenceError as error:
             self.trouble = str(error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the page goes on and says what went wrong
             self.trouble = f"The map could not be made better: {type(error).__name__}: {error}"
 
     @contextlib.contextmanager

@@ -39,7 +39,14 @@ def application(session: Session) -> FastAPI:
 
 def routes(session: Session) -> APIRouter:
     router = APIRouter(default_response_class=JSONResponse)
+    _map_routes(router, session)
+    _search_routes(router, session)
+    _review_routes(router, session)
+    _cluster_routes(router, session)
+    return router
 
+
+def _map_routes(router: APIRouter, session: Session) -> None:
     @router.get("/static/{name}")
     def static(name: str) -> Response:
         if name not in STATIC:
@@ -72,6 +79,8 @@ def routes(session: Session) -> APIRouter:
     def point(row: int) -> dict[str, Any]:
         return session.point(row)
 
+
+def _search_routes(router: APIRouter, session: Session) -> None:
     @router.get("/find")
     def find(id: str) -> dict[str, int]:
         return {"row": session.find(id)}
@@ -81,6 +90,12 @@ def routes(session: Session) -> APIRouter:
         raw = await request.body()
         return await run_in_threadpool(_search, session, raw)
 
+    @router.get("/why")
+    def why(first: str, second: str) -> dict[str, Any]:
+        return heat(session, first, second)
+
+
+def _review_routes(router: APIRouter, session: Session) -> None:
     @router.get("/groups")
     def groups(number: int = 0) -> dict[str, Any]:
         return review_state(session, number)
@@ -105,6 +120,8 @@ def routes(session: Session) -> APIRouter:
         text = session.review.table()
         return PlainTextResponse(text, media_type="text/csv", headers=_named("decisions.csv"))
 
+
+def _cluster_routes(router: APIRouter, session: Session) -> None:
     @router.get("/clusters")
     def clusters() -> dict[str, Any]:
         return cluster_cards(session)
@@ -114,12 +131,6 @@ def routes(session: Session) -> APIRouter:
         with session.dividing:
             session.groups.rename(cluster, name)
         return {"name": session.groups.name(cluster)}
-
-    @router.get("/why")
-    def why(first: str, second: str) -> dict[str, Any]:
-        return heat(session, first, second)
-
-    return router
 
 
 def _search(session: Session, raw: bytes) -> dict[str, Any]:

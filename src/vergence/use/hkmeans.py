@@ -26,7 +26,7 @@ from vergence.store.table import Store
 from vergence.use.kmeans import KMeans, apart, assign, closest, coarse_centres, kmeans
 from vergence.use.nearest import opened
 
-_ALL = 500_000  # rows up to which every step of the first level looks at all of them
+EXACT_UP_TO = 500_000  # rows up to which every step of the first level looks at all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def hierarchy(
     items = vectors
     for count in counts:
         seed_here = int(seeds.integers(2**31))
-        if len(items) > _ALL:
+        if len(items) > EXACT_UP_TO:
             found = _first(items, count, seed_here)
         else:
             found = kmeans(items, count, iterations=iterations, seed=seed_here)

@@ -16,8 +16,8 @@ from vergence.core.errors import BadInput
 from vergence.engine.devices import best_precision
 from vergence.use.topk import lent
 
-_BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
-_DRAWN = 256  # starting points drawn at a time
+BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
+DRAWN = 256  # starting points drawn at a time
 _ROWS = 1 << 16  # rows whose differences from their centres are held
 _ROUGH = 1 << 22  # products held at a time in bfloat16
 
@@ -65,13 +65,13 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
         raise BadInput(f"k-means needs at least 1 step; got {iterations}.")
     x = lent(np.ascontiguousarray(vectors, np.float32))
     squares = (x * x).sum(1)
-    centres = _spread(x, squares, k, np.random.default_rng(seed))
+    centres = plus_plus(x, squares, k, np.random.default_rng(seed))
     of, distance = _nearest(x, squares, centres)
     sums = x.new_zeros(k, x.shape[1], dtype=torch.float64)  # float32 loses rows among millions
     _add(sums, x, of, slice(None))
     settled = False
     for _ in range(iterations - 1):
-        centres = _means(x, of, distance, sums)
+        centres = updated_centres(x, of, distance, sums)
         before = of
         of, distance = _nearest(x, squares, centres)
         moved = (before != of).nonzero()[:, 0]
@@ -139,7 +139,7 @@ def apart(vectors: np.ndarray, centres: np.ndarray, of: np.ndarray) -> np.ndarra
 
 
 def _rows(x: Tensor, k: int) -> int:
-    return max(64, _BLOCK[x.device.type] // k)
+    return max(64, BLOCK[x.device.type] // k)
 
 
 def _nearest(x: Tensor, squares: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
@@ -159,7 +159,7 @@ def _add(sums: Tensor, x: Tensor, of: Tensor, rows: Tensor | slice, sign: int = 
         sums.index_add_(0, of[start : start + block], x[start : start + block].double(), alpha=sign)
 
 
-def _means(x: Tensor, of: Tensor, distance: Tensor, sums: Tensor) -> Tensor:
+def updated_centres(x: Tensor, of: Tensor, distance: Tensor, sums: Tensor) -> Tensor:
     counts = of.bincount(minlength=len(sums))
     centres = (sums / counts.clamp(min=1)[:, None]).float()
     if len(empty := (counts == 0).nonzero()[:, 0]):
@@ -167,7 +167,7 @@ def _means(x: Tensor, of: Tensor, distance: Tensor, sums: Tensor) -> Tensor:
     return centres
 
 
-def _spread(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -> Tensor:
+def plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -> Tensor:
     """Draw ``k`` rows one after the other, each with odds of its squared distance to those before.
 
     That is k-means++ (Arthur and Vassilvitskii 2007). It is drawn in blocks without approximation:
@@ -182,7 +182,7 @@ def _spread(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -> 
             rest = np.setdiff1d(np.arange(len(x)), chosen)
             chosen += random.choice(rest, k - len(chosen), replace=False).tolist()
             break
-        count = min(_DRAWN, len(chosen), k - len(chosen))  # more would often be in each other's way
+        count = min(DRAWN, len(chosen), k - len(chosen))  # more would often be in each other's way
         drawn = np.searchsorted(sums, random.random(count) * sums[-1], side="right")
         drawn = np.minimum(drawn, len(x) - 1)
         stale = away[drawn].cpu().numpy()

@@ -22,7 +22,7 @@ from vergence.use.pairs import Duplicates, near_pairs, near_pairs_ivf
 from vergence.use.score_normalisation import background_level
 from vergence.use.topk import lent, topk
 
-_ALL = 200_000  # samples up to which all pairs are compared
+EXACT_UP_TO = 200_000  # samples up to which all pairs are compared
 _RARE = 20  # a condition that fewer than one in so many rows fulfil is answered exactly
 _MANY = 32  # queries from which the cells in memory answer, not the index on disk
 
@@ -248,7 +248,7 @@ def duplicates(
     level = None
     if background is not None:
         level = background_level(lent(unit), _ground(background, store, column))
-    if exact or (exact is None and len(unit) <= _ALL):
+    if exact or (exact is None and len(unit) <= EXACT_UP_TO):
         return near_pairs(lent(unit), threshold=threshold, limit=limit, level=level)
     rows, unit = _present(store, column)
     levels = None if level is None else level.cpu().numpy()[rows]

@@ -16,9 +16,9 @@ from vergence.engine.devices import best_precision
 from vergence.use.kmeans import closest, coarse_centres
 from vergence.use.topk import lent
 
-_SIDE = 2048  # rows and columns of a block of pairs
+SIDE = 2048  # rows and columns of a block of pairs
 _ROUNDING = 0.008  # bound on what bfloat16 (8 bits) can change of a cosine: 3 x 2^-9, and some
-_EDGES = 1 << 22  # pairs held before they are merged into groups
+EDGES = 1 << 22  # pairs held before they are merged into groups
 _WANTED = 0.98  # share of the true pairs that cells are to find
 _PROBES = 8  # cells that a row is compared in, at most
 _ASKED = 1_000  # rows whose pairs are all computed to measure that share
@@ -65,8 +65,8 @@ def near_pairs(
     rough = unit.to(best_precision(unit.device))
     half = None if level is None else level.to(unit) / 2
     kept, edges, total = _Best(limit), _Groups(len(unit)), 0
-    for top in range(0, len(unit), _SIDE):
-        for left in range(top, len(unit), _SIDE):
+    for top in range(0, len(unit), SIDE):
+        for left in range(top, len(unit), SIDE):
             first, second, score = _block(unit, rough, half, top, left, threshold)
             if len(first):
                 total += len(first)
@@ -183,7 +183,7 @@ def _meetings(
     home = rough[hosts]
     own = torch.arange(hosts.start, hosts.stop, device=rough.device)
     for who in (own, guests):
-        for some in who.split(_SIDE):
+        for some in who.split(SIDE):
             like = rough[some] @ home.T
             if half is not None:
                 like = like - (half[some, None] + half[hosts])
@@ -200,7 +200,7 @@ def _block(
 ) -> tuple[np.ndarray, ...]:
     """Return the pairs of one block: rows, rows, scores."""
     floor = threshold - 1e-6  # a vector's cosine with itself may come out just below 1
-    upper, lower = slice(top, top + _SIDE), slice(left, left + _SIDE)
+    upper, lower = slice(top, top + SIDE), slice(left, left + SIDE)
     like = rough[upper] @ rough[lower].T
     if half is not None:
         like = like - (half[upper, None] + half[lower])
@@ -208,7 +208,7 @@ def _block(
     if top == left:
         near = near.triu(1)
     first, second = near.nonzero().unbind(1)
-    if len(first) > _SIDE * 16:  # so many that the whole block is done faster
+    if len(first) > SIDE * 16:  # so many that the whole block is done faster
         score = (unit[upper] @ unit[lower].T)[first, second].clamp(max=1)
     else:
         score = (unit[upper][first] * unit[lower][second]).sum(1).clamp(max=1)
@@ -231,7 +231,7 @@ class _Best:
     def add(self, first: np.ndarray, second: np.ndarray, cosine: np.ndarray) -> None:
         self.waiting.append((np.stack([first, second], 1), cosine))
         self.held += len(cosine)
-        if self.held > _EDGES:
+        if self.held > EDGES:
             self._settle()
 
     def _settle(self) -> None:
@@ -257,7 +257,7 @@ class _Groups:
     def add(self, first: np.ndarray, second: np.ndarray) -> None:
         self.waiting.append(np.stack([first, second]))
         self.held += len(first)
-        if self.held > max(_EDGES, len(self.of)):  # merging takes time for every row
+        if self.held > max(EDGES, len(self.of)):  # merging takes time for every row
             self._settle()
 
     def _settle(self) -> None:

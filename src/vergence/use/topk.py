@@ -15,11 +15,11 @@ from vergence.core.errors import unknown
 Metric = Literal["cosine", "dot", "euclidean"]
 METRICS: tuple[Metric, ...] = ("cosine", "dot", "euclidean")
 
-_BLOCK = 1 << 24  # scores held at a time: 64 MiB in float32
-_COLUMNS = 1 << 16  # rows of the bank a block
-_GROUP = 64  # rows of a large bank that are passed over at once
-_SLICE = 1 << 13  # rows of a large bank a block: their scores stay in the cache
-_QUERIES = 1024  # at most in turn of a large bank
+BLOCK = 1 << 24  # scores held at a time: 64 MiB in float32
+COLUMNS = 1 << 16  # rows of the bank a block
+GROUP = 64  # rows of a large bank that are passed over at once
+SLICE = 1 << 13  # rows of a large bank a block: their scores stay in the cache
+QUERIES = 1024  # at most in turn of a large bank
 
 
 def lent(vectors: np.ndarray, *, move: bool = True) -> Tensor:
@@ -57,11 +57,11 @@ def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple
     if k < 1:
         raise ValueError(f"topk needs k of at least 1, got {k}.")
     k = min(k, len(bank))
-    groups = len(bank) // _GROUP
-    if groups >= _COLUMNS // _GROUP and groups >= 8 * k:
-        search, rows = _of_groups, min(_QUERIES, max(1, _BLOCK // groups))
+    groups = len(bank) // GROUP
+    if groups >= COLUMNS // GROUP and groups >= 8 * k:
+        search, rows = topk_by_groups, min(QUERIES, max(1, BLOCK // groups))
     else:
-        search, rows = _topk_rows, max(1, _BLOCK // max(1, min(len(bank), _COLUMNS)))
+        search, rows = _topk_rows, max(1, BLOCK // max(1, min(len(bank), COLUMNS)))
     found = [search(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)]
     if not found:
         empty = torch.empty(0, k, device=bank.device)
@@ -73,8 +73,8 @@ def _topk_rows(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[T
     queries = _prepared(queries, metric)
     best = queries.new_empty(len(queries), 0)
     rows = best.long()
-    for start in range(0, len(bank), _COLUMNS):
-        score = _scores(queries, _prepared(bank[start : start + _COLUMNS], metric), metric)
+    for start in range(0, len(bank), COLUMNS):
+        score = _scores(queries, _prepared(bank[start : start + COLUMNS], metric), metric)
         value, column = score.topk(min(k, score.shape[1]), dim=1)
         best, rows = torch.cat([best, value], 1), torch.cat([rows, column + start], 1)
         if best.shape[1] > k:
@@ -83,29 +83,29 @@ def _topk_rows(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[T
     return best, rows
 
 
-def _of_groups(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
+def topk_by_groups(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
     """Do the same by the best score of each group of rows.
 
     The k best rows lie in the k groups whose best rows are the best ones, so that only those groups are
     looked at row by row, and no row but a group's best is ever sorted.
     """
     queries = _prepared(queries, metric)
-    whole = len(bank) // _GROUP * _GROUP
-    best = queries.new_empty(len(queries), whole // _GROUP)
-    kept = queries.new_empty(len(queries) * min(_SLICE, whole))  # fresh memory would take a third of the time
-    for start in range(0, whole, _SLICE):
-        part = _prepared(bank[start : min(start + _SLICE, whole)], metric)
+    whole = len(bank) // GROUP * GROUP
+    best = queries.new_empty(len(queries), whole // GROUP)
+    kept = queries.new_empty(len(queries) * min(SLICE, whole))  # fresh memory would take a third of the time
+    for start in range(0, whole, SLICE):
+        part = _prepared(bank[start : min(start + SLICE, whole)], metric)
         score = kept[: len(queries) * len(part)].view(len(queries), len(part))
         torch.mm(queries, part.T, out=score)
         if metric == "euclidean":  # nearer where q·b - |b|²/2 is larger
             score -= part.square().sum(1) / 2
-        first = start // _GROUP
-        torch.amax(score.unflatten(1, (-1, _GROUP)), 2, out=best[:, first : first + len(part) // _GROUP])
-    rows = best.topk(k, dim=1).indices[:, :, None] * _GROUP + torch.arange(_GROUP, device=bank.device)
+        first = start // GROUP
+        torch.amax(score.unflatten(1, (-1, GROUP)), 2, out=best[:, first : first + len(part) // GROUP])
+    rows = best.topk(k, dim=1).indices[:, :, None] * GROUP + torch.arange(GROUP, device=bank.device)
     rest = torch.arange(whole, len(bank), device=bank.device).expand(len(queries), -1)
     rows = torch.cat([rows.flatten(1), rest], 1)
     found = []
-    few = max(1, _BLOCK // (rows.shape[1] * bank.shape[1]))
+    few = max(1, BLOCK // (rows.shape[1] * bank.shape[1]))
     for some, columns in zip(queries.split(few), rows.split(few), strict=True):
         score = _scores(some[:, None], _prepared(bank[columns], metric), metric)[:, 0]
         value, place = score.topk(k, dim=1)

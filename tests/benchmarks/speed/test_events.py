@@ -28,10 +28,10 @@ def test_a_peer_in_a_process_of_its_own_tells_its_times(monkeypatch, tmp_path):
         "import sys\nprint('ready', flush=True)\nfor _ in sys.stdin: print(2.0, 1.5, flush=True)\n"
     )
     monkeypatch.setattr(events, "WORKER", worker)
-    peer = events._Apart(sys.executable, {"user": np.arange(3)}, 8)
+    peer = events.LifestreamPeer(sys.executable, {"user": np.arange(3)}, 8)
     assert peer.start()() == {"seconds": 2.0, "cpu": 1.5}
     peer.close()
     assert peer.process.returncode == 0
     worker.write_text("raise SystemExit(1)")
     with pytest.raises(RuntimeError, match="cannot run pytorch-lifestream"):
-        events._Apart(sys.executable, {}, 8).start()
+        events.LifestreamPeer(sys.executable, {}, 8).start()

@@ -116,7 +116,7 @@ def test_a_misspelt_subject_is_answered_and_help_comes_without_torch():
 
 
 @pytest.mark.parametrize(
-    "name, contests", [("photos", 2), ("queries", 2), ("step", 2), ("training", 1), ("views", 2)]
+    ("name", "contests"), [("photos", 2), ("queries", 2), ("step", 2), ("training", 1), ("views", 2)]
 )
 def test_quick_subjects_run(name, contests, tmp_path, capsys):
     words = ["bench", "speed", "--only", name, "--quick", "--repeats", "1", "--out", str(tmp_path), "--json"]

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 import vergence
-from vergence.benchmarks.speed.walks import _Peer
+from vergence.benchmarks.speed.walks import PecanpyPeer
 from vergence.core.errors import BadInput
 from vergence.data.graph.csr import as_csr
 
@@ -41,7 +41,7 @@ def peers(tmp_path, monkeypatch):
 @pytest.mark.parametrize("window", [0, 2])
 def test_the_peer_gets_the_same_work_and_tells_its_own_time(peers, window):
     graph = as_csr(vergence.open("karate"))
-    peer = _Peer(graph, 3, 10, window)
+    peer = PecanpyPeer(graph, 3, 10, window)
     round_ = peer.prepare()
     for _ in range(2):
         lap = round_()
@@ -64,10 +64,12 @@ def test_the_peer_gets_the_same_work_and_tells_its_own_time(peers, window):
 def test_a_peer_that_fails_is_said(peers, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "")
     with pytest.raises(BadInput, match="pecanpy ended with exit code 1"):
-        _Peer(as_csr(vergence.open("karate")), 1, 10, 0).prepare()
+        PecanpyPeer(as_csr(vergence.open("karate")), 1, 10, 0).prepare()
 
 
 def test_without_its_python_the_peer_is_looked_for_here(monkeypatch):
     monkeypatch.delenv("VERGENCE_PECANPY", raising=False)
     graph = as_csr(vergence.open("karate"))
-    assert _Peer(graph, 1, 10, 0).needs == ("pecanpy",) and "gensim" in _Peer(graph, 1, 10, 2).needs
+    assert (
+        PecanpyPeer(graph, 1, 10, 0).needs == ("pecanpy",) and "gensim" in PecanpyPeer(graph, 1, 10, 2).needs
+    )

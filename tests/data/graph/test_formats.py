@@ -13,7 +13,7 @@ import torch
 import vergence
 from vergence.core import BadInput
 from vergence.data.graph.build import Edges, build
-from vergence.data.graph.hetero import _lists
+from vergence.data.graph.hetero import neighbour_lists
 from vergence.data.graph.planetoid import safe_unpickle
 
 
@@ -87,11 +87,11 @@ def test_lists_of_neighbours_are_unpickled_with_care(tmp_path):
     rows = np.empty(2, object)
     rows[:] = [np.array([3, 4]), np.array([1])]
     np.save(tmp_path / "nei_a.npy", rows, allow_pickle=True)
-    assert _lists(tmp_path / "nei_a.npy").tolist() == [[0, 0, 1], [3, 4, 1]]
+    assert neighbour_lists(tmp_path / "nei_a.npy").tolist() == [[0, 0, 1], [3, 4, 1]]
     rows[0] = Evil()
     np.save(tmp_path / "nei_a.npy", rows, allow_pickle=True)
     with pytest.raises(BadInput, match="refused"):
-        _lists(tmp_path / "nei_a.npy")
+        neighbour_lists(tmp_path / "nei_a.npy")
 
 
 def test_an_edge_list_names_its_nodes_in_order_of_numbers(tmp_path):

@@ -82,7 +82,7 @@ def test_a_few_nodes_of_a_large_graph_come_with_their_neighbourhood_only(monkeyp
     ring, _ = build(Edges(np.stack([np.arange(n), (np.arange(n) + 1) % n]), n), "ring")
     few = NodeSource(ring, "ring").subset(np.arange(8))
     assert next(few.loader(8)).num_nodes == n  # small: the whole graph, once
-    monkeypatch.setattr("vergence.data.graph.source._WHOLE", 100)
+    monkeypatch.setattr("vergence.data.graph.source.WHOLE", 100)
     assert next(few.loader(8)).num_nodes < 30
     assert few.few(8, seed=0).num_nodes < 30
     assert next(NodeSource(ring, "ring").loader(n)).num_nodes == n  # asked for

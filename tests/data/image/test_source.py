@@ -201,9 +201,13 @@ def test_threads_end_with_the_loop_however_it_ends(tmp_path):
     assert readers()
     stream.close()
     assert not readers()
-    with pytest.raises(RuntimeError, match="mine"):
+
+    def fail_at_the_first_batch():
         for _ in source.loader(4, workers=2):
             raise RuntimeError("mine")
+
+    with pytest.raises(RuntimeError, match="mine"):
+        fail_at_the_first_batch()
     assert not readers()
     list(source.loader(4, workers=2))
     assert not readers()

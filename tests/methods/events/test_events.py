@@ -67,7 +67,7 @@ def test_slices_are_contiguous_parts_of_their_own_history(source):
 
 
 @pytest.mark.parametrize(
-    "name, options", [("gru", {"dim": 8}), ("transformer", {"dim": 8, "heads": 2, "depth": 1})]
+    ("name", "options"), [("gru", {"dim": 8}), ("transformer", {"dim": 8, "heads": 2, "depth": 1})]
 )
 def test_an_embedding_does_not_depend_on_who_shares_its_batch(source, name, options):
     torch.manual_seed(0)
@@ -208,7 +208,7 @@ def test_a_missing_number_costs_nothing(source):
     torch.testing.assert_close(before, (guess - values[:, 0])[known].square().mean())
 
 
-@pytest.mark.parametrize("key, options", [("coles", {}), ("simclr", {"lr": 1e-3, "optimizer": "adamw"})])
+@pytest.mark.parametrize(("key", "options"), [("coles", {}), ("simclr", {"lr": 1e-3, "optimizer": "adamw"})])
 def test_learn_load_embed_and_store_work_on_histories(source, key, options, tmp_path):
     run = vergence.learn(
         key,

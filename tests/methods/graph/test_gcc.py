@@ -100,7 +100,7 @@ def test_moco_asks_the_queue_moves_it_and_gives_keys_no_gradient():
     cost.backward()
     assert all(p.grad is None for p in method.teacher.parameters())
     assert all(p.grad is not None for p in method.encoder.parameters())
-    fresh = method._fresh
+    fresh = method.fresh_keys
     assert cost.isfinite() and not fresh.requires_grad
     old = [p.clone() for p in method.teacher.parameters()]
     with torch.no_grad():

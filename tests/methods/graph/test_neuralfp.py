@@ -150,7 +150,7 @@ def test_untrained_fingerprints_with_large_weights_are_near_where_circular_ones_
     from rdkit.Chem import MolFromSmiles
     from rdkit.Chem.rdFingerprintGenerator import GetMorganGenerator
 
-    from vergence.data.graph.molecules import _atoms_and_bonds, _together
+    from vergence.data.graph.molecules import atoms_and_bonds, join_molecules
 
     assert rdkit
     smiles = [
@@ -165,7 +165,7 @@ def test_untrained_fingerprints_with_large_weights_are_near_where_circular_ones_
         "CCN",
         "CCCN",
     ]
-    graph, ptr = _together([_atoms_and_bonds(MolFromSmiles(s)) for s in smiles])
+    graph, ptr = join_molecules([atoms_and_bonds(MolFromSmiles(s)) for s in smiles])
     torch.manual_seed(0)
     encoder = Fingerprint(length=1024, depth=2, width=64).eval()
     for parameter in encoder.parameters():

@@ -39,7 +39,7 @@ def test_a_step_is_the_gradient_of_the_formula():
     f0, g0 = f.astype(np.float64), g.astype(np.float64)
     walks = np.array([[0, 1, -1]], np.int32)
     share, other = np.zeros(3, np.float32), np.full(3, 2, np.int32)  # every negative is node 2
-    skipgram._learn(f, g, walks, 1, 3, 0.1, 0, 10**9, share, other, 0, skipgram._SIGMOID)
+    skipgram.learn_walks(f, g, walks, 1, 3, 0.1, 0, 10**9, share, other, 0, skipgram.SIGMOID)
 
     def sigmoid(x):
         return 1 / (1 + np.exp(-x))
@@ -68,7 +68,7 @@ def test_skip_gram_draws_together_what_walks_together():
 def test_a_seed_repeats_the_vectors_and_blocks_change_nothing(monkeypatch):
     graph, _ = two_groups()
     once = Node2Vec(p=0.5, q=2.0, **SMALL).fit(graph, seed=3).encoder.vectors.numpy()
-    monkeypatch.setattr(skipgram, "_TOKENS", 50 * 20)  # 50 walks a block
+    monkeypatch.setattr(skipgram, "TOKENS", 50 * 20)  # 50 walks a block
     again = Node2Vec(p=0.5, q=2.0, **SMALL).fit(graph, seed=3).encoder.vectors.numpy()
     assert (once == again).all()
     other = Node2Vec(p=0.5, q=2.0, **SMALL).fit(graph, seed=4).encoder.vectors.numpy()

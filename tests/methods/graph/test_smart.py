@@ -108,11 +108,11 @@ def test_labels_after_deployment_are_never_read():
     shots = snapshots_of(other, 6)
     later = np.setdiff1d(np.arange(90), shots[2].node.numpy())
     other._labels[later] = 1 - other._labels[later]
-    other._choose(np.arange(90))
+    other.choose_rows(np.arange(90))
     found = [SMART(**FAST).fit(source, seed=3).estimates for source in (known, other)]
     assert len(found[0]) == 3 and (found[0] == found[1]).all()
     other._labels[shots[0].node.numpy()[1]] ^= 1
-    other._choose(np.arange(90))
+    other.choose_rows(np.arange(90))
     assert (SMART(**FAST).fit(other, seed=3).estimates != found[0]).all()
 
 

@@ -129,7 +129,7 @@ def test_timm_transformers_give_attention_keys_registers_and_other_sizes():
         torch.testing.assert_close(encoder.model.norm(last), encoder(images).tokens)
         assert encoder(torch.rand(1, 3, 32, 32)).map.shape == (1, 192, 2, 2)
         assert encoder.patches(images).shape == (2, 16, 192)
-    assert not attn._forward_pre_hooks
+    assert not attn._forward_pre_hooks  # noqa: SLF001 - torch has no public list of hooks
 
 
 def test_timm_normalises_as_its_weights_were_trained():

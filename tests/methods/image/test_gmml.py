@@ -99,7 +99,7 @@ def test_zeros_are_the_mean_colour_and_elsewhere_is_the_same_image_moved():
     same = (seen.pixels == clean).flatten(1).all(1)
     assert same.float().mean().item() == pytest.approx(0.5, abs=0.2)  # pasting changes the others
     clean = images(2)
-    moved = method._filler("elsewhere", clean)
+    moved = method.filler_of("elsewhere", clean)
     assert not (moved == clean).any()
     assert torch.equal(moved.flatten(2).sort().values, clean.flatten(2).sort().values)
 

@@ -134,8 +134,8 @@ def test_rows_move_halfway_to_the_code_stay_unit_and_the_others_stay_put(method)
 def test_a_photo_that_comes_twice_counts_once_in_any_order(method):
     other = copy.deepcopy(method)
     v = normalize(torch.randn(3, 4), dim=1)
-    method._seen = [(torch.tensor([4, 6]), v[:2]), (torch.tensor([4]), v[2:])]
-    other._seen = [(torch.tensor([4]), v[2:]), (torch.tensor([6, 4]), v[:2].flip(0))]
+    method.seen_codes = [(torch.tensor([4, 6]), v[:2]), (torch.tensor([4]), v[2:])]
+    other.seen_codes = [(torch.tensor([4]), v[2:]), (torch.tensor([6, 4]), v[:2].flip(0))]
     for each in (method, other):
         each.step_end(Clock(1, 2, 1))
     torch.testing.assert_close(method.bank, other.bank, rtol=0, atol=0)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from vergence.methods.image.tpe import ParzenSearch, _density, _kernels
+from vergence.methods.image.tpe import ParzenSearch, parzen_density, parzen_kernels
 
 
 def searched(space, loss, trials, seed, start):
@@ -37,6 +37,6 @@ def test_trials_stay_in_the_space_and_repeat_with_the_seed():
 def test_a_density_integrates_to_1():
     seen = np.array([0.02, 0.5, 0.51, 0.97])
     at = np.linspace(0, 1, 2001)
-    assert abs(np.trapezoid(_density(at, seen), at) - 1) < 1e-3
-    centres, widths = _kernels(seen)
+    assert abs(np.trapezoid(parzen_density(at, seen), at) - 1) < 1e-3
+    centres, widths = parzen_kernels(seen)
     assert len(centres) == 5 and widths.max() == 1 and (widths > 0).all()

@@ -87,7 +87,7 @@ def test_a_fault_in_a_helping_thread_is_raised(monkeypatch):
             raise RuntimeError("broken")
 
     with pytest.raises(RuntimeError, match="broken"):
-        fused._share_out(work, 2)
+        fused.share_out(work, 2)
 
 
 def test_plain_is_the_resized_centre(monkeypatch):

@@ -67,9 +67,11 @@ class Propagation(Estimator):
 def few(source: Any, seed: int) -> tuple[TableSource, TableSource]:
     """Keep five labels a class, and rows to judge by."""
     train, test = stratified(source.labels, SHARE, seed=seed)
-    random, known = np.random.default_rng([seed, 1]), []
-    for label in np.unique(source.labels):
-        known.append(random.permutation(train[source.labels[train] == label])[:LABELS])
+    random = np.random.default_rng([seed, 1])
+    known = [
+        random.permutation(train[source.labels[train] == label])[:LABELS]
+        for label in np.unique(source.labels)
+    ]
     labels = np.full(len(source), -1)
     labels[np.concatenate(known)] = source.labels[np.concatenate(known)]
     hidden = TableSource(dataclasses.replace(source.values, labels=labels), source.uri)

@@ -116,14 +116,14 @@ def _versions(python: str) -> str:
 def _lifestream(python: str | None, columns: Mapping[str, np.ndarray], dim: int) -> Contestant:
     if python is None:
         return Contestant("pytorch-lifestream", lambda: _never, needs=("ptls",), bar=2.0)
-    process = _Apart(python, columns, dim)
+    process = LifestreamPeer(python, columns, dim)
     return Contestant("pytorch-lifestream", process.start, bar=2.0, close=process.close)
 
 
 def _never() -> None: ...
 
 
-class _Apart:
+class LifestreamPeer:
     """The peer in a process of its own, which does a round when it is told to.
 
     Args:

@@ -154,14 +154,14 @@ def run_subject(
 
 def run_contest(contest: Contest, repeats: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Let the contestants take turns and return their rates and how far ours is ahead."""
-    there = [c for c in contest.contestants if not c.missing]
+    present = [c for c in contest.contestants if not c.missing]
     left_out = {c.name: ", ".join(c.missing) for c in contest.contestants if c.missing}
     say(f"{contest.name}: {contest.what}")
     for name, modules in left_out.items():
         say(f"  {name} is left out: {modules} is not installed (pip install 'vergence[bench]')")
-    laps: dict[str, list[_Lap]] = {c.name: [] for c in there}
+    laps: dict[str, list[_Lap]] = {c.name: [] for c in present}
     try:
-        rounds = {c.name: c.prepare() for c in there}
+        rounds = {c.name: c.prepare() for c in present}
         for turn in range(-1, repeats):
             for name, work in rounds.items():
                 lap = _lap(work)
@@ -169,33 +169,12 @@ def run_contest(contest: Contest, repeats: int, say: Callable[[str], None]) -> d
                     laps[name].append(lap)
         rounds.clear()
     finally:
-        for c in there:
+        for c in present:
             if c.close is not None:
                 c.close()
-    ours = laps[there[0].name]
     shown = []
-    for c in there:
-        took = laps[c.name]
-        entry: dict[str, Any] = {
-            "name": c.name,
-            "rate": _rounded(contest.amount / np.median([lap.wall for lap in took])),
-            "seconds": [_rounded(lap.wall) for lap in took],
-            "cpu_seconds": [_rounded(lap.cpu) for lap in took],
-            "rate_per_cpu_second": _rounded(contest.amount / max(1e-9, np.median([t.cpu for t in took]))),
-        }
-        extras = {key: _rounded(np.median([lap.extra[key] for lap in took])) for key in took[0].extra}
-        entry.update(extras)
-        if took is not ours:
-            entry["ours_is_faster"] = spread([b.wall / a.wall for a, b in zip(ours, took, strict=True)])
-            entry["ours_is_faster_by_cpu"] = spread(
-                [b.cpu / max(1e-9, a.cpu) for a, b in zip(ours, took, strict=True)]
-            )
-            if c.bar is not None:
-                entry["bar"] = c.bar
-                entry["passed"] = entry["ours_is_faster"]["median"] >= c.bar
-        elif contest.least is not None:
-            entry["bar"] = contest.least
-            entry["passed"] = entry["rate"] >= contest.least
+    for c in present:
+        entry = _entry(contest, c, laps[c.name], ours=laps[present[0].name])
         shown.append(entry)
         say("  " + line(entry, contest.unit))
     return {
@@ -208,6 +187,30 @@ def run_contest(contest: Contest, repeats: int, say: Callable[[str], None]) -> d
         "left_out": left_out,
         "note": contest.note,
     }
+
+
+def _entry(contest: Contest, contestant: Contestant, took: list[_Lap], *, ours: list[_Lap]) -> dict[str, Any]:
+    """Return a contestant's rates, and against which bar they are held."""
+    entry: dict[str, Any] = {
+        "name": contestant.name,
+        "rate": _rounded(contest.amount / np.median([lap.wall for lap in took])),
+        "seconds": [_rounded(lap.wall) for lap in took],
+        "cpu_seconds": [_rounded(lap.cpu) for lap in took],
+        "rate_per_cpu_second": _rounded(contest.amount / max(1e-9, np.median([t.cpu for t in took]))),
+        **{key: _rounded(np.median([lap.extra[key] for lap in took])) for key in took[0].extra},
+    }
+    if took is not ours:
+        entry["ours_is_faster"] = spread([b.wall / a.wall for a, b in zip(ours, took, strict=True)])
+        entry["ours_is_faster_by_cpu"] = spread(
+            [b.cpu / max(1e-9, a.cpu) for a, b in zip(ours, took, strict=True)]
+        )
+        if contestant.bar is not None:
+            entry["bar"] = contestant.bar
+            entry["passed"] = entry["ours_is_faster"]["median"] >= contestant.bar
+    elif contest.least is not None:
+        entry["bar"] = contest.least
+        entry["passed"] = entry["rate"] >= contest.least
+    return entry
 
 
 def line(entry: Mapping[str, Any], unit: str) -> str:

@@ -39,7 +39,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     walks, length, window = (1, 10, 2) if quick else (10, 80, 10)
     of = f"a graph of {graph.nodes:,} nodes and {graph.edges // 2:,} edges"
     sizes = {"walks": walks, "length": length}
-    walking, learning = (_Peer(graph, walks, length, asked) for asked in (0, window))
+    walking, learning = (PecanpyPeer(graph, walks, length, asked) for asked in (0, window))
     yield Contest(
         name="walks",
         what=f"{walks} second-order walks of {length} nodes from every node of {of}",
@@ -88,7 +88,7 @@ def _ours(graph: CSR, sizes: dict[str, int], repeatable: bool) -> Round:
     return round_
 
 
-class _Peer:
+class PecanpyPeer:
     """pecanpy's walks without tables for edges, as ours, and gensim's skip-gram where ``window`` is not 0."""
 
     def __init__(self, graph: CSR, walks: int, length: int, window: int) -> None:

@@ -123,7 +123,7 @@ def _work(
             end = "refused" if "\n" not in str(error) else f"bad: several lines: {error!r}"
         except hostile.Refused:
             end = "refused"
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - whatever a reader lets out is a finding
             where = traceback.extract_tb(error.__traceback__)[-1]
             end = f"bad: {type(error).__name__}: {error} at {Path(where.filename).name}:{where.lineno}"
         line = " ".join(end.split())[:300]
@@ -140,17 +140,17 @@ def _address_space() -> int:
 
 def fuzz(kind: hostile.Kind, *, cases: int, seed: int, say: Callable[[str], None] = print) -> Findings:
     """Run ``cases`` of a kind; processes that die are replaced."""
-    found = Findings()
+    findings = Findings()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         seeds = _seeds(kind, folder)
         cases = len(seeds) if kind.whole else cases
         number = 0
         while number < cases:
-            number = _one_process(kind, seeds, seed, number, cases, folder, found)
-    for line in found.bad[:20]:
+            number = _one_process(kind, seeds, seed, number, cases, folder, findings)
+    for line in findings.bad[:20]:
         say(f"{kind.name}: {line}")
-    return found
+    return findings
 
 
 def _one_process(
@@ -160,7 +160,7 @@ def _one_process(
     start: int,
     cases: int,
     folder: Path,
-    found: Findings,
+    findings: Findings,
 ) -> int:
     """Run cases from ``start`` on in one process; return the first that is not done."""
     reading, writing = os.pipe()
@@ -173,41 +173,45 @@ def _one_process(
             os.dup2(silent, 2)
             faulthandler.enable(silent)
             _work(kind, seeds, seed, start, cases, writing, folder)
-        except BaseException:
+        except BaseException:  # noqa: BLE001 - the child of a fork must not return
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
     os.close(writing)
-    rest, number, hung, ended = b"", start - 1, False, False
-    while True:
-        if not select.select([reading], [], [], HANG)[0]:
-            hung = True
-            os.kill(child, signal.SIGKILL)
-        if not (raw := os.read(reading, 65536)):
-            break
-        *lines, rest = (rest + raw).split(b"\n")
-        for line in lines:
-            word, _, text = line.decode().partition(" ")
-            if word == "case":
-                number, ended = int(text), False
-                continue
-            ended = True
-            seconds, memory, end = text.split(" ", 2)
-            found.slowest = max(found.slowest, float(seconds))
-            found.memory = max(found.memory, int(memory))
-            if end in ("read", "refused"):
-                setattr(found, end, getattr(found, end) + 1)
-            else:
-                found.bad.append(f"case {number}: {end}")
+    number, hung = _reports(reading, child, start, findings)
     os.close(reading)
     status = os.waitpid(child, 0)[1]
-    if status and not hung and number < start and not ended:
+    if status and not hung and number < start:
         raise RuntimeError(f"{kind.name} cannot start: {(folder / 'stderr').read_text()[-2000:]}")
     if hung or status:
         how = "hangs" if hung else f"ends the process, status {status}"
         tail = " ".join((folder / "stderr").read_text(errors="replace").split())[:400]
-        found.bad.append(f"case {number}: {how}: {tail}")
+        findings.bad.append(f"case {number}: {how}: {tail}")
     return number + 1
+
+
+def _reports(pipe: int, child: int, start: int, findings: Findings) -> tuple[int, bool]:
+    """Note what a process reports until it ends; return its last case and whether it hung."""
+    rest, number, hung = b"", start - 1, False
+    while True:
+        if not select.select([pipe], [], [], HANG)[0]:
+            hung = True
+            os.kill(child, signal.SIGKILL)
+        if not (raw := os.read(pipe, 65536)):
+            return number, hung
+        *lines, rest = (rest + raw).split(b"\n")
+        for line in lines:
+            word, _, text = line.decode().partition(" ")
+            if word == "case":
+                number = int(text)
+                continue
+            seconds, memory, end = text.split(" ", 2)
+            findings.slowest = max(findings.slowest, float(seconds))
+            findings.memory = max(findings.memory, int(memory))
+            if end in ("read", "refused"):
+                setattr(findings, end, getattr(findings, end) + 1)
+            else:
+                findings.bad.append(f"case {number}: {end}")
 
 
 def main() -> None:

@@ -139,7 +139,7 @@ class EventLog:
             _check(arrays, fields, len(ids))
             if labels is not None and labels.shape != (len(ids),):
                 raise ValueError(f"labels.npy holds {labels.shape}, not one a history")
-        except Exception as error:  # numpy lets out whatever its tokenizer says of a broken header
+        except Exception as error:  # noqa: BLE001 - numpy lets out what its tokenizer raises
             raise BadInput(
                 f"{folder} is not an event log that EventLog.save wrote: {reason(error)}"
             ) from None

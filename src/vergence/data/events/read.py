@@ -45,14 +45,7 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     owner = plain(table.column(schema.id))
     time = _seconds(table.column(schema.time), schema.time, table.what)
     usable = owner.is_valid().to_numpy(zero_copy_only=False) & np.isfinite(time)
-    bad = len(usable) - int(usable.sum())
-    if bad and (bad == len(usable) or bad > limit * len(usable)):
-        raise BadInput(
-            f"{bad:,} of {len(usable):,} rows of {table.what} have no {schema.id} or no {schema.time}; "
-            f"up to {limit:.0%} are left out."
-        )
-    if not len(usable):
-        raise BadInput(f"{table.what} holds no events.")
+    bad = _count_bad(usable, schema, table.what, limit)
     if bad:
         notes.append(f"{bad:,} rows without {schema.id} or {schema.time} left out")
         owner, time = owner.filter(pa.array(usable)), time[usable]
@@ -75,8 +68,8 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     categorical = np.empty((len(time), len(schema.categorical)), np.int32)
     words = []
     for i, name in enumerate(schema.categorical):
-        found, values = codes(table.column(name))
-        categorical[:, i] = sorted_(found)
+        numbered, values = codes(table.column(name))
+        categorical[:, i] = sorted_(numbered)
         words.append(values)
     numeric = np.empty((len(time), len(schema.numeric)), np.float32)
     for i, name in enumerate(schema.numeric):
@@ -91,6 +84,19 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     return EventLog(
         schema, fields, Names(ids), offsets, time, gap, categorical, numeric, labels, classes, notes
     )
+
+
+def _count_bad(usable: np.ndarray, schema: EventSchema, what: str, limit: float) -> int:
+    """Return how many rows cannot be used; raise BadInput if they are too many, or there are no rows."""
+    bad = len(usable) - int(usable.sum())
+    if bad and (bad == len(usable) or bad > limit * len(usable)):
+        raise BadInput(
+            f"{bad:,} of {len(usable):,} rows of {what} have no {schema.id} or no {schema.time}; "
+            f"up to {limit:.0%} are left out."
+        )
+    if not len(usable):
+        raise BadInput(f"{what} holds no events.")
+    return bad
 
 
 def looks_like_events(paths: Sequence[Path]) -> bool:

@@ -61,9 +61,9 @@ class EventSource(ArraySource):
             name: torch.from_numpy(getattr(log, name)) for name in ("categorical", "numeric", "gap", "time")
         }
         self._offsets = torch.from_numpy(log.offsets)
-        self._choose(np.arange(len(log)))
+        self.choose_rows(np.arange(len(log)))
 
-    def _choose(self, rows: np.ndarray) -> None:
+    def choose_rows(self, rows: np.ndarray) -> None:
         self.rows = rows
         whole = len(rows) == len(self.log)
         self.names = self.log.ids if whole else self.log.ids.take(rows)

@@ -146,7 +146,7 @@ def _networkx(path: Path, uri: str, reader: str) -> NodeSource:
 
     try:
         found = getattr(nx, reader)(str(path))
-    except Exception as error:  # networkx and expat raise all kinds
+    except Exception as error:  # noqa: BLE001 - networkx and expat raise all kinds
         raise BadInput(f"{uri} cannot be read: {' '.join(str(error).split())[:200]}.") from None
     names = [str(node) for node in found]
     place = {node: i for i, node in enumerate(found)}

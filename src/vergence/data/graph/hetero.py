@@ -109,7 +109,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
         graph[target, path, target].edge_index = flat.edge_index
     for file in sorted(root.glob("nei_*.npy")):
         other = file.stem[-1]
-        pairs = _lists(file)
+        pairs = neighbour_lists(file)
         size = sizes.get(other, int(pairs[1].max(initial=-1)) + 1)
         if pairs.size and (pairs[0].max() >= len(y) or pairs.min() < 0 or pairs[1].max() >= size):
             raise BadInput(f"{uri}: {file.name} names a node that is not there ({size} of type {other}).")
@@ -146,11 +146,11 @@ def _whole_numbers(path: Path) -> np.ndarray:
 def _matrix(path: Path) -> sp.csr_array:
     try:
         return sp.csr_array(sp.load_npz(path))
-    except Exception as error:  # zip, numpy and scipy each have their own
+    except Exception as error:  # noqa: BLE001 - zip, numpy and scipy each have their own
         raise BadInput(f"{path} is not a sparse matrix as scipy saves it: {error}.") from None
 
 
-def _lists(path: Path) -> np.ndarray:
+def neighbour_lists(path: Path) -> np.ndarray:
     """Return lists of neighbours as pairs ``(2, m)``; the lists are pickled, and unpickled with care."""
     raw = path.read_bytes()
     file = io.BytesIO(raw)

@@ -26,7 +26,7 @@ def matlab(path: Path, uri: str) -> NodeSource:
 
     try:
         held = loadmat(str(path))
-    except Exception as error:  # scipy raises all kinds; version 7.3 is HDF5
+    except Exception as error:  # noqa: BLE001 - scipy raises all kinds; version 7.3 is HDF5
         raise BadInput(f"{uri} is not a MATLAB file of version 7.2 or older: {error}.") from None
     network = held.get("network")
     if network is None or network.ndim != 2 or network.shape[0] != network.shape[1]:

@@ -65,12 +65,12 @@ def molecules(path: Path, uri: str, column: str | None = None) -> MoleculeSource
         if molecule is None or not molecule.GetNumAtoms():
             wrong[f"{path.name}#{i}"] = f"'{row[at].strip()}' is no molecule"
         else:
-            built.append(_atoms_and_bonds(molecule))
+            built.append(atoms_and_bonds(molecule))
             kept.append(i)
     if not kept:
         raise BadInput(f"{uri}: none of {len(rows)} rows is a molecule.")
     targets = np.array([[_number(rows[i][header.index(name)]) for name in wanted] for i in kept])
-    graphs, ptr = _together(built)
+    graphs, ptr = join_molecules(built)
     notes = [f"{len(wrong):,} rows are no molecules and were left out"] if wrong else []
     source = MoleculeSource(
         graphs, ptr, uri, targets=targets if wanted else None,
@@ -112,7 +112,7 @@ def _one_hot(value: int, size: int) -> list[float]:
     return [float(min(value, size - 1) == i) for i in range(size)]
 
 
-def _atoms_and_bonds(molecule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def atoms_and_bonds(molecule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return atom features ``(N, 62)``, bonds both ways ``(2, E)`` and their features ``(E, 6)``."""
     from rdkit.Chem import BondType, ValenceType
 
@@ -141,7 +141,7 @@ def _atoms_and_bonds(molecule: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.array(atoms, np.float32), pairs[:, order], values[order]
 
 
-def _together(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[pyg.Data, np.ndarray]:
+def join_molecules(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[pyg.Data, np.ndarray]:
     ptr = np.concatenate([[0], np.cumsum([len(atoms) for atoms, _, _ in parts])])
     pairs = np.concatenate([pairs + start for (_, pairs, _), start in zip(parts, ptr, strict=False)], axis=1)
     graph = pyg.Data(

@@ -135,6 +135,6 @@ def safe_unpickle(raw: bytes, path: Path) -> Any:
     """
     try:
         return _Restricted(io.BytesIO(raw), encoding="latin1").load()
-    except Exception as error:  # a broken pickle raises whatever its bytes spell
+    except Exception as error:  # noqa: BLE001 - a broken pickle raises whatever its bytes spell
         reason = " ".join(str(error).split())
         raise BadInput(f"{path} is refused: not a plain pickle of arrays ({reason}).") from None

@@ -14,7 +14,7 @@ from numba import njit
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.csr import CSR
-from vergence.data.graph.walks import _GOLDEN, below, mixed, stream
+from vergence.data.graph.walks import GOLDEN, below, mixed, stream
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def _draw(indptr, front, starts, seed, hop, edge):
         state = stream(seed ^ (hop << 40), node)
         for k in range(z - a):
             last = degree - (z - a) + k
-            state += _GOLDEN
+            state += GOLDEN
             place = first + below(mixed(state), last + 1)
             for earlier in range(a, a + k):
                 if edge[earlier] == place:

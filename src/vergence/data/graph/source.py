@@ -20,7 +20,7 @@ from vergence.data.loading import batches, order
 from vergence.data.source import ArraySource, RowSource, Skipped
 
 DEGREES = 256  # columns of the degree one-hot of graphs without features; the last holds all above
-_WHOLE = 200_000  # nodes of the largest graph that is read, and learned from, in one piece
+WHOLE = 200_000  # nodes of the largest graph that is read, and learned from, in one piece
 _WHOLE_EDGES = 5_000_000  # directed
 _READ = 4096  # nodes at a time of a larger graph
 
@@ -148,9 +148,9 @@ class NodeSource(GraphSource):
         self._labels = y.numpy().astype(np.int64) if y is not None and y.ndim == 1 else None
         self._targets = y.numpy() if y is not None and y.ndim == 2 else None
         self.in_dim = DEGREES if graph.x is None else graph.x.shape[1]
-        self._choose(np.arange(int(graph.num_nodes or 0)))
+        self.choose_rows(np.arange(int(graph.num_nodes or 0)))
 
-    def _choose(self, rows: np.ndarray) -> None:
+    def choose_rows(self, rows: np.ndarray) -> None:
         self.rows = rows
         self.whole = len(rows) == self.data.num_nodes and bool((rows == np.arange(len(rows))).all())
         self.names = self._names if self.whole else [self._names[i] for i in rows.tolist()]
@@ -167,7 +167,7 @@ class NodeSource(GraphSource):
     @property
     def _small(self) -> bool:
         """Whether the graph, which stays whole in a subset, is handled in one piece."""
-        return self.data.num_nodes <= _WHOLE and self.data.num_edges <= _WHOLE_EDGES
+        return self.data.num_nodes <= WHOLE and self.data.num_edges <= _WHOLE_EDGES
 
     @cached_property
     def _loops(self) -> int:
@@ -367,9 +367,9 @@ class GraphsSource(GraphSource, ArraySource):
         source = graphs.edge_index[0].numpy()
         self._edge_ptr = np.searchsorted(source, self.ptr)  # edges are sorted by source, so by graph
         self._degrees = torch.bincount(graphs.edge_index[0], minlength=int(ptr[-1]))
-        self._choose(np.arange(len(ptr) - 1))
+        self.choose_rows(np.arange(len(ptr) - 1))
 
-    def _choose(self, rows: np.ndarray) -> None:
+    def choose_rows(self, rows: np.ndarray) -> None:
         self.rows = rows
         self.names = [self._names[i] for i in rows.tolist()]
         self.labels = None if self._labels is None else self._labels[rows]

@@ -67,12 +67,11 @@ def _columns(
     labels: np.ndarray | None, numbers: np.ndarray | None, n: int, uri: str, what: str
 ) -> np.ndarray | None:
     parts = []
-    for found in (labels, numbers):
-        if found is not None and len(found) != n:
-            raise BadInput(f"{uri}: {len(found):,} {what} rows for {n:,} {what}s.")
+    for values in (labels, numbers):
+        if values is not None and len(values) != n:
+            raise BadInput(f"{uri}: {len(values):,} {what} rows for {n:,} {what}s.")
     if labels is not None:
-        for column in labels.T:
-            parts.append((column[:, None] == np.unique(column)).astype(np.float32))
+        parts += [(column[:, None] == np.unique(column)).astype(np.float32) for column in labels.T]
     if numbers is not None:
         parts.append(numbers.astype(np.float32))
     return np.concatenate(parts, axis=1) if parts else None

@@ -18,7 +18,7 @@ from vergence.data.graph.csr import CSR
 from vergence.data.loading import cores
 
 NONE = -1  # after the end of a walk
-_GOLDEN, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(1)
+GOLDEN, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(1)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 _SHARES = 2.0**-32
@@ -35,8 +35,8 @@ def mixed(state):
 
 @njit(inline="always")
 def stream(seed, number):
-    """Return the state from which stream ``number`` of ``seed`` starts; add ``_GOLDEN`` a draw."""
-    return mixed(mixed(np.uint64(seed) + _GOLDEN) ^ (np.uint64(number) * _M2 + _ONE))
+    """Return the state from which stream ``number`` of ``seed`` starts; add ``GOLDEN`` a draw."""
+    return mixed(mixed(np.uint64(seed) + GOLDEN) ^ (np.uint64(number) * _M2 + _ONE))
 
 
 @njit(inline="always")
@@ -90,7 +90,7 @@ def _first_order(indptr, indices, sums, starts, numbers, seed, restart, walks):
         walks[i, 0] = node
         for step in range(1, length):
             if restart > 0.0:
-                state += _GOLDEN
+                state += GOLDEN
                 if unit(mixed(state)) < restart or indptr[node] == indptr[node + 1]:
                     node = starts[i]
                     walks[i, step] = node
@@ -98,7 +98,7 @@ def _first_order(indptr, indices, sums, starts, numbers, seed, restart, walks):
             if indptr[node] == indptr[node + 1]:
                 walks[i, step:] = NONE
                 break
-            state += _GOLDEN
+            state += GOLDEN
             node = indices[_drawn(indptr, indices, sums, node, mixed(state))]
             walks[i, step] = node
 
@@ -127,7 +127,7 @@ def _second_order(indptr, indices, sums, mutual, starts, numbers, seed, p, q, wa
                 walks[i, step:] = NONE
                 break
             if before < 0:
-                state += _GOLDEN
+                state += GOLDEN
                 chosen = np.int64(indices[_drawn(indptr, indices, sums, node, mixed(state))])
             else:
                 chosen = np.int64(-1)
@@ -146,13 +146,13 @@ def _second_order(indptr, indices, sums, mutual, starts, numbers, seed, p, q, wa
                     total = total * most + above
                 while chosen < 0:
                     if above > 0.0:
-                        state += _GOLDEN
+                        state += GOLDEN
                         if unit(mixed(state)) * total < above:
                             chosen = before
                             break
-                    state += _GOLDEN
+                    state += GOLDEN
                     x = np.int64(indices[_drawn(indptr, indices, sums, node, mixed(state))])
-                    state += _GOLDEN
+                    state += GOLDEN
                     luck = unit(mixed(state))
                     if luck < sure:
                         chosen = x

@@ -57,7 +57,7 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
         raise DecodeError("empty" if not len(raw) else "not a picture in a known format") from None
     except MemoryError:
         raise DecodeError("needs more memory than there is") from None
-    except Exception as error:  # a decoder may raise anything on bytes that were made to break it
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything on broken bytes
         raise DecodeError(str(error) or type(error).__name__) from None
 
 
@@ -68,7 +68,7 @@ def shape(raw: Raw) -> tuple[int, int]:
     try:
         image = raw if isinstance(raw, Image.Image) else Image.open(io.BytesIO(raw))
         turned = image.getexif().get(0x0112, 1) >= 5
-    except Exception:
+    except Exception:  # noqa: BLE001 - a decoder may raise anything on broken bytes
         return 0, 0
     return (image.width, image.height) if turned else (image.height, image.width)
 

@@ -29,7 +29,7 @@ def decode_small(raw: bytes | memoryview) -> np.ndarray | None:
         return None
     try:
         pixels = decode(torch.frombuffer(bytearray(raw), dtype=torch.uint8), mode="RGB")
-    except Exception:  # Pillow says what is wrong with it
+    except Exception:  # noqa: BLE001 - Pillow says what is wrong with it
         return None
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 

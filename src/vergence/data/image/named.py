@@ -43,7 +43,7 @@ class ItemReader(ImageReader):
     def read(self, i: int) -> Raw:
         try:
             item = self._items[i]
-        except Exception as error:  # whatever the library meets inside a broken file
+        except Exception as error:  # noqa: BLE001 - whatever the library meets inside a broken file
             raise DecodeError(str(error) or type(error).__name__) from None
         return item[0] if isinstance(item, tuple) else item
 
@@ -135,7 +135,7 @@ def _built(kind: type, name: str, root: Path, split: str | None) -> Any:
                 raise
             root.mkdir(parents=True, exist_ok=True)
             return kind(**options, download=True)
-    except Exception as error:  # torchvision raises all kinds; none of them is ours to pass on
+    except Exception as error:  # noqa: BLE001 - torchvision raises all kinds; none of them is ours to pass on
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(
             f"torchvision's {name} is neither in {root} nor to be had now ({reason}); "
@@ -162,7 +162,7 @@ def hub(uri: str, *, limit: float = 0.5) -> ImageSource:
     split = rest.pop() if rest else None
     try:
         table = datasets.load_dataset(name, *rest, split=split)
-    except Exception as error:  # offline, private, misspelt: the library has a class for each
+    except Exception as error:  # noqa: BLE001 - offline, private, misspelt: the library has a class for each
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BadInput(
             f"{uri} cannot be had from the Hugging Face hub: {reason[:300]}. Check the name and the network, "

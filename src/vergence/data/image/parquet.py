@@ -62,7 +62,7 @@ class ParquetReader(ImageReader):
         if stored > self._room:
             self.blocks = np.repeat(np.arange(len(groups)), np.diff(self._ends, prepend=0))
             self.together = max(1, len(groups) * self._room // (2 * stored))
-        self._loaded: OrderedDict[int, pa.Array] = OrderedDict()
+        self.loaded: OrderedDict[int, pa.Array] = OrderedDict()
         self._lock = threading.Lock()
 
     def read(self, i: int) -> memoryview:
@@ -75,12 +75,12 @@ class ParquetReader(ImageReader):
 
     def _group(self, group: int) -> pa.Array:
         with self._lock:
-            if group not in self._loaded:
-                self._loaded[group] = self._load(group)
-                while len(self._loaded) > 2 and sum(a.nbytes for a in self._loaded.values()) > self._room:
-                    self._loaded.popitem(last=False)
-            self._loaded.move_to_end(group)
-            return self._loaded[group]
+            if group not in self.loaded:
+                self.loaded[group] = self._load(group)
+                while len(self.loaded) > 2 and sum(a.nbytes for a in self.loaded.values()) > self._room:
+                    self.loaded.popitem(last=False)
+            self.loaded.move_to_end(group)
+            return self.loaded[group]
 
     def _load(self, group: int) -> pa.Array:
         file, inside = self._groups[group]

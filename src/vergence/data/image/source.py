@@ -16,11 +16,11 @@ from vergence.data.image.reader import ImageReader
 from vergence.data.loading import ahead, batches, cores, order, stand_ins
 from vergence.data.source import RowSource, Skipped
 
-_AHEAD = 3  # batches that are read before they are asked for
+_AHEAD = 3  # batches that are read ahead
 
 
-class _Kept:
-    """What a source and its subsets hold in common."""
+class Caches:
+    """Decoded and resized pictures that a source shares with its subsets."""
 
     def __init__(self, reader: ImageReader, uri: str, decoded: DecodedCache | None) -> None:
         self.reader, self.uri = reader, uri
@@ -64,10 +64,12 @@ class ImageSource(RowSource):
         self.uri, self.reader, self.classes = uri, reader, reader.classes
         self.skipped = Skipped(limit)
         self.view_options = dict(view_options or {})
-        self._kept = _Kept(reader, uri, None if pixels is None else DecodedCache(reader, pixels, ready=True))
-        self._choose(np.arange(len(reader.names)))
+        self.caches = Caches(
+            reader, uri, None if pixels is None else DecodedCache(reader, pixels, ready=True)
+        )
+        self.choose_rows(np.arange(len(reader.names)))
 
-    def _choose(self, rows: np.ndarray) -> None:
+    def choose_rows(self, rows: np.ndarray) -> None:
         self.rows = rows
         names, labels = self.reader.names, self.reader.labels
         whole = len(rows) == len(names) and bool((rows == np.arange(len(rows))).all())
@@ -80,7 +82,7 @@ class ImageSource(RowSource):
 
     def sample(self, i: int) -> np.ndarray:
         row = int(self.rows[i])
-        decoded = self._kept.decoded
+        decoded = self.caches.decoded
         if decoded is not None and decoded.ready[row] and row not in decoded.broken:
             return decoded.pixels[row].copy()
         try:
@@ -115,10 +117,10 @@ class ImageSource(RowSource):
         shares = batches(
             n, batch_size, fill=shuffle, drop_last=drop_last, start=start, rank=rank, world=world
         )
-        decoded = self._album(size, workers)
+        decoded = self._decoded(size, workers)
         reading = _Reading(self, places, size, decoded, replace=batch_size * world if shuffle else 0)
         if decoded is not None:
-            made = (reading.from_album(decoded, share) for share in shares)
+            made = (reading.from_decoded(decoded, share) for share in shares)
         else:
             made = ahead(shares, reading.photo, reading.batch, workers=workers, depth=_AHEAD)
         try:
@@ -126,13 +128,13 @@ class ImageSource(RowSource):
         finally:
             made.close()
 
-    def _album(self, size: int | None, workers: int) -> DecodedCache | None:
+    def _decoded(self, size: int | None, workers: int) -> DecodedCache | None:
         """Return the small set's array, this source's part of it decoded; None for photos."""
-        decoded = self._kept.find_decoded()
+        decoded = self.caches.find_decoded()
         if decoded is None or (size and min(decoded.pixels.shape[1:3]) >= 2 * size):
             return None
         if not decoded.fill(self.rows, workers):
-            self._kept.decoded = None
+            self.caches.decoded = None
             return None
         if decoded.broken:
             for row in sorted(decoded.broken.keys() & set(self.rows.tolist())):
@@ -164,7 +166,7 @@ class _Reading:
         self.source, self.places, self.size, self.decoded = source, places, size, decoded
         self.replace = replace
         self.rows = source.rows[places]  # on the reader
-        self.resized = source._kept.find_resized(size)
+        self.resized = source.caches.find_resized(size)
 
     def photo(self, place: int) -> np.ndarray | None:
         """Return one photo, or None where it cannot be read."""
@@ -194,7 +196,7 @@ class _Reading:
         pixels, sizes = _canvas([photo for _, photo in kept])
         return self._filled(np.array([place for place, _ in kept]), pixels, sizes)
 
-    def from_album(self, decoded: DecodedCache, share: np.ndarray) -> ImageBatch | None:
+    def from_decoded(self, decoded: DecodedCache, share: np.ndarray) -> ImageBatch | None:
         """Collate a batch of a small set."""
         if decoded.broken or not len(share):
             return self.batch(share, [self.photo(place) for place in share.tolist()])

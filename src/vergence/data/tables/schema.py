@@ -43,9 +43,8 @@ class TableSchema:
         'table:people.csv?label=sick&group=size:height,weight'
         """
         said = [f"label={quote(self.label)}"] if self.label is not None else []
-        for name in ("categorical", "numeric"):
-            if (columns := getattr(self, name)) is not None:
-                said.append(f"{name}={_joined(columns)}")
+        listed = {"categorical": self.categorical, "numeric": self.numeric}
+        said += [f"{name}={_joined(columns)}" for name, columns in listed.items() if columns is not None]
         said += [f"group={quote(name)}:{_joined(columns)}" for name, columns in self.groups]
         return SCHEME + path + ("?" + "&".join(said) if said else "")
 
@@ -90,39 +89,44 @@ class TableSchema:
         Raises:
             BadInput: If a named column is missing, or nothing is left to learn from.
         """
-        grouped = [name for _, columns in self.groups for name in columns]
-        said = [*(self.categorical or ()), *(self.numeric or ()), *grouped]
-        for name in [*said, *([self.label] if self.label is not None else [])]:
-            if name not in table.column_names:
-                raise unknown(f"column of {what}", name, table.column_names)
-        if self.label in said:
-            raise BadInput(f"{self.label} is the label of {what}, so that it cannot be learned from as well.")
-        for first, second in (("categorical", "numeric"), ("numeric", "categorical")):
-            if both := set(getattr(self, first) or ()) & set(getattr(self, second) or ()):
-                raise BadInput(f"{min(both)} of {what} is named as categorical and as numeric; choose one.")
-        if len(set(grouped)) < len(grouped):
-            raise BadInput(f"A column of {what} is in one group at most.")
-        found = {"categorical": list(self.categorical or ()), "numeric": list(self.numeric or ())}
+        self._check(table, what)
+        inputs = {"categorical": list(self.categorical or ()), "numeric": list(self.numeric or ())}
+        named = {*inputs["categorical"], *inputs["numeric"], self.label}
         left: dict[str, str] = {}
         for name in table.column_names:
-            if (name in said and name not in grouped) or name == self.label:
-                continue
-            if name in found["categorical"] or name in found["numeric"]:
+            if name in named:
                 continue
             kind = _kind(table[name])
-            if kind not in found:
+            if kind not in inputs:
                 left[name] = kind
             elif getattr(self, kind) is None:
-                found[kind].append(name)
-        for name in grouped:
-            if name not in found["numeric"] and name not in found["categorical"]:
+                inputs[kind].append(name)
+        for name in self._grouped():
+            if name not in inputs["numeric"] and name not in inputs["categorical"]:
                 raise BadInput(
                     f"Column {name} of {what} is in a group but is no input; name it under numeric."
                 )
-        if not found["categorical"] and not found["numeric"]:
+        if not inputs["categorical"] and not inputs["numeric"]:
             raise BadInput(f"{what} has no column of numbers or categories to learn from.")
-        columns = {name: tuple(values) for name, values in found.items()}
+        columns = {name: tuple(values) for name, values in inputs.items()}
         return replace(self, **columns), left  # type: ignore[arg-type]
+
+    def _grouped(self) -> list[str]:
+        return [name for _, columns in self.groups for name in columns]
+
+    def _check(self, table: pa.Table, what: str) -> None:
+        """Raise BadInput if a named column is missing, or named for two purposes."""
+        grouped = self._grouped()
+        inputs = [*(self.categorical or ()), *(self.numeric or ()), *grouped]
+        for name in [*inputs, *([self.label] if self.label is not None else [])]:
+            if name not in table.column_names:
+                raise unknown(f"column of {what}", name, table.column_names)
+        if self.label in inputs:
+            raise BadInput(f"{self.label} is the label of {what}, so that it cannot be learned from as well.")
+        if both := set(self.categorical or ()) & set(self.numeric or ()):
+            raise BadInput(f"{min(both)} of {what} is named as categorical and as numeric; choose one.")
+        if len(set(grouped)) < len(grouped):
+            raise BadInput(f"A column of {what} is in one group at most.")
 
 
 def _joined(columns: Sequence[str]) -> str:

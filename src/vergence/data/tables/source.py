@@ -101,9 +101,9 @@ class TableSource(ArraySource):
         self.skipped = Skipped(limit)
         self.notes = values.notes
         self.view_options: dict[str, Any] = {}
-        self._choose(np.arange(len(values.numeric)))
+        self.choose_rows(np.arange(len(values.numeric)))
 
-    def _choose(self, rows: np.ndarray) -> None:
+    def choose_rows(self, rows: np.ndarray) -> None:
         self.rows = rows
         self.names = [f"{self.uri}#{row}" for row in rows.tolist()]
         self.labels = None if self.values.labels is None else self.values.labels[rows]

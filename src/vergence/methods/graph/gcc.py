@@ -93,13 +93,13 @@ class GCC(Method):
         # A query's negatives are the queue's keys: each asks for its own key, first, among those.
         own = (queries * fresh).sum(1, keepdim=True)
         scores = torch.cat([own, queries @ self.keys.T], dim=1) / self.temperature
-        self._fresh = fresh
+        self.fresh_keys = fresh
         return {"contrast": (scores.logsumexp(1) - scores[:, 0]).mean()}
 
     def step_end(self, clock: Clock) -> None:
         if self.teacher is not None:
             self.teacher.follow(keep=self.momentum)
-            self.keys = torch.cat([self._fresh, self.keys])[: len(self.keys)]
+            self.keys = torch.cat([self.fresh_keys, self.keys])[: len(self.keys)]
 
 
 class StructureGIN(nn.Module):

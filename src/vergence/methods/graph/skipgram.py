@@ -14,12 +14,12 @@ import numpy as np
 from numba import njit
 
 from vergence.core import BadInput
-from vergence.data.graph.walks import _GOLDEN, Walker, below, mixed, stream, unit
+from vergence.data.graph.walks import GOLDEN, Walker, below, mixed, stream, unit
 from vergence.data.loading import cores
 
 _REACH, _STEPS = 8, 64  # σ is read off a table from -8 to 8 with 64 entries a unit, and is 0 or 1 beyond
-_SIGMOID = (1 / (1 + np.exp(-np.arange(-_REACH * _STEPS, _REACH * _STEPS + 1) / _STEPS))).astype(np.float32)
-_TOKENS = 1 << 22  # nodes of the walks that are in memory at a time
+SIGMOID = (1 / (1 + np.exp(-np.arange(-_REACH * _STEPS, _REACH * _STEPS + 1) / _STEPS))).astype(np.float32)
+TOKENS = 1 << 22  # nodes of the walks that are in memory at a time
 _ZERO, _UNIT, _HALF = np.float32(0), np.float32(1), np.float32(0.5)
 _LOW, _FINE = np.float32(_REACH), np.float32(_STEPS)
 
@@ -70,7 +70,7 @@ def skip_gram(
             raise BadInput(f"Skip-gram needs {name} of 1 or more; got {value}.")
     if not lr > 0:
         raise BadInput(f"Skip-gram needs a learning rate above 0; got {lr}.")
-    n, block = walker.graph.nodes, max(1, _TOKENS // length)
+    n, block = walker.graph.nodes, max(1, TOKENS // length)
     counts = np.zeros(n, np.int64)
     for _, walks in _blocks(walker, starts, length, block, seed):
         counts += np.bincount(walks[walks >= 0], minlength=n)
@@ -86,8 +86,8 @@ def skip_gram(
 
             def work(part: slice, walks: np.ndarray = walks, done: int = done) -> None:
                 at = done + part.start
-                _learn(
-                    f, g, walks[part], window, negatives, lr, at, total, share, other, seed % 2**63, _SIGMOID
+                learn_walks(
+                    f, g, walks[part], window, negatives, lr, at, total, share, other, seed % 2**63, SIGMOID
                 )
 
             _share_out(work, len(walks), threads)
@@ -181,7 +181,7 @@ def _add(scale, x, y):
 
 
 @njit(fastmath=True, nogil=True, cache=False)
-def _learn(f, g, walks, window, negatives, lr, done, total, share, other, seed, table):
+def learn_walks(f, g, walks, window, negatives, lr, done, total, share, other, seed, table):
     """Take one step of gradient descent for every pair of every walk, in order.
 
     Position i is the context c of every position j in its window, which are the u of the pairs: the
@@ -196,13 +196,13 @@ def _learn(f, g, walks, window, negatives, lr, done, total, share, other, seed, 
         while length < len(walk) and walk[length] >= 0:
             length += 1
         for i in range(length):
-            state += _GOLDEN
+            state += GOLDEN
             reach = 1 + below(mixed(state), window)
             drawn[0] = walk[i]
             for k in range(1, negatives + 1):
-                state += _GOLDEN
+                state += GOLDEN
                 node = below(mixed(state), len(share))
-                state += _GOLDEN
+                state += GOLDEN
                 drawn[k] = node if unit(mixed(state)) < share[node] else other[node]
             for j in range(max(0, i - reach), min(length, i + reach + 1)):
                 if j == i:

@@ -127,7 +127,7 @@ class GMML(Method):
         mask = mask.repeat_interleave(self.align, 1).repeat_interleave(self.align, 2)
         filler = clean.roll(1, dims=0)  # the batch is in random order
         for number, name in enumerate(self.fill):
-            filler = torch.where((kind == number)[:, None, None, None], self._filler(name, clean), filler)
+            filler = torch.where((kind == number)[:, None, None, None], self.filler_of(name, clean), filler)
         return Corrupted(clean, torch.where(mask[:, None], filler, clean), mask)
 
     def groups(self, budget: Tensor, cells: int) -> Tensor:
@@ -139,7 +139,7 @@ class GMML(Method):
         sides = torch.randint(1, longest + 1, shape, device=budget.device)
         return cover(corners, sides, budget, cells)
 
-    def _filler(self, name: str, clean: Tensor) -> Tensor:
+    def filler_of(self, name: str, clean: Tensor) -> Tensor:
         mean, std = self.encoder.mean, self.encoder.std
         if name == "noise":
             return mean + std * torch.randn_like(clean)  # N(0, 1) in what the encoder sees

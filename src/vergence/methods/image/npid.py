@@ -67,7 +67,7 @@ class NPID(Method):
         self.crop = Augment(encoder.size)  # crop 0.2 to 1, jitter 0.4, grey 0.2
         self.register_buffer("bank", None)  # M: (n, dim) unit rows, one a photo
         self.register_buffer("log_z", torch.tensor(torch.nan))  # of Z in Eq. 5, from the first batch
-        self._seen: list[tuple[Tensor, Tensor]] = []
+        self.seen_codes: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, source: Source) -> None:
         """Give every photo of ``source`` a random unit row in the memory."""
@@ -96,7 +96,7 @@ class NPID(Method):
         if bank is None:
             raise ValueError("NPID needs its memory before the first loss; call setup(source).")
         v = self.code(view)
-        self._seen.append((index, v.detach()))
+        self.seen_codes.append((index, v.detach()))
         with torch.autocast(v.device.type, enabled=False):
             exact = len(bank) <= 50_000 if self.exact is None else self.exact
             if exact:
@@ -125,10 +125,10 @@ class NPID(Method):
     def step_end(self, clock: Any) -> None:
         """Move the rows of the photos just seen towards their codes; all processes alike."""
         bank = self.bank
-        if bank is None or not self._seen:
+        if bank is None or not self.seen_codes:
             return
-        index, v = (gather(torch.cat(parts)) for parts in zip(*self._seen, strict=True))
-        self._seen.clear()
+        index, v = (gather(torch.cat(parts)) for parts in zip(*self.seen_codes, strict=True))
+        self.seen_codes.clear()
         # A photo that came twice counts once, by its mean, whichever came first.
         index, where = index.unique(return_inverse=True)
         v = normalize(torch.zeros_like(v[: len(index)]).index_add_(0, where, v), dim=1)

@@ -56,11 +56,11 @@ class ParzenSearch:
             likely, rare = (_shares(x, choices) for x in (good, bad))
             drawn = self.random.choice(choices, _CANDIDATES, p=likely).astype(float)
             return float(drawn[np.argmax((likely / rare)[drawn.astype(int)])])
-        centres, widths = _kernels(good)
+        centres, widths = parzen_kernels(good)
         which = self.random.integers(len(centres), size=_CANDIDATES)
         drawn = self.random.normal(centres[which], widths[which])
         drawn = np.where((drawn < 0) | (drawn > 1), self.random.random(_CANDIDATES), drawn)
-        return float(drawn[np.argmax(_density(drawn, good) / _density(drawn, bad))])
+        return float(drawn[np.argmax(parzen_density(drawn, good) / parzen_density(drawn, bad))])
 
 
 def _shares(seen: np.ndarray, choices: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def _shares(seen: np.ndarray, choices: int) -> np.ndarray:
     return counts / counts.sum()
 
 
-def _kernels(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def parzen_kernels(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return centres and widths of normal distributions around what was seen, and of one over all of [0, 1].
 
     Each is as wide as the farther of its neighbours is away.
@@ -81,9 +81,9 @@ def _kernels(seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return centres, widths
 
 
-def _density(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def parzen_density(x: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Return the density of the kernels, each cut off at 0 and 1, at ``x``."""
-    centres, widths = _kernels(seen)
+    centres, widths = parzen_kernels(seen)
     apart = (x[:, None] - centres) / widths
     inside = np.vectorize(math.erf)((1 - centres) / widths / 2**0.5) + np.vectorize(math.erf)(
         centres / widths / 2**0.5

@@ -80,11 +80,11 @@ def views(
         out.view(b, 3 * size * size).numpy(),
         size,
     )
-    _share_out(work, b)
+    share_out(work, b)
     return out.permute(0, 3, 1, 2)
 
 
-def _share_out(work: Callable[[int, int], None], n: int) -> None:
+def share_out(work: Callable[[int, int], None], n: int) -> None:
     """Call ``work(start, stop)`` for short runs of ``range(n)`` from as many threads as torch uses."""
     threads = torch.get_num_threads()
     step = max(1, n // (threads * _TASKS))
