@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint types docs clean
+.PHONY: demo test lint types docs wheel clean
 
 demo: .venv/.ready
 	rm -rf vergence-demo
@@ -22,6 +22,11 @@ types: .venv/.dev
 
 docs: .venv/.dev
 	$(BIN)/mkdocs build --strict --quiet
+
+wheel: .venv/.dev
+	rm -rf dist
+	$(BIN)/python -m build > /dev/null
+	.ci/wheel
 
 clean:
 	rm -rf .venv vergence-demo site dist

@@ -17,9 +17,10 @@ from mkdocs.structure.files import File, Files
 
 import vergence
 from vergence import catalog
+from vergence.benchmarks import PUBLISHED
 from vergence.catalog.paper import Paper
 from vergence.cli import main
-from vergence.cli.catalog import RESULTS, short
+from vergence.cli.catalog import short
 from vergence.cli.main import COMMANDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,7 @@ PACKAGES = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
+    found = {path.stem: json.loads(path.read_text()) for path in sorted(PUBLISHED.glob("*.json"))}
     speeds = [result for name, result in found.items() if name.startswith("speed-")]
     results = {name: result for name, result in found.items() if "arms" in result}
     pages = {

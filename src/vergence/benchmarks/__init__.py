@@ -2,4 +2,6 @@
 
 from pathlib import Path
 
-RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"  # of the checkout
+_HERE = Path(__file__).resolve().parent
+RESULTS = _HERE.parents[2] / "benchmarks" / "results"  # of the checkout
+PUBLISHED = RESULTS if RESULTS.is_dir() else _HERE / "results"  # a wheel brings a copy

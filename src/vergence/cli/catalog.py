@@ -6,13 +6,12 @@ import dataclasses
 import json
 import shutil
 import sys
-from pathlib import Path
 from typing import Any
 
 from vergence import catalog
+from vergence.benchmarks import PUBLISHED
 from vergence.cli.errors import ClearErrors
 
-RESULTS = Path(__file__).resolve().parents[3] / "benchmarks" / "results"
 _NARROW = 80
 
 
@@ -35,8 +34,8 @@ def papers(argv: list[str]) -> None:
 
 
 def result(key: str) -> dict[str, Any] | None:
-    """Return a paper's run of record; None where there is none, as in an installation without results."""
-    path = RESULTS / f"{key}.json"
+    """Return a paper's run of record; None where there is none."""
+    path = PUBLISHED / f"{key}.json"
     return json.loads(path.read_text()) if path.exists() else None
 
 
