@@ -82,6 +82,38 @@ def test_positions_of_a_graph_do_not_depend_on_its_neighbours_in_the_batch():
     assert (positions(torch.zeros(2, 0, dtype=torch.long), torch.tensor([0, 1, 3]), 4) == 0).all()
 
 
+def symmetric_graphs():
+    ring, fan = np.arange(8), np.arange(1, 8)
+    pairs = [
+        np.stack([ring, (ring + 1) % 8]),  # a cycle
+        np.stack(np.triu_indices(8, 1)),  # a clique
+        np.stack([0 * fan, fan]),  # a star
+        np.array([[0, 1, 2, 4, 5, 6], [1, 2, 0, 5, 6, 4]]),  # two triangles and two nodes alone
+    ]
+    return [torch.from_numpy(p) for p in pairs]
+
+
+def test_positions_are_the_same_whoever_shares_the_batch_and_whatever_the_solver_returns(monkeypatch):
+    graphs = symmetric_graphs()
+    alone = [positions(edges, torch.tensor([0, 8]), 6) for edges in graphs]
+    order = torch.tensor([2, 0, 3, 1, 0])
+    joined = torch.cat([graphs[g] + 8 * i for i, g in enumerate(order)], dim=1)
+    together = positions(joined, torch.arange(6) * 8, 6)
+    torch.testing.assert_close(together, torch.cat([alone[g] for g in order]))
+
+    def elsewhere(a, solve=torch.linalg.eigh):  # another machine: signs, bases and last digits of its own
+        values, vectors = solve(a)
+        for one, v in zip(values, vectors, strict=True):
+            for space in np.split(np.arange(8), np.flatnonzero(one.diff().numpy() > 1e-6) + 1):
+                turn = torch.linalg.qr(torch.randn(len(space), len(space), dtype=v.dtype))[0]
+                v[:, space] = v[:, space] @ turn
+        return values, vectors + 1e-13 * torch.randn_like(vectors)
+
+    monkeypatch.setattr(torch.linalg, "eigh", elsewhere)
+    for edges, expected in zip(graphs, alone, strict=True):
+        torch.testing.assert_close(positions(edges, torch.tensor([0, 8]), 6), expected)
+
+
 def test_e2e_is_cross_entropy_over_the_instances():
     source = barbells()
     method = GCC(StructureGIN(**SMALL), instances=10).eval()
@@ -144,6 +176,9 @@ def test_features_and_numbers_of_the_nodes_say_nothing():
 
     first = vector(base.edge_index(), rng.random((20, 3)).astype(np.float32))
     torch.testing.assert_close(first, vector(turned, None), rtol=1e-3, atol=1e-4)
+    for edges in symmetric_graphs():
+        first, order = vector(edges.numpy(), None), torch.from_numpy(rng.permutation(20))
+        torch.testing.assert_close(first, vector(order[edges].numpy(), None), rtol=1e-3, atol=1e-4)
 
 
 def test_pre_training_finds_roles_better_than_chance_and_moves_to_graphs(tmp_path):

@@ -15,7 +15,7 @@ import vergence
 from vergence.core import BadInput
 from vergence.data.graph.points import clouds
 from vergence.methods.graph.homology import lower_star, rips, statistics
-from vergence.methods.graph.tagraph import TAGraph, distances_between, summary_graph, thinned
+from vergence.methods.graph.tagraph import FUNCTIONS, TAGraph, distances_between, summary_graph, thinned
 
 
 def reduced(births, edges):
@@ -150,6 +150,20 @@ def test_graphs_do_not_change_when_a_shape_is_turned():
         graphs = [summary_graph(p, function=function) for p in (shape, turned)]
         assert distances_between(graphs)[0, 1] < 1e-3
     assert summary_graph(turned, function="height").num_nodes > 0
+
+
+@pytest.mark.parametrize("name", ["pca", "laplacian"])
+def test_functions_of_a_round_shape_have_no_axis_of_chance(name):
+    turn = np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    circle = np.stack([np.cos(turn), np.sin(turn), 0 * turn], axis=1)
+    joined = cdist(circle, circle) < 0.6
+    value = FUNCTIONS[name](circle, joined)
+    np.testing.assert_allclose(value / value[0], np.cos(turn), atol=1e-7)  # of equal axes, the first point's
+    assert value[0] > 0
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        moved = Rotation.random(random_state=rng).apply(circle) + rng.normal(0, 1e-13, circle.shape)
+        np.testing.assert_allclose(FUNCTIONS[name](moved, joined), value, atol=1e-7)
 
 
 def test_a_decoration_tells_a_tube_from_a_rod_where_the_graph_cannot():

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.methods.graph import transforms
 from vergence.methods.graph.diffusion import heat, ppr, push, sparsify
 from vergence.methods.graph.metapaths import metapath, nearest, pathsim, relation
 from vergence.methods.graph.structure import core_numbers, degrees, distances, line_graph
@@ -16,6 +17,7 @@ from vergence.methods.graph.transforms import (
     spectral_vectors,
 )
 
+SPIDER = nx.Graph([(leg * 20 + i if i else 0, leg * 20 + i + 1) for leg in range(6) for i in range(20)])
 PATH = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])  # 0 - 1 - 2
 
 
@@ -156,6 +158,34 @@ def test_spectral_vectors_are_eigenvectors_of_the_laplacian(n):
     assert torch.allclose(vectors.T @ vectors, torch.eye(5), atol=1e-5)
     assert values[0] == pytest.approx(0, abs=1e-5) and (values.diff() >= -1e-6).all()
     assert torch.equal(spectral_vectors(edges, n, 5)[1], vectors)
+
+
+def test_spectral_vectors_lie_on_one_component_of_equal_values_on_the_largest_first():
+    rings = nx.disjoint_union_all(
+        [nx.empty_graph(1), nx.cycle_graph(4), nx.cycle_graph(6), nx.cycle_graph(4)]
+    )
+    values, vectors = spectral_vectors(torch.tensor(list(rings.edges)).T, 15, 9)
+    assert values.tolist() == pytest.approx([0, 0, 0, 0, 0.5, 0.5, 1, 1, 1], abs=1e-6)
+    part = np.repeat([0, 1, 2, 3], [1, 4, 6, 4])
+    assert [set(part[v != 0].tolist()) for v in vectors.T.abs().numpy().round(6)] == [
+        {2}, {1}, {3}, {0}, {2}, {2}, {1}, {1}, {3}
+    ]  # fmt: skip
+    torch.testing.assert_close(vectors[part == 1][:, [1, 6]], vectors[part == 3][:, [2, 8]])
+
+
+@pytest.mark.parametrize("graph", [nx.cycle_graph(120), SPIDER], ids=["cycle", "spider"])
+def test_spectral_vectors_of_a_large_graph_do_not_depend_on_where_the_solver_starts(graph, monkeypatch):
+    monkeypatch.setattr(transforms, "_DENSE", 64)
+    edges, n = torch.tensor(list(graph.edges)).T, len(graph)
+    values, vectors = spectral_vectors(edges, n, 4)
+    exact = np.linalg.eigvalsh(nx.normalized_laplacian_matrix(graph).toarray())[:4]
+    np.testing.assert_allclose(values, exact, atol=1e-6)
+    assert exact[2] - exact[1] < 1e-12
+    solve, draw = transforms.eigsh, np.random.default_rng(0)
+    monkeypatch.setattr(
+        transforms, "eigsh", lambda t, k, which, v0: solve(t, k, which=which, v0=draw.random(n))
+    )
+    torch.testing.assert_close(spectral_vectors(edges, n, 4)[1], vectors, atol=1e-6, rtol=0)
 
 
 def test_spectral_vectors_of_a_small_graph_are_filled_up():

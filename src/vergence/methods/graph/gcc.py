@@ -16,6 +16,7 @@ from vergence.data.graph.csr import CSR
 from vergence.data.graph.source import ragged
 from vergence.data.graph.walks import Walker
 from vergence.losses import info_nce
+from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import build
 from vergence.nets import Teacher, width_of
 
@@ -225,7 +226,8 @@ def subgraphs(graph: CSR, nodes: np.ndarray, *, restart: float = 0.8, seed: int 
 def positions(edge_index: Tensor, ptr: Tensor, k: int) -> Tensor:
     """Return the leading eigenvectors of each graph's normalised adjacency, a row of unit length a node.
 
-    Graphs of equal size are solved together. Signs say nothing; here the entry of largest size is positive.
+    Graphs of equal size are solved together. Signs and bases are those of ``canonical``: a graph has the same
+    positions in every batch and on every machine.
 
     Args:
         edge_index: ``(2, E)`` of graphs that lie one after the other; taken undirected, without loops.
@@ -248,10 +250,8 @@ def positions(edge_index: Tensor, ptr: Tensor, k: int) -> Tensor:
         owner, u, v = slot[graph[u]], u - ptr[graph[u]], v - ptr[graph[v]]
         a[owner, u, v] = a[owner, v, u] = 1.0
         root = a.sum(2).clamp(min=1).rsqrt()
-        vectors = torch.linalg.eigh(root[:, :, None] * a * root[:, None])[1].flip(2)  # highest first
-        vectors = vectors[:, :, : min(k, size - 2)]
-        peak = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))
-        vectors = normalize(vectors * peak.sign(), dim=2)
+        values, vectors = torch.linalg.eigh(root[:, :, None] * a * root[:, None])
+        chosen = canonical(values.flip(1).numpy(), vectors.flip(2).numpy(), min(k, size - 2))  # highest first
         rows = ptr[which][:, None] + torch.arange(size)
-        found[rows, : vectors.shape[2]] = vectors.float()
+        found[rows, : chosen.shape[2]] = normalize(torch.from_numpy(chosen), dim=2).float()
     return found.to(device)

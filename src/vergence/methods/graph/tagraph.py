@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 
 from vergence.core import BadInput, Estimator, unknown
 from vergence.data.graph import pyg
+from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import Table
 from vergence.methods.graph.homology import lower_star, rips, statistics
 
@@ -27,15 +28,17 @@ def height(points: np.ndarray, joined: np.ndarray) -> np.ndarray:
 
 
 def principal(points: np.ndarray, joined: np.ndarray) -> np.ndarray:
-    """Return the place along the axis on which the points spread most."""
-    centred = points - points.mean(axis=0)
-    return centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
+    """Return the place along the axis on which the points spread most; the farthest one's is positive."""
+    places, spread, _ = np.linalg.svd(points - points.mean(axis=0), full_matrices=False)
+    wide = spread > 1e-6 * spread[0]  # of the others, any vectors of many
+    return spread[0] * canonical(spread[None, wide] / spread[0], places[None, :, wide], 1)[0, :, 0]
 
 
 def eigenfunction(points: np.ndarray, joined: np.ndarray) -> np.ndarray:
     """Return the first eigenfunction, after the constant, of the Rips graph's Laplacian, of unit length."""
     adjacent = (joined & ~np.eye(len(points), dtype=bool)).astype(np.float64)
-    return np.linalg.eigh(np.diag(adjacent.sum(1)) - adjacent)[1][:, 1]
+    values, vectors = np.linalg.eigh(np.diag(adjacent.sum(1)) - adjacent)
+    return canonical(values[None] / values[-1], vectors[None], 2)[0, :, 1]
 
 
 FUNCTIONS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
@@ -215,10 +218,9 @@ def scaled_coordinates(squared: np.ndarray, dim: int) -> np.ndarray:
     n = len(squared)
     centring = np.eye(n) - 1 / n
     values, vectors = np.linalg.eigh(-0.5 * centring @ squared @ centring)
-    values, vectors = values[::-1], vectors[:, ::-1]
-    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n)])
-    found = vectors * signs * np.sqrt(np.maximum(values, 0))
-    return np.pad(found[:, :dim], ((0, 0), (0, max(dim - n, 0))))
+    values, vectors, k = values[::-1], vectors[:, ::-1], min(dim, n)
+    chosen = canonical(values[None] / (np.abs(values).max() or 1.0), vectors[None], k)[0]
+    return np.pad(chosen * np.sqrt(np.maximum(values[:k], 0)), ((0, 0), (0, dim - k)))
 
 
 class TAGraph(Estimator):

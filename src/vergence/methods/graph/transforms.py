@@ -12,14 +12,17 @@ from typing import TypeAlias
 import numpy as np
 import scipy.sparse as sp
 import torch
-from scipy.sparse.linalg import eigsh
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.csr import CSR
+from vergence.methods.graph.eigenvectors import GAP, canonical
 
 Weighted: TypeAlias = tuple[Tensor, Tensor]
 _DENSE = 512  # nodes up to which all eigenvectors are found at once
+_COPIES = 16  # of eigenvalues, looked for among more nodes
 
 
 def adjacency(
@@ -92,10 +95,11 @@ def with_loops(a: sp.csr_array) -> sp.csr_array:
 def spectral_vectors(edge_index: Tensor, nodes: int, k: int) -> tuple[Tensor, Tensor]:
     """Return the k lowest eigenpairs of the normalised Laplacian I - D^-1/2 A D^-1/2.
 
-    They are the highest of the normalised adjacency. The sign of a vector means nothing, nor does the basis
-    of equal eigenvalues: here the entry of largest size is made positive, so that a call repeats itself, and
-    training should flip signs at random. Direction and self-loops are ignored; a node without edges is a
-    component of its own, of eigenvalue 0 and of a vector that is 1 there.
+    They are the highest of the normalised adjacency. Signs, and bases of equal eigenvalues, mean nothing:
+    here they are those of ``canonical``, and every vector lies on one component, of equal eigenvalues on the
+    largest first. (Where one component of more than 512 nodes has an eigenvalue more than 16 times, its basis
+    is the solver's.) Training should flip signs at random. Direction and self-loops are ignored; a node
+    without edges is a component of its own, of eigenvalue 0 and of a vector that is 1 there.
 
     Args:
         edge_index: ``(2, E)``.
@@ -110,16 +114,49 @@ def spectral_vectors(edge_index: Tensor, nodes: int, k: int) -> tuple[Tensor, Te
     a = adjacency(edge_index, nodes, undirected=True)
     a.setdiag(0)
     a.eliminate_zeros()
-    alone = (np.asarray(a.sum(axis=1)).ravel() == 0).astype(np.float64)
-    t = symmetric(a, loops=False) + sp.diags_array(alone)
-    take = min(k, nodes)
-    if nodes <= _DENSE or take >= nodes - 1:
-        values, vectors = np.linalg.eigh(t.toarray())
-    else:
-        values, vectors = eigsh(t, k=take, which="LA", v0=np.linspace(1, 2, nodes))
-    order = np.argsort(-values, kind="stable")[:take]
-    values, vectors = 1 - values[order], vectors[:, order]
-    peak = vectors[np.abs(vectors).argmax(0), np.arange(take)]
-    vectors = np.pad(vectors * np.where(peak < 0, -1.0, 1.0), ((0, 0), (0, k - take)))
-    values = np.pad(values.clip(0, 2), (0, k - take), constant_values=2.0)
+    t = symmetric(a, loops=False)
+    part = connected_components(a, directed=False)[1]
+    members = np.split(np.argsort(part, kind="stable"), np.cumsum(np.bincount(part))[:-1])
+    members.sort(key=lambda rows: (-len(rows), rows[0]))
+    pairs = [_highest(t[rows][:, rows], k) if len(rows) > 1 else _ALONE for rows in members]
+    owner = np.repeat(np.arange(len(members)), [len(values) for values, _ in pairs])
+    every = np.concatenate([values for values, _ in pairs])
+    order = np.argsort(-every, kind="stable")
+    space = np.empty(len(every), np.int64)  # equal values of several components count as one
+    space[order] = np.cumsum(np.diff(-every[order], prepend=-every[order[0]]) > GAP)
+    order = np.lexsort((owner, space))[:k]
+    values, vectors = np.full(k, 2.0), np.zeros((nodes, k))
+    values[: len(order)] = (1 - every[order]).clip(0, 2)
+    first = np.searchsorted(owner, owner[order])
+    for column, (pair, own) in enumerate(zip(order, first, strict=True)):
+        vectors[members[owner[pair]], column] = pairs[owner[pair]][1][:, pair - own]
     return torch.from_numpy(values).float(), torch.from_numpy(vectors).float()
+
+
+_ALONE = np.ones(1), np.ones((1, 1))
+
+
+def _highest(t: sp.csr_array, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the k highest eigenpairs, or all where there are fewer, of a connected graph's matrix."""
+    n = t.shape[0]
+    if n <= _DENSE or k >= n // 2:
+        values, vectors = np.linalg.eigh(t.toarray())
+        values, vectors = values[::-1], vectors[:, ::-1]
+    else:
+        start = np.linspace(1, 2, n)
+        values, vectors = eigsh(t, k=k, which="LA", v0=start)
+        while True:  # it may have passed over copies of an eigenvalue: ask what is left beside the found
+            order = np.argsort(-values, kind="stable")
+            values, vectors = values[order], vectors[:, order]
+            if len(values) == k + _COPIES:
+                break
+            low, high = (values + 2) * vectors, vectors.T
+            rest = LinearOperator((n, n), lambda x, low=low, high=high: t @ x - low @ (high @ x), dtype=float)
+            value, vector = eigsh(rest, k=1, which="LA", v0=start)
+            if value[0] < values[k - 1] - GAP:
+                break
+            values, vectors = np.append(values, value), np.concatenate([vectors, vector], axis=1)
+        whole = values > values[k - 1] - GAP
+        values, vectors = values[whole], vectors[:, whole]
+    k = min(k, n)
+    return values[:k], canonical(values[None], vectors[None], k)[0]
