@@ -32,12 +32,16 @@ def device_of(module: nn.Module) -> torch.device:
 
 
 def best_precision(device: torch.device) -> torch.dtype:
-    """Return bfloat16 where the hardware computes with it (GPU, AMX, AVX512-BF16), else float32."""
+    """Return bfloat16 where the hardware computes with it (GPU, AMX, AVX512-BF16), else float32.
+
+    A CPU whose AVX-512 torch leaves alone (``ATEN_CPU_CAPABILITY=default``) counts as one without.
+    """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if device.type == "cpu":
-        fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-        return torch.bfloat16 if fast else torch.float32
+        known = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        used = torch.backends.cpu.get_cpu_capability() == "AVX512"
+        return torch.bfloat16 if known and used else torch.float32
     return torch.float32
 
 

@@ -6,11 +6,13 @@ import time
 from types import SimpleNamespace
 
 import pytest
+import torch
 
-from vergence.benchmarks.speed import harness
+from vergence.benchmarks.speed import harness, step
 from vergence.benchmarks.speed.harness import Contest, Contestant, run_contest, speed, spread
 from vergence.cli import main
 from vergence.core.errors import BadInput
+from vergence.engine.devices import best_precision
 
 
 def sleeping(name, seconds, log, **options):
@@ -116,12 +118,22 @@ def test_a_misspelt_subject_is_answered_and_help_comes_without_torch():
 
 
 @pytest.mark.parametrize(
-    ("name", "contests"), [("photos", 2), ("queries", 2), ("step", 2), ("training", 1), ("views", 2)]
+    ("precision", "names"), [("bfloat16", ["step-resnet-tiny", "bf16"]), ("float32", ["step-resnet-tiny"])]
+)
+def test_bf16_is_compared_where_the_hardware_has_it(precision, names, monkeypatch):
+    monkeypatch.setattr(step, "best_precision", lambda device: getattr(torch, precision))
+    assert [contest.name for contest in step.contests(quick=True)] == names
+
+
+@pytest.mark.parametrize(
+    ("name", "contests"), [("photos", 2), ("queries", 2), ("step", 1), ("training", 1), ("views", 2)]
 )
 def test_quick_subjects_run(name, contests, tmp_path, capsys):
     words = ["bench", "speed", "--only", name, "--quick", "--repeats", "1", "--out", str(tmp_path), "--json"]
     assert main(words) == 0
     found = json.loads(capsys.readouterr().out)[f"speed-{name}"]
+    if name == "step" and best_precision(step.device()) == torch.bfloat16:
+        contests += 1
     assert found["quick"] and len(found["contests"]) == contests
     for done in found["contests"]:
         assert done["contestants"][0]["name"] == "vergence" and done["contestants"][0]["rate"] > 0

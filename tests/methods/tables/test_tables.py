@@ -73,9 +73,10 @@ def test_another_table_is_read_by_words_and_an_unseen_one_shares_a_vector():
     assert code[1:] == [encoders.UNSEEN, encoders.UNSEEN, encoders.MISSING]
     known = table()
     assert code[0] == known.columns.words[0].index("b") + 2
+    assert torch.equal(*encoder.cells(other.batch(np.arange(1, 3))))
     z = embed(encoder, other).vectors
-    np.testing.assert_array_equal(z[1], z[2])
-    assert not np.allclose(z[0], z[1])
+    np.testing.assert_allclose(z[1], z[2], atol=1e-6)  # a matrix product may add up its rows in other orders
+    assert not np.allclose(z[0], z[1], atol=1e-3)
     with pytest.raises(BadInput, match="town"):
         encoder(from_frame(pa.table(row)).batch(np.arange(1)))
 
