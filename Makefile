@@ -1,6 +1,8 @@
 # `make demo` and `make test` do everything on a fresh machine: environment, install, run.
 PYTHON ?= python3
 BIN := .venv/bin
+# One worker stands for a plain CPU: one thread, and torch leaves vector instructions (and so bf16) alone.
+WORKERS := --tx popen//env:OMP_NUM_THREADS=1//env:ATEN_CPU_CAPABILITY=default --tx popen//env:OMP_NUM_THREADS=2
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test lint types docs wheel clean
@@ -10,7 +12,7 @@ demo: .venv/.ready
 	$(BIN)/vergence demo --out vergence-demo
 
 test: .venv/.dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
+	$(BIN)/python -m pytest $(WORKERS) --dist worksteal -q
 
 lint: .venv/.dev
 	$(BIN)/ruff check .
