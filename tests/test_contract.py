@@ -80,7 +80,7 @@ def make(key, digits, seed=0, registers=0, **options):
 
 
 def first_batch(digits):
-    return next(iter(digits.loader(BATCH, size=SIZE, shuffle=True)))
+    return next(iter(digits.loader(BATCH, spec={"size": SIZE}, shuffle=True)))
 
 
 def step(method, batch, number=0):
@@ -106,7 +106,7 @@ def test_every_trainable_parameter_gets_a_gradient_and_frozen_ones_none(key, dig
 def test_an_embedding_does_not_depend_on_who_shares_its_batch(key, digits):
     method, batch = make(key, digits).eval(), first_batch(digits)
     together = method.embed(batch)
-    alone = next(iter(digits.subset(batch.index[:1].numpy()).loader(1, size=SIZE)))
+    alone = next(iter(digits.subset(batch.index[:1].numpy()).loader(1, spec={"size": SIZE})))
     torch.testing.assert_close(method.embed(alone)[0], together[0], rtol=1e-4, atol=1e-5)
 
 
@@ -229,7 +229,7 @@ def learn_a_little(name, fabric):
     key, options = CASES[name]
     digits = vergence.open("digits").subset(np.arange(4 * BOTH))
     method = make(key, digits, **options).train()
-    batches = digits.loader(BOTH, size=SIZE, shuffle=True, seed=1)
+    batches = digits.loader(BOTH, spec={"size": SIZE}, shuffle=True, seed=1)
     prepared = []
     for number, batch in zip(range(STEPS), batches, strict=False):
         seed_step(0, number, 0)

@@ -96,7 +96,7 @@ def make(key, source, seed=0):
     small = {"width": 32} if ":" not in (cls.recipe.encoder or "") else {}
     method = cls(encoders.for_source(source, cls.recipe.encoder, **small), **OPTIONS.get(key, {}))
     if isinstance(method.views, str):
-        method.views = KINDS[method.views](None)
+        method.views = KINDS[method.views]()
     method.setup(source)
     return method
 

@@ -75,7 +75,7 @@ def make(key, seed=0):
     name = cls.recipe.encoder or "mlp"
     method = cls(encoders.for_source(source, name, **SMALL.get(name, {"dim": 8})), **OPTIONS.get(key, {}))
     if isinstance(method.views, str):
-        method.views = KINDS[method.views](None)
+        method.views = KINDS[method.views]()
     method.setup(source)
     return method
 

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from vergence import catalog
-from vergence.core import BadInput, Estimator, Method, Recipe, unknown
+from vergence.core import BadInput, Estimator, Method, Recipe, input_spec, unknown
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run, make_fabric, train
@@ -200,15 +200,15 @@ def learn(
             built = cls(net, **options)
         except ValueError as error:  # an option out of its range
             raise BadInput(str(error)) from error
-    size = getattr(net, "size", size)
+    spec = input_spec(net) or ({} if size is None else {"size": size})
 
     for name in views or {}:
         if name not in view_kinds.OPTIONS:
             raise unknown("option of views", name, view_kinds.OPTIONS)
     chosen = {**source.view_options, **(views or {})}
-    pair = view_kinds.KINDS["pair"](size, **chosen)
+    pair = view_kinds.KINDS["pair"](**spec, **chosen)
     if isinstance(built.views, str):
-        built.views = view_kinds.KINDS[built.views](size, **chosen)
+        built.views = view_kinds.KINDS[built.views](**spec, **chosen)
     else:
         built.configure_views(chosen)
 
@@ -267,7 +267,7 @@ def learn(
         batch_size=batch,
         config=config,
         seed=seed,
-        size=size,
+        spec=spec,
         fabric=fabric,
         workers=workers,
         accumulate=accumulate,

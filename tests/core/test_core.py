@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from vergence.core import Clock, Features, Method, pooled, unknown
+from vergence.core import Clock, Features, Method, input_spec, pooled, unknown
 from vergence.core.errors import BadInput, MissingExtra, need
 
 
@@ -23,6 +23,13 @@ def test_pooled_takes_either_answer_of_an_encoder():
     x = torch.randn(2, 3)
     assert pooled(x) is x
     assert pooled(Features(pooled=x)) is x
+
+
+def test_an_encoder_says_what_it_must_be_given_or_takes_any_batch():
+    net = nn.Linear(3, 2)
+    assert input_spec(net) is None
+    net.input_spec = {"size": 8}
+    assert input_spec(net) == {"size": 8}
 
 
 def test_embed_is_without_gradient_and_encode_with():

@@ -44,7 +44,7 @@ class Vectors(Source):
     def subset(self, rows):
         raise AssertionError("not needed here")
 
-    def loader(self, batch_size, *, size=None, shuffle=False, seed=0, epoch=0, start=0, drop_last=False,
+    def loader(self, batch_size, *, spec=None, shuffle=False, seed=0, epoch=0, start=0, drop_last=False,
                workers=None, rank=0, world=1):  # fmt: skip
         order = (
             np.random.default_rng([seed, epoch]).permutation(len(self)) if shuffle else np.arange(len(self))

@@ -91,7 +91,8 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(ray, photos, tmp_path
 
         def __init__(self, net, folder):
             super().__init__()
-            self.net, self.folder, self.out_dim, self.size = net, folder, net.out_dim, 16
+            self.net, self.folder, self.out_dim = net, folder, net.out_dim
+            self.input_spec = net.input_spec
 
         def forward(self, batch):
             (Path(self.folder) / f"{os.getpid()}.pid").touch()

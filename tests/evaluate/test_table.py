@@ -18,7 +18,7 @@ from vergence.methods.image.encoders import build
 class Shapes(nn.Module):
     """A stand-in for a trained encoder: shrunk pixels, whitened by hand."""
 
-    out_dim, size = 64, 8
+    out_dim, input_spec = 64, {"size": 8}
 
     def __init__(self):
         super().__init__()

@@ -60,7 +60,7 @@ def made(**options):
 def test_prototypes_block_and_head_learn_and_nothing_else(digits):
     method = made().train()
     crops = KINDS["crops"](16, **digits.view_options)
-    batch = next(digits.loader(16, size=16))
+    batch = next(digits.loader(16, spec={"size": 16}))
     terms = method.loss(crops(batch))
     assert torch.isfinite(terms["dino"]) and method.centre.abs().sum() > 0
     terms["dino"].backward()
@@ -83,9 +83,9 @@ def test_prototypes_block_and_head_learn_and_nothing_else(digits):
 
 def test_an_embedding_is_deterministic_and_does_not_depend_on_its_batch(digits):
     method = made().eval()
-    batch = next(digits.loader(16, size=16))
+    batch = next(digits.loader(16, spec={"size": 16}))
     torch.testing.assert_close(method.embed(batch), method.embed(batch))
-    alone = next(digits.subset(np.arange(1)).loader(1, size=16))
+    alone = next(digits.subset(np.arange(1)).loader(1, spec={"size": 16}))
     torch.testing.assert_close(method.embed(alone)[0], method.embed(batch)[0], atol=1e-4, rtol=1e-4)
     assert method.encoder.assign(batch).shape == (16, 17)
 
@@ -126,7 +126,7 @@ def test_mistakes_are_told(digits):
             return Features(torch.zeros(len(batch), 4))
 
     with pytest.raises(BadInput, match="has no tokens"):
-        ProtoEncoder(Flat(), 3).assign(next(digits.loader(2, size=16)))
+        ProtoEncoder(Flat(), 3).assign(next(digits.loader(2, spec={"size": 16})))
     with pytest.raises(BadInput, match="2 or more prototypes"):
         made(temperature=0.0)
     with pytest.raises(BadInput, match="Two or more collections"):

@@ -36,11 +36,12 @@ def explain(argv: list[str]) -> None:
     parser.add_argument("second", nargs="?", type=str, help="image file")
     parser.add_argument("--out", type=str, help="page to write, with both heat maps over the images")
     asked = parser.read(argv)
+    from vergence.core import input_spec
     from vergence.train import open_run
     from vergence.use.simvis import explain_pictures, heated
 
     run = open_run(asked.run)
-    size = getattr(run.encoder, "size", None)
+    size = (input_spec(run.encoder) or {}).get("size")
     if size is None:
         raise BadInput(f"{asked.run} did not learn from images; explain compares two images.")
     pictures = [_picture(asked.first, size), _picture(asked.second, size)]
@@ -186,9 +187,11 @@ def _lit(encoder: ProtoEncoder, source: Source, row: int, prototype: int) -> np.
     from PIL import Image
 
     from vergence.cli.html_page import enlarged
+    from vergence.nets.image_encoder import image_size
     from vergence.views.pixels.augment import plain
 
-    picture = plain(next(source.subset([row]).loader(1, size=encoder.size)), encoder.size)
+    size = image_size(encoder)
+    picture = plain(next(source.subset([row]).loader(1, spec={"size": size})), size)
     with torch.no_grad():
         place = (encoder.assign(picture)[0, 1:] == prototype).numpy()
     side = round(len(place) ** 0.5)
@@ -215,7 +218,7 @@ def _picture(path: str, size: int) -> Tensor:
     if not place.is_file():
         raise BadInput(f"There is no image file {path}.")
     source = ImageSource(FolderReader(place.parent, [place.name]), str(place.parent))
-    batch = next(source.loader(1, size=size), None)
+    batch = next(source.loader(1, spec={"size": size}), None)
     source.skipped.check(1, path)
     assert batch is not None
     return plain(batch, size)

@@ -8,6 +8,8 @@ from .errors import need as need
 from .errors import unknown as unknown
 from .estimator import Estimator as Estimator
 from .features import Features as Features
+from .features import InputSpec as InputSpec
+from .features import input_spec as input_spec
 from .features import pooled as pooled
 from .method import Method as Method
 from .recipe import Recipe as Recipe

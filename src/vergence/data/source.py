@@ -9,12 +9,15 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.data.loading import batches, order
+
+if TYPE_CHECKING:
+    from vergence.core.features import InputSpec
 
 
 @dataclass
@@ -88,9 +91,9 @@ class Source(ABC):
         """
         return max(2, min(paper, most, len(self) // 4))
 
-    def few(self, count: int, *, seed: int, size: int | None = None, workers: int | None = None) -> Any:
+    def few(self, count: int, *, seed: int, spec: InputSpec | None = None, workers: int | None = None) -> Any:
         """Return one batch of ``count`` samples to look at now and then, or None where none can be read."""
-        return next(self.loader(count, shuffle=True, seed=seed, size=size, workers=workers), None)
+        return next(self.loader(count, shuffle=True, seed=seed, spec=spec, workers=workers), None)
 
     def work(self, batch: Any) -> int:
         """Return how many samples a forward pass of ``batch`` costs as much as."""
@@ -116,7 +119,7 @@ class Source(ABC):
         self,
         batch_size: int,
         *,
-        size: int | None = None,
+        spec: InputSpec | None = None,
         shuffle: bool = False,
         seed: int = 0,
         epoch: int = 0,
@@ -132,8 +135,7 @@ class Source(ABC):
 
         Args:
             batch_size: Samples a batch and process.
-            size: Shorter side in pixels that the views need; larger photos are shrunk towards it
-                while decoding, smaller ones are left alone.
+            spec: What the encoder must be given, its ``input_spec``; None gives the samples as they are.
             shuffle: A new order each epoch; unreadable samples are then replaced by the next
                 readable ones, so that batches stay full. Without it they are left out.
             seed: Of the order.
@@ -186,7 +188,7 @@ class ArraySource(RowSource):
         self,
         batch_size: int,
         *,
-        size: int | None = None,
+        spec: InputSpec | None = None,
         shuffle: bool = False,
         seed: int = 0,
         epoch: int = 0,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import pooled
+from vergence.core import input_spec, pooled
 from vergence.data.source import Source
 from vergence.engine.devices import device_of, in_best_precision
 
@@ -62,7 +62,7 @@ def embed(
     take = read or (lambda batch: pooled(encoder(batch)))
     vectors, index, labels = [], [], []
     try:
-        for batch in source.loader(batch_size or source.reading_batch, size=getattr(encoder, "size", None)):
+        for batch in source.loader(batch_size or source.reading_batch, spec=input_spec(encoder)):
             moved = batch.to(device)
             with in_best_precision(device, source.precision):
                 found = take(moved)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import BadInput, Clock, Interrupted, Method, Recipe, VergenceError
+from vergence.core import BadInput, Clock, InputSpec, Interrupted, Method, Recipe, VergenceError
 from vergence.core.errors import out_of_memory
 from vergence.data.source import Source
 from vergence.engine import process_monitor
@@ -58,7 +58,7 @@ def train(
     batch_size: int,
     config: dict[str, Any],
     seed: int = 0,
-    size: int | None = None,
+    spec: InputSpec | None = None,
     fabric: Fabric | None = None,
     workers: int | None = None,
     accumulate: int = 1,
@@ -77,7 +77,7 @@ def train(
         batch_size: Samples an optimizer step over all processes.
         config: Written to ``config.yaml``.
         seed: Of data order, views and whatever else is random in a step.
-        size: Passed to the source's loader.
+        spec: Passed to the source's loader: the encoder's ``input_spec``.
         fabric: Devices and precision; None decides by the hardware.
         workers: Passed to the source's loader.
         accumulate: Parts into which each step's batch is split, to save memory.
@@ -92,7 +92,7 @@ def train(
             much data is unreadable.
     """
     training = _Training(
-        method, source, out, recipe, batch_size, seed, size, fabric or make_fabric(), workers, accumulate,
+        method, source, out, recipe, batch_size, seed, spec, fabric or make_fabric(), workers, accumulate,
         save_every,
     )  # fmt: skip
     with training.explaining_failures():
@@ -180,14 +180,14 @@ class _Training:
         recipe: Recipe,
         batch_size: int,
         seed: int,
-        size: int | None,
+        spec: InputSpec | None,
         fabric: Fabric,
         workers: int | None,
         accumulate: int,
         save_every: int | None,
     ) -> None:
         self.method, self.source, self.out, self.recipe = method, source, out, recipe
-        self.seed, self.size, self.fabric, self.workers = seed, size, fabric, workers
+        self.seed, self.spec, self.fabric, self.workers = seed, spec, fabric, workers
         self.accumulate, self.save_every = accumulate, save_every
         self.share, rest = divmod(batch_size, world() * accumulate)  # samples a forward pass and process
         if rest:
@@ -239,7 +239,7 @@ class _Training:
             )
         if rank() == 0 or self.divided:
             count = min(LOOKED_AT, len(self.source))
-            few = self.source.few(count, seed=self.seed + 1, size=self.size, workers=self.workers)
+            few = self.source.few(count, seed=self.seed + 1, spec=self.spec, workers=self.workers)
             if few is None:
                 self.source.skipped.check(len(self.source), self.source.uri)
             elif len(few.index) >= 8:
@@ -443,7 +443,7 @@ class _Training:
         return {name: part for name, part in parts.items() if part is not None}
 
     def _load(self, batch_size: int, **options: Any) -> Iterator[Any]:
-        return self.source.loader(batch_size, size=self.size, workers=self.workers, **options)
+        return self.source.loader(batch_size, spec=self.spec, workers=self.workers, **options)
 
     def _batches(self, epoch: int, done: int) -> Iterator[Any]:
         if self.sampler is not None:

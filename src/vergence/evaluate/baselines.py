@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+from vergence.core import input_spec
 from vergence.core.errors import BadInput
 from vergence.data import ImageBatch, Source
 from vergence.engine import embed
@@ -49,7 +50,7 @@ class RawPixels(nn.Module):
 
     def __init__(self, size: int) -> None:
         super().__init__()
-        self.size = size
+        self.size, self.input_spec = size, {"size": size}
         self.out_dim = 3 * size * size
 
     def forward(self, batch: ImageBatch | Tensor) -> Tensor:
@@ -105,7 +106,7 @@ def baselines(
     """
     found: dict[str, nn.Module] = {}
     if modality == "image":
-        found[PIXELS] = RawPixels(min(getattr(encoder, "size", _LARGEST), _LARGEST))
+        found[PIXELS] = RawPixels(min((input_spec(encoder) or {}).get("size", _LARGEST), _LARGEST))
     if modality == "events" and source is not None:
         from vergence.evaluate.aggregates import Aggregates
 

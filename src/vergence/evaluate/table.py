@@ -16,6 +16,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from torch import nn
 
+from vergence.core import input_spec
 from vergence.core.errors import BadInput, unknown
 from vergence.data import Source
 from vergence.data import open as open_source
@@ -172,7 +173,7 @@ def _copies(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score
     """Score how well edited copies of a third of ``test`` are found among queries that are mostly none."""
     from vergence.evaluate.protocols.isc2021 import challenge
 
-    size, third = int(getattr(encoder, "size", 0)), len(test) // 3
+    size, third = (input_spec(encoder) or {}).get("size", 0), len(test) // 3
     if not size or third < 5:
         raise BadInput(f"copies needs an encoder of images, and 15 or more to judge by; {test.uri} has not.")
     dealt = challenge(test, size=size, references=third, queries=third, background=third, seed=seed)

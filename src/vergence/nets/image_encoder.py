@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vergence.core import BadInput, Features, unknown
+from vergence.core import BadInput, Features, InputSpec, input_spec, unknown
 from vergence.data.image.batch import ImageBatch
 from vergence.views.pixels.augment import View, plain
 
@@ -18,12 +18,26 @@ EXTRAS = ("attention", "cls", "keys")
 Images = Tensor | View | ImageBatch
 
 
+def image_size(encoder: nn.Module) -> int:
+    """Return the side in pixels of the images that an encoder takes.
+
+    Raises:
+        BadInput: If it does not say so.
+    """
+    size = (input_spec(encoder) or {}).get("size")
+    if size is None:
+        name = type(encoder).__name__
+        raise BadInput(f'{name} does not say which images it takes: give it input_spec = {{"size": 224}}.')
+    return size
+
+
 class ImageEncoder(nn.Module):
     """Pixels ``(B, 3, H, W)`` in [0, 1] -> ``Features``; normalises them itself.
 
     Attributes:
         out_dim: Width of ``Features.pooled``.
         size: Side in pixels that batches are brought to; other sizes may come as tensors or views.
+        input_spec: That side, as a loader is told: ``{"size": size}``.
         depth: How many layers ``layers`` knows.
         spec: Arguments with which ``build`` makes this network again (without its weights).
     """
@@ -48,6 +62,10 @@ class ImageEncoder(nn.Module):
         self.extras = tuple(extras)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def input_spec(self) -> InputSpec:
+        return {"size": self.size}
 
     def pixels(self, images: Images) -> Tensor:
         """Return what ``images`` shows as normalised float pixels ``(B, 3, H, W)``, channels last."""

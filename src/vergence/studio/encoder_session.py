@@ -103,7 +103,7 @@ class EncoderSession:
 
         encoder, size = self._loaded()
         with self._one:
-            seen = [plain(next(_source(p).loader(1, size=size)), size) for p in (first, second)]
+            seen = [plain(next(_source(p).loader(1, spec={"size": size})), size) for p in (first, second)]
             training = encoder.training
             encoder.eval()
             try:
@@ -115,6 +115,8 @@ class EncoderSession:
     def _loaded(self) -> tuple[Any, int]:
         if (line := self.missing) is not None:
             raise BadInput(line)
+        from vergence.nets.image_encoder import image_size
+
         with self._one:
             if self._encoder is None:
                 from vergence.train import open_run
@@ -123,7 +125,7 @@ class EncoderSession:
                     self._encoder = open_run(self.model).encoder
                 except VergenceError as error:
                     raise BadInput(f"The encoder of the store cannot be used: {error}") from None
-        return self._encoder, int(self._encoder.size)
+        return self._encoder, image_size(self._encoder)
 
 
 def _source(pixels: np.ndarray) -> ImageSource:

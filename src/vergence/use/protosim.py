@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gumbel_softmax, layer_norm, one_hot
 
-from vergence.core import BadInput, Clock, Features, Method, Recipe
+from vergence.core import BadInput, Clock, Features, Method, Recipe, input_spec
 from vergence.data import Source
 from vergence.engine import embed
 from vergence.engine.distributed import mean_over_processes
@@ -87,8 +87,7 @@ class ProtoEncoder(nn.Module):
         super().__init__()
         self.backbone = backbone.requires_grad_(False)
         self.out_dim: int = backbone.out_dim  # type: ignore[assignment]
-        if (size := getattr(backbone, "size", None)) is not None:
-            self.size = size
+        self.input_spec = input_spec(backbone)
         self.through = Prototypes(self.out_dim, count, temperature=temperature)
         self.train(self.training)
 

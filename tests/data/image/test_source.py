@@ -104,15 +104,20 @@ def test_photos_shrink_towards_the_size_that_views_need(tmp_path):
     for i, size in enumerate(((400, 300), (90, 200), (1000, 100))):
         Image.new("RGB", size, (i, i, i)).save(tmp_path / f"{i}.jpg", quality=95)
     source = open_source(tmp_path)
-    assert next(source.loader(3, size=50)).sizes.tolist() == [[75, 100], [200, 90], [50, 150]]
+    assert next(source.loader(3, spec={"size": 50})).sizes.tolist() == [[75, 100], [200, 90], [50, 150]]
     assert next(source.loader(3)).sizes.tolist() == [[300, 400], [200, 90], [100, 300]]
     assert source.sample(0).shape == (300, 400, 3)
 
 
 def test_a_set_of_one_size_is_not_kept_whole_where_views_need_far_less(tmp_path):
     source = open_source(save(tmp_path, 4, sizes=((64, 64),)))
-    assert next(source.loader(4, size=16)).pixels.shape == (4, 3, 16, 16)
-    assert next(source.loader(4, size=48)).pixels.shape == (4, 3, 64, 64)
+    assert next(source.loader(4, spec={"size": 16})).pixels.shape == (4, 3, 16, 16)
+    assert next(source.loader(4, spec={"size": 48})).pixels.shape == (4, 3, 64, 64)
+
+
+def test_an_encoder_of_another_modality_is_told_so(twenty):
+    with pytest.raises(BadInput, match="an encoder that asks for frames reads something else"):
+        next(twenty.loader(4, spec={"size": 8, "frames": 16}))
 
 
 def test_one_odd_picture_among_many_of_one_size_is_no_harm(tmp_path):
@@ -133,9 +138,9 @@ def test_later_epochs_decode_nothing_again(twenty, monkeypatch):
     def worn_out(i):
         raise OSError(f"{i} is read twice")
 
-    first = list(twenty.loader(20, size=8))
+    first = list(twenty.loader(20, spec={"size": 8}))
     monkeypatch.setattr(twenty.reader, "read", worn_out)
-    again = list(twenty.subset(range(20)).loader(20, size=8))
+    again = list(twenty.subset(range(20)).loader(20, spec={"size": 8}))
     assert again[0].pixels.equal(first[0].pixels)
     assert not twenty.skipped.reasons
 

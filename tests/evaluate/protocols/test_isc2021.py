@@ -115,7 +115,7 @@ def test_the_deal_has_no_photo_twice_and_a_hash_finds_weak_copies():
     assert torch.equal(dealt.queries, again.queries)
 
     class Hash(nn.Module):
-        size = 32
+        input_spec = {"size": 32}
 
         def forward(self, images):
             pixels = images if isinstance(images, torch.Tensor) else images.pixels

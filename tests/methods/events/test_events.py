@@ -227,5 +227,5 @@ def test_learn_load_embed_and_store_work_on_histories(source, key, options, tmp_
 
 
 def test_pair_gives_two_slices_of_everyone(source):
-    first, second = pair(None, shortest=2, longest=5)(next(source.loader(10)))
+    first, second = pair(shortest=2, longest=5)(next(source.loader(10)))
     assert len(first) == len(second) == 10 and first.lengths.max() <= 5

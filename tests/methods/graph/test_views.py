@@ -58,14 +58,14 @@ def test_shuffling_moves_whole_rows(graph):
 
 def test_the_two_views_lose_what_each_is_to_lose(graph):
     torch.manual_seed(0)
-    first, second = KINDS["pair"](None, drop_edges=(0.0, 0.5), mask_columns=(0.0, 0.0))(graph)
+    first, second = KINDS["pair"](drop_edges=(0.0, 0.5), mask_columns=(0.0, 0.0))(graph)
     assert first.num_edges == graph.num_edges
     assert second.num_edges / graph.num_edges == pytest.approx(0.5, abs=0.05)
     for wrong in (1.0, (0.1, 0.2, 0.3), -0.1):
         with pytest.raises(BadInput, match="drop_edges"):
-            KINDS["pair"](None, drop_edges=wrong)
+            KINDS["pair"](drop_edges=wrong)
     with pytest.raises(BadInput, match="did you mean 'drop_nodes'"):
-        KINDS["pair"](None, augment=["drop_node"])
+        KINDS["pair"](augment=["drop_node"])
 
 
 def test_lowest_marks_so_many_in_every_group():

@@ -33,7 +33,7 @@ def test_vertices_are_the_same_in_every_version_and_unused_ones_stay_in_the_soft
     method = made()
     assert torch.equal(method.vertices, made(seed=1).vertices)
     assert not any(name.endswith("vertices") for name, _ in method.named_parameters())
-    batch = next(digits.loader(32, size=16))
+    batch = next(digits.loader(32, spec={"size": 16}))
     with torch.no_grad():
         method.encoder.place.weight.zero_()
     # features of 0 give equal logits for all 12 vertices, ten of them classes
@@ -42,7 +42,7 @@ def test_vertices_are_the_same_in_every_version_and_unused_ones_stay_in_the_soft
 
 def test_everything_but_the_vertices_learns(digits):
     method = made()
-    batch = next(digits.loader(32, size=16))
+    batch = next(digits.loader(32, spec={"size": 16}))
     method.loss(method.views(batch))["place"].backward()
     assert all(p.grad is not None for p in method.parameters())
     assert method.embed(batch).shape == (32, 11)
@@ -66,7 +66,7 @@ def test_two_versions_put_a_class_in_the_same_place(digits, tmp_path):
         runs.append(
             vergence.learn("cores", source, encoder=net, out=tmp_path / str(seed), classes=12, **options)
         )
-    batch = next(digits.loader(200, size=16))
+    batch = next(digits.loader(200, spec={"size": 16}))
     old, new = (torch.nn.functional.normalize(run.encoder(batch).float(), dim=1) for run in runs)
     label = batch.label
     known = label < 5

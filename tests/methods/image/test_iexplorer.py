@@ -16,7 +16,7 @@ from vergence.views.pixels.augment import plain
 
 
 class Pixels(nn.Module):
-    size, out_dim = 16, 256
+    input_spec, out_dim = {"size": 16}, 256
 
     def forward(self, batch):
         return plain(batch, 16).mean(1).flatten(1)

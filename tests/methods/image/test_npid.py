@@ -15,7 +15,7 @@ from vergence.methods.image.npid import NPID
 
 
 class Flat(nn.Module):
-    size, out_dim = 8, 6
+    input_spec, out_dim = {"size": 8}, 6
 
     def __init__(self):
         super().__init__()

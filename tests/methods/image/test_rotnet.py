@@ -13,7 +13,7 @@ from vergence.methods.image.rotnet import RotNet
 class Corners(nn.Module):
     """Sees the mean of each quadrant: enough to tell the turns of an image that is bright on top."""
 
-    size, out_dim = 8, 4
+    input_spec, out_dim = {"size": 8}, 4
 
     def __init__(self):
         super().__init__()

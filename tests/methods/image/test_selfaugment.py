@@ -23,14 +23,14 @@ from vergence.views.pixels.operations import Policy
 class Corners(nn.Module):
     """The brightness of the four quarters of a photo: tells a turn wherever quarters differ."""
 
-    size, out_dim = 16, 4
+    input_spec, out_dim = {"size": 16}, 4
 
     def forward(self, batch):
         return torch.nn.functional.avg_pool2d(plain(batch, 16), 8).mean(1).flatten(1)
 
 
 class Total(nn.Module):
-    size, out_dim = 16, 1
+    input_spec, out_dim = {"size": 16}, 1
 
     def forward(self, batch):
         return plain(batch, 16).mean((1, 2, 3))[:, None]
@@ -69,7 +69,7 @@ def test_the_head_is_a_linear_layer_on_features_as_they_come():
 
 
 def test_views_come_after_the_policy_and_without_one_are_the_base(lit):
-    batch = next(lit.loader(6, size=16))
+    batch = next(lit.loader(6, spec={"size": 16}))
     base = Augment(16, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0, jitter_p=0.0, grey=0.0, blur=0.0)
     first, second = Views(base)(batch)
     torch.testing.assert_close(first.pixels, plain(batch, 16), atol=1e-5, rtol=0)

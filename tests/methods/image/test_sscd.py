@@ -50,7 +50,7 @@ def test_a_descriptor_has_unit_length_and_is_built_again_from_its_spec():
 
 def test_the_terms_are_those_of_the_paper(digits):
     method = made(entropy=3.0, temperature=0.2, blend=0.0)
-    batch = next(digits.loader(6, size=16))
+    batch = next(digits.loader(6, spec={"size": 16}))
     torch.manual_seed(1)
     views = method.views(batch)
     assert torch.equal(views.content, batch.index.repeat(2)[:, None].expand(12, 2))
@@ -125,7 +125,7 @@ def test_a_run_is_loaded_and_resumed_by_name(digits, tmp_path):
     )
     assert isinstance(run.encoder, Descriptor)
     again = vergence.load(tmp_path / "run")
-    batch = next(digits.loader(5, size=16))
+    batch = next(digits.loader(5, spec={"size": 16}))
     torch.testing.assert_close(again(batch).pooled, run.encoder(batch).pooled)
     store = run.embed(digits, tmp_path / "d.lance")
     assert store.width() == 20

@@ -98,7 +98,7 @@ def described(seed: int, views: str) -> Vectors:
 def hashed(seed: int) -> Vectors:
     task = dealt(seed)
     parts = (
-        torch.cat([perceptual_hash(plain(batch, SIZE)) for batch in part.loader(256, size=SIZE)])
+        torch.cat([perceptual_hash(plain(batch, SIZE)) for batch in part.loader(256, spec={"size": SIZE})])
         for part in (task.references, task.background)
     )
     return Vectors(perceptual_hash(task.queries), *parts)

@@ -61,7 +61,7 @@ def dealt(seed: int) -> tuple[Spoilt, Spoilt]:
     """Return the photos that become anchors and others that are rated, of the same subjects."""
     _, test = open_data(RECORD)
     rows = np.random.default_rng(seed).permutation(len(test))[: 2 * ANCHORS + JUDGED]
-    x = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, size=SIZE)])
+    x = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, spec={"size": SIZE})])
     return spoilt(x[: 2 * ANCHORS], seed), spoilt(x[2 * ANCHORS :], seed + 1000)
 
 

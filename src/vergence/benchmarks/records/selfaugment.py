@@ -119,7 +119,7 @@ def ranked(seed: int) -> dict[str, float]:
     for base, policy in TRIED:
         method: Method = made.train(train, policy, base=base, epochs=EPOCHS, seed=seed)
         probe = rotation_probe(method.encoder, train, test.subset(np.arange(1_000))).mean()
-        batches = list(test.subset(np.arange(512)).loader(256, size=32))
+        batches = list(test.subset(np.arange(512)).loader(256, spec={"size": 32}))
         judge = Judge(
             method, Turns.fit(*turned_features(method.encoder, train.subset(np.arange(64)))), batches, 0
         )

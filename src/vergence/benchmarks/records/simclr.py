@@ -7,6 +7,7 @@ from torch import Tensor
 from vergence.benchmarks.record import Record
 from vergence.data import ImageBatch
 from vergence.methods.pairs.simclr import SimCLR
+from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import plain
 
 
@@ -14,7 +15,7 @@ class NoViews(SimCLR):
     """Both views are the plain image: samples only repel each other."""
 
     def views(self, batch: ImageBatch) -> list[Tensor]:  # type: ignore[override]
-        image = plain(batch, self.encoder.size)  # type: ignore[arg-type]
+        image = plain(batch, image_size(self.encoder))
         return [image, image]
 
 

@@ -81,7 +81,7 @@ def pairs(seed: int) -> Pairs:
     (net, mean), (_, test) = encoder(), open_data(RECORD)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(test))[: 3 * PAIRS]
-    photos = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, size=SIZE)])
+    photos = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, spec={"size": SIZE})])
     first, second, things = photos.split(PAIRS)
     maps, shares = [], []
     for ground in (first, second):

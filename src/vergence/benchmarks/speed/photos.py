@@ -73,7 +73,7 @@ def _ours(folder: str) -> Round:
 
     def round_() -> None:
         source = open_source(folder)  # a source keeps what it decoded: a new one starts from the files
-        for batch in source.loader(BATCH, size=SIZE, shuffle=True):
+        for batch in source.loader(BATCH, spec={"size": SIZE}, shuffle=True):
             views(batch)
 
     return round_

@@ -150,7 +150,7 @@ def read_source(suffix: str) -> Callable[[Path, bytes], None]:
         path = folder / f"case{suffix}"
         path.write_bytes(raw)
         source = open_source(path, limit=1.0)
-        for batch in source.loader(4, size=8, workers=1):
+        for batch in source.loader(4, spec={"size": 8}, workers=1):
             assert len(batch)
         for i in range(min(2, len(source))):
             source.sample(i)
@@ -501,7 +501,7 @@ def read_bomb(folder: Path, raw: bytes) -> None:
             for i in range(3):
                 (decoded / f"good{i}.png").write_bytes(picture("PNG"))
             source = open_source(decoded)
-            kept = sum(len(batch) for batch in source.loader(4, size=16, workers=2))
+            kept = sum(len(batch) for batch in source.loader(4, spec={"size": 16}, workers=2))
             assert kept + len(source.skipped.reasons) == 4, "a picture is neither read nor counted"
             if source.skipped.reasons:
                 raise Refused

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vergence.core.errors import BadInput, unknown
+from vergence.core.features import InputSpec
 from vergence.data.graph import pyg
 from vergence.data.graph.build import check_features
 from vergence.data.graph.csr import CSR
@@ -248,9 +249,9 @@ class NodeSource(GraphSource):
     def reading_batch(self) -> int:  # type: ignore[override]
         return self.fitting_batch(_READ, _READ)
 
-    def few(self, count: int, *, seed: int, size: int | None = None, workers: int | None = None) -> Any:
+    def few(self, count: int, *, seed: int, spec: InputSpec | None = None, workers: int | None = None) -> Any:
         if not self._small:
-            return super().few(count, seed=seed, size=size, workers=workers)
+            return super().few(count, seed=seed, spec=spec, workers=workers)
         samples = order(len(self), shuffle=True, seed=seed)[:count]
         return self._stamped(self.whole_graph(), samples, self.rows[samples])
 
@@ -268,7 +269,7 @@ class NodeSource(GraphSource):
         self,
         batch_size: int,
         *,
-        size: int | None = None,
+        spec: InputSpec | None = None,
         shuffle: bool = False,
         seed: int = 0,
         epoch: int = 0,

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.core.features import InputSpec
 from vergence.data.image.batch import ImageBatch
 from vergence.data.image.cache import DecodedCache, ResizedCache
 from vergence.data.image.decode import DecodeError, decode, middle
@@ -94,7 +95,7 @@ class ImageSource(RowSource):
         self,
         batch_size: int,
         *,
-        size: int | None = None,
+        spec: InputSpec | None = None,
         shuffle: bool = False,
         seed: int = 0,
         epoch: int = 0,
@@ -105,7 +106,7 @@ class ImageSource(RowSource):
         world: int = 1,
     ) -> Iterator[ImageBatch]:
         workers = workers or cores()
-        n = len(self)
+        size, n = size_of(spec), len(self)
         places = order(
             n,
             shuffle=shuffle,
@@ -143,13 +144,27 @@ class ImageSource(RowSource):
         return decoded
 
 
+def size_of(spec: InputSpec | None) -> int | None:
+    """Return the shorter side in pixels that an ``input_spec`` asks images to be shrunk towards, or None.
+
+    Larger pictures are shrunk towards it while decoding, smaller ones are left alone.
+
+    Raises:
+        BadInput: If it asks for what images do not have.
+    """
+    for name in spec or {}:
+        if name != "size":
+            raise BadInput(f"Images have a size; an encoder that asks for {name} reads something else.")
+    return (spec or {}).get("size")
+
+
 class _Reading:
     """One epoch of a source.
 
     Args:
         source: What is read.
         places: ``(n,)``, the source's rows in the order of the epoch.
-        size: See ``Source.loader``.
+        size: See ``size_of``.
         decoded: The decoded pictures of a small set, or None.
         replace: Samples a global batch, to find stand-ins for unreadable ones; 0 leaves those out.
     """

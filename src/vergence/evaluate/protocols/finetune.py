@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vergence import engine
-from vergence.core import BadInput, Interrupted, Method, Recipe
+from vergence.core import BadInput, Interrupted, Method, Recipe, input_spec
 from vergence.data import Source
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.score import Score, mean_score
@@ -102,7 +102,7 @@ def finetune(
                     batch_size=max(2, min(batch_size, len(rows) // 4)),
                     config={},
                     seed=seed,
-                    size=getattr(encoder, "size", None),
+                    spec=input_spec(encoder),
                     quiet=True,
                 )
             except Interrupted as error:
@@ -122,4 +122,4 @@ def _augment(encoder: nn.Module, source: Source) -> Any:
     mild: dict[str, Any] = {}
     if source.modality == "image":
         mild = {"scale": (0.5, 1.0), "jitter_p": 0.0, "grey": 0.0, "blur": 0.0}
-    return kinds["pair"](getattr(encoder, "size", None), **{**source.view_options, **mild})
+    return kinds["pair"](**(input_spec(encoder) or {}), **{**source.view_options, **mild})

@@ -307,11 +307,10 @@ def challenge(
     generator = torch.Generator().manual_seed(seed)
     copied = np.random.default_rng(seed + 1).choice(references, matches, replace=False)
     away = source.subset(ground)
-    foreign = torch.cat(
-        [plain(batch, size) for batch in away.subset(np.arange(min(512, len(away)))).loader(256, size=size)]
-    )
+    few = away.subset(np.arange(min(512, len(away))))
+    foreign = torch.cat([plain(batch, size) for batch in few.loader(256, spec={"size": size})])
     pixels, edits, seen = [], [], []
-    for batch in source.subset(np.r_[kept[copied], lone]).loader(256, size=size):
+    for batch in source.subset(np.r_[kept[copied], lone]).loader(256, spec={"size": size}):
         made = copies(batch, generator, foreign=foreign)
         pixels.append(made.pixels)
         edits.append(made.edits)

@@ -1,6 +1,6 @@
 """The kinds of views that event histories supply: random slices, drawn for a whole batch at once.
 
-A factory takes ``size`` (of images, None here) and options and returns a function from an
+A factory takes options and returns a function from an
 ``EventBatch`` to a list of ``EventBatch``. Random numbers come from torch's default generators,
 which the engine seeds before every step, or from ``generator``.
 """
@@ -82,7 +82,7 @@ class Pair:
         return [self.slices(batch, generator), self.slices(batch, generator)]
 
 
-def pair(size: int | None = None, *, shortest: int = SHORTEST, longest: int = LONGEST) -> Pair:
+def pair(*, shortest: int = SHORTEST, longest: int = LONGEST) -> Pair:
     """Two slices of the same history (CoLES, arXiv:2002.08232)."""
     return Pair(Slices(1, shortest=shortest, longest=max(shortest, longest)))
 

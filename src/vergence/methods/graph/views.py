@@ -131,12 +131,12 @@ class Pair:
         return [mask_columns(drop_edges(graph, edges), columns) for edges, columns in shares]
 
 
-def pair(size: int | None = None, **options: Any) -> Pair:
+def pair(**options: Any) -> Pair:
     """Two views of the same kind; options are those of ``Pair``."""
     return Pair(**options)
 
 
-def corrupted(size: int | None = None, **options: Any) -> Callable[[pyg.Data], list[pyg.Data]]:
+def corrupted(**options: Any) -> Callable[[pyg.Data], list[pyg.Data]]:
     """The graph as it is, and with its features shuffled among the nodes (DGI, arXiv:1809.10341)."""
     return lambda graph: [copy.copy(graph), shuffle_features(graph)]
 

@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
-from vergence.core import BadInput, Method, Recipe, pooled
+from vergence.core import BadInput, Method, Recipe, input_spec, pooled
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
 from vergence.nets import width_of
+from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import Augment
 
 
@@ -60,8 +61,7 @@ class Stationary(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.out_dim = classes - 1
-        if (size := getattr(backbone, "size", None)) is not None:
-            self.size = size
+        self.input_spec = input_spec(backbone)
         if spec := getattr(backbone, "spec", None):
             self.spec = {**spec, "stationary": classes}
         self.place = nn.Linear(width_of(backbone), self.out_dim, bias=False)
@@ -88,10 +88,7 @@ class CoReS(Method):
     def __init__(self, encoder: nn.Module, *, classes: int = 100) -> None:
         super().__init__(encoder if isinstance(encoder, Stationary) else Stationary(encoder, classes))
         self.register_buffer("vertices", simplex(classes))
-        size = getattr(encoder, "size", None)
-        if size is None:
-            raise BadInput("CoReS needs an image encoder, which says the size of its images.")
-        self.crop = Augment(size, scale=(0.4, 1.0), jitter_p=0.0, grey=0.0, blur=0.0)
+        self.crop = Augment(image_size(encoder), scale=(0.4, 1.0), jitter_p=0.0, grey=0.0, blur=0.0)
 
     def setup(self, source: Source) -> None:
         labels = source.labels

@@ -15,7 +15,7 @@ from vergence.engine.distributed import gather, gather_uneven, mean_over_process
 from vergence.losses import centred, dino, koleo, sinkhorn, soft_cross_entropy
 from vergence.methods.image.views import crops
 from vergence.nets import PrototypeHead, Teacher
-from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.views.pixels.augment import View
 from vergence.views.pixels.masks import block_mask
 
@@ -111,15 +111,16 @@ class DINOv2(Method):
         self.mask_token = nn.Parameter(torch.zeros(encoder.out_dim), requires_grad=masked > 0)
         self.teacher, self.teacher_heads = Teacher(encoder), Teacher(self.heads)
         patch: int = encoder.patch  # type: ignore[assignment]
-        local_size = local_size or max(1, round(encoder.size * 98 / 224 / patch)) * patch
+        size = image_size(encoder)
+        local_size = local_size or max(1, round(size * 98 / 224 / patch)) * patch
         self.crops = crops(
-            encoder.size,
+            size,
             local_size=local_size,
             n_local=n_local,
             global_scale=global_scale,
             local_scale=local_scale,
         )
-        self.grid = encoder.size // patch
+        self.grid = size // patch
         self.centring, self.momentum = centring, momentum
         self.student_temperature, self.teacher_temperature = student_temperature, teacher_temperature
         self.masked, self.mask_ratio, self.ibot, self.spread = masked, mask_ratio, ibot, spread

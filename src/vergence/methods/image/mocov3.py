@@ -14,7 +14,7 @@ from vergence.engine.distributed import gather
 from vergence.losses import info_nce
 from vergence.methods.image.views import two_crops
 from vergence.nets import Teacher, mlp
-from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.nets.vit import sincos
 from vergence.views.pixels.augment import View
 
@@ -70,7 +70,7 @@ class MoCoV3(Method):
         self.projector = mlp(encoder.out_dim, hidden, hidden, dim, last_norm=True, last_affine=False)
         self.predictor = mlp(dim, hidden, dim, last_norm=True, last_affine=False)  # of the queries only
         self.teacher = Teacher(nn.Sequential(encoder, self.projector))
-        self.crops = two_crops(encoder.size, scale=(crop, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
+        self.crops = two_crops(image_size(encoder), scale=(crop, 1.0), jitter=(0.4, 0.4, 0.2, 0.1))
         self.temperature, self.momentum = temperature, momentum
         first_trained(encoder).register_hook(lambda g: self.watch("first_layer_gradient", g.norm()))
 

@@ -15,7 +15,7 @@ from vergence.core import Method, Recipe
 from vergence.data.image.batch import ImageBatch
 from vergence.data.source import Source
 from vergence.engine.distributed import gather, mean_over_processes
-from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.views.pixels.augment import Augment, View
 
 
@@ -64,7 +64,7 @@ class NPID(Method):
         self.project = nn.Linear(encoder.out_dim, dim)
         self.temperature, self.momentum = temperature, momentum
         self.negatives, self.exact = negatives, exact
-        self.crop = Augment(encoder.size)  # crop 0.2 to 1, jitter 0.4, grey 0.2
+        self.crop = Augment(image_size(encoder))  # crop 0.2 to 1, jitter 0.4, grey 0.2
         self.register_buffer("bank", None)  # M: (n, dim) unit rows, one a photo
         self.register_buffer("log_z", torch.tensor(torch.nan))  # of Z in Eq. 5, from the first batch
         self.seen_codes: list[tuple[Tensor, Tensor]] = []

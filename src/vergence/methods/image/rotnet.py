@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy, pad
 
 from vergence.core import Method, Recipe
 from vergence.data.image.batch import ImageBatch
-from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.views.pixels.augment import plain
 from vergence.views.pixels.geometry import quarter_turns, resized_crop
 
@@ -48,7 +48,7 @@ class RotNet(Method):
 
     def views(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         """Return all four turns of each image ``(4B, 3, S, S)`` and how many turns they are ``(4B,)``."""
-        pixels = plain(batch, self.encoder.size)
+        pixels = plain(batch, image_size(self.encoder))
         b, size, device = len(pixels), pixels.shape[-1], pixels.device
         border = round(self.shift * size)
         # Black enters before turning: a border added afterwards would give the turn away.

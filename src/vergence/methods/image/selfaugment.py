@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vergence.core import BadInput, Estimator, Method, pooled, unknown
+from vergence.core import BadInput, Estimator, Method, input_spec, pooled, unknown
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
 from vergence.engine import embed
@@ -95,7 +95,7 @@ class Turns:
 @torch.no_grad()
 def turned_features(encoder: nn.Module, source: Source) -> tuple[np.ndarray, np.ndarray]:
     """Return the vectors ``(4n, D)`` of all four turns of every photo, and the turns ``(4n,)``."""
-    size = getattr(encoder, "size", None)
+    size = (input_spec(encoder) or {}).get("size")
     if source.modality != "image" or size is None:
         raise BadInput(f"Turns are told from images by an image encoder; {source.uri} or it is none.")
 
@@ -292,8 +292,8 @@ class SelfAugment(Estimator):
     def judge(self, train: Source, held: Source, seed: int) -> Judge:
         """Train the networks of a fold (step 2)."""
         method = self.train(train, None, epochs=self.search_epochs, seed=seed)
-        size: int = method.encoder.size  # type: ignore[assignment]
-        batches = list(held.loader(min(256, len(held)), size=size))
+        spec = input_spec(method.encoder)
+        batches = list(held.loader(min(256, len(held)), spec=spec))
         return Judge(method, Turns.fit(*turned_features(method.encoder, train)), batches, seed)
 
     def search(self, judge: Judge, *, seed: int) -> list[Sequence[Any]]:

@@ -32,7 +32,7 @@ from vergence.data.image.batch import ImageBatch
 from vergence.engine.distributed import gather
 from vergence.losses import content_nce, koleo
 from vergence.nets.descriptor import Descriptor
-from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.views.pixels import colour, geometry
 from vergence.views.pixels.augment import Augment
 from vergence.views.pixels.compression import jpeg
@@ -91,7 +91,7 @@ class SSCD(Method):
                 f"{entropy} and {blend}."
             )
         self.temperature, self.entropy, self.blend = temperature, entropy, blend
-        self.edit = Edits(Augment(encoder.size, scale=(0.08, 1.0), jitter_p=0.0, grey=0.0, blur=0.0))
+        self.edit = Edits(Augment(image_size(encoder), scale=(0.08, 1.0), jitter_p=0.0, grey=0.0, blur=0.0))
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.edit = Edits(

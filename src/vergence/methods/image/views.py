@@ -34,8 +34,16 @@ class Several:
         return Several(*(replace(augment, **options) for augment in self.augments))
 
 
-def pair(size: int, **options: Any) -> Several:
-    """Two views of the same kind (SimCLR, arXiv:2002.05709); options are those of ``Augment``."""
+def pair(size: int | None = None, **options: Any) -> Several:
+    """Two views of the same kind (SimCLR, arXiv:2002.05709); options are those of ``Augment``.
+
+    Raises:
+        BadInput: Without a size: an encoder that does not say its ``input_spec`` is where that happens.
+    """
+    if size is None:
+        raise BadInput(
+            'Views of images need a size: give the encoder input_spec = {"size": 224}, or say size=.'
+        )
     augment = Augment(size, **options)
     return Several(augment, augment)
 

@@ -1,6 +1,6 @@
 """The kinds of views that table rows supply: corruption by the column's own values.
 
-A factory takes ``size`` (of images, None here) and options and returns a function from a
+A factory takes options and returns a function from a
 ``TableBatch`` to a list of ``TableBatch``. Random numbers come from torch's default generators,
 which the engine seeds before every step, or from ``generator``.
 """
@@ -64,7 +64,7 @@ class Pair:
         return [batch, self.corrupted(batch, generator)]
 
 
-def pair(size: int | None = None, *, corrupt: float = CORRUPT) -> Pair:
+def pair(*, corrupt: float = CORRUPT) -> Pair:
     """A row and the same row with 60 % of its cells replaced (SCARF, arXiv:2106.15147)."""
     return Pair(Corrupted(corrupt))
 
