@@ -1,12 +1,18 @@
-"""What ``learn`` says of options that it cannot follow."""
+"""The settings of a run, methods of one's own, and what ``learn`` and ``resume`` cannot follow."""
+
+import dataclasses
+import inspect
 
 import pytest
+import torch
 from torch import nn
 
 import vergence
-from vergence.core import BadInput
+from vergence.core import BadInput, Method, Recipe, RunConfig
 from vergence.methods.graph import encoders
 from vergence.methods.graph.grace import GRACE
+from vergence.methods.image.encoders import build
+from vergence.methods.pairs.simclr import SimCLR
 
 
 @pytest.mark.parametrize(
@@ -56,3 +62,120 @@ def test_an_image_encoder_of_ones_own_says_its_size_or_learn_does(tmp_path):
     net.input_spec = {"size": 8}
     said = vergence.learn("simclr", "digits", encoder=net, out=tmp_path / "said", **options)
     assert asked.encoder.layer.weight.shape == said.encoder.layer.weight.shape
+
+
+def test_the_settings_of_a_run_are_the_parameters_of_learn():
+    learn = dict(inspect.signature(vergence.learn).parameters)
+    fields = {field.name: field for field in dataclasses.fields(RunConfig)}
+    of_the_call = {
+        "out",
+        "resume",
+        "quiet",
+        "encoder_options",
+    }  # where, how loudly; the last in encoder's spec
+    of_the_run = {
+        "version", "command", "modality", "samples", "names", "recipe", "processes", "device", "parameters",
+        "versions", "seconds", "found",
+    }  # fmt: skip
+    assert set(learn) - of_the_call == set(fields) - of_the_run
+    for name in set(learn) & set(fields) - {"method", "source", "views", "options"}:
+        assert learn[name].default == fields[name].default, name
+
+
+class Closer(Method):
+    """A method of the user's own."""
+
+    recipe = Recipe(optimizer="adam", lr=1e-2, batch=64, epochs=2)
+
+    def __init__(self, encoder, *, weight: float, power: float = 2.0):
+        super().__init__(encoder)
+        self.weight, self.power = weight, power
+
+    def loss(self, views):
+        first, second = (self.encode(view) for view in views)
+        return {"apart": self.weight * (first - second).abs().pow(self.power).mean()}
+
+    def step_end(self, clock):
+        if clock.step == STOP_AT["step"]:
+            raise KeyboardInterrupt
+
+
+STOP_AT = {"step": None}
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return vergence.open("digits")
+
+
+def weights(run):
+    return torch.cat([p.flatten() for p in run.encoder.parameters()])
+
+
+def settings(tmp_path, name="run"):
+    return {
+        "encoder": "resnet-tiny", "encoder_options": {"width": 8}, "batch_size": 600, "epochs": 2,
+        "quiet": True, "out": tmp_path / name, "save_every": 1,
+    }  # fmt: skip
+
+
+def test_a_class_of_ones_own_is_learned_with_and_resumed(digits, tmp_path, monkeypatch):
+    whole = vergence.learn(Closer, digits, weight=3.0, **settings(tmp_path, "whole"))
+    assert (whole.config.method, whole.config.options) == ("Closer", {"weight": 3.0})
+    monkeypatch.setitem(STOP_AT, "step", 3)
+    with pytest.raises(KeyboardInterrupt):
+        vergence.learn(Closer, digits, weight=3.0, **settings(tmp_path))
+    monkeypatch.setitem(STOP_AT, "step", None)
+    with pytest.raises(BadInput, match=r"by your own Closer, .* pass the class, resume\(run, method=Closer"):
+        vergence.resume(tmp_path / "run")
+    resumed = vergence.resume(tmp_path / "run", method=Closer, quiet=True)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert torch.equal(weights(vergence.open_run(tmp_path / "run")), weights(whole))
+
+
+def test_a_method_that_was_made_is_resumed_as_it_was_made(digits, tmp_path, monkeypatch):
+    def made():
+        torch.manual_seed(0)
+        return SimCLR(build("resnet-tiny", size=16, width=8), temperature=0.9)
+
+    asked = {k: v for k, v in settings(tmp_path).items() if not k.startswith("encoder")}
+    whole = vergence.learn(made(), digits, **{**asked, "out": tmp_path / "whole"})
+    assert (whole.config.method, whole.config.options) == ("simclr", None)
+    monkeypatch.setattr(SimCLR, "step_end", lambda self, clock: 1 / (clock.step != 3))
+    with pytest.raises(ZeroDivisionError):
+        vergence.learn(made(), digits, **asked)
+    monkeypatch.undo()
+    with pytest.raises(BadInput, match="by a simclr that was made already: make it again and pass it"):
+        vergence.resume(tmp_path / "run")
+    resumed = vergence.resume(tmp_path / "run", method=made(), quiet=True)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        (Closer, r"Closer needs its weight: learn\(Closer, ..., weight=...\)."),
+        (torch.nn.Linear, "learn needs the key of a paper, or a Method or Estimator, .* got Linear"),
+        (3, "learn needs the key of a paper, .* got int"),
+    ],
+)
+def test_what_cannot_be_learned_with_is_one_line(method, said, digits, tmp_path):
+    with pytest.raises(BadInput, match=said):
+        vergence.learn(method, digits, out=tmp_path / "run", quiet=True)
+
+
+def test_other_data_than_a_run_began_with_are_refused(digits, tmp_path):
+    few = digits.subset(range(600))
+    vergence.learn("simclr", few, **{**settings(tmp_path), "epochs": 1})
+    with pytest.raises(BadInput, match=r"it held 600 samples and holds 1,797. .* resume\(run, source=...\)"):
+        vergence.resume(tmp_path / "run")
+    with pytest.raises(BadInput, match="its samples have other names"):
+        vergence.resume(tmp_path / "run", source=digits.subset(range(1, 601)))
+    assert vergence.resume(tmp_path / "run", source=few, quiet=True).config.samples == 600
+
+
+def test_what_was_fitted_has_nothing_to_go_on_with(tmp_path):
+    options = {"dim": 4, "walks": 1, "length": 5}
+    vergence.learn("node2vec", "karate", out=tmp_path / "run", quiet=True, epochs=1, **options)
+    with pytest.raises(BadInput, match="was fitted in one go: there is nothing to go on with"):
+        vergence.resume(tmp_path / "run")

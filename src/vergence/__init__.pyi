@@ -15,8 +15,8 @@ from .reports.walkthrough import demo as demo
 from .store.table import Store as Store
 from .train import embed as embed
 from .train import learn as learn
-from .train import load as load
-from .train import open_run as open_run
+from .engine.encoders import load as load
+from .engine.encoders import open_run as open_run
 from .train import resume as resume
 from .use.clustering import clusters as clusters
 from .use.nearest import duplicates as duplicates

@@ -10,7 +10,7 @@ import zipfile
 import pytest
 import torch
 
-from vergence.core import BadInput, VergenceError
+from vergence.core import BadInput, RunConfig, VergenceError
 from vergence.engine import files, run
 from vergence.engine.devices import make_fabric
 from vergence.engine.files import DiskTrouble, load_checkpoint, read_yaml, save_checkpoint, write_text
@@ -19,9 +19,10 @@ from vergence.engine.loop import train
 
 
 def go(method, source, out, **options):
-    settings = {"batch_size": 16, "seed": 1, "quiet": True, "config": {"method": "denoise"}, "save_every": 1}
-    fabric = make_fabric("fp32", devices=1)
-    return train(method, source, out=out, recipe=method.recipe, fabric=fabric, **{**settings, **options})
+    run = {name: options.pop(name) for name in ("resume",) if name in options}
+    settings = {"recipe": method.recipe, "batch_size": 16, "seed": 1, "save_every": 1, **options}
+    config = RunConfig(method="denoise", source=source.uri, **settings)
+    return train(method, source, config, out=out, fabric=make_fabric("fp32", devices=1), quiet=True, **run)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -168,7 +169,7 @@ def test_a_yaml_file_that_is_no_configuration_is_one_line(tmp_path, text):
 def test_a_name_that_a_configuration_lacks_is_said(tmp_path):
     (tmp_path / "config.yaml").write_text("method: simclr")
     with pytest.raises(BadInput, match="lacks 'encoder'"):
-        read_yaml(tmp_path / "config.yaml")["encoder"]
+        run.read_config(tmp_path)
 
 
 def test_bytes_that_are_no_table_are_one_line(tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vergence.core import BadInput, Interrupted, VergenceError
+from vergence.core import BadInput, Interrupted, RunConfig, VergenceError
 from vergence.engine.devices import make_fabric, repeatable
 from vergence.engine.files import load_checkpoint
 from vergence.engine.loop import train
@@ -20,9 +20,10 @@ HERE = Path(__file__).parent
 
 
 def go(method, source, out, **options):
-    options = {"batch_size": 16, "seed": 1, "quiet": True, "config": {"method": "denoise"}, **options}
-    recipe = options.pop("recipe", method.recipe)
-    return train(method, source, out=out, recipe=recipe, fabric=make_fabric("fp32", devices=1), **options)
+    run = {name: options.pop(name) for name in ("resume",) if name in options}
+    settings = {"recipe": method.recipe, "batch_size": 16, "seed": 1, **options}
+    config = RunConfig(method="denoise", source=source.uri, **settings)
+    return train(method, source, config, out=out, fabric=make_fabric("fp32", devices=1), quiet=True, **run)
 
 
 def weights(method):
@@ -70,7 +71,7 @@ def test_a_run_leaves_everything_needed_to_go_on_and_to_look_back(denoise, vecto
     fresh = type(denoise.encoder)()
     load_encoder(fresh, run.path / "encoder.safetensors")
     assert same(weights(fresh), weights(denoise.encoder))
-    assert isinstance(Run(run.path, fresh).config["seconds"], float)
+    assert isinstance(Run(run.path, fresh).config.seconds, float)
 
 
 def test_training_brings_the_copies_together(denoise, vectors, tmp_path):
@@ -167,6 +168,7 @@ def test_killed_for_real_and_resumed_ends_in_the_same_weights(vectors, denoise, 
         sys.path.insert(0, {str(HERE)!r})
         torch.set_num_threads(1)
         from conftest import Denoise, VectorEncoder, Vectors
+        from vergence.core import RunConfig
         from vergence.engine.devices import make_fabric, repeatable
         from vergence.engine.loop import train
         class Slow(Denoise):
@@ -175,9 +177,11 @@ def test_killed_for_real_and_resumed_ends_in_the_same_weights(vectors, denoise, 
                 print("step", clock.step, flush=True)
                 time.sleep(0.03)
         torch.manual_seed(0)
-        train(Slow(VectorEncoder()), Vectors(), out=Path(sys.argv[1]), recipe=Denoise.recipe, batch_size=16,
-              seed=1, config={{}}, save_every=1, quiet=True, fabric=make_fabric("fp32", devices=1),
-              resume=len(sys.argv) > 2)
+        config = RunConfig(
+            method="denoise", source="vectors", recipe=Denoise.recipe, batch_size=16, seed=1, save_every=1
+        )
+        train(Slow(VectorEncoder()), Vectors(), config, out=Path(sys.argv[1]), quiet=True,
+              fabric=make_fabric("fp32", devices=1), resume=len(sys.argv) > 2)
         """)
     )
     out = tmp_path / "run"

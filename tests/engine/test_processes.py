@@ -17,7 +17,7 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from PIL import Image
 from torch import nn
 
-from vergence.core import BadInput
+from vergence.core import BadInput, RunConfig
 from vergence.data.loading import batches, order
 from vergence.engine import launch
 from vergence.engine.devices import make_fabric
@@ -92,9 +92,12 @@ def go(out, devices, strategy="auto", crash_at=None, resume=False):
     method = blocks_and_teacher()
     method.crash_at = crash_at
     fabric = make_fabric("fp32", devices=devices, strategy=strategy)
-    options = {"batch_size": 16, "seed": 1, "config": {}, "quiet": True, "save_every": 1, "resume": resume}
+    config = RunConfig(
+        method="followed", source="vectors", recipe=method.recipe, batch_size=16, seed=1, save_every=1
+    )
+    source = world().Vectors()
     try:
-        run = train(method, world().Vectors(), out=out, recipe=method.recipe, fabric=fabric, **options)
+        run = train(method, source, config, out=out, fabric=fabric, quiet=True, resume=resume)
         return run, method
     except CrashError:
         return None, method
@@ -206,9 +209,9 @@ def test_a_step_has_the_same_samples_in_any_number_of_processes():
 
 def test_a_batch_that_does_not_divide_is_one_clear_line(tmp_path):
     method = blocks_and_teacher()
-    options = {"batch_size": 16, "config": {}, "accumulate": 3, "recipe": method.recipe}
+    config = RunConfig(method="followed", source="", recipe=method.recipe, batch_size=16, accumulate=3)
     with pytest.raises(BadInput, match="A batch of 16 does not divide into 3 equal parts"):
-        train(method, world().Vectors(), out=tmp_path, fabric=make_fabric("fp32"), **options)
+        train(method, world().Vectors(), config, out=tmp_path, fabric=make_fabric("fp32"))
 
 
 def test_a_program_that_cannot_be_run_again_starts_no_processes():
@@ -222,6 +225,7 @@ from pathlib import Path
 sys.path.insert(0, {here!r})
 torch.set_num_threads(1)
 from conftest import Denoise, VectorEncoder, Vectors
+from vergence.core import RunConfig
 from vergence.engine.devices import make_fabric
 from vergence.engine.process_monitor import monitored
 from vergence.engine.loop import train
@@ -238,8 +242,11 @@ def job():
     fabric = make_fabric("fp32", devices=2)
     make_fabric.rank = fabric.global_rank
     torch.manual_seed(0)
-    train(Slow(VectorEncoder()), Vectors(), out=Path(sys.argv[1]), recipe=Denoise.recipe, batch_size=16,
-          seed=1, config={{}}, save_every=1, quiet=True, fabric=fabric, resume=len(sys.argv) > 2)
+    config = RunConfig(
+        method="slow", source="vectors", recipe=Denoise.recipe, batch_size=16, seed=1, save_every=1
+    )
+    train(Slow(VectorEncoder()), Vectors(), config, out=Path(sys.argv[1]), quiet=True, fabric=fabric,
+          resume=len(sys.argv) > 2)
 
 job()
 print("the end")

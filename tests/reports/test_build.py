@@ -9,6 +9,7 @@ import pytest
 import yaml
 from torch import nn
 
+from vergence.core import RunConfig
 from vergence.core.errors import BadInput
 from vergence.data.source import Skipped
 from vergence.engine.run import Run
@@ -163,19 +164,17 @@ def test_a_broken_store_leaves_the_old_page(run):
 
 
 def test_a_run_from_python_is_repeated_in_python():
-    config = {
-        "command": "python API",
-        "method": "vicreg",
-        "source": "it's",
-        "encoder": {"name": "vit-micro", "size": 32},
-        "epochs": 3,
-        "lr": None,
-        "views": {"flip": 0.0},
-        "accumulate": 1,
-        "precision": "bf16-mixed",
-        "seed": 1,
-        "options": {"covariance": 2.0},
-    }
+    config = RunConfig(
+        method="vicreg",
+        source="it's",
+        encoder={"name": "vit-micro", "size": 32},
+        size=32,
+        epochs=3,
+        views={"flip": 0.0},
+        precision="bf16",
+        seed=1,
+        options={"covariance": 2.0},
+    )
     seen = {}
     code = command(config).replace("import vergence as vg", "")
     recorder = type("vg", (), {"learn": staticmethod(lambda *a, **k: seen.update(k, args=a))})

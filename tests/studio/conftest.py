@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from vergence.core import RunConfig
 from vergence.data import open as open_source
 from vergence.engine.files import write_yaml
 from vergence.engine.run import save_encoder
@@ -32,7 +33,8 @@ def filled(tmp_path_factory):
         Image.fromarray((pixels * 15).astype(np.uint8)).resize((16, 16)).save(place / f"{i:03d}.png")
     torch.manual_seed(0)
     spec = {"name": "resnet-tiny", "size": 16}
-    write_yaml(folder / "run" / "config.yaml", {"method": "simclr", "modality": "image", "encoder": spec})
+    config = RunConfig(method="simclr", source=str(folder / "photos"), modality="image", encoder=spec)
+    write_yaml(folder / "run" / "config.yaml", config.to_dict())
     save_encoder(build(**spec), folder / "run" / "encoder.safetensors")
     store = open_run(folder / "run").embed(open_source(str(folder / "photos")), folder / "s.lance")
     twins = store.vectors()[[10, 20, 30]]

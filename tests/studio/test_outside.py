@@ -267,7 +267,8 @@ def test_a_missing_encoder_is_one_line(client, session, monkeypatch):
 
 def test_an_encoder_of_something_else_is_one_line(session, filled, tmp_path):
     run = shutil.copytree(filled / "run", tmp_path / "run")
-    (run / "config.yaml").write_text("modality: events")
+    config = run / "config.yaml"
+    config.write_text(config.read_text().replace("modality: image", "modality: events"))
     encoder = EncoderSession(session.store, "vector")
     encoder.model = str(run)
     assert "did not learn from pictures" in encoder.missing

@@ -39,7 +39,7 @@ def measure(argv: list[str]) -> None:
     named = asked.protocols
     protocols = tuple(named.replace(",", " ").split() if isinstance(named, str) else named or ())
     run = open_run(asked.run)
-    known = str(run.config.get("source", ""))
+    known = run.config.source
     source, test = (path and source_of(asked, path, known) for path in (asked.source, asked.test))
     table = api(run, source, test=test, protocols=protocols or None, seed=asked.seed, quiet=asked.json)
     table.save(run.path / "measure.json")
@@ -66,7 +66,7 @@ def report(argv: list[str]) -> None:
     saved = run.path / "measure.json"
     page = api(
         run,
-        asked.source or run.config["source"],
+        asked.source or run.config.source,
         store=asked.store,
         table=Table.load(saved) if saved.exists() else None,
         out=asked.out,

@@ -50,7 +50,7 @@ def embed(argv: list[str]) -> None:
     from vergence.train import open_run
 
     run = open_run(asked.run)
-    source = source_of(asked, asked.source, str(run.config.get("source", "")))
+    source = source_of(asked, asked.source, run.config.source)
     if asked.into:
         store = _beside(asked.into, asked.column, run, source)
         width = store.width(asked.column)

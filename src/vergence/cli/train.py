@@ -152,5 +152,5 @@ def _done(asked: Any, run: Run) -> None:
     if rank() > 0:
         return
     last = run.metrics[-1] if run.metrics else {}
-    found = {"run": str(run.path), "method": run.config.get("method"), "last": last}
+    found = {"run": str(run.path), "method": run.config.method, "last": last}
     show(asked, found, f"{run.path}")

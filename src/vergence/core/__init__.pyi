@@ -13,3 +13,4 @@ from .features import input_spec as input_spec
 from .features import pooled as pooled
 from .method import Method as Method
 from .recipe import Recipe as Recipe
+from .run_config import RunConfig as RunConfig

@@ -51,6 +51,20 @@ def in_best_precision(device: torch.device, wanted: str = "auto") -> torch.autoc
     return torch.autocast(device.type, best, enabled=best != torch.float32)
 
 
+def chosen_precision(wanted: str = "auto") -> str:
+    """Return "bf16" or "fp32"; "auto" is what the hardware is good at.
+
+    Raises:
+        BadInput: For any other word.
+    """
+    if wanted == "auto":
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return "bf16" if best_precision(device) == torch.bfloat16 else "fp32"
+    if wanted not in PRECISIONS:
+        raise unknown("precision", wanted, ["auto", *PRECISIONS])
+    return wanted
+
+
 def keep_freed_memory() -> None:
     """Let glibc keep what is freed for the next step; fresh pages took a fifth of a step on a CPU."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
@@ -87,10 +101,7 @@ def make_fabric(
 
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the logger says it better
     accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    if precision == "auto":
-        precision = "bf16" if best_precision(torch.device(accelerator)) == torch.bfloat16 else "fp32"
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, ["auto", *PRECISIONS])
+    precision = chosen_precision(precision)
     if strategy not in STRATEGIES:
         raise unknown("strategy", strategy, STRATEGIES)
     if accelerator == "cpu":

@@ -101,23 +101,11 @@ def write_yaml(path: Path, content: dict[str, Any]) -> None:
     write_text(path, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
 
-class _Settings(dict[str, Any]):
-    """What a YAML file holds; a name that is missing is a mistake in the file."""
-
-    def __init__(self, content: dict[str, Any], path: Path) -> None:
-        super().__init__(content)
-        self._path = path
-
-    def __missing__(self, name: str) -> Any:
-        raise BadInput(f"{self._path} lacks '{name}': it is not as vergence wrote it.")
-
-
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read names with values.
 
     Raises:
-        BadInput: If the file is missing or holds anything else; also when a name is asked for
-            that it does not hold.
+        BadInput: If the file is missing or holds anything else.
     """
     try:
         if path.stat().st_size > LARGEST_YAML:
@@ -131,7 +119,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise BadInput(f"{path} is not valid YAML: {first_line(error)}.") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path} needs names with values; it holds {type(content).__name__}.")
-    return _Settings(content, path)
+    return content
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -17,7 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import BadInput, Clock, InputSpec, Interrupted, Method, Recipe, VergenceError
+from vergence.core import (
+    BadInput,
+    Clock,
+    InputSpec,
+    Interrupted,
+    Method,
+    RunConfig,
+    VergenceError,
+    input_spec,
+)
 from vergence.core.errors import out_of_memory
 from vergence.data.source import Source
 from vergence.engine import process_monitor
@@ -52,19 +61,12 @@ BETWEEN_LOOKS = 20  # times as many samples are trained on, lest looking costs m
 def train(
     method: Method,
     source: Source,
+    config: RunConfig,
     *,
     out: Path,
-    recipe: Recipe,
-    batch_size: int,
-    config: dict[str, Any],
-    seed: int = 0,
-    spec: InputSpec | None = None,
     fabric: Fabric | None = None,
-    workers: int | None = None,
-    accumulate: int = 1,
-    save_every: int | None = None,
-    resume: bool = False,
     pair: Callable[[Any], Any] | None = None,
+    resume: bool = False,
     quiet: bool = False,
 ) -> Run:
     """Train ``method`` on ``source`` and leave a run at ``out``.
@@ -72,18 +74,12 @@ def train(
     Args:
         method: With its views bound.
         source: Unlabelled data.
+        config: The settings really used, with their ``recipe`` and ``batch_size``; see
+            ``training.resolved``. Written to ``config.yaml``.
         out: The run's folder, made when missing.
-        recipe: The settings really used.
-        batch_size: Samples an optimizer step over all processes.
-        config: Written to ``config.yaml``.
-        seed: Of data order, views and whatever else is random in a step.
-        spec: Passed to the source's loader: the encoder's ``input_spec``.
         fabric: Devices and precision; None decides by the hardware.
-        workers: Passed to the source's loader.
-        accumulate: Parts into which each step's batch is split, to save memory.
-        save_every: Steps between checkpoints; None saves at the ends of epochs, 15 s or more apart.
-        resume: Go on from ``out/checkpoint/last.pt``.
         pair: Makes two views for the alignment that health reports.
+        resume: Go on from ``out/checkpoint/last.pt``.
         quiet: Print nothing.
 
     Raises:
@@ -91,12 +87,9 @@ def train(
         VergenceError: If the loss stops being a number, the disk refuses, memory does not suffice, or too
             much data is unreadable.
     """
-    training = _Training(
-        method, source, out, recipe, batch_size, seed, spec, fabric or make_fabric(), workers, accumulate,
-        save_every,
-    )  # fmt: skip
+    training = _Training(method, source, config, out, fabric or make_fabric())
     with training.explaining_failures():
-        training.prepare(config, resume, pair, quiet)
+        training.prepare(resume, pair, quiet)
         try:
             training.run()
         finally:
@@ -104,7 +97,12 @@ def train(
             if rank() == 0 and out.exists():
                 with contextlib.suppress(VergenceError):  # what went wrong before is the news
                     write_text(out / "skipped.csv", source.skipped.table())
-        return training.finish(config)
+        return training.finish()
+
+
+def loader_spec(encoder: nn.Module, config: RunConfig) -> InputSpec:
+    """Return what a loader must deliver: what the encoder says, else the size that was asked for."""
+    return input_spec(encoder) or ({} if config.size is None else {"size": config.size})
 
 
 def seed_step(seed: int, step: int, process: int) -> None:
@@ -172,34 +170,24 @@ class _Means:
 class _Training:
     """One run from its first step, or its last checkpoint, to its end."""
 
-    def __init__(
-        self,
-        method: Method,
-        source: Source,
-        out: Path,
-        recipe: Recipe,
-        batch_size: int,
-        seed: int,
-        spec: InputSpec | None,
-        fabric: Fabric,
-        workers: int | None,
-        accumulate: int,
-        save_every: int | None,
-    ) -> None:
-        self.method, self.source, self.out, self.recipe = method, source, out, recipe
-        self.seed, self.spec, self.fabric, self.workers = seed, spec, fabric, workers
-        self.accumulate, self.save_every = accumulate, save_every
-        self.share, rest = divmod(batch_size, world() * accumulate)  # samples a forward pass and process
+    def __init__(self, method: Method, source: Source, config: RunConfig, out: Path, fabric: Fabric) -> None:
+        if config.recipe is None or config.batch_size is None:
+            raise ValueError("train needs settings with their recipe and batch_size: see training.resolved.")
+        self.method, self.source, self.config, self.out = method, source, config, out
+        self.recipe, self.batch_size, self.fabric = config.recipe, config.batch_size, fabric
+        self.seed, self.workers, self.spec = config.seed, config.workers, loader_spec(method.encoder, config)
+        self.accumulate, self.save_every = config.accumulate, config.save_every
+        parts = world() * self.accumulate
+        self.share, rest = divmod(self.batch_size, parts)  # samples a forward pass and process
         if rest:
             raise BadInput(
-                f"A batch of {batch_size} does not divide into {world() * accumulate} equal parts "
-                f"({world()} processes, --accumulate {accumulate}); choose other numbers."
+                f"A batch of {self.batch_size} does not divide into {parts} equal parts "
+                f"({world()} processes, --accumulate {self.accumulate}); choose other numbers."
             )
-        self.batch_size = batch_size
         self.sampler = method.batches(source)
         samples = len(source) if self.sampler is None else len(self.sampler) * self.batch_size
         self.per_epoch = max(1, samples // self.batch_size)
-        self.total = recipe.epochs * self.per_epoch
+        self.total = self.recipe.epochs * self.per_epoch
         self.look_every = max(1, self.recipe.epochs // LOOKS)  # epochs
         self.log_every = max(1, min(50, self.per_epoch // 4))
         self.checkpoint = out / "checkpoint" / "last.pt"
@@ -210,9 +198,7 @@ class _Training:
     def clock(self) -> Clock:
         return Clock(self.step, self.total, self.per_epoch)
 
-    def prepare(
-        self, config: dict[str, Any], resume: bool, pair: Callable[[Any], Any] | None, quiet: bool
-    ) -> None:
+    def prepare(self, resume: bool, pair: Callable[[Any], Any] | None, quiet: bool) -> None:
         """Build the optimizer, read the checkpoint if there is to be one, open the logger, look once."""
         method, device = self.method, self.fabric.device
         method.setup(self.source)
@@ -250,7 +236,7 @@ class _Training:
         if not resume:
             self.save()  # a run can be resumed from the moment that it has a config.yaml
         if rank() == 0:
-            write_yaml(self.out / "config.yaml", config)
+            write_yaml(self.out / "config.yaml", self.config.to_dict())
 
     def divide(self, state: dict[str, Any] | None) -> None:
         """Give each process its part of the networks, and of the checkpoint that is gone on from."""
@@ -424,7 +410,7 @@ class _Training:
         self.fabric.barrier()
         process_monitor.advise(self.kept())
 
-    def finish(self, config: dict[str, Any]) -> Run:
+    def finish(self) -> Run:
         """Leave the encoder and the time it took; return the run."""
         encoder = self.averaged.network if self.averaged is not None else self.method.encoder
         if self.divided:
@@ -432,7 +418,8 @@ class _Training:
             encoder = self.entire
         if rank() == 0:
             save_encoder(encoder, self.out / "encoder.safetensors")
-            write_yaml(self.out / "config.yaml", {**config, "seconds": round(self.seconds, 1)})
+            ended = self.config.replace(seconds=round(self.seconds, 1))
+            write_yaml(self.out / "config.yaml", ended.to_dict())
             if bad := len(self.source.skipped.reasons):
                 self.logger.say(f"{bad} samples could not be read; see {self.out / 'skipped.csv'}.")
         self.fabric.barrier()

@@ -9,6 +9,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from vergence.core.errors import BadInput, unknown
+from vergence.core.run_config import RunConfig
 from vergence.engine.embedding import embed
 from vergence.engine.files import read_yaml, write_whole
 from vergence.engine.logger import read_csv
@@ -23,7 +24,7 @@ Workers = Literal["ray"]
 class Run:
     """A finished or interrupted training.
 
-    ``config.yaml`` (enough to repeat it), ``metrics.csv``, ``health.csv``, ``skipped.csv``,
+    ``config.yaml`` (its ``config``, enough to repeat it), ``metrics.csv``, ``health.csv``, ``skipped.csv``,
     ``encoder.safetensors``, ``checkpoint/last.pt``, ``tensorboard/``.
 
     Args:
@@ -36,12 +37,11 @@ class Run:
 
     def __init__(self, path: str | Path, encoder: nn.Module) -> None:
         self.path = Path(path)
-        self.config: dict[str, Any] = read_yaml(self.path / "config.yaml")
+        self.config = read_config(self.path)
         self.encoder = encoder.eval()
 
     def __repr__(self) -> str:
-        about = f"method={self.config.get('method')!r}, source={self.config.get('source')!r}"
-        return f"Run({str(self.path)!r}, {about})"
+        return f"Run({str(self.path)!r}, method={self.config.method!r}, source={self.config.source!r})"
 
     @property
     def metrics(self) -> list[dict[str, Any]]:
@@ -107,6 +107,16 @@ def fill(
     from vergence.engine.ray_embedding import embed_with_ray
 
     return embed_with_ray(encoder, source, out, model=model, overwrite=overwrite)
+
+
+def read_config(run: Path) -> RunConfig:
+    """Read the settings of the run at ``run``, of this version or an earlier one.
+
+    Raises:
+        BadInput: If the folder is not a run, or its ``config.yaml`` is not as vergence wrote it.
+    """
+    path = run / "config.yaml"
+    return RunConfig.from_dict(read_yaml(path), str(path))
 
 
 def save_encoder(encoder: nn.Module, path: Path) -> None:

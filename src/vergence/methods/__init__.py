@@ -6,8 +6,15 @@ Every class of the catalog is here by its own name, ``vergence.methods.SimCLR``,
 from __future__ import annotations
 
 import importlib
+import inspect
+from typing import TYPE_CHECKING
 
+from vergence import catalog
 from vergence.catalog import PAPERS
+from vergence.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from vergence.core import Estimator, Method
 
 _CODE = {
     name: module
@@ -24,3 +31,27 @@ def __getattr__(name: str) -> type:
 
 def __dir__() -> list[str]:
     return sorted(_CODE)
+
+
+def method_class(key: str) -> type[Method] | type[Estimator]:
+    """Return the class behind a key of the catalog: something to train, or to fit.
+
+    Raises:
+        BadInput: If no paper has that key, its code is still planned, or it is not trained.
+    """
+    from vergence.core import Estimator, Method
+
+    paper = catalog.find(key)
+    if paper.code is None:
+        raise BadInput(f"'{key}' ({paper.title}) is planned but not there yet; see: vergence papers")
+    module, _, name = paper.code.partition(":")
+    found = getattr(importlib.import_module(module), name) if name else None
+    if not (inspect.isclass(found) and issubclass(found, Method | Estimator)):
+        raise BadInput(f"'{key}' ({paper.title}) is not something to train; it lives in {module}.")
+    return found
+
+
+def key_of(cls: type) -> str:
+    """Return the key of the catalog that a class goes by, or its own name where it is the user's."""
+    code = f"{cls.__module__}:{cls.__qualname__}"
+    return next((paper.key for paper in PAPERS if paper.code == code), cls.__name__)

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from vergence import catalog
 from vergence.core.errors import BadInput
+from vergence.core.run_config import RunConfig
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run, embed
@@ -57,7 +58,7 @@ def report(
     Returns:
         Where it is.
     """
-    modality, seen = run.config.get("modality", "image"), None
+    modality, seen = run.config.modality, None
     if store is None:
         seen = open_source(source)
         found = embed(run.encoder, seen)
@@ -70,7 +71,7 @@ def report(
     subject = subject_of(store, parts, modality=modality, source=seen, encoder=run.encoder)
     page = {
         "title": _title(run),
-        "paper": _paper(run.config.get("method", "")),
+        "paper": _paper(run.config.method),
         "facts": _facts(run, store),
         "curves": _curves(run),
         "signs": _signs(run),
@@ -85,7 +86,7 @@ def report(
         "skipped": _skipped(run.path / "skipped.csv"),
         "notes": list(seen.notes) if seen is not None else [],
         "command": command(run.config),
-        "config": _flat(run.config),
+        "config": _flat(run.config.to_dict()),
         "path": str(run.path.resolve()),
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "rows": len(store),
@@ -134,14 +135,13 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def command(config: Mapping[str, Any]) -> str:
+def command(config: RunConfig) -> str:
     """Return what repeats a run: the command that was typed, or the call in Python."""
-    typed = config.get("command")
-    if typed and typed != "python API":
-        return str(typed)
-    encoder = dict(config.get("encoder") or {})
-    asked: dict[str, Any] = {"encoder": encoder.get("name"), "size": encoder.get("size")}
+    if config.command != "python API":
+        return config.command
+    asked: dict[str, Any] = {"encoder": (config.encoder or {}).get("name")}
     for name in (
+        "size",
         "epochs",
         "batch_size",
         "lr",
@@ -151,22 +151,22 @@ def command(config: Mapping[str, Any]) -> str:
         "accumulate",
         "views",
         "seed",
+        "precision",
     ):
-        asked[name] = config.get(name)
-    asked["precision"] = "bf16" if str(config.get("precision", "")).startswith("bf16") else "fp32"
-    asked.update(config.get("options") or {})
+        asked[name] = getattr(config, name)
+    asked.update(config.options or {})
     default = {"accumulate": 1, "views": {}}
     words = [
         f"{name}={value!r}"
         for name, value in asked.items()
         if value is not None and default.get(name) != value
     ]
-    lines = [f"{config.get('method')!r}, {config.get('source')!r}", *words]
+    lines = [f"{config.method!r}, {config.source!r}", *words]
     return "import vergence as vg\n\nvg.learn(\n" + "".join(f"    {line},\n" for line in lines) + ")"
 
 
 def _title(run: Run) -> str:
-    source = str(run.config.get("source", "")).partition("?")[0]
+    source = run.config.source.partition("?")[0]
     return Path(source).name or source
 
 
@@ -181,26 +181,25 @@ def _paper(key: str) -> dict[str, Any]:
 
 def _facts(run: Run, store: Store) -> dict[str, Any]:
     config = run.config
-    encoder = dict(config.get("encoder") or {})
     return {
-        "source": config.get("source"),
-        "samples": config.get("samples", len(store)),
-        "encoder": encoder.get("name", "own"),
-        "size": encoder.get("size"),
-        "parameters": config.get("parameters"),
+        "source": config.source,
+        "samples": config.samples or len(store),
+        "encoder": (config.encoder or {}).get("name", "own"),
+        "size": config.size,
+        "parameters": config.parameters,
         "width": store.width(),
-        "epochs": config.get("epochs"),
-        "batch_size": config.get("batch_size"),
-        "seconds": config.get("seconds"),
-        "device": config.get("device", "unknown device"),
-        "precision": config.get("precision"),
+        "epochs": config.epochs,
+        "batch_size": config.batch_size,
+        "seconds": config.seconds,
+        "device": config.device,
+        "precision": config.precision,
     }
 
 
 def _epochs(run: Run, rows: list[dict[str, Any]]) -> list[float]:
     """Return where rows stand in epochs, between whole ones too."""
     last = max((row["step"] for row in run.metrics), default=0) or 1
-    whole = run.config.get("epochs") or max((row["epoch"] for row in run.metrics), default=1)
+    whole = run.config.epochs or max((row["epoch"] for row in run.metrics), default=1)
     return [row["step"] / last * whole for row in rows]
 
 

@@ -13,7 +13,7 @@ from vergence.core.errors import BadInput, VergenceError
 from vergence.data.image.decode import DecodeError, decode, shape
 from vergence.data.image.reader import Pixels
 from vergence.data.image.source import ImageSource
-from vergence.engine.files import read_yaml
+from vergence.engine.run import read_config
 from vergence.store.table import Store
 
 LARGEST = 20 * 2**20  # bytes of a picture from outside
@@ -73,7 +73,7 @@ class EncoderSession:
                 "studio in the folder where vergence embed was run."
             )
         try:
-            modality = read_yaml(Path(self.model) / "config.yaml").get("modality")
+            modality = read_config(Path(self.model)).modality
         except VergenceError as error:
             return f"The encoder of the store cannot be used: {error}"
         if modality != "image":

@@ -95,7 +95,7 @@ def test_a_run_from_the_name_holds_a_table_that_comes_back(tmp_path):
     source = vergence.open("karate")
     table = vergence.load(run.path).vectors.numpy()
     np.testing.assert_array_equal(table, Node2Vec(p=0.5, **SMALL).fit(source).transform(source))
-    assert run.config["options"]["p"] == 0.5
+    assert run.config.options["p"] == 0.5
     store = run.embed(source)
     np.testing.assert_array_equal(store.vectors(), table)
 

@@ -135,7 +135,7 @@ def test_the_target_is_half_of_what_is_learned_from(digits, monkeypatch):
     from vergence.methods.image import iexplorer as module
 
     seen = []
-    monkeypatch.setattr(module, "learn", lambda method, source, **_: seen.append(source))
+    monkeypatch.setattr(module, "train_method", lambda method, source, *_, **__: seen.append(source))
     explorer = InternetExplorer(learner="simclr")
     target, others = digits.subset(np.arange(30)), [digits.subset(np.arange(a, a + 25)) for a in (100, 200)]
     explorer._learn(None, target, others, np.random.default_rng(0), 0)

@@ -36,16 +36,16 @@ def main() -> None:
         print(table)
         found = {
             "what": "SimCLR on CIFAR-10, 50,000 training images, judged on 10,000 test images",
-            "minutes_of_training": round(run.config["seconds"] / 60, 1),
+            "minutes_of_training": round(run.config.seconds / 60, 1),
             "epochs": EPOCHS,
-            "encoder": run.config["encoder"],
-            "parameters": run.config["parameters"],
+            "encoder": run.config.encoder,
+            "parameters": run.config.parameters,
             "samples_per_second": run.metrics[-1]["samples_per_second"],
-            "precision": run.config["precision"],
+            "precision": run.config.precision,
             "table": table.to_dict(),
-            "seed": run.config["seed"],
+            "seed": run.config.seed,
             "health": {k: v for k, v in run.health[-1].items() if k != "note"},
-            "versions": run.config["versions"],
+            "versions": run.config.versions,
             "machine": machine(),
         }
     path = CHECKOUT / "benchmarks" / "cifar10_20min.json"

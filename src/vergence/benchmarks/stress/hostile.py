@@ -26,9 +26,9 @@ from torch import nn
 
 from vergence.data import open as open_source
 from vergence.data.image.decode import DecodeError, decode, shape
-from vergence.engine.files import load_checkpoint, read_yaml
+from vergence.engine.files import load_checkpoint
 from vergence.engine.logger import Table, read_csv
-from vergence.engine.run import load_encoder
+from vergence.engine.run import load_encoder, read_config
 
 DEED = Path("/tmp/vergence-fuzz-deed")  # what code inside a file would make
 
@@ -193,17 +193,15 @@ def read_weights(folder: Path, raw: bytes) -> None:
 
 def configs(folder: Path) -> list[bytes]:
     return [
-        b"method: simclr\nsource: digits\nepochs: 3\nlr: null\nencoder:\n  name: resnet-tiny\n  size: 8\n"
-        b"options: {temperature: 0.5}\nviews: {}\ndate: 2026-11-21\nrecipe: [1, 2, &a [3], *a]\n"
+        b"version: 2\nmethod: simclr\nsource: digits\nmodality: image\nepochs: 3\nlr: null\nencoder:\n"
+        b"  name: resnet-tiny\n  size: 8\noptions: {temperature: 0.5}\nviews: {date: 2026-11-21}\n"
+        b"recipe: {lr: 0.1, betas: [0.9, 0.99]}\nfound: {lists: [1, 2, &a [3], *a]}\n"
     ]
 
 
-def read_config(folder: Path, raw: bytes) -> None:
-    path = folder / "config.yaml"
-    path.write_bytes(raw)
-    config = read_yaml(path)
-    for name in ("method", "encoder", "epochs"):
-        config[name]
+def read_settings(folder: Path, raw: bytes) -> None:
+    (folder / "config.yaml").write_bytes(raw)
+    read_config(folder)
 
 
 def metrics(folder: Path) -> list[bytes]:
@@ -485,7 +483,7 @@ def read_bomb(folder: Path, raw: bytes) -> None:
     readers = {
         ".pt": read_checkpoint,
         ".safetensors": read_weights,
-        ".yaml": read_config,
+        ".yaml": read_settings,
         ".csv": read_metrics,
     }
     try:
@@ -530,7 +528,7 @@ _ALL = [
     Kind("tar", tars, read_source(".tar"), _IMAGES),
     Kind("checkpoint", checkpoints, read_checkpoint),
     Kind("safetensors", weights, read_weights),
-    Kind("config", configs, read_config),
+    Kind("config", configs, read_settings),
     Kind("metrics", metrics, read_metrics),
     Kind("planetoid", planetoids, read_planetoid, _GRAPHS),
     Kind("lance", lance_files, read_lance, _LANCE),

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from vergence import engine
-from vergence.core import BadInput, Interrupted, Method, Recipe, input_spec
+from vergence.core import BadInput, Interrupted, Method, Recipe, RunConfig, input_spec
 from vergence.data import Source
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.score import Score, mean_score
@@ -92,19 +92,16 @@ def finetune(
         method = Classifier(copy.deepcopy(encoder), classes=classes, augment=_augment(encoder, train))
         method.requires_grad_(True)
         recipe = dataclasses.replace(Classifier.recipe, epochs=epochs, lr=lr, warmup=epochs / 10)
+        config = RunConfig(
+            method="finetune",
+            source=train.uri,
+            recipe=recipe,
+            batch_size=max(2, min(batch_size, len(rows) // 4)),
+            seed=seed,
+        )
         with tempfile.TemporaryDirectory() as folder:
             try:
-                engine.train(
-                    method,
-                    train.subset(rows),
-                    out=Path(folder),
-                    recipe=recipe,
-                    batch_size=max(2, min(batch_size, len(rows) // 4)),
-                    config={},
-                    seed=seed,
-                    spec=input_spec(encoder),
-                    quiet=True,
-                )
+                engine.train(method, train.subset(rows), config, out=Path(folder), quiet=True)
             except Interrupted as error:
                 raise Interrupted(
                     "Fine-tuning was stopped; nothing of it is kept. Start it again."

@@ -36,13 +36,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vergence.core import BadInput, Estimator, Method
+from vergence.core import BadInput, Estimator, Method, RunConfig
 from vergence.data import Source
 from vergence.data.image.joined import joined
 from vergence.engine import embed
+from vergence.engine.encoders import load
+from vergence.engine.training import train_method
+from vergence.methods import method_class
 from vergence.methods.image import encoders
 from vergence.methods.image.search_engines import SearchEngine, as_engine
-from vergence.train import learn, load, method_class
 
 TIERS = ((0.05, 0.8), (0.2, 0.1))  # share of the concepts, best first, and the chance of all of them
 
@@ -184,12 +186,15 @@ class InternetExplorer(Estimator):
             for other, end in zip(others, ends, strict=True)
         ]
         sources = [target, *(part for part in parts if len(part))]
+        together = joined(sources, [str(i) for i in range(len(sources))])
+        config = RunConfig(
+            method=self.learner, source=together.uri, epochs=self.epochs, batch_size=self.batch_size,
+            lr=self.lr, optimizer=self.optimizer, weight_decay=self.weight_decay, warmup=0, seed=seed,
+            workers=1,
+        )  # fmt: skip
+        torch.manual_seed(seed)
         with tempfile.TemporaryDirectory() as folder:
-            learn(
-                method, joined(sources, [str(i) for i in range(len(sources))]), epochs=self.epochs, seed=seed,
-                batch_size=self.batch_size, lr=self.lr, optimizer=self.optimizer, quiet=True, workers=1,
-                weight_decay=self.weight_decay, warmup=0, out=Path(folder) / "run",
-            )  # fmt: skip
+            train_method(method, together, config, out=Path(folder) / "run", quiet=True)
 
     def image_rewards(self, pictures: Tensor, target: Tensor) -> np.ndarray:
         """Return each picture's reward: its mean cosine to its nearest neighbours in the target.

@@ -40,13 +40,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vergence.core import BadInput, Estimator, Method, input_spec, pooled, unknown
+from vergence.core import BadInput, Estimator, Method, RunConfig, input_spec, pooled, unknown
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
 from vergence.engine import embed
+from vergence.engine.training import train_method
+from vergence.methods import method_class
 from vergence.methods.image import encoders
 from vergence.methods.image.tpe import ParzenSearch
-from vergence.train import learn, method_class
 from vergence.views.pixels.augment import Augment, View, plain
 from vergence.views.pixels.geometry import quarter_turns
 from vergence.views.pixels.operations import NAMES, Policy
@@ -277,12 +278,13 @@ class SelfAugment(Estimator):
             )
         options = {**_PLAIN, **BASES[base or self.base]}
         method.views = Views(Augment(net.size, **options), policy)
+        config = RunConfig(
+            method=self.learner, source=source.uri, epochs=epochs, batch_size=self.batch_size, lr=self.lr,
+            optimizer=self.optimizer, weight_decay=self.weight_decay, seed=seed, workers=1,
+        )  # fmt: skip
+        torch.manual_seed(seed)
         with tempfile.TemporaryDirectory() as folder:
-            learn(
-                method, source, epochs=epochs, batch_size=self.batch_size, lr=self.lr,
-                optimizer=self.optimizer, weight_decay=self.weight_decay, workers=1, seed=seed, quiet=True,
-                out=Path(folder) / "run",
-            )  # fmt: skip
+            train_method(method, source, config, out=Path(folder) / "run", quiet=True)
         return method.eval()
 
     def network(self, source: Source) -> encoders.ImageEncoder:

@@ -1,0 +1,150 @@
+"""Runs of what is trained: settings are resolved and views bound, then the loop begins."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from vergence.core import BadInput, Method, Recipe, RunConfig, unknown
+from vergence.core.run_config import digest
+from vergence.data.source import Source
+from vergence.engine.devices import chosen_precision, make_fabric
+from vergence.engine.distributed import world
+from vergence.engine.loop import loader_spec, train
+from vergence.engine.run import Run
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+
+def train_method(
+    method: Method,
+    source: Source,
+    config: RunConfig,
+    *,
+    out: Path,
+    fabric: Fabric | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
+    """Train ``method`` on ``source`` and leave a run at ``out``.
+
+    Args:
+        method: With its encoder; seed torch before it is made.
+        source: Of its modality.
+        config: As asked; what is None follows the method's recipe and the source.
+        out: The run's folder.
+        fabric: Devices and precision; None starts what ``config`` says.
+        resume: Go on from the checkpoint in ``out``.
+        quiet: Print nothing.
+
+    Raises:
+        BadInput: For an option of views that the modality does not have.
+    """
+    fabric = fabric or start_fabric(config, type(method), source)
+    config = config.replace(size=loader_spec(method.encoder, config).get("size"))
+    pair = bind_views(method, source, config)
+    config = resolved(config, method.recipe, source, resume=resume)
+    config = described(config, source, method.encoder, fabric)
+    return train(method, source, config, out=out, fabric=fabric, pair=pair, resume=resume, quiet=quiet)
+
+
+def start_fabric(config: RunConfig, method: type[Method], source: Source) -> Fabric:
+    """Start the devices and processes that a run asks for, in the precision that the source wants."""
+    return make_fabric(
+        _precision(config, source),
+        config.devices,
+        config.nodes,
+        config.strategy,
+        find_unused_parameters=method.find_unused_parameters,
+    )
+
+
+def _precision(config: RunConfig, source: Source) -> str:
+    return source.precision if config.precision == "auto" else config.precision
+
+
+def bind_views(method: Method, source: Source, config: RunConfig) -> Callable[[Any], Any]:
+    """Give a method the views that it names, and return what makes a pair of them for the health probe."""
+    kinds = importlib.import_module(f"vergence.methods.{source.modality}.views")
+    for name in config.views:
+        if name not in kinds.OPTIONS:
+            raise unknown("option of views", name, kinds.OPTIONS)
+    options: Mapping[str, Any] = {**source.view_options, **config.views}
+    spec = loader_spec(method.encoder, config)
+    pair: Callable[[Any], Any] = kinds.KINDS["pair"](**spec, **options)
+    if isinstance(method.views, str):
+        method.views = kinds.KINDS[method.views](**spec, **options)
+    else:
+        method.configure_views(options)
+    return pair
+
+
+def resolved(config: RunConfig, recipe: Recipe, source: Source, *, resume: bool = False) -> RunConfig:
+    """Return the settings with everything that was left open chosen.
+
+    Args:
+        config: As asked.
+        recipe: The paper's.
+        source: Says which batch it allows.
+        resume: Keep the batch as it was, though it may not divide among the processes of now.
+    """
+    batch, parts = _batch_size(recipe, config.batch_size, source), world() * config.accumulate
+    batch = batch if resume else max(1, batch // parts) * parts
+    epochs = config.epochs or recipe.epochs
+    share = recipe.warmup * min(1.0, epochs / recipe.epochs)
+    asked = {
+        "optimizer": config.optimizer,
+        "weight_decay": config.weight_decay,
+        "warmup": config.warmup if config.warmup is not None else share,
+        **({"lr": config.lr, "batch": batch, "lr_scaling": "none"} if config.lr is not None else {}),
+    }
+    settings: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    used = dataclasses.replace(recipe, epochs=epochs, **settings)
+    return config.replace(epochs=epochs, batch_size=batch, recipe=used)
+
+
+def _batch_size(recipe: Recipe, wanted: int | None, source: Source) -> int:
+    """Choose what fits: the paper's batch, at most 256 on a CPU and 1,024 on a GPU, as the source says."""
+    if wanted is not None:
+        if wanted < 2:
+            raise BadInput(f"A batch needs 2 or more samples; got {wanted}. Raise --batch-size.")
+        return min(wanted, len(source))
+    return source.fitting_batch(recipe.batch, 1024 if torch.cuda.is_available() else 256)
+
+
+def described(
+    config: RunConfig, source: Source, encoder: nn.Module, fabric: Fabric | None = None
+) -> RunConfig:
+    """Return the settings with what a run begins with: the source's fingerprint, encoder and machine."""
+    threads = torch.get_num_threads()
+    on_gpu = fabric is not None and fabric.device.type == "cuda"
+    return config.replace(
+        command=shlex.join(["vergence", *sys.argv[1:]])
+        if Path(sys.argv[0]).name == "vergence"
+        else "python API",
+        encoder=getattr(encoder, "spec", None) or {"name": type(encoder).__name__},
+        precision="fp32" if fabric is None else chosen_precision(_precision(config, source)),
+        modality=source.modality,
+        samples=len(source),
+        names=digest(source.names),
+        processes=world(),
+        device=torch.cuda.get_device_name()
+        if on_gpu
+        else f"CPU, {threads} thread{'' if threads == 1 else 's'}",
+        parameters=sum(p.numel() for p in encoder.parameters()),
+        versions={
+            **{name: version(name) for name in ("vergence", "torch", "numpy")},
+            "python": platform.python_version(),
+        },
+    )
