@@ -11,6 +11,7 @@ import vergence
 from vergence.core import BadInput, Method, Recipe, RunConfig
 from vergence.methods.graph import encoders
 from vergence.methods.graph.grace import GRACE
+from vergence.methods.graph.node2vec import Node2Vec
 from vergence.methods.image.encoders import build
 from vergence.methods.pairs.simclr import SimCLR
 
@@ -67,18 +68,13 @@ def test_an_image_encoder_of_ones_own_says_its_size_or_learn_does(tmp_path):
 def test_the_settings_of_a_run_are_the_parameters_of_learn():
     learn = dict(inspect.signature(vergence.learn).parameters)
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
-    of_the_call = {
-        "out",
-        "resume",
-        "quiet",
-        "encoder_options",
-    }  # where, how loudly; the last in encoder's spec
+    of_the_call = {"out", "resume", "quiet"}  # where, and how loudly
     of_the_run = {
         "version", "command", "modality", "samples", "names", "recipe", "processes", "device", "parameters",
         "versions", "seconds", "found",
     }  # fmt: skip
     assert set(learn) - of_the_call == set(fields) - of_the_run
-    for name in set(learn) & set(fields) - {"method", "source", "views", "options"}:
+    for name in set(learn) & set(fields) - {"method", "source", "views", "options", "encoder_options"}:
         assert learn[name].default == fields[name].default, name
 
 
@@ -179,3 +175,15 @@ def test_what_was_fitted_has_nothing_to_go_on_with(tmp_path):
     vergence.learn("node2vec", "karate", out=tmp_path / "run", quiet=True, epochs=1, **options)
     with pytest.raises(BadInput, match="was fitted in one go: there is nothing to go on with"):
         vergence.resume(tmp_path / "run")
+
+
+def test_an_estimator_that_was_made_is_fitted_as_it_is(tmp_path):
+    made = Node2Vec(dim=4, walks=1, length=5)
+    run = vergence.learn(made, "karate", out=tmp_path / "run", quiet=True)
+    assert (run.config.method, run.config.options) == ("node2vec", None) and run.encoder.out_dim == 4
+    for asked, said in (
+        ({"epochs": 2}, "This Node2Vec is made already: say its epochs where it is made."),
+        ({"batch_size": 8}, "Node2Vec is fitted, not trained by steps: it has no --batch-size."),
+    ):
+        with pytest.raises(BadInput, match=said):
+            vergence.learn(made, "karate", out=tmp_path / "other", quiet=True, **asked)

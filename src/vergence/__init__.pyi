@@ -1,3 +1,4 @@
+from . import evaluate as evaluate
 from . import losses as losses
 from . import methods as methods
 from .catalog import papers as papers
@@ -15,6 +16,7 @@ from .reports.walkthrough import demo as demo
 from .store.table import Store as Store
 from .train import embed as embed
 from .train import learn as learn
+from .engine.encoders import encoder as encoder
 from .engine.encoders import load as load
 from .engine.encoders import open_run as open_run
 from .train import resume as resume

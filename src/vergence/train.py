@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
-from vergence.engine.encoders import encoder_from, open_run
+from vergence.engine.encoders import encoder_from, initial_encoder, new_encoder, open_run
 from vergence.engine.fitting import fit
 from vergence.engine.process_monitor import monitored
 from vergence.engine.run import fill, read_config
@@ -41,10 +41,6 @@ def _same_modality(name: str, cls: type[Method] | type[Estimator], source: Sourc
     )
 
 
-def _modality(name: str, part: str) -> Any:
-    return importlib.import_module(f"vergence.methods.{name}.{part}")
-
-
 def _next_folder() -> Path:
     taken = {path.name for path in Path("runs").glob("*")}
     return Path("runs") / next(str(i) for i in range(1, len(taken) + 2) if str(i) not in taken)
@@ -57,6 +53,7 @@ def learn(
     *,
     encoder: str | nn.Module | None = None,
     encoder_options: Mapping[str, Any] | None = None,
+    init: str | None = None,
     size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
@@ -84,8 +81,10 @@ def learn(
         method: Key of the catalog, such as "simclr"; a class of your own; or a ``Method`` or ``Estimator``
             that is made already, encoder and all.
         source: What ``vergence.open`` understands, or a ``Source``.
-        encoder: Name of a backbone, or a module with ``out_dim``; None lets recipe and data choose.
-        encoder_options: Of a backbone given by name, such as ``{"registers": 4}`` of a transformer.
+        encoder: Name of an untrained one, as ``vergence.encoder`` takes it, or a module with ``out_dim``;
+            None lets recipe and data choose.
+        encoder_options: Of an encoder given by name, such as ``{"registers": 4}`` of a transformer.
+        init: Weights to begin with, in place of an encoder: "run:PATH", "timm:NAME"; None begins at random.
         size: Side of the views in pixels (images); None lets recipe and data choose.
         epochs: Passes over the data; None takes the paper's.
         batch_size: Samples an optimizer step over all processes; None takes the paper's where it fits.
@@ -118,8 +117,11 @@ def learn(
     source = open_source(source)
     cls, made = _class_of(method), isinstance(method, Method | Estimator)
     config = RunConfig(
+        command=_command(),
         method=key_of(cls),
         source=source.uri,
+        encoder_options=dict(encoder_options or {}),
+        init=init,
         size=size,
         epochs=epochs,
         batch_size=batch_size,
@@ -143,19 +145,26 @@ def learn(
     for note in () if quiet else source.notes:
         print(f"{source.uri}: {note}.", file=sys.stderr)
     _same_modality(config.method, cls, source)
-    asked = ["encoder"] if encoder is not None or encoder_options else []
-    _check_options(cls, config, made, [*options, *asked])
+    asked = {"encoder": encoder is not None or bool(encoder_options), "init": init is not None and not resume}
+    _check_options(cls, config, made, [*options, *(name for name, is_given in asked.items() if is_given)])
+    if all(asked.values()) and encoder is not None:
+        raise BadInput(f"Either --encoder or --init: {init} brings its architecture with its weights.")
     if issubclass(cls, Estimator):
-        estimator = method if isinstance(method, Estimator) else _estimator(cls, config, encoder)
+        estimator = _estimator(method if isinstance(method, Estimator) else cls, config, encoder)
         return fit(estimator, source, config, out=folder, quiet=quiet)
     fabric = start_fabric(config, cls, source)
     folder = fabric.broadcast(folder)
     torch.manual_seed(seed)
     if not isinstance(method, Method):
         if not isinstance(encoder, nn.Module):
-            encoder = _encoder(cls, config, source, encoder, encoder_options or {})
+            encoder = _encoder(cls, config, source, encoder)
         method = _made(cls, encoder, **options)
     return train_method(method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet)
+
+
+def _command() -> str:
+    typed = Path(sys.argv[0]).name == "vergence"
+    return shlex.join(["vergence", *sys.argv[1:]]) if typed else "python API"
 
 
 def _class_of(method: Any) -> type[Method] | type[Estimator]:
@@ -201,24 +210,30 @@ def _check_options(
             raise BadInput(f"{cls.__name__} needs its {name}: learn({cls.__name__}, ..., {name}=...).")
 
 
-def _encoder(
-    cls: type[Method], config: RunConfig, source: Source, name: str | None, options: Mapping[str, Any]
-) -> nn.Module:
+def _encoder(cls: type[Method], config: RunConfig, source: Source, name: str | None) -> nn.Module:
     """Build the encoder that is asked for, else the recipe's, else one that suits the source."""
-    encoders = _modality(source.modality, "encoders")
-    recipe = cls.recipe
-    return encoders.for_source(source, name or recipe.encoder, size=config.size or recipe.size, **options)
+    size = config.size or cls.recipe.size
+    if config.init is not None:
+        return initial_encoder(config.init, source, size=size, **config.encoder_options)
+    return new_encoder(name or cls.recipe.encoder, source, size=size, **config.encoder_options)
 
 
-def _estimator(cls: type[Estimator], config: RunConfig, encoder: str | nn.Module | None) -> Estimator:
+def _estimator(
+    estimator: Estimator | type[Estimator], config: RunConfig, encoder: str | nn.Module | None
+) -> Estimator:
     """Make an estimator; of ``learn``'s own settings it takes those that it has an option for."""
-    settings = {"encoder": encoder, **{name: getattr(config, name) for name in _FITTED}}
+    cls = type(estimator) if isinstance(estimator, Estimator) else estimator
+    settings = {"encoder": encoder, "init": config.init, **{name: getattr(config, name) for name in _FITTED}}
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given:
         if name not in inspect.signature(cls).parameters:
             raise BadInput(
                 f"{cls.__name__} is fitted, not trained by steps: it has no --{name.replace('_', '-')}."
             )
+        if isinstance(estimator, Estimator):
+            raise BadInput(f"This {cls.__name__} is made already: say its {name} where it is made.")
+    if isinstance(estimator, Estimator):
+        return estimator
     return _made(cls, **given, **(config.options or {}))
 
 
@@ -230,6 +245,7 @@ def _made(cls: Callable[..., M], *args: nn.Module, **options: Any) -> M:
         raise BadInput(str(error)) from error
 
 
+@monitored
 def resume(
     run: str | Path,
     *,
@@ -267,32 +283,24 @@ def resume(
     config = read_config(folder)
     if config.recipe is None:
         raise BadInput(f"{folder} was fitted in one go: there is nothing to go on with.")
-    method = method if method is not None else _method_of(config, folder)
-    source = open_source(source if source is not None else config.source)
+    cls = _class_of(_method_of(config, folder) if method is None else method)
+    if issubclass(cls, Estimator):
+        raise BadInput(f"{cls.__name__} is fitted, not trained by steps: it cannot go on with {folder}.")
+    source = open_source(config.source if source is None else source)
     if changed := config.differs(len(source), source.names):
         raise BadInput(
             f"{source.uri} is not what {folder} began with: {changed}. "
             "Put it back, or pass the data: resume(run, source=...)."
         )
-    made = isinstance(method, Method)
-    if not made and encoder is None:
-        encoder = encoder_from(config)
-    names = ("epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup", "seed", "precision")
-    settings = {name: getattr(config, name) for name in (*names, "accumulate", "save_every", "views")}
-    return learn(
-        method,
-        source,
-        encoder=None if made else encoder,
-        out=folder,
-        devices=devices,
-        nodes=nodes,
-        strategy=strategy or config.strategy,
-        workers=workers,
-        resume=True,
-        quiet=quiet,
-        **settings,
-        **({} if made else config.options or {}),
+    config = config.replace(
+        devices=devices, nodes=nodes, strategy=strategy or config.strategy, workers=workers
     )
+    fabric = start_fabric(config, cls, source)
+    torch.manual_seed(config.seed)
+    if not isinstance(method, Method):
+        net = encoder_from(config) if encoder is None else encoder
+        method = _made(cls, net, **(config.options or {}))
+    return train_method(method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet)
 
 
 def _method_of(config: RunConfig, folder: Path) -> str:
@@ -321,12 +329,16 @@ def embed(
     """Write the embeddings of ``source`` to a table at ``out``.
 
     Args:
-        run: A finished run, its folder, or an encoder.
+        run: A finished run, its folder, an encoder, or the name of one with weights, such as "timm:resnet18".
         source: What ``vergence.open`` understands, or a ``Source``.
         out: Where the table goes, by custom ``something.lance``.
         overwrite: Replace a table that is there.
         workers: "ray" has the workers of Ray do it; see ``Run.embed``.
     """
+    source = open_source(source)
+    if isinstance(run, str) and run.startswith(("timm:", "vergence:")):
+        net = initial_encoder(run, source)
+        return fill(net, source, out, model=run, overwrite=overwrite, workers=workers)
     if isinstance(run, nn.Module):
         name = getattr(run, "spec", {}).get("name", type(run).__name__)
         return fill(run, source, out, model=name, overwrite=overwrite, workers=workers)

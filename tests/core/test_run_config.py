@@ -80,7 +80,7 @@ method: sscd
 source: digits
 modality: image
 samples: 1797
-encoder: {name: resnet-tiny, size: 16, registers: 0, width: 24}
+encoder: {name: resnet-tiny, size: 16, registers: 0, width: 24, descriptor: 512}
 options: {temperature: 0.05}
 views: {}
 epochs: 1
@@ -110,3 +110,27 @@ def test_settings_of_the_first_version_are_read():
     assert (config.method, config.samples, config.precision, config.size) == ("sscd", 1797, "bf16", 16)
     assert config.recipe.lr == 0.3 and config.recipe.betas == (0.9, 0.999)
     assert config.names is None and config.version == VERSION
+    inner = {"name": "resnet-tiny", "size": 16, "registers": 0, "width": 24}
+    assert config.encoder == {"name": "vergence.nets.descriptor:Descriptor", "dim": 512, "encoder": inner}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (
+            {"name": "resnet-tiny", "size": 16, "stationary": 9},
+            {
+                "name": "vergence.methods.image.cores:Stationary",
+                "classes": 9,
+                "encoder": {"name": "resnet-tiny", "size": 16},
+            },
+        ),
+        (
+            {"name": "vergence.learn.graph.supergat:AttentionNet", "in_dim": 3},
+            {"name": "vergence.methods.graph.supergat:AttentionNet", "in_dim": 3},
+        ),
+        ({"name": "MyNet"}, {"name": "MyNet"}),
+    ],
+)
+def test_encoders_of_the_first_version_are_named_as_today(old, new):
+    assert RunConfig.from_dict({**yaml.safe_load(OLD), "encoder": old}).encoder == new

@@ -52,7 +52,9 @@ def learn(argv: list[str]) -> None:
     parser.add_argument("source", nargs="?", type=str, help=takes)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument(
-        "--encoder", type=str, help="name of a backbone, own or timm's [else recipe and data choose]"
+        "--encoder",
+        type=str,
+        help="untrained: a short name, timm:NAME or package.module:Class [else recipe and data choose]",
     )
     parser.add_argument("--out", type=str, help="folder of the run [else the next free number in runs/]")
     parser.add_argument("--quiet", action="store_true", help="print nothing while learning")

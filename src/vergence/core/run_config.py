@@ -26,7 +26,9 @@ class RunConfig:
     Args:
         method: Key of the catalog, or the name of the user's own class.
         source: What opens the data again.
-        encoder: The encoder's spec: its name, its options, and those of an encoder that it wraps.
+        encoder: The encoder's spec: its name, its options, and the spec of an encoder that it wraps.
+        encoder_options: Of its options, those that were asked for.
+        init: What its weights began with, such as "run:PATH"; None began at random.
         size: Side of the views in pixels (images).
         epochs: Passes over the data.
         batch_size: Samples an optimizer step over all processes.
@@ -61,6 +63,8 @@ class RunConfig:
     method: str
     source: str
     encoder: dict[str, Any] | None = None
+    encoder_options: dict[str, Any] = field(default_factory=dict)
+    init: str | None = None
     size: int | None = None
     epochs: int | None = None
     batch_size: int | None = None
@@ -154,9 +158,11 @@ def _is_a(value: Any, kind: Any) -> bool:
 
 
 def _recipe(content: Any, where: str) -> Recipe | None:
+    if content is None:
+        return None
     try:
-        plain = content and {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        return plain and Recipe(**plain)
+        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+        return Recipe(**fields)
     except (TypeError, AttributeError) as error:
         raise BadInput(f"{where} has no recipe of this vergence: {error}.") from error
 
@@ -168,6 +174,17 @@ def _of_version_1(content: Mapping[str, Any], where: str) -> dict[str, Any]:
     if not isinstance(encoder, dict):
         raise BadInput(f"{where} lacks 'encoder': it is not as vergence wrote it.")
     fields.setdefault("modality", "image")  # the first one there was
-    fields["size"] = encoder.get("size")
+    fields["encoder"], fields["size"] = _nested(encoder), encoder.get("size")
     fields["precision"] = "bf16" if str(fields.get("precision", "")).startswith("bf16") else "fp32"
     return fields
+
+
+def _nested(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an encoder's spec as it is written today: wrapped ones inside, classes by their new place."""
+    inner = {k: v for k, v in spec.items() if k not in ("descriptor", "stationary")}
+    inner["name"] = str(spec.get("name")).replace("vergence.learn.", "vergence.methods.", 1)
+    if (dim := spec.get("descriptor")) is not None:
+        inner = {"name": "vergence.nets.descriptor:Descriptor", "dim": dim, "encoder": inner}
+    if (classes := spec.get("stationary")) is not None:
+        inner = {"name": "vergence.methods.image.cores:Stationary", "classes": classes, "encoder": inner}
+    return inner

@@ -74,7 +74,7 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
         written, _ = EventSchema.from_uri(uri)
         return open_events(uri, _expanded(written) or None, limit=limit)
     if scheme == "movielens":
-        from vergence.data.events import movielens
+        from vergence.data.events.movielens import movielens
 
         return movielens(uri, limit=limit)
     if scheme == "table":
@@ -83,7 +83,7 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
         written, _ = TableSchema.from_uri(uri)
         return open_table(uri, _expanded(written) or None, limit=limit)
     if scheme == "sklearn":
-        from vergence.data.tables import embedded
+        from vergence.data.tables.embedded import embedded
 
         return embedded(uri, limit=limit)
     path = Path(uri).expanduser()

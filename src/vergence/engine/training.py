@@ -5,8 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import platform
-import shlex
-import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -42,7 +40,8 @@ def train_method(
     Args:
         method: With its encoder; seed torch before it is made.
         source: Of its modality.
-        config: As asked; what is None follows the method's recipe and the source.
+        config: As asked, where what is None follows the method's recipe and the source; or, with its
+            ``recipe``, that of a run to go on with.
         out: The run's folder.
         fabric: Devices and precision; None starts what ``config`` says.
         resume: Go on from the checkpoint in ``out``.
@@ -54,7 +53,8 @@ def train_method(
     fabric = fabric or start_fabric(config, type(method), source)
     config = config.replace(size=loader_spec(method.encoder, config).get("size"))
     pair = bind_views(method, source, config)
-    config = resolved(config, method.recipe, source, resume=resume)
+    if config.recipe is None:
+        config = resolved(config, method.recipe, source, resume=resume)
     config = described(config, source, method.encoder, fabric)
     return train(method, source, config, out=out, fabric=fabric, pair=pair, resume=resume, quiet=quiet)
 
@@ -130,9 +130,6 @@ def described(
     threads = torch.get_num_threads()
     on_gpu = fabric is not None and fabric.device.type == "cuda"
     return config.replace(
-        command=shlex.join(["vergence", *sys.argv[1:]])
-        if Path(sys.argv[0]).name == "vergence"
-        else "python API",
         encoder=getattr(encoder, "spec", None) or {"name": type(encoder).__name__},
         precision="fp32" if fabric is None else chosen_precision(_precision(config, source)),
         modality=source.modality,

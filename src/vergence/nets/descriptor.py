@@ -9,33 +9,32 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Features
+from vergence.core.specs import wrapping
 from vergence.nets.image_encoder import ImageEncoder, Images
 
 
 class Descriptor(ImageEncoder):
     """A convolutional encoder, generalised-mean pooling, a linear layer, unit length.
 
-    ``build(..., descriptor=512)`` makes one, and ``load`` gives one back.
-
     Args:
-        backbone: Images -> ``Features`` with a map ``(B, C, h, w)``, whose values below 0 count as 0.
+        encoder: Images -> ``Features`` with a map ``(B, C, h, w)``, whose values below 0 count as 0.
         dim: D, numbers a picture.
         power: p of the pooling (mean xᵖ)^(1/p), at least 1, which is the mean; infinity would be the maximum.
 
     Source: Radenović, Tolias, Chum 2018, arXiv:1711.02512, Eq. 3; as in Pizzi et al. 2022, arXiv:2202.10261.
     """
 
-    def __init__(self, backbone: ImageEncoder, dim: int = 512, *, power: float = 3.0) -> None:
-        super().__init__(size=backbone.size, extras=backbone.extras)
-        name = backbone.spec.get("name", type(backbone).__name__)
-        if hasattr(backbone, "num_prefix"):
+    def __init__(self, encoder: ImageEncoder, dim: int = 512, *, power: float = 3.0) -> None:
+        super().__init__(size=encoder.size, extras=encoder.extras)
+        name = encoder.spec.get("name", type(encoder).__name__)
+        if hasattr(encoder, "num_prefix"):
             raise BadInput(f"A descriptor pools the map of a convolutional network; {name} is none.")
         if dim < 1 or power < 1:
             raise BadInput(f"A descriptor needs a dim and a power of 1 or more; got {dim} and {power}.")
-        self.backbone, self.power = backbone, power
-        self.linear = nn.Linear(backbone.out_dim, dim)
-        self.out_dim, self.depth = dim, backbone.depth
-        self.spec = {**backbone.spec, "descriptor": dim}
+        self.backbone, self.power = encoder, power
+        self.linear = nn.Linear(encoder.out_dim, dim)
+        self.out_dim, self.depth = dim, encoder.depth
+        self.spec = wrapping(self, encoder, dim=dim, power=power)
 
     def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
         seen = self.backbone(images, need=need)

@@ -16,6 +16,7 @@ from markupsafe import Markup
 from vergence import catalog
 from vergence.core.errors import BadInput
 from vergence.core.run_config import RunConfig
+from vergence.core.specs import innermost, label
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run, embed
@@ -139,8 +140,11 @@ def command(config: RunConfig) -> str:
     """Return what repeats a run: the command that was typed, or the call in Python."""
     if config.command != "python API":
         return config.command
-    asked: dict[str, Any] = {"encoder": (config.encoder or {}).get("name")}
+    made = None if config.init else innermost(config.encoder or {}).get("name")
+    asked: dict[str, Any] = {"encoder": made}
     for name in (
+        "encoder_options",
+        "init",
         "size",
         "epochs",
         "batch_size",
@@ -155,7 +159,7 @@ def command(config: RunConfig) -> str:
     ):
         asked[name] = getattr(config, name)
     asked.update(config.options or {})
-    default = {"accumulate": 1, "views": {}}
+    default = {"accumulate": 1, "views": {}, "encoder_options": {}}
     words = [
         f"{name}={value!r}"
         for name, value in asked.items()
@@ -184,7 +188,7 @@ def _facts(run: Run, store: Store) -> dict[str, Any]:
     return {
         "source": config.source,
         "samples": config.samples or len(store),
-        "encoder": (config.encoder or {}).get("name", "own"),
+        "encoder": label(config.encoder),
         "size": config.size,
         "parameters": config.parameters,
         "width": store.width(),

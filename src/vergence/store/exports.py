@@ -3,22 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from vergence.core.errors import BadInput
 from vergence.store.lance_io import told
 
-if TYPE_CHECKING:
-    from vergence.store.table import Store
-
 SUFFIXES = (".parquet", ".npz", ".npy", ".json")
 
 
-def export(store: Store, path: Path, where: str | None = None) -> Path:
+class Readable(Protocol):
+    """What is read of a store; see ``Store``."""
+
+    path: Path
+    table: Any
+
+    @property
+    def vector_columns(self) -> Mapping[str, int]: ...
+    def __len__(self) -> int: ...
+    def where(self, condition: str) -> np.ndarray: ...
+    def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table: ...
+    def take(self, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table: ...
+    def vectors(self, column: str = "vector") -> np.ndarray: ...
+
+
+def export(store: Readable, path: Path, where: str | None = None) -> Path:
     """Write rows of a store to ``path``; see ``Store.export``."""
     if path.suffix not in SUFFIXES:
         raise BadInput(f"Cannot write {path}: the name must end in {', '.join(SUFFIXES)}.")
@@ -41,7 +55,7 @@ def export(store: Store, path: Path, where: str | None = None) -> Path:
     return path
 
 
-def _samples(store: Store, where: str | None) -> list[dict[str, Any]]:
+def _samples(store: Readable, where: str | None) -> list[dict[str, Any]]:
     """Return rows as FiftyOne's samples: a file path, tags, a classification, and further fields."""
     columns = [name for name in store.table.schema.names if name not in ("thumbnail", "label")]
     rows = store.read(columns, where=where).to_pylist()
@@ -52,7 +66,7 @@ def _samples(store: Store, where: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _arrays(store: Store, rows: np.ndarray) -> dict[str, Any]:
+def _arrays(store: Readable, rows: np.ndarray) -> dict[str, Any]:
     known = store.take(rows, ["id", "label"])
     return {
         "ids": np.array(known["id"].to_pylist()),

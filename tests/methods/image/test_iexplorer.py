@@ -105,7 +105,7 @@ def test_it_asks_more_and_more_for_what_the_target_shows(digits, monkeypatch):
     engine = LocalEngine.of_vectors(pool, embed(Pixels(), pool).vectors, concepts=60)
     fours = np.array([(pool.labels[engine.of == i] == 4).mean() for i in range(len(engine.concepts))])
     wanted = digits.subset(600 + np.flatnonzero(digits.labels[600:1000] == 4)[:30])
-    explorer = InternetExplorer(pool=engine, start=Pixels(), rounds=8, queries=5, images=5, learner="simclr")
+    explorer = InternetExplorer(pool=engine, init=Pixels(), rounds=8, queries=5, images=5, learner="simclr")
     monkeypatch.setattr(InternetExplorer, "_learn", lambda *_: None)
     explorer.fit(wanted, seed=0)
     assert all(len(set(one.asked)) == 5 and one.pictures <= 25 for one in explorer.history)

@@ -33,7 +33,7 @@ def made(**options):
 
 
 def test_a_descriptor_has_unit_length_and_is_built_again_from_its_spec():
-    net = encoders.build("resnet-tiny", size=16, width=8, descriptor=12).eval()
+    net = Descriptor(encoders.build("resnet-tiny", size=16, width=8), 12).eval()
     x = torch.rand(3, 3, 16, 16)
     found = net(x)
     torch.testing.assert_close(found.pooled.norm(dim=1), torch.ones(3))
@@ -139,4 +139,4 @@ def test_mistakes_are_told():
     with pytest.raises(BadInput, match="entropy of 0 or more"):
         made(entropy=-1.0)
     with pytest.raises(BadInput, match="dim and a power of 1 or more; got 0"):
-        encoders.build("resnet-tiny", size=16, descriptor=0)
+        Descriptor(encoders.build("resnet-tiny", size=16), 0)

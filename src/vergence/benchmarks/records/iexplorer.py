@@ -77,7 +77,7 @@ class Explorer(InternetExplorer):
     """The paper's arm; ablations change one step of it."""
 
     def fit(self, source: Source, *, seed: int = 0) -> Self:
-        self.pool, self.start = engine(seed), copy.deepcopy(start())
+        self.pool, self.init = engine(seed), copy.deepcopy(start())
         super().fit(source, seed=seed)
         names = [self.engine.concepts[c] for one in self.history for c in one.asked]
         assert source.classes is not None

@@ -1,6 +1,5 @@
 from .batch import Columns as Columns
 from .batch import TableBatch as TableBatch
-from .embedded import embedded as embedded
 from .read import read_table as read_table
 from .schema import TableSchema as TableSchema
 from .source import TableSource as TableSource

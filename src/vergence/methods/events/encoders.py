@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, unknown
+from vergence.core.specs import class_at, is_place
 from vergence.data.events import EventBatch, EventSource, Fields
 from vergence.nets.gru import GRU
 
@@ -319,7 +320,7 @@ def build(
     """Make an encoder that has yet to learn its fields' words and scales.
 
     Args:
-        name: One of ``names()``; None takes "gru".
+        name: One of ``names()``; None takes "gru". "vergence.module:Class" is a class.
         categories: Names of the categorical fields, and how many categories each knows.
         numbers: Names of the numeric fields.
         flagged: Those of them that come with a flag for missing values.
@@ -333,14 +334,15 @@ def build(
     64
     """
     name = name or "gru"
-    if name not in ENCODERS:
+    made: Any = class_at(name) if is_place(name) else ENCODERS.get(name)
+    if made is None:
         raise unknown("event encoder", name, ENCODERS)
-    known = [p for p in inspect.signature(ENCODERS[name].__init__).parameters if p != "self"]
+    known = list(inspect.signature(made).parameters)
     for option in options:
         if option not in known:
             raise unknown(f"option of {name}", option, known[3:])
     fields = {"categories": dict(categories), "numbers": list(numbers), "flagged": list(flagged)}
-    encoder = ENCODERS[name](**fields, **options)
+    encoder: EventEncoder = made(**fields, **options)
     encoder.spec = {"name": name, "size": None, **fields, **options}
     return encoder
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from vergence.core import BadInput, Features, unknown
+from vergence.core.specs import class_at, is_place
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphSource
 from vergence.nets import Dropout
@@ -287,7 +287,7 @@ def build(name: str | None = None, **spec: Any) -> nn.Module:
 
     Args:
         name: One of ``names()``; None takes "gin" with a readout and "gcn" without. A paper's own
-            encoder goes by its place, "vergence.methods.graph.KEY:Class".
+            encoder goes by its class, "vergence.methods.graph.KEY:Class".
         **spec: Arguments of ``stack``, of ``Table`` or of that class.
 
     Raises:
@@ -300,21 +300,11 @@ def build(name: str | None = None, **spec: Any) -> nn.Module:
     """
     if name == "table":
         return Table(torch.zeros(spec["rows"], spec["width"]))
-    if name is not None and ":" in name:
-        encoder = _own(name)(**spec)
+    if is_place(name):
+        encoder = class_at(name)(**spec)
         encoder.spec = {"name": name, **spec}  # type: ignore[assignment]
         return encoder
     return stack(name, **spec)
-
-
-def _own(place: str) -> type[nn.Module]:
-    module, _, cls = place.partition(":")
-    if not module.startswith("vergence.methods.graph."):  # a run's folder must not choose what code is loaded
-        raise BadInput(f"An encoder by its place lies in vergence.methods.graph; got {place}.")
-    found = getattr(importlib.import_module(module), cls, None)
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise BadInput(f"There is no encoder {cls} in {module}.")
-    return found
 
 
 def stack(
@@ -390,8 +380,8 @@ def for_source(
     """
     if size is not None:
         raise BadInput(f"{source.uri} holds graphs, which have no size in pixels; leave --size out.")
-    if name is not None and ":" in name:
-        own = _own(name)
+    if is_place(name):
+        own = class_at(name)
         made = own.for_source(source, **options) if hasattr(own, "for_source") else None
         return made or build(name, in_dim=source.in_dim, **options)
     chosen: dict[str, Any] = {} if source.grain == "nodes" else {"readout": "sum", "width": 32, "layers": 3}

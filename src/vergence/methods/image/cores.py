@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear
 
 from vergence.core import BadInput, Method, Recipe, input_spec, pooled
+from vergence.core.specs import wrapping
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
 from vergence.nets import width_of
@@ -50,21 +51,20 @@ def simplex(count: int) -> Tensor:
 class Stationary(nn.Module):
     """An encoder followed by a linear layer to the space of the simplex.
 
-    A run of ``CoReS`` keeps this one; ``build(..., stationary=K)`` makes one, and ``load`` gives one back.
+    A run of ``CoReS`` keeps this one.
 
     Args:
-        backbone: Maps images to ``(B, D)`` or ``Features``.
+        encoder: Maps images to ``(B, D)`` or ``Features``.
         classes: K, of now and later.
     """
 
-    def __init__(self, backbone: nn.Module, classes: int) -> None:
+    def __init__(self, encoder: nn.Module, classes: int) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone = encoder
         self.out_dim = classes - 1
-        self.input_spec = input_spec(backbone)
-        if spec := getattr(backbone, "spec", None):
-            self.spec = {**spec, "stationary": classes}
-        self.place = nn.Linear(width_of(backbone), self.out_dim, bias=False)
+        self.input_spec = input_spec(encoder)
+        self.spec = wrapping(self, encoder, classes=classes)
+        self.place = nn.Linear(width_of(encoder), self.out_dim, bias=False)
 
     def forward(self, images: Any) -> Tensor:
         """Return the features ``(B, K - 1)``; compare them by cosine."""

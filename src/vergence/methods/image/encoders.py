@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from vergence.core import BadInput, unknown
+from vergence.core.specs import class_at, is_place
 from vergence.data.source import Source
 from vergence.nets.image_encoder import ImageEncoder
 
@@ -33,26 +34,22 @@ def choose(size: int) -> str:
 def build(
     name: str | None = None,
     *,
-    size: int,
+    size: int | None = None,
     registers: int = 0,
     pretrained: bool = False,
-    descriptor: int | None = None,
-    stationary: int | None = None,
     **options: Any,
 ) -> ImageEncoder:
     """Make an encoder.
 
     Args:
-        name: One of ``names()``; None takes ``choose(size)``. A timm name may carry the tag of its
-            weights (``vit_small_patch14_dinov2.lvd142m``). An untrained ResNet for 32 pixels or
-            fewer gets a 3 x 3 stem at full resolution (SimCLR, arXiv:2002.05709, Sec. B.9).
-        size: Side of the images in pixels, at least 4.
+        name: One of ``names()``; None takes ``choose(size)``. "timm:NAME" is timm's, also where the library
+            has one of that name. A timm name may carry the tag of its weights
+            (``vit_small_patch14_dinov2.lvd142m``). An untrained ResNet for 32 pixels or fewer gets a 3 x 3
+            stem at full resolution (SimCLR, arXiv:2002.05709, Sec. B.9). "vergence.module:Class" is a class;
+            one that wraps another encoder takes that one's spec as its option ``encoder``.
+        size: Side of the images in pixels, at least 4; None takes 32 for the library's own, 224 for timm's.
         registers: Register tokens of a vision transformer, 0 or more.
         pretrained: Load timm's weights; needs a connection the first time.
-        descriptor: Width of a unit vector for search that a ``Descriptor`` makes of the map, in place of
-            the mean; None leaves the mean.
-        stationary: Classes of a linear layer to the simplex after it, as a run of CoReS keeps it; None is
-            without.
         **options: Of the network itself, such as ``drop_path`` and ``layer_scale`` of a transformer.
 
     Raises:
@@ -60,7 +57,12 @@ def build(
 
     >>> build("vit-micro", size=32, registers=4).num_prefix
     5
+    >>> build("vergence.nets.descriptor:Descriptor", dim=8, encoder={"name": "resnet-tiny"}).out_dim
+    8
     """
+    if is_place(name):
+        return _build_class(name, size, options)
+    size = size or (32 if name in _own() else 224)
     name = name or choose(size)
     if size < 4:
         raise BadInput(f"An image encoder needs a size of 4 pixels or more; got {size}.")
@@ -72,17 +74,18 @@ def build(
     else:
         from vergence.nets.timm_encoder import build_timm
 
-        encoder = build_timm(name, size, registers, pretrained, options, own=sorted(own))
+        model = name.removeprefix("timm:")
+        encoder = build_timm(model, size, registers, pretrained, options, own=sorted(own))
     encoder.spec = {"name": name, "size": size, "registers": registers, **options}
-    if descriptor is not None:
-        from vergence.nets.descriptor import Descriptor
-
-        encoder = Descriptor(encoder, descriptor)
-    if stationary is not None:
-        from vergence.methods.image.cores import Stationary
-
-        return cast(ImageEncoder, Stationary(encoder, stationary))
     return encoder
+
+
+def _build_class(place: str, size: int | None, options: dict[str, Any]) -> ImageEncoder:
+    """Make the encoder of a class, and first the one that it wraps, for images of ``size`` pixels."""
+    if isinstance(wrapped := options.get("encoder"), Mapping):
+        given = {} if size is None else {"size": size}
+        options = {**options, "encoder": build(**{**given, **wrapped})}
+    return cast(ImageEncoder, class_at(place)(**options))
 
 
 def shorter_side(source: Source) -> int:

@@ -40,7 +40,7 @@ from vergence.core import BadInput, Estimator, Method, RunConfig
 from vergence.data import Source
 from vergence.data.image.joined import joined
 from vergence.engine import embed
-from vergence.engine.encoders import load
+from vergence.engine.encoders import initial_encoder
 from vergence.engine.training import train_method
 from vergence.methods import method_class
 from vergence.methods.image import encoders
@@ -72,9 +72,10 @@ class InternetExplorer(Estimator):
     Args:
         pool: A ``SearchEngine``; or a store, pictures, or where either lies, of which a ``LocalEngine`` is
             made.
-        start: A run to begin with, or an encoder, best trained on much and varied; None begins untrained.
+        init: Weights to begin with ("run:PATH", "timm:NAME"), or an encoder, best trained on much and
+            varied; None begins untrained.
         learner: Key of a learner of images.
-        backbone: Name of the encoder where there is no ``start``; None lets learner and data choose.
+        backbone: Name of the encoder where there is no ``init``; None lets learner and data choose.
         size: Side of the views in pixels, likewise.
         rounds: Of asking and learning.
         queries: Concepts a round.
@@ -96,7 +97,7 @@ class InternetExplorer(Estimator):
         self,
         *,
         pool: Any = None,
-        start: Any = None,
+        init: Any = None,
         learner: str = "mocov3",
         backbone: str | None = None,
         size: int | None = None,
@@ -116,7 +117,7 @@ class InternetExplorer(Estimator):
                 "iexplorer needs 1 or more rounds, queries, images, epochs, neighbours and best; got "
                 f"{rounds}, {queries}, {images}, {epochs}, {neighbours} and {best}."
             )
-        self.pool, self.start, self.learner, self.backbone, self.size = pool, start, learner, backbone, size
+        self.pool, self.init, self.learner, self.backbone, self.size = pool, init, learner, backbone, size
         self.rounds, self.queries, self.images, self.epochs = rounds, queries, images, epochs
         self.neighbours, self.best = neighbours, best
         self.batch_size, self.lr, self.optimizer, self.weight_decay = batch_size, lr, optimizer, weight_decay
@@ -169,10 +170,10 @@ class InternetExplorer(Estimator):
         if not issubclass(cls, Method):
             raise BadInput(f"iexplorer needs a learner of images, such as mocov3; got {self.learner}.")
         torch.manual_seed(seed)
-        if isinstance(self.start, nn.Module):
-            return cls(self.start)
-        if self.start is not None:
-            return cls(load(self.start))
+        if isinstance(self.init, nn.Module):
+            return cls(self.init)
+        if self.init is not None:
+            return cls(initial_encoder(self.init, source, size=self.size))
         return cls(encoders.for_source(source, self.backbone or cls.recipe.encoder, size=self.size))
 
     def _learn(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, unknown
+from vergence.core.specs import class_at, is_place
 from vergence.data.tables.batch import Columns, TableBatch
 from vergence.data.tables.source import TableSource
 from vergence.nets import mlp
@@ -202,7 +202,6 @@ ENCODERS: dict[str, Callable[..., TableEncoder]] = {
     "linear": LinearEncoder,
     "raw": TableEncoder,
 }
-HERE = "vergence.methods.tables."
 
 
 def names() -> list[str]:
@@ -222,7 +221,7 @@ def build(
     """Make an encoder that has yet to learn its columns' words and scales.
 
     Args:
-        name: One of ``names()``; None takes "mlp". A paper's own encoder goes by its place,
+        name: One of ``names()``; None takes "mlp". A paper's own encoder goes by its class,
             "vergence.methods.tables.KEY:Class".
         numbers: Names of the numeric columns.
         categories: Names of the categorical columns, and how many categories each knows.
@@ -237,7 +236,7 @@ def build(
     64
     """
     name = name or "mlp"
-    made = _own(name) if ":" in name else ENCODERS.get(name)
+    made: Any = class_at(name) if is_place(name) else ENCODERS.get(name)
     if made is None:
         raise unknown("table encoder", name, names())
     known = [p for p in inspect.signature(made).parameters if p not in ("numbers", "categories", "flagged")]
@@ -245,7 +244,7 @@ def build(
         if option not in known:
             raise unknown(f"option of {name}", option, known)
     columns = {"numbers": list(numbers), "categories": dict(categories), "flagged": list(flagged)}
-    encoder = made(**columns, **options)
+    encoder: TableEncoder = made(**columns, **options)
     encoder.spec = {"name": name, "size": None, **columns, **options}
     return encoder
 
@@ -268,7 +267,7 @@ def for_source(
     if size is not None:
         raise BadInput(f"{source.uri} holds rows of a table, which have no size in pixels; leave --size out.")
     columns = source.columns
-    if name is not None and ":" in name and hasattr(own := _own(name), "of_source"):
+    if is_place(name) and hasattr(own := class_at(name), "of_source"):
         options = {**own.of_source(source), **options}
     missing = np.isnan(source.numeric).any(0).tolist()
     encoder = build(
@@ -307,16 +306,6 @@ def cells(source: TableSource, *, what: str) -> tuple[TableEncoder, np.ndarray]:
         )
     encoder = for_source(source, "raw")
     return encoder, encoder(source.batch(np.arange(len(source)))).double().numpy()
-
-
-def _own(place: str) -> Any:
-    module, _, cls = place.partition(":")
-    if not module.startswith(HERE):  # a run's folder must not choose what code is loaded
-        raise BadInput(f"An encoder by its place lies in {HERE[:-1]}; got {place}.")
-    found = getattr(importlib.import_module(module), cls, None)
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise BadInput(f"There is no encoder {cls} in {module}.")
-    return found
 
 
 def _hash(word: str) -> int:

@@ -1,0 +1,172 @@
+"""Encoders by name: short ones, timm's, a run's, a class; with weights and without."""
+
+import sys
+import types
+
+import pytest
+import torch
+from torch import nn
+
+import vergence
+from vergence.core import BadInput, RunConfig
+from vergence.engine.encoders import encoder_from
+from vergence.methods.image.cores import Stationary
+from vergence.nets.descriptor import Descriptor
+
+FAST = {"epochs": 1, "batch_size": 600, "quiet": True}
+
+
+class Flat(nn.Module):
+    """An encoder of the user's own."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.input_spec, self.out_dim = {"size": 8}, width
+        self.net = nn.Sequential(nn.AvgPool2d(2), nn.Flatten(), nn.Linear(48, width))
+
+    def forward(self, images):
+        pixels = images.pixels if hasattr(images, "pixels") else images
+        if pixels.dtype == torch.uint8:
+            pixels = pixels.float() / 255
+        return self.net(nn.functional.interpolate(pixels, (8, 8)))
+
+
+@pytest.fixture
+def elsewhere(monkeypatch):
+    module = types.ModuleType("elsewhere.nets")
+    module.Flat = Flat
+    monkeypatch.setitem(sys.modules, "elsewhere", types.ModuleType("elsewhere"))
+    monkeypatch.setitem(sys.modules, "elsewhere.nets", module)
+    return "elsewhere.nets:Flat"
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return vergence.open("digits")
+
+
+@pytest.fixture(scope="module")
+def run(digits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "first"
+    return vergence.learn(
+        "simclr", digits, encoder="resnet-tiny", encoder_options={"width": 8}, out=out, **FAST
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "spec"),
+    [
+        ("resnet-tiny", {"width": 8}, {"name": "resnet-tiny", "size": 32, "registers": 0, "width": 8}),
+        ("timm:resnet10t", {"size": 32}, {"name": "timm:resnet10t", "size": 32, "registers": 0}),
+        (
+            "gcn",
+            {"in_dim": 3, "width": 8},
+            {"name": "gcn", "in_dim": 3, "width": 8, "layers": 2, "readout": None},
+        ),
+        ("gru", {"categories": {}, "numbers": ["a"], "dim": 8}, {"name": "gru", "dim": 8}),
+        ("linear", {"categories": {}, "numbers": ["a"], "dim": 8}, {"name": "linear", "dim": 8}),
+        ("vergence.methods.graph.gcc:StructureGIN", {}, {"name": "vergence.methods.graph.gcc:StructureGIN"}),
+    ],
+)
+def test_a_name_makes_an_encoder_that_its_spec_makes_again(name, options, spec):
+    made = vergence.encoder(name, **options)
+    assert spec.items() <= made.spec.items()
+    again = vergence.encoder(**made.spec)
+    assert {k: v.shape for k, v in again.state_dict().items()} == {
+        k: v.shape for k, v in made.state_dict().items()
+    }
+
+
+def test_a_source_says_sizes_and_widths(digits):
+    assert vergence.encoder("resnet-tiny", digits).size == 16
+    assert vergence.encoder("gcn", "karate").in_dim == vergence.open("karate").in_dim
+
+
+def test_wrappers_are_made_again_with_what_they_wrap():
+    inner = vergence.encoder("resnet-tiny", size=16, width=8)
+    made = Stationary(Descriptor(inner, 6, power=2.0), 5)
+    assert made.spec["encoder"]["encoder"] == inner.spec
+    again = vergence.encoder(**made.spec)
+    assert (again.out_dim, again.backbone.power, again.backbone.backbone.size) == (4, 2.0, 16)
+    again.load_state_dict(made.state_dict())
+
+
+def test_a_run_is_an_encoder_with_its_weights(run):
+    for made in (vergence.encoder(f"run:{run.path}"), vergence.load(f"run:{run.path}")):
+        assert all(
+            torch.equal(a, b) for a, b in zip(made.parameters(), run.encoder.parameters(), strict=True)
+        )
+    assert vergence.open_run(f"run:{run.path}").path == run.path
+
+
+def test_a_run_is_what_another_begins_with(run, digits, tmp_path):
+    begun = vergence.learn("vicreg", digits, init=f"run:{run.path}", out=tmp_path / "run", lr=1e-12, **FAST)
+    assert begun.config.init == f"run:{run.path}" and begun.config.encoder == run.config.encoder
+    pairs = zip(begun.encoder.parameters(), run.encoder.parameters(), strict=True)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+    scratch = vergence.learn(
+        "vicreg", digits, encoder="resnet-tiny", encoder_options={"width": 8}, out=tmp_path / "new", lr=1e-12,
+        **FAST,
+    )  # fmt: skip
+    pairs = zip(scratch.encoder.parameters(), run.encoder.parameters(), strict=True)
+    assert not all(torch.allclose(a, b, atol=1e-5) for a, b in pairs)
+    assert vergence.resume(begun.path, quiet=True).config.init == f"run:{run.path}"
+
+
+def test_an_encoder_of_ones_own_goes_by_its_class(elsewhere, digits, tmp_path):
+    run = vergence.learn(
+        "simclr", digits, encoder=elsewhere, encoder_options={"width": 6}, out=tmp_path, **FAST
+    )
+    assert run.config.encoder == {"name": elsewhere, "width": 6}
+    with pytest.raises(
+        BadInput, match=r"your own elsewhere.nets:Flat: pass it again, load\(run, encoder=...\)"
+    ):
+        vergence.load(tmp_path)
+    assert vergence.load(tmp_path, encoder=Flat(6)).out_dim == 6
+
+
+def test_a_folder_does_not_choose_what_code_is_loaded(monkeypatch):
+    monkeypatch.setitem(sys.modules, "elsewhere", None)  # importing it would raise
+    wrapped = {"name": "vergence.nets.descriptor:Descriptor", "encoder": {"name": "elsewhere.nets:Net"}}
+    for spec in ({"name": "elsewhere.nets:Net", "width": 3}, wrapped):
+        config = RunConfig(method="simclr", source="digits", modality="image", encoder=spec)
+        with pytest.raises(BadInput, match="your own elsewhere.nets:Net|is not in vergence"):
+            encoder_from(config)
+    config = config.replace(encoder={"name": "vergence.nets.descriptor:Descriptor", "speed": 3})
+    with pytest.raises(BadInput, match="cannot be built: .*speed"):
+        encoder_from(config)
+
+
+@pytest.mark.parametrize(
+    ("call", "line"),
+    [
+        (lambda s: vergence.encoder("gcm"), "Unknown encoder 'gcm'; did you mean 'gcn'"),
+        (lambda s: vergence.encoder("an encoder"), "needs a name such as resnet-tiny or gcn, timm"),
+        (lambda s: vergence.encoder("vergence:small"), "ships no encoder 'small', nor any other yet"),
+        (lambda s: vergence.encoder("run:none"), "none/config.yaml is missing"),
+        (lambda s: vergence.encoder("run:none", width=3), "is trained and takes no options; got width"),
+        (lambda s: vergence.encoder("timm:resnet18", "karate"), "timm:resnet18 reads images; these are"),
+        (lambda s: vergence.encoder("torch.nn:Linear"), "torch.nn:Linear cannot be made: .*in_features"),
+        (lambda s: vergence.learn("simclr", s, encoder="run:none"), "start from it with --init run"),
+        (lambda s: vergence.learn("simclr", s, init="resnet-tiny"), "--init needs weights, run:PATH or timm"),
+        (lambda s: vergence.learn("simclr", s, init="run:a", encoder="nin"), "Either --encoder or --init"),
+        (lambda s: vergence.learn("node2vec", "karate", init="run:a"), "fitted, .* it has no --init"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_had_is_one_line(call, line, digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(BadInput, match=line) as error:
+        call(digits)
+    assert len(str(error.value)) < 250
+
+
+def test_a_run_of_another_modality_and_a_bare_folder_are_one_line(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        BadInput, match=r"learned from another modality \(image\) than that of karate \(graph\)"
+    ):
+        vergence.learn("grace", "karate", init=f"run:{run.path}")
+    with pytest.raises(BadInput, match=f"did you mean run:{run.path}"):
+        vergence.learn("simclr", "digits", init=str(run.path))
+    with pytest.raises(BadInput, match="has its architecture already; leave width out"):
+        vergence.learn("simclr", "digits", init=f"run:{run.path}", encoder_options={"width": 3})
