@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from vergence.core.errors import BadInput, need, unknown
+from vergence.data.columns import coded
 from vergence.data.image.decode import DecodeError, Raw
-from vergence.data.image.reader import ImageReader, Pixels, coded, numbered
+from vergence.data.image.reader import ImageReader, Pixels, numbered
 from vergence.data.image.source import ImageSource
 
 # A mirrored digit is another sign, ink has no colour, and hands differ in slant, place and size.

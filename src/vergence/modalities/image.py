@@ -1,0 +1,24 @@
+"""Images: folders, parquet files, tar shards and named sets."""
+
+from vergence.core.modality import Modality
+
+MODALITY = Modality(
+    name="image",
+    noun="images",
+    accepts="a folder of images, .parquet, .tar (or x-{000..003}.tar), torchvision:NAME, hf:NAME, digits",
+    example="photos/",
+    encoders="vergence.methods.image.encoders",
+    views="vergence.methods.image.views",
+    example_source="vergence.data.image.example:example",
+    names=("digits",),
+    schemes=("torchvision", "hf"),
+    suffixes=(
+        *(".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
+        *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico"),
+    ),
+    precedence=10,
+    open="vergence.data.image.opening:open_named",
+    open_files="vergence.data.image.opening:open_files",
+    open_folder="vergence.data.image.opening:open_folder",
+)

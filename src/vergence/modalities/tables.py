@@ -1,0 +1,18 @@
+"""Tables: rows of numbers and categories."""
+
+from vergence.core.modality import Modality
+
+MODALITY = Modality(
+    name="tables",
+    noun="tables",
+    accepts="a table (.csv; table:FILE?label=COLUMN; sklearn:NAME)",
+    example="'table:people.csv?label=sick'",
+    encoders="vergence.methods.tables.encoders",
+    views="vergence.methods.tables.views",
+    example_source="vergence.data.tables.example:example",
+    schemes=("table", "sklearn"),
+    suffixes=(".csv", ".tsv", ".csv.gz"),
+    precedence=40,
+    open="vergence.data.tables.opening:open_named",
+    open_files="vergence.data.tables.opening:open_files",
+)
