@@ -16,4 +16,15 @@ MODALITY = Modality(
     open="vergence.data.events.opening:open_named",
     open_files="vergence.data.events.opening:open_files",
     open_folder="vergence.data.events.opening:open_folder",
+    flags={
+        "id": "column that says whose event it is [else guessed]",
+        "time": "column that says when [else guessed]",
+        "categorical": "columns of categories, as a,b [else guessed]",
+        "numeric": "columns of quantities, as a,b [else guessed]",
+        "label": "column of what is known about an entity or row",
+        "labels": "file with --id and --label [else the log]",
+    },
+    raw="vergence.methods.events.aggregates:raw",
+    subject="vergence.reports.events:subject",
+    protocols=("boosting", "linear", "linear_auc", "knn"),
 )

@@ -19,4 +19,7 @@ MODALITY = Modality(
     open="vergence.data.graph.opening:open_graph",
     open_files="vergence.data.graph.opening:open_files",
     open_folder="vergence.data.graph.opening:open_folder",
+    raw="vergence.methods.graph.raw:raw",
+    subject="vergence.reports.graph:subject",
+    splits="vergence.evaluate.graph_table:graph_rows",
 )

@@ -21,4 +21,7 @@ MODALITY = Modality(
     open="vergence.data.image.opening:open_named",
     open_files="vergence.data.image.opening:open_files",
     open_folder="vergence.data.image.opening:open_folder",
+    raw="vergence.methods.image.raw:raw",
+    thumbnail="vergence.data.image.decode:thumbnail",
+    subject="vergence.reports.subject:Images",
 )

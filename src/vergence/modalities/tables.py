@@ -15,4 +15,12 @@ MODALITY = Modality(
     precedence=40,
     open="vergence.data.tables.opening:open_named",
     open_files="vergence.data.tables.opening:open_files",
+    flags={
+        "categorical": "columns of categories, as a,b [else guessed]",
+        "numeric": "columns of quantities, as a,b [else guessed]",
+        "label": "column of what is known about an entity or row",
+    },
+    raw="vergence.methods.tables.raw:raw",
+    subject="vergence.reports.tables:subject",
+    protocols=("boosting", "linear", "linear_auc", "knn"),
 )
