@@ -7,14 +7,15 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from vergence.core.errors import BadInput, WrongModality
-from vergence.core.modality import Modality, known_modalities
+from vergence.core.modality import Modality, find_modality, known_modalities
 from vergence.data.paths import expanded, files
 from vergence.data.source import Source
 
 
-def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
+def open(uri: Any, *, limit: float = 0.5) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
 
     Args:
@@ -26,6 +27,10 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
             ``sklearn:breast_cancer``, a graph (``planetoid:folder/cora``, ``tu:folder/MUTAG``, a file
             such as ``.edgelist``, ...), or the embedded ``digits`` and ``karate``. File names may hold
             ``*`` and ``{000..003}``. What each modality opens is said in ``modalities/``.
+            Or what is in memory: images as an array or tensor ``(N, H, W, 3)`` or ``(N, 3, H, W)``, uint8 or
+            float in [0, 1], or as a list of PIL images; a data frame; a map-style data set of torch or of
+            Hugging Face. Or a list of any of these, uris and sources among them: they are joined, and each
+            sample keeps its label.
         limit: Share of unreadable samples that is put up with, in [0, 1], before reading stops.
 
     Raises:
@@ -40,11 +45,17 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
         return uri
     if not 0 <= limit <= 1:
         raise BadInput(f"limit is the share of unreadable samples put up with, in [0, 1]; got {limit}.")
+    if isinstance(uri, list | tuple) and any(isinstance(part, str | os.PathLike | Source) for part in uri):
+        return _joined([open(part, limit=limit) for part in uri])
+    if not isinstance(uri, str | os.PathLike):
+        return _object(uri, limit)
     uri = os.fspath(uri)
     scheme, colon, _ = uri.partition(":")
     for modality in known_modalities():
         if uri in modality.names or (colon and scheme in modality.schemes):
             return modality.load("open")(uri, limit=limit)
+    if scheme == "memory" and colon:
+        raise BadInput(f"{uri} was in memory and cannot be opened by name again: pass the data itself.")
     path = Path(uri).expanduser()
     if path.is_dir():
         return _folder(path, uri, limit)
@@ -52,6 +63,34 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
     if not paths:
         raise _missing(path, uri)
     return _files(paths, uri, limit)
+
+
+def _joined(sources: list[Source]) -> Source:
+    if len({source.modality for source in sources}) > 1:
+        raise BadInput(
+            "Only sources of one modality can be joined; got "
+            + " and ".join(f"{find_modality(source.modality).noun} ({source.uri})" for source in sources)
+        )
+    join = find_modality(sources[0].modality).load("join")
+    if join is None:
+        raise BadInput(f"Sources of {find_modality(sources[0].modality).noun} cannot be joined.")
+    return join(sources)
+
+
+def _object(data: Any, limit: float) -> Source:
+    def read(modality: Modality) -> Source | None:
+        opens = modality.load("open_object")
+        return opens(data, limit=limit) if opens else None
+
+    if (source := _first(read)) is not None:
+        return source
+    what = type(data).__name__
+    if hasattr(data, "shape"):
+        what += f" of shape {tuple(data.shape)}"
+    elif isinstance(data, list | tuple):
+        what += f" of {len(data)} {type(data[0]).__name__}" if data else " of nothing"
+    known = "; ".join(m.accepts_objects for m in known_modalities() if m.accepts_objects)
+    raise BadInput(f"vergence.open cannot read a {what}; it takes a name or path, and in memory: {known}.")
 
 
 def _folder(root: Path, uri: str, limit: float) -> Source:

@@ -21,6 +21,10 @@ MODALITY = Modality(
     open="vergence.data.image.opening:open_named",
     open_files="vergence.data.image.opening:open_files",
     open_folder="vergence.data.image.opening:open_folder",
+    open_object="vergence.data.image.memory:open_object",
+    accepts_objects="arrays or tensors of images (N, H, W, 3) or (N, 3, H, W), uint8 or float in [0, 1], "
+    "lists of PIL images, map-style data sets of torch, data sets of Hugging Face",
+    join="vergence.data.image.joined:join",
     raw="vergence.methods.image.raw:raw",
     thumbnail="vergence.data.image.decode:thumbnail",
     subject="vergence.reports.subject:Images",

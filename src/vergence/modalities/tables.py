@@ -15,6 +15,8 @@ MODALITY = Modality(
     precedence=40,
     open="vergence.data.tables.opening:open_named",
     open_files="vergence.data.tables.opening:open_files",
+    open_object="vergence.data.tables.opening:open_object",
+    accepts_objects="data frames, arrays or tensors of rows (n, D)",
     flags={
         "categorical": "columns of categories, as a,b [else guessed]",
         "numeric": "columns of quantities, as a,b [else guessed]",
