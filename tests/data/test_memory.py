@@ -120,7 +120,7 @@ class Endless(IterableDataset):
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        ({"a": 1}, r"cannot read a dict; it takes a name or path, and in memory: arrays or tensors of images"),
+        ({"a": 1}, r"cannot read a dict; it takes a name or path, and in memory: arrays or tensors"),
         ([], r"cannot read a list of nothing; .* data frames"),
         ([1, 2], r"cannot read a list of 2 int; "),
         (torch.zeros(5), r"cannot read a Tensor of shape \(5,\); "),

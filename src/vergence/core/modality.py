@@ -29,7 +29,7 @@ class Modality:
         example: A source as it is typed after ``vergence learn METHOD``.
         encoders: Module with ``build(**spec)`` and ``for_source(source, name, *, size, **options)``; it may
             have ``small(source)``, settings of ``learn`` for a first look.
-        views: Module with ``KINDS``, factories ``(size, **options)`` by name, "pair" at least, and
+        views: Module with ``KINDS``, factories ``(**input_spec, **options)`` by name, "pair" at least, and
             ``OPTIONS``, names of options that all take; it may have ``MILD``, those of a fine-tuning.
         example_source: Place of ``(kind="")`` -> a small labelled ``Source`` in which something can be
             learned in seconds. The contract test asks for it, and for the kinds that a method's test names.

@@ -13,6 +13,8 @@ from vergence.data.graph.source import GraphsSource, NodeSource
 from vergence.engine import embed
 from vergence.methods.graph.ehgnn import EHGNN, Dual, HyperCluster, HyperConv, HyperDrop, HyperEncoder, dual
 
+CONTRACT = {"kinds": ("graphs",)}
+
 
 def trees(count=24, seed=0, attr=True):
     """Trees whose edges are of the kind of their ends: 0 of equal, 1 of different atoms, 2 at the root."""

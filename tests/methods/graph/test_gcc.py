@@ -16,6 +16,8 @@ from vergence.data.graph.source import GraphsSource, NodeSource
 from vergence.engine import embed
 from vergence.methods.graph.gcc import GCC, StructureGIN, lists_of, positions, subgraphs
 
+CONTRACT = {"kinds": ("graphs",)}
+
 SMALL = {"width": 8, "layers": 2}
 
 

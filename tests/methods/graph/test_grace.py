@@ -16,6 +16,8 @@ from vergence.data.graph.pyg import Data
 from vergence.methods.graph import encoders
 from vergence.methods.graph.grace import GRACE
 
+CONTRACT = {"kinds": ("", "graphs")}
+
 
 class Given(nn.Module):
     """Answers with the nodes' features."""

@@ -16,6 +16,8 @@ from vergence.methods.graph import encoders
 from vergence.methods.graph.augment import AUGMENTS
 from vergence.methods.graph.graphcl import GraphCL, others_over_own
 
+CONTRACT = {"kinds": ("graphs",)}
+
 
 def rings(sizes=(10, 20, 5), width=3):
     """A batch of rings with random features."""

@@ -14,6 +14,8 @@ from vergence.methods.graph import encoders
 from vergence.methods.graph.graphmae import Attention, GraphMAE, scaled_cosine_error
 from vergence.methods.graph.views import with_x
 
+CONTRACT = {"kinds": ("", "graphs")}
+
 
 def source(n=60, seed=0):
     rng = np.random.default_rng(seed)

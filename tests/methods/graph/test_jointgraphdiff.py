@@ -12,6 +12,8 @@ from vergence.data.graph.pyg import Data
 from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.jointgraphdiff import BETA, JointGraphDiff, ScoreNet, marginal, noise, pairs
 
+CONTRACT = {"kinds": ("graphs",)}
+
 
 def paths(sizes=(3, 5, 4, 5)):
     """Paths whose edges are worth the sum of their ends."""

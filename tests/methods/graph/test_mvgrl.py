@@ -15,6 +15,8 @@ from vergence.engine import embed
 from vergence.methods.graph import encoders, mvgrl
 from vergence.methods.graph.mvgrl import MVGRL, TwoViews
 
+CONTRACT = {"kinds": ("", "graphs")}
+
 
 def ring(n=7, width=5):
     a = torch.arange(n)
