@@ -6,7 +6,7 @@ What a method needs to be asked stands beside its own test, in ``CONTRACT`` of
     source    () -> what it learns from, where the modality's example will not do
     kinds     kinds of the example, such as ("graphs",); of a method of any modality {modality: kinds}
     encoder   options of the encoder, and its name
-    options   arguments of the method, such as small heads
+    options   arguments of the method, such as small heads, or a function that gives them
     quick     further ones for a training of seconds
     learn     settings of that training
     two       how two processes are compared: options of encoder and method, and views without chance
@@ -88,6 +88,11 @@ class Case:
             return self.asks["source"]()
         return example(self.modality, self.kind)
 
+    @property
+    def options(self):
+        given = self.asks.get("options", {})
+        return given() if callable(given) else given
+
     def settings(self):
         """Return how ``learn`` is told the encoder: what the contract says, else what suits a first look."""
         known = find_modality(self.modality).load("encoders")
@@ -107,7 +112,7 @@ class Case:
     def method(self, seed=0, encoder=None, **options):
         torch.manual_seed(seed)
         source = self.source()
-        method = self.cls(self.encoder(**(encoder or {})), **{**self.asks.get("options", {}), **options})
+        method = self.cls(self.encoder(**(encoder or {})), **{**self.options, **options})
         if isinstance(method.views, str):
             kinds = find_modality(self.modality).load("views").KINDS
             spec = input_spec(method.encoder) or {}
@@ -202,7 +207,7 @@ def resume(case, path):
     batch = source.fitting_batch(BATCH, BATCH)
     if batch < len(source):
         source = source.subset(np.arange(4 * batch))
-    start = {**case.settings(), **case.asks.get("options", {}), "batch_size": batch, "save_every": 1}
+    start = {**case.settings(), **case.options, "batch_size": batch, "save_every": 1}
     start |= {"epochs": 2 if batch < len(source) else 4, "precision": "fp32", "quiet": True}
     whole = weights(vergence.learn(case.key, source, out=path / "whole", **start))
     cls, step_end = case.cls, case.cls.step_end
@@ -249,7 +254,7 @@ def learns(case, path):
 def fits(case, path):
     """A seed repeats a fit, and the run is loaded again."""
     source = case.source()
-    start = {"seed": 3, "quiet": True, **case.asks.get("options", {})}
+    start = {"seed": 3, "quiet": True, **case.options}
     runs = [vergence.learn(case.key, source, out=path / str(i), **start) for i in range(2)]
     first, second = (embed(run.encoder, source).vectors for run in runs)
     np.testing.assert_array_equal(first, second)

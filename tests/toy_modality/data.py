@@ -38,9 +38,9 @@ class WordSource(ArraySource):
         labels, self.lines = zip(*(line.split(": ") for line in lines), strict=True)
         self.classes, self.every = np.unique(labels, return_inverse=True)
         self.classes = [str(word) for word in self.classes]
-        self._choose(np.arange(len(lines)))
+        self.choose_rows(np.arange(len(lines)))
 
-    def _choose(self, rows):
+    def choose_rows(self, rows):
         self.rows, self.labels = rows, self.every[rows]
         self.names = [f"line {row}" for row in rows]
 

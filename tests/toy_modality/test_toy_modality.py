@@ -1,6 +1,10 @@
 """A modality from outside opens, learns, is stored, measured and shown, and passes the contract."""
 
 import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +25,9 @@ def registered(monkeypatch):
 def poems(tmp_path):
     source = toy_modality.MODALITY.load("example_source")()
     path = tmp_path / "poems.words"
-    path.write_text("\n".join(f"{source.classes[y]}: {line}" for y, line in zip(source.labels, source.lines)))
+    path.write_text(
+        "\n".join(f"{source.classes[y]}: {line}" for y, line in zip(source.labels, source.lines, strict=True))
+    )
     return path
 
 
@@ -65,15 +71,16 @@ def test_two_modalities_cannot_have_one_name_or_scheme():
         modality.find_modality("wards")
 
 
-def test_a_package_that_is_installed_brings_its_modality(monkeypatch):
-    class Entry:
-        def load(self):
-            return toy_modality.MODALITY
-
-    monkeypatch.setattr(modality, "_registered", {})
-    monkeypatch.setattr(modality, "entry_points", lambda group: [Entry()] if group == modality.GROUP else [])
-    modality._installed.cache_clear()
-    try:
-        assert modality.find_modality("words") is toy_modality.MODALITY
-    finally:
-        modality._installed.cache_clear()
+def test_a_package_that_is_installed_brings_its_modality(tmp_path):
+    (tmp_path / "words-1.dist-info").mkdir()
+    (tmp_path / "words-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: words\nVersion: 1\n"
+    )
+    entry = "[vergence.modalities]\nwords = toy_modality:MODALITY\n"
+    (tmp_path / "words-1.dist-info" / "entry_points.txt").write_text(entry)
+    (tmp_path / "poems.words").write_text("a: one two three\nb: four five\n")
+    code = "import vergence as vg; print(vg.open('poems.words').modality)"
+    paths = [str(tmp_path), str(Path(toy_modality.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "words\n", done.stderr

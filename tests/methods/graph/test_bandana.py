@@ -15,7 +15,10 @@ from vergence.methods.graph import encoders
 from vergence.methods.graph.bandana import Bandana, bandwidths
 from vergence.methods.graph.views import negatives
 
-CONTRACT = {"kinds": ("", "graphs")}
+CONTRACT = {
+    "kinds": ("", "graphs"),
+    "exempt": {"two": "views of a whole batch of graphs, drawn by chance, cannot be divided"},
+}
 
 
 def source(n=50, links=120, seed=0):
