@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import importlib
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from vergence.core import BadInput, RunConfig, unknown
+from vergence.core.modality import find_modality, known_modalities
 from vergence.core.specs import class_at, is_place
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine.run import Run, load_encoder, read_config
-
-MODALITIES = ("graph", "events", "tables", "image")  # as they are asked for a name; the last knows timm's
 
 
 def encoder(
@@ -163,10 +161,10 @@ def _own(name: str, source: Source | None, options: dict[str, Any]) -> nn.Module
 def _modality_of(name: str) -> str:
     if is_place(name):
         words = name.split(".")
-        return words[2] if words[1] == "methods" and words[2] in MODALITIES else "image"
+        return words[2] if words[1] == "methods" else "image"
     if name.startswith("timm:"):
         return "image"
-    names = {known: m for m in reversed(MODALITIES) for known in _encoders_of(m).names()}
+    names = {known: m.name for m in known_modalities() for known in m.load("encoders").names()}
     base = name if name in names else name.partition(".")[0]  # timm's may end in the tag of their weights
     if base in names:
         return names[base]
@@ -182,4 +180,4 @@ def _modality_of(name: str) -> str:
 
 
 def _encoders_of(modality: str) -> Any:
-    return importlib.import_module(f"vergence.methods.{modality}.encoders")
+    return find_modality(modality).load("encoders")

@@ -265,6 +265,9 @@ class Table(nn.Module):
         self.out_dim = vectors.shape[1]
         self.spec = {"name": "table", "in_dim": 0, "rows": len(vectors), "width": self.out_dim}
 
+    def fresh(self) -> None:
+        """Nothing was there before."""
+
     def forward(self, graph: pyg.Data) -> Features:
         rows, asked = len(self.vectors), graph.get("out_of")
         if asked is not None and asked != rows:
