@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from vergence.benchmarks.arms import raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, short
 from vergence.methods.pairs.vicreg import VICReg
+
+train = short(epochs=6)
 
 RECORD = Record(
     key="vicreg",
     claim="Holding up each feature's standard deviation is what prevents collapse, without any negatives.",
+    task=cifar10(),
     arms={
-        "paper": VICReg,
-        "no variance term": lambda encoder: VICReg(encoder, variance=0.0),
+        "paper": train(VICReg),
+        "no variance term": train(partial(VICReg, variance=0.0)),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="cifar10",
-    train=5_000,
-    test=5_000,
-    epochs=6,
-    batch=128,
-    encoder="resnet-tiny",
-    size=32,
-    settings={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1},
+    seeds=(0, 1, 2),
     note="AdamW in place of the paper's LARS, which wants a batch of 2,048 and 1,000 epochs.",
 )
