@@ -26,7 +26,7 @@ def test_a_family_alone_is_listed_and_counted(capsys):
 def test_a_run_of_record_stands_beside_its_paper(capsys, monkeypatch, tmp_path):
     arms = {"arms": {"paper": {"mean": 0.633}}, "untrained": {"mean": 0.41}}
     (tmp_path / "alice.json").write_text(json.dumps({"source": "brain", **arms}))
-    monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(module, "PUBLISHED", tmp_path)
     main(["papers", "--family", "volume"])
     head, *lines = capsys.readouterr().out.splitlines()
     line = next(line for line in lines if line.startswith("alice"))

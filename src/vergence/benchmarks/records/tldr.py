@@ -46,11 +46,11 @@ class SquaredError(TLDR):
 class Principal(Estimator):
     """Principal components."""
 
-    def __init__(self, *, whiten: bool = False) -> None:
-        self.whiten = whiten
+    def __init__(self, *, dim: int = DIM, whiten: bool = False) -> None:
+        self.dim, self.whiten = dim, whiten
 
     def fit(self, source: Any, *, seed: int = 0) -> Self:
-        self.encoder = principal(source, DIM, whiten=self.whiten)
+        self.encoder = principal(source, self.dim, whiten=self.whiten)
         return self
 
 
