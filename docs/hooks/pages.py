@@ -20,10 +20,12 @@ from vergence import catalog
 from vergence.benchmarks import PUBLISHED
 from vergence.catalog.paper import Paper
 from vergence.cli import main
-from vergence.cli.catalog import short
+from vergence.cli.catalog import marks
 from vergence.cli.main import COMMANDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
+KEYS = {paper.key for paper in catalog.PAPERS}
+MARKS = ("parity", "mechanism", "real data")
 PACKAGES = (
     "core",
     "losses",
@@ -42,7 +44,7 @@ PACKAGES = (
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     found = {path.stem: json.loads(path.read_text()) for path in sorted(PUBLISHED.glob("*.json"))}
     speeds = [result for name, result in found.items() if name.startswith("speed-")]
-    results = {name: result for name, result in found.items() if "arms" in result}
+    results = {name: result for name, result in found.items() if name in KEYS}
     pages = {
         "papers.md": papers_page(results),
         "speed.md": speed_page(speeds),
@@ -62,26 +64,65 @@ def papers_page(results: dict[str, dict[str, Any]]) -> str:
     parts = [
         "# Papers",
         f"{len(counted)} papers; {there} are in, the others are planned. Beside them stand references that "
-        "everybody expects. Results are runs of record: `vergence bench KEY` repeats one, and goes on where "
-        "it was broken off. They are small on purpose, to be repeated on a laptop, and not the papers' own "
+        "everybody expects. Three marks say what is shown of a paper, each empty where nothing is yet. "
+        "*Parity*: the largest difference from the official code, a port of it or a second derivation, as a "
+        "share of the largest value. *Mechanism*: in the smallest world where the paper's idea must matter, "
+        "the lead over the rival that comes nearest, in points with its 90 % interval. *Real data*: the run "
+        "of record, beside the untrained encoder. `vergence bench KEY` repeats all three, and goes on where "
+        "it was broken off. Runs are small on purpose, to be repeated on a laptop, and not the papers' own "
         "numbers.",
     ]
-    if results:
-        parts += ["## Runs of record", _records(results)]
+    for title, table in (("Parity", _parities), ("Mechanisms", _mechanisms), ("Runs of record", _records)):
+        if text := table(results):
+            parts += [f"## {title}", text]
     for family, papers in catalog.FAMILIES.items():
         parts += [f"## {family}", _family(papers, results)]
     return "\n\n".join(parts) + "\n"
 
 
 def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> str:
-    found = any(paper.key in results for paper in papers)
-    columns = ["key", "paper", "year", "modality", "task", "kind", "status", *(["result"] if found else [])]
+    shown = {paper.key: marks(results.get(paper.key)) for paper in papers}
+    seen = [mark for mark in MARKS if any(one[mark] for one in shown.values())]
+    columns = ["key", "paper", "year", "modality", "task", "kind", "status", *seen]
     rows = [columns, ["---"] * len(columns)]
     for paper in papers:
         title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
         row = [f"`{paper.key}`", title, str(paper.year), paper.modality, paper.task, paper.kind, paper.status]
-        rows.append(row + ([short(results.get(paper.key))] if found else []))
+        rows.append(row + [_breakable(shown[paper.key][mark]) for mark in seen])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _parities(results: dict[str, dict[str, Any]]) -> str:
+    rows = [
+        f"| `{key}` | {parity['kind']} | {_cell(parity['against'])} {_cell(parity['commit'])} | "
+        f"{parity['max_abs']:.1e} | {'' if parity['max_rel'] is None else format(parity['max_rel'], '.1e')} |"
+        for key, result in results.items()
+        if (parity := result.get("parity"))
+    ]
+    head = [
+        "| key | kind | against | largest difference | share of the largest value |",
+        "|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows]) if rows else ""
+
+
+def _mechanisms(results: dict[str, dict[str, Any]]) -> str:
+    rows, worlds = [], []
+    for key, result in results.items():
+        if found := result.get("mechanism"):
+            plain = found["less_is_better"]
+            arms = {arm: _spread(score, plain) for arm, score in found["arms"].items()}
+            ours = arms.pop("paper")
+            others = "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items())
+            lead, clear = marks(result)["mechanism"], "yes" if found["clear"] else "no"
+            metric = _cell(found["metric"])
+            rows.append(f"| `{key}` | {metric} | **{ours}** | {others} | {lead} | {clear} |")
+            worlds.append(f"- `{key}`: {_cell(found['world'])}")
+    head = [
+        "| key | metric | the paper's idea | without it | lead over the nearest rival | clear of all |",
+        "|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*head, *rows, "", *worlds]) if rows else ""
 
 
 def _records(results: dict[str, dict[str, Any]]) -> str:
@@ -92,6 +133,8 @@ def _records(results: dict[str, dict[str, Any]]) -> str:
     notes = []
     for key, result in results.items():
         for found in (result, *(result.get("also") or ())):
+            if "arms" not in found:
+                continue
             rows.append("| " + " | ".join(_record(key, found)) + " |")
             if found.get("note"):
                 where = "" if found is result else f", {_breakable(found['source'])}"
@@ -103,7 +146,7 @@ def _record(key: str, found: dict[str, Any]) -> list[str]:
     plain = found.get("less_is_better", False)
     arms = {arm: _spread(score, plain) for arm, score in found["arms"].items()}
     ours = arms.pop("paper")
-    raw = found["raw_pixels"]
+    raw = found.get("raw_pixels")  # of results before raw pixels became an arm like others
     return [
         f"`{key}`",
         f"{_breakable(found['source'])}, {found['train']:,} / {found['test']:,}",

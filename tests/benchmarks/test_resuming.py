@@ -8,19 +8,19 @@ from vergence.benchmarks.resuming import Unfinished
 
 @pytest.fixture
 def begun(tmp_path):
-    """A file with one training, and the clock's seconds it holds."""
+    """A file with one job, and the clock's seconds it holds."""
     first = Unfinished(tmp_path / "a.part", "run")
     first.began -= 100
-    first.add("paper", 1, [0, 2], [0.5, 1 / 3], 7.5)
+    first.add(2, "paper", 1, {"share": 0.5, "error": 1 / 3}, 7.5)
     return tmp_path / "a.part"
 
 
 def test_what_was_found_is_there_again(begun):
     again = Unfinished(begun, "run")
     assert len(again) == 1
-    assert again.get("paper", 1, [0, 2]) == ([0.5, 1 / 3], 7.5)
-    assert again.get("paper", 1, [0]) is None and again.get("paper", 0, [0, 2]) is None
-    again.add("other", 1, [0], [0.25], 2.0)
+    assert again.get(2, "paper", 1) == ({"share": 0.5, "error": 1 / 3}, 7.5)
+    assert again.get(0, "paper", 1) is None and again.get(2, "paper", 0) is None
+    again.add(0, "other", 1, {"share": 0.25}, 2.0)
     assert len(Unfinished(begun, "run")) == 2
 
 
@@ -43,12 +43,12 @@ def test_a_file_that_is_none_of_ours_begins_anew(begun, content):
     assert len(Unfinished(begun, "run")) == 0
 
 
-def test_nothing_is_written_before_a_training_ends_and_nothing_stays(tmp_path):
+def test_nothing_is_written_before_an_arm_ends_and_nothing_stays(tmp_path):
     path = tmp_path / "a.part"
     empty = Unfinished(path, "run")
     assert not path.exists()
     empty.end()
-    empty.add("paper", 0, [0], [0.5], 1.0)
+    empty.add(0, "paper", 0, {"share": 0.5}, 1.0)
     assert path.exists()
     empty.end()
     assert not path.exists()

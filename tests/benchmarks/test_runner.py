@@ -7,167 +7,181 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
-from torch import nn
 
-from vergence.benchmarks import runner as harness
-from vergence.benchmarks.record import Record, data_root, find_record
-from vergence.benchmarks.runner import run_record
-from vergence.core import Method
-
-
-class Supervise(Method):
-    """Learns to tell dark photos from bright ones: enough to see that an arm was trained."""
-
-    def __init__(self, encoder, sign=1.0):
-        super().__init__(encoder)
-        self.head = nn.Linear(encoder.out_dim, 1)
-        self.sign = sign
-
-    def views(self, batch):
-        return batch
-
-    def loss(self, batch):
-        bright = batch.pixels.float().mean((1, 2, 3)) / 255
-        return {"bright": (self.head(self.encode(batch))[:, 0] - self.sign * bright).square().mean()}
+from vergence.benchmarks import result as result_module
+from vergence.benchmarks import runner
+from vergence.benchmarks.record import Mechanism, Parity, Record, find_record
+from vergence.benchmarks.runner import Job, run_job, run_record
+from vergence.benchmarks.tasks import Metric, generated
+from vergence.core import BadInput
 
 
+def arm(score, calls=None):
+    def run(task, seed):
+        if calls is not None:
+            calls.append(seed)
+        return score + 0.001 * seed
+
+    return run
+
+
+TASK = generated(lambda source, seed: (range(60), range(40)), Metric("share"))
 SMALL = Record(
     key="simclr",
-    claim="Training changes the number.",
-    arms={"paper": Supervise, "other": lambda encoder: Supervise(encoder, sign=-1.0)},
-    source="digits",
-    train=60,
-    test=40,
-    epochs=1,
-    batch=30,
-    encoder="resnet-tiny",
-    size=8,
+    claim="The paper's arm has more.",
+    task=TASK,
+    arms={"paper": arm(0.6), "off": arm(0.5), "untrained": arm(0.4), "raw": arm(0.3)},
     seeds=(0, 1),
+)
+WORLD = Mechanism(
+    "A world.", task=TASK, arms={"paper": lambda task, seed: 0.9 + 0.01 * seed, "off": arm(0.2)}
 )
 
 
 @pytest.fixture(autouse=True)
 def row(monkeypatch):
     found = SimpleNamespace(title="A Simple Framework", arxiv="2002.05709")
-    monkeypatch.setattr(harness.catalog, "find", lambda key: found)
+    monkeypatch.setattr(result_module.catalog, "find", lambda key: found)
 
 
-@pytest.fixture(scope="module")
-def result():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(harness.catalog, "find", lambda key: SimpleNamespace(title="T", arxiv=None))
-        return run_record(SMALL, quiet=True)
-
-
-def test_result_holds_what_repeats_and_judges_it(result):
-    assert json.loads(json.dumps(result)) == result
-    assert {"key", "title", "arxiv", "date", "metric", "seconds", "versions", "machine", "note"} <= set(
-        result
-    )
-    assert (result["train"], result["test"], result["epochs"]) == (60, 40, 1)
-    assert set(result["arms"]) == {"paper", "other"}
-    for arm in (*result["arms"].values(), result["untrained"]):
-        assert len(arm["values"]) == 2
-        assert arm["mean"] == pytest.approx(sum(arm["values"]) / 2, abs=1e-4)
-    assert 0 < result["raw_pixels"] <= 1
-    assert result["command"] == "vergence bench simclr"
-
-
-def test_bench_writes_the_result_whole(monkeypatch, tmp_path, result):
-    monkeypatch.setattr(harness, "run_record", lambda record, **options: result)
-    path = harness.bench("simclr", out=tmp_path / "results" / "simclr.json")
-    assert json.loads(path.read_text()) == result
-    assert [p.name for p in path.parent.iterdir()] == ["simclr.json"]
-
-
-def test_two_processes_train_the_record_of_the_folder(monkeypatch):
-    if not (data_root() / "cifar10").is_dir():
-        pytest.skip(f"no cifar10 in {data_root()}")
-    small = dataclasses.replace(find_record("simclr"), train=100, test=60, epochs=1, batch=32, seeds=(0,))
-    apart = run_record(small, workers=2, quiet=True)
-    assert (apart["train"], apart["test"]) == (100, 60)
-    assert set(apart["arms"]) == {"paper", "no views"}
+def test_result_holds_what_repeats_and_judges_it():
+    found = run_record(SMALL, quiet=True)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["title"], found["arxiv"]) == ("A Simple Framework", "2002.05709")
+    assert {"date", "metric", "seconds", "versions", "machine", "note"} <= set(found)
+    assert (found["source"], found["train"], found["test"]) == ("generated", 60, 40)
+    assert found["arms"]["paper"]["values"] == [0.6, 0.601]
+    assert set(found["arms"]) == {"paper", "off"}
+    assert (found["untrained"]["mean"], found["raw_features"]["mean"]) == (0.4005, 0.3005)
+    assert found["verdicts"] == {"beats_untrained": True, "beats_raw": True, "beats_rivals": True}
+    assert found["command"] == "vergence bench simclr"
+    assert not {"mechanism", "parity"} & set(found)
 
 
 def test_a_lost_claim_is_written_as_it_is():
-    judged = {"paper": 0.5, "other": 0.6, "untrained": 0.4}
-    calls = iter([("paper", 0), ("other", 0), ("untrained", 0), ("paper", 1), ("other", 1), ("untrained", 1)])
-
-    def judge(encoder, train, test, seed):
-        arm, expected_seed = next(calls)
-        assert seed == expected_seed
-        return judged[arm] + 0.001 * seed
-
-    lost = run_record(dataclasses.replace(SMALL, protocol=judge, metric="made up", pixels=False), quiet=True)
-    assert lost["verdicts"] == {"beats_untrained": True, "beats_ablation": False}
-    assert "falls behind 'other': -10.0 points" in lost["note"]
-    assert "untrained" not in lost["note"]
-    assert (lost["metric"], lost["raw_pixels"]) == ("made up", None)
+    lost = run_record(dataclasses.replace(SMALL, arms={**SMALL.arms, "off": arm(0.7)}), quiet=True)
+    assert lost["verdicts"] == {"beats_untrained": True, "beats_raw": True, "beats_rivals": False}
+    assert "falls behind 'off': -10.0 points" in lost["note"] and "untrained" not in lost["note"]
 
 
-def test_arms_of_a_seed_start_alike_and_seeds_differ(monkeypatch):
-    starts = []
-
-    def arm(encoder):
-        starts.append(next(encoder.parameters()).detach().clone())
-        return Supervise(encoder)
-
-    arms = {"paper": arm, "other": arm}
-    run_record(dataclasses.replace(SMALL, arms=arms, protocol=lambda *a: 0.0, pixels=False), quiet=True)
-    first, second, third, _ = starts
-    assert torch.equal(first, second)
-    assert not torch.equal(first, third)
+def test_only_rivals_count_in_the_verdict():
+    arms = {**SMALL.arms, "the paper's second form": arm(0.8)}
+    counted = run_record(dataclasses.replace(SMALL, arms=arms), quiet=True)
+    assert counted["verdicts"]["beats_rivals"] is False
+    named = run_record(dataclasses.replace(SMALL, arms=arms, rivals=("off",)), quiet=True)
+    assert (named["rivals"], named["verdicts"]["beats_rivals"], named["note"]) == (["off"], True, "")
+    assert named["margins"]["the paper's second form"]["mean"] == pytest.approx(-0.2)
 
 
-def test_an_encoder_that_several_records_train_alike_is_trained_once():
-    trained = []
+def test_an_error_is_better_the_less_it_is():
+    task = dataclasses.replace(TASK, metrics=(Metric("error", less_is_better=True),))
+    found = run_record(dataclasses.replace(SMALL, task=task), quiet=True)
+    assert found["margins"]["off"]["mean"] == pytest.approx(-0.1)
+    assert found["verdicts"]["beats_rivals"] is False and "-0.100, sd" in found["note"]
 
-    def arm(encoder):
-        trained.append(encoder)
-        return Supervise(encoder)
 
-    first = dataclasses.replace(
-        SMALL, arms={"paper": arm, "other": arm}, protocol=lambda *a: 0.5, metric="one", pixels=False
+def test_arms_with_several_numbers_run_once_and_give_a_result_for_each_metric():
+    calls = []
+
+    def both(task, seed):
+        calls.append(seed)
+        return task.scores(0.5, 2.0)
+
+    metrics = (Metric("share"), Metric("error", less_is_better=True, claim="It errs less.", note="Small."))
+    task = dataclasses.replace(TASK, metrics=metrics)
+    arms = {"paper": both, "off": lambda task, seed: {"error": 3.0}, "other": lambda task, seed: 0.25}
+    also = dataclasses.replace(SMALL, task=TASK, claim="Elsewhere too.")
+    found = run_record(
+        dataclasses.replace(SMALL, task=task, arms=arms, note="Big.", also=(also,)), quiet=True
     )
-    again = dataclasses.replace(first, protocol=lambda e, a, b, seed: 0.1 * seed, metric="two")
-    longer = dataclasses.replace(first, epochs=2, arms={"paper": arm, "else": arm}, metric="three")
-    result = run_record(dataclasses.replace(first, also=(again, longer)), quiet=True)
-    assert len(trained) == 2 * 2 + 2 * 2
-    assert [found["metric"] for found in (result, *result["also"])] == ["one", "two", "three"]
-    assert result["also"][0]["arms"]["other"]["values"] == [0.0, 0.1]
-    assert set(result["also"][1]["arms"]) == {"paper", "else"}
-    family = (first, again, longer)
-    shared = {job.arm: job.places for job in harness.jobs_of(family) if job.seed == 0}
-    assert shared == {"paper": [2], "other": [0, 1], "untrained": [2], "else": [2]}
-    assert sum(len(job.places) for job in harness.jobs_of(family)) == 18
+    assert calls == [0, 1]
+    assert [one["metric"] for one in (found, *found["also"])] == ["share", "error", "share"]
+    first, second, third = (found, *found["also"])
+    assert (set(first["arms"]), set(second["arms"])) == ({"paper", "other"}, {"paper", "off"})
+    assert (first["rivals"], second["rivals"]) == (["other"], ["off"])
+    assert second["verdicts"]["beats_rivals"] is True
+    assert [one["claim"] for one in (first, second, third)] == [
+        "The paper's arm has more.",
+        "It errs less.",
+        "Elsewhere too.",
+    ]
+    assert first["note"] == "Big." and second["note"] == "Small."
+
+
+def test_a_number_by_a_strange_name_is_refused():
+    with pytest.raises(ValueError, match=r"'paper' returns \['sahre'\]; the task's metrics are \['share'\]"):
+        run_job(
+            [dataclasses.replace(SMALL, arms={"paper": lambda task, seed: {"sahre": 1}})], Job(0, "paper", 0)
+        )
+
+
+def test_a_mechanism_is_clear_when_every_rival_is_beaten_with_five_seeds():
+    clear = run_record(dataclasses.replace(SMALL, mechanism=WORLD), quiet=True)["mechanism"]
+    assert json.loads(json.dumps(clear)) == clear
+    assert (clear["world"], clear["seeds"], clear["rivals"]) == ("A world.", [0, 1, 2, 3, 4], ["off"])
+    assert set(clear["margins"]["off"]) >= {"mean", "low", "high"}
+    assert clear["margins"]["off"]["low"] > 0 and clear["clear"] is True
+    few = dataclasses.replace(WORLD, seeds=(0, 1, 2))
+    assert run_record(dataclasses.replace(SMALL, mechanism=few), quiet=True)["mechanism"]["clear"] is False
+    arms = {**WORLD.arms, "simplest": arm(0.95)}
+    lost = run_record(dataclasses.replace(SMALL, mechanism=dataclasses.replace(WORLD, arms=arms)), quiet=True)
+    assert lost["mechanism"]["clear"] is False and lost["mechanism"]["margins"]["simplest"]["low"] < 0
+
+
+def test_a_part_alone_leaves_the_rest_of_the_result_as_it_is(monkeypatch, tmp_path):
+    calls = []
+    record = dataclasses.replace(
+        SMALL,
+        arms={**SMALL.arms, "off": arm(0.5, calls)},
+        mechanism=WORLD,
+        parity=Parity("official", "github.com/a/b", max_abs=1e-9),
+    )
+    monkeypatch.setattr(runner, "find_record", lambda key: record)
+    path = tmp_path / "simclr.json"
+    path.write_text(json.dumps({"arms": "old", "mechanism": "old", "date": "old"}))
+    found = json.loads(runner.bench("simclr", only="mechanism", out=path, workers=1).read_text())
+    assert (found["arms"], found["date"], calls) == ("old", "old", []) and found["mechanism"]["clear"]
+    found = json.loads(runner.bench("simclr", only="parity", out=path, workers=1).read_text())
+    assert found["parity"]["max_abs"] == 1e-9 and found["mechanism"]["clear"] and not calls
+    found = json.loads(runner.bench("simclr", only="data", out=path, workers=1).read_text())
+    assert calls == [0, 1] and found["parity"]["max_abs"] == 1e-9 and set(found["arms"]) == {"paper", "off"}
+    assert [p.name for p in tmp_path.iterdir()] == ["simclr.json"]
+    record = SMALL
+    with pytest.raises(BadInput, match="The run of record of simclr has no mechanism yet"):
+        runner.bench("simclr", only="mechanism", out=path)
+    assert "mechanism" not in json.loads(runner.bench("simclr", out=path, workers=1).read_text())
 
 
 def test_a_record_needs_an_ablation():
-    with pytest.raises(ValueError, match="needs an ablation beside the arm 'paper'"):
-        run_record(dataclasses.replace(SMALL, arms={"paper": Supervise}))
+    with pytest.raises(ValueError, match="needs an ablation or a baseline beside 'paper'"):
+        run_record(dataclasses.replace(SMALL, arms={"paper": arm(1.0), "untrained": arm(0.0)}))
+
+
+def test_two_processes_run_the_record_of_the_folder():
+    small = dataclasses.replace(find_record("inffs"), seeds=(0,), also=())
+    apart, here = (run_record(small, workers=workers, quiet=True) for workers in (2, 1))
+    assert apart["arms"] == here["arms"] and apart["raw_features"] == here["raw_features"]
 
 
 def test_a_run_that_was_broken_off_goes_on(monkeypatch, tmp_path, capsys):
-    trained = []
+    calls = []
 
-    def arm(encoder):
-        trained.append(encoder)
-        if len(trained) == 3:
+    def broken(task, seed):
+        calls.append(seed)
+        if len(calls) == 2:
             raise KeyboardInterrupt
-        return Supervise(encoder)
+        return 0.25
 
-    arms = {"paper": arm, "other": arm}
-    record = dataclasses.replace(SMALL, arms=arms, protocol=lambda *a: 0.25, metric="quarter", pixels=False)
-    monkeypatch.setattr(harness, "find_record", lambda key: record)
+    record = dataclasses.replace(SMALL, arms={**SMALL.arms, "off": broken})
+    monkeypatch.setattr(runner, "find_record", lambda key: record)
     with pytest.raises(KeyboardInterrupt):
-        harness.bench("simclr", out=tmp_path / "simclr.json", workers=1)
+        runner.bench("simclr", out=tmp_path / "simclr.json", workers=1)
     assert [p.name for p in tmp_path.iterdir()] == ["simclr.part"]
     capsys.readouterr()
-    result = json.loads(harness.bench("simclr", out=tmp_path / "simclr.json", workers=1).read_text())
-    assert len(trained) == 3 + 2  # of four trainings the first two were kept
-    assert result["arms"]["other"]["values"] == [0.25, 0.25]
-    assert f"simclr goes on; {tmp_path}/simclr.part holds 3 trainings." in capsys.readouterr().err
+    result = json.loads(runner.bench("simclr", out=tmp_path / "simclr.json", workers=1).read_text())
+    assert calls == [0, 1, 1]
+    assert result["arms"]["off"]["values"] == [0.25, 0.25]
+    assert f"simclr goes on; {tmp_path}/simclr.part holds 5 arms." in capsys.readouterr().err
     assert [p.name for p in tmp_path.iterdir()] == ["simclr.json"]
 
 

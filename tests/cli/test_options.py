@@ -110,7 +110,7 @@ def test_demo_and_bench_have_the_defaults_of_the_api(monkeypatch):
         *("digits", "vergence-demo", "simclr", 0),
     )
     seen = _called(monkeypatch, "vergence.benchmarks.runner.bench", ["bench", "simclr"])
-    assert (seen["key"], seen["out"], seen["workers"]) == ("simclr", None, 2)
+    assert (seen["key"], seen["only"], seen["out"], seen["workers"]) == ("simclr", None, None, 2)
 
 
 def test_read_gives_a_namespace_without_surprises():

@@ -1,4 +1,4 @@
-"""What a run of record has found before its end, kept on disk."""
+"""Resuming a run of record that was broken off: scores of finished arms, kept on disk."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 class Unfinished:
-    """The finished trainings of a run that may be broken off, so that the next run goes on.
+    """The finished jobs of a run that may be broken off, so that the next run goes on.
 
     Args:
-        path: The file, written with the first training and gone after ``end``.
-        run: What the trainings depend on besides the code. A file of another run, or one that other code
-            wrote, is begun anew.
+        path: The file, written with the first job and gone after ``end``.
+        run: What the jobs depend on besides the code. A file of another run, or one that other code wrote, is
+            begun anew.
 
     Attributes:
         began: When the run began by ``time.monotonic``, without the time between its parts.
@@ -28,26 +28,25 @@ class Unfinished:
 
     def __init__(self, path: Path, run: str) -> None:
         self.path = path
-        self._content: dict[str, Any] = {"run": run, "code": _code(), "seconds": 0.0, "trainings": []}
-        found = _read(path)
-        if all(found.get(name) == self._content[name] for name in ("run", "code")):
-            self._content = found
+        self._content: dict[str, Any] = {"run": run, "code": _code(), "seconds": 0.0, "jobs": []}
+        kept = _read(path)
+        if all(kept.get(name) == self._content[name] for name in ("run", "code")):
+            self._content = kept
         self.began = time.monotonic() - self._content["seconds"]
 
     def __len__(self) -> int:
-        return len(self._content["trainings"])
+        return len(self._content["jobs"])
 
-    def get(self, arm: str, seed: int, places: list[int]) -> tuple[list[float], float] | None:
-        """Return a training's values and seconds, or None where it is not finished."""
-        job = {"arm": arm, "seed": seed, "places": places}
-        same = (one for one in self._content["trainings"] if job.items() <= one.items())
-        return next(((one["values"], one["seconds"]) for one in same), None)
+    def get(self, place: int, arm: str, seed: int) -> tuple[dict[str, float], float] | None:
+        """Return a job's scores and seconds, or None where it is not finished."""
+        job = {"place": place, "arm": arm, "seed": seed}
+        same = (one for one in self._content["jobs"] if job.items() <= one.items())
+        return next(((one["scores"], one["seconds"]) for one in same), None)
 
-    def add(self, arm: str, seed: int, places: list[int], values: list[float], seconds: float) -> None:
-        """Write what a training found."""
-        self._content["trainings"].append(
-            {"arm": arm, "seed": seed, "places": places, "values": values, "seconds": seconds}
-        )
+    def add(self, place: int, arm: str, seed: int, scores: dict[str, float], seconds: float) -> None:
+        """Keep a job's scores."""
+        job = {"place": place, "arm": arm, "seed": seed, "scores": scores, "seconds": seconds}
+        self._content["jobs"].append(job)
         self._content["seconds"] = time.monotonic() - self.began
         write_json(self.path, self._content)
 

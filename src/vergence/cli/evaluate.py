@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse.typing import PositiveInt
 
@@ -79,18 +80,25 @@ def bench(argv: list[str]) -> None:
         return _bench_speed(argv[1:])
     parser = Options(
         "bench",
-        "Repeat the run of record of a paper, with its ablation and several seeds, and write the result. "
+        "Repeat the run of record of a paper, with its ablation and several seeds, and write the result: "
+        "parity, mechanism and real data. "
         "vergence bench speed measures speed beside that of other libraries instead.",
         "vergence bench rotnet",
     )
     parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
+    parser.add_argument(
+        "--only",
+        type=Literal["parity", "mechanism", "data"] | None,
+        default=None,
+        help="part to repeat; the rest of the result stays [else all]",
+    )
     parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/KEY.json]")
-    parser.add_argument("--workers", type=PositiveInt, default=2, help="trainings at a time")
+    parser.add_argument("--workers", type=PositiveInt, default=2, help="arms at a time")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
     asked = parser.read(argv)
     from vergence.benchmarks.runner import bench as api
 
-    path = Path(api(asked.key, out=asked.out, workers=asked.workers, quiet=asked.quiet))
+    path = Path(api(asked.key, only=asked.only, out=asked.out, workers=asked.workers, quiet=asked.quiet))
     show(asked, json.loads(path.read_text()), str(path))
 
 

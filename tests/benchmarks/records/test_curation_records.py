@@ -1,13 +1,16 @@
 """The runs of record of copy descriptors, augmentation and exploration: arms differ as they say."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 import vergence
-from vergence.benchmarks.record import data_root
+from vergence.benchmarks.environment import data_root
 from vergence.benchmarks.records import iexplorer, selfaugment, sscd
 from vergence.benchmarks.records.isc2021 import Vectors
+from vergence.benchmarks.tasks import Metric, generated
 from vergence.methods.image.iexplorer import tiered
 
 
@@ -35,38 +38,45 @@ def descriptors(monkeypatch):
 
 
 def test_arms_of_sscd_differ_in_vectors_and_scores(descriptors):
-    def values(record):
-        arms = {name: make(None).fit(None, seed=0).encoder.what for name, make in record.arms.items()}
-        return {name: score.value for name, score in arms.items()}
-
-    def asked(n, w):
+    def expected(n, w):
         return pytest.approx(sscd.judged("sscd", 0, normalised=n, whitened=w).micro_ap.value)
 
-    plain, white = values(sscd.RECORD), values(sscd.RECORD.also[0])
-    assert plain["paper"] == asked(True, False) and plain["scores as they are"] == asked(False, False)
-    assert white["paper"] == asked(True, True)
+    scores = {name: arm(sscd.TASK, 0) for name, arm in sscd.RECORD.arms.items()}
+    plain, white = (
+        {name: found[metric.name].value for name, found in scores.items() if metric.name in found}
+        for metric in sscd.TASK.metrics
+    )
+    assert plain["paper"] == expected(True, False) and plain["scores as they are"] == expected(False, False)
+    assert white["paper"] == expected(True, True)
+    assert set(white) == {"paper", "no entropy term", "SimCLR for the same time"}
     assert len({plain["paper"], plain["scores as they are"], white["paper"]}) == 3
 
 
 def test_arms_of_selfaugment_are_the_three_objectives_and_no_policy(monkeypatch):
-    asked = []
+    objectives, policies = [], []
     monkeypatch.setattr(selfaugment, "photos", lambda: ("train", "test"))
-    monkeypatch.setattr(selfaugment, "searched", lambda objective, seed: asked.append(objective))
+    monkeypatch.setattr(selfaugment, "judges", lambda seed: ["judge"])
 
-    class Trained:
-        encoder = "net"
+    def search(self, judge, *, seed):
+        objectives.append(self.objective)
+        return [[(self.objective, 0.5, 0.5)]]
 
-    monkeypatch.setattr(selfaugment.Chooser, "train", lambda self, source, policy, **_: Trained)
-    for name, make in selfaugment.RECORD.arms.items():
-        arm = make(None)
-        if name != "base alone":
-            arm = type(arm)(lambda seed, part=arm.choose: selfaugment.searched(*part.args, seed))
-        assert arm.fit(None, seed=1).encoder == "net"
-    assert asked == ["min-max", "contrast", "rotation"]
+    def train(self, source, policy, **_):
+        policies.append(policy)
+        return SimpleNamespace(encoder="net")
+
+    monkeypatch.setattr(selfaugment.Chooser, "search", search)
+    monkeypatch.setattr(selfaugment.Chooser, "train", train)
+    monkeypatch.setattr(selfaugment, "Policy", list)
+    task = generated(lambda *_: (), Metric("encoder", lambda encoder, *_: encoder))
+    for arm in selfaugment.RECORD.arms.values():
+        assert arm(task, 1) == {"encoder": "net"}
+    assert objectives == ["min-max", "contrast", "rotation"]
+    assert policies == [*([[(name, 0.5, 0.5)]] for name in objectives), None]
 
 
 def test_arms_of_iexplorer_change_one_step_each(monkeypatch):
-    made = {name: make(None) for name, make in iexplorer.RECORD.arms.items()}
+    made = {name: arm.estimator() for name, arm in iexplorer.RECORD.arms.items()}
     ratings = np.arange(40.0)
     odds = {name: arm.odds(ratings, 1.0) for name, arm in made.items()}
     for name in ("paper", "no regression: visited concepts only", "random rewards"):

@@ -15,8 +15,9 @@ def photos(count=8):
 
 def made(key, arm):
     torch.manual_seed(0)
-    record = find_record(key)
-    method = record.arms[arm](build(record.encoder, size=record.size, **record.options))
+    trained = find_record(key).arms[arm]
+    training = trained.training
+    method = trained.method(build(training.encoder, size=training.size, **training.options))
     method.setup(range(8))
     return method
 
@@ -24,7 +25,7 @@ def made(key, arm):
 @pytest.mark.parametrize("key", ["rotnet", "npid", "mocov3", "gmml"])
 def test_every_arm_learns_and_none_is_another_under_a_new_name(key):
     losses = []
-    for arm in find_record(key).arms:
+    for arm in set(find_record(key).arms) - {"untrained", "raw"}:
         method = made(key, arm)
         torch.manual_seed(1)
         loss = sum(method.loss(method.views(photos())).values())

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from vergence.benchmarks.records import isc2021, knn_revisit
+from vergence.benchmarks.tasks import Task
 from vergence.data.tables import from_vectors
 
 
@@ -18,19 +19,16 @@ def small(monkeypatch):
         x = centres[y] + 1.5 * random.standard_normal((n, 16))
         return from_vectors((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32), y)
 
-    found = made(300), made(200)
-    monkeypatch.setattr(knn_revisit, "pools", lambda: found)
+    both = made(300), made(200)
+    monkeypatch.setattr(knn_revisit, "pools", lambda: both)
     knn_revisit.fitted.cache_clear()
-    yield found
+    yield Task("made", knn_revisit.RECORD.task.metrics, lambda: both)
     knn_revisit.fitted.cache_clear()
 
 
 def test_arms_of_knn_revisit_ask_the_same_classifier_for_its_parts(small):
-    train, test = small
-    arms, protocol = knn_revisit.RECORD.arms, knn_revisit.RECORD.protocol
-    score = {
-        name: protocol(make(None).fit(None).encoder, train, test, 0).value for name, make in arms.items()
-    }
+    test, few = small.data(0)[1], small.metrics[0].name
+    score = {name: arm(small, 0)[few].value for name, arm in knn_revisit.RECORD.arms.items()}
     model = knn_revisit.fitted(5, 0, "log")
     x, y = torch.as_tensor(test.numeric), test.labels
     parts = {"paper": model.proba(x), "neighbours alone": model.of_neighbours(x)}

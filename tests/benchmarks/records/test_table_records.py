@@ -5,9 +5,8 @@ import pytest
 import torch
 
 import vergence
-from vergence.benchmarks.record import find_record
+from vergence.benchmarks.arms import Trained
 from vergence.benchmarks.records import inffs, legato, ssdl, tldr
-from vergence.benchmarks.runner import Job, _values
 from vergence.data.tables import from_vectors
 from vergence.methods.tables.encoders import for_source
 
@@ -28,27 +27,28 @@ def test_noise_is_appended_and_only_ranked_on_training_rows():
 def test_codes_correlate_in_pairs_only():
     found = np.corrcoef(legato.codes(0).T)
     assert abs(found[0, 1] - 0.5) < 0.1 and abs(found[1, 2]) < 0.12
-    train, test = legato.generated(None, 0)
+    train, test = legato.views_of_codes(None, 0)
     assert len(train) == 800 and len(train.columns.groups) == 8
-    assert legato.generated(None, 0)[1].numeric[0, 0] == test.numeric[0, 0]
+    assert legato.views_of_codes(None, 0)[1].numeric[0, 0] == test.numeric[0, 0]
 
 
 def test_every_arm_of_tldr_learns_and_none_is_another_under_a_new_name():
     rng = np.random.default_rng(0)
     source, losses = from_vectors(rng.normal(size=(64, 8)), rng.integers(0, 2, 64)), []
-    for arm, make in tldr.RECORD.arms.items():
+    for name, arm in tldr.RECORD.arms.items():
         torch.manual_seed(0)
-        method = make(for_source(source, "linear", dim=4))
-        if isinstance(method, vergence.Method):
+        if isinstance(arm, Trained) and arm.method is not None:
+            method = arm.method(for_source(source, "linear", dim=4))
             method.setup(source)
             torch.manual_seed(1)
             loss = sum(method.loss(method.views(source.batch(np.arange(64)))).values())
             loss.backward()
-            assert loss.isfinite() and method.encoder.map.weight.grad is not None, arm
+            assert loss.isfinite() and method.encoder.map.weight.grad is not None, name
             losses.append(round(loss.item(), 4))
     assert len(set(losses)) == len(losses) == 4
 
 
-@pytest.mark.parametrize("arm", ["paper", "paths of length 1", "raw features"])
+@pytest.mark.parametrize("arm", ["paper", "paths of length 1", "raw"])
 def test_columns_are_ranked_without_those_of_noise(arm):
-    assert _values([find_record("inffs")], Job(arm, 0, [0]))[0][0] > 0.9
+    task = inffs.RECORD.task
+    assert inffs.RECORD.arms[arm](task, 0)[task.metrics[0].name].value > 0.9

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.data.graph import link_split, pyg
 from vergence.data.graph.splits import LinkSplit
 from vergence.engine import embed
@@ -54,36 +56,46 @@ def nodes(encoder: nn.Module, source: Any, _: Any, seed: int) -> Score:
     return node_probe(z, source.labels, split.train, split.val, split.test, scale="unit")["accuracy"]
 
 
-PAPER = {"act": "elu", "norm": "batch", "dropout": 0.8}
-LINKS = Record(
+CORA = "planetoid:planetoid/cora"
+NETWORK = {"act": "elu", "norm": "batch", "dropout": 0.8}
+LINKS = Metric("AUC of held-out links by the product of their ends, 85/5/10", links)
+NODES = Metric("linear probe accuracy on the public split", nodes)
+CLAIM = "Narrowed edges, told at every layer, teach more than deleted ones, or than the last layer's task."
+
+train = Training("gcn", {"width": 128, "layers": 2, **NETWORK}, epochs=300)
+train_wide = Training(
+    "gcn",
+    {"width": 256, "layers": 3, "concat": True, **NETWORK},
+    epochs=100,
+    settings={"lr": 0.01, "weight_decay": 5e-5},
+)
+
+RECORD = Record(
     key="bandana",
-    claim="Narrowed edges, told at every layer, teach more than deleted ones, or than the last layer's task.",
-    arms={"paper": Bandana, "edges deleted": Deleted, "last layer's task": LastLayer},
-    source="planetoid:planetoid/cora",
-    encoder="gcn",
-    options={"width": 128, "layers": 2, **PAPER},
-    batch=None,
-    epochs=300,
-    seeds=(0, 1, 2, 3, 4),
-    prepare=prepare,
-    protocol=links,
-    metric="AUC of held-out links by the product of their ends, 85/5/10",
+    claim=CLAIM,
+    task=opened(CORA, LINKS, deal=prepare),
+    arms={
+        "paper": train(Bandana),
+        "edges deleted": train(Deleted),
+        "last layer's task": train(LastLayer),
+        "untrained": train.untrained,
+        "raw": raw,
+    },
     note="The last layer's vectors, as in the released code, not all layers'; 300 epochs, where the paper "
     "stops by validation links within 1000.",
+    also=(
+        Record(
+            key="bandana",
+            claim=CLAIM,
+            task=opened(CORA, NODES),
+            arms={
+                "paper": train_wide(partial(Bandana, hidden=256, dropout=0.0)),
+                "edges deleted": train_wide(partial(Deleted, hidden=256, dropout=0.0)),
+                "last layer's task": train_wide(partial(LastLayer, hidden=256, dropout=0.0)),
+                "untrained": train_wide.untrained,
+                "raw": raw,
+            },
+            note="100 epochs.",
+        ),
+    ),
 )
-NODES = replace(
-    LINKS,
-    arms={
-        "paper": lambda encoder: Bandana(encoder, hidden=256, dropout=0.0),
-        "edges deleted": lambda encoder: Deleted(encoder, hidden=256, dropout=0.0),
-        "last layer's task": lambda encoder: LastLayer(encoder, hidden=256, dropout=0.0),
-    },
-    options={"width": 256, "layers": 3, "concat": True, **PAPER},
-    settings={"lr": 0.01, "weight_decay": 5e-5},
-    epochs=100,
-    prepare=None,
-    protocol=nodes,
-    metric="linear probe accuracy on the public split",
-    note="100 epochs.",
-)
-RECORD = replace(LINKS, also=(NODES,))

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from vergence.benchmarks.arms import raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, short
 from vergence.methods.pairs.barlow import BarlowTwins
+
+train = short(epochs=6)
 
 RECORD = Record(
     key="barlow",
     claim="Features that do not repeat each other, not agreement alone, make a useful embedding.",
+    task=cifar10(),
     arms={
-        "paper": BarlowTwins,
-        "no redundancy reduction": lambda encoder: BarlowTwins(encoder, weight=0.0),  # λ = 0
+        "paper": train(BarlowTwins),
+        "no redundancy reduction": train(partial(BarlowTwins, weight=0.0)),  # λ = 0
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="cifar10",
-    train=5_000,
-    test=5_000,
-    epochs=6,
-    batch=128,
-    encoder="resnet-tiny",
-    size=32,
-    settings={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1},
+    seeds=(0, 1, 2),
     note="AdamW in place of the paper's LARS, which wants a batch of 2,048 and 1,000 epochs.",
 )

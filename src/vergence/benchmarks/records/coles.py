@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, Protocol, Task, opened
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.data.events import EventBatch, EventSource
@@ -48,19 +49,19 @@ class RandomEvents(CoLES):
 
 @lru_cache(maxsize=2)
 def vectors(encoder: nn.Module, source: EventSource) -> np.ndarray:
-    """Return the embeddings ``(n, D)`` of all users, once for all that is asked of them."""
+    """Return the embeddings ``(n, D)`` of all users, once for all metrics."""
     return embed(encoder, source).vectors
 
 
 @lru_cache(maxsize=2)
 def labels(uri: str, label: str) -> np.ndarray:
     """Return another label of the same users."""
-    found = open_source(f"{uri}?label={label}").labels
-    assert found is not None
-    return found
+    values = open_source(f"{uri}?label={label}").labels
+    assert values is not None
+    return values
 
 
-def judged(classifier: Classifier, label: str, *, together: bool = False) -> Any:
+def judged(classifier: Classifier, label: str, *, together: bool = False) -> Protocol:
     """Return a protocol: 5 folds, shuffled by the seed, on embeddings of all users.
 
     Args:
@@ -74,52 +75,39 @@ def judged(classifier: Classifier, label: str, *, together: bool = False) -> Any
         x = vectors(encoder, train)
         if together and not isinstance(encoder, Aggregates):
             x = np.concatenate([vectors(Aggregates(train), train), x], 1)
-        found = cross_validated(x, labels(train.uri, label), classifier, seeds=(seed,))
-        return found["auc" if label == "gender" else "accuracy"]
+        scores = cross_validated(x, labels(train.uri, label), classifier, seeds=(seed,))
+        return scores["auc" if label == "gender" else "accuracy"]
 
     return protocol
 
 
-def with_others(first: Record) -> Record:
-    """Judge the same encoders also by regression, by the age group, and beside hand-made aggregates."""
-    return replace(
-        first,
-        also=tuple(
-            replace(first, protocol=judged("linear", label, together=together), metric=metric)
-            for label, together, metric in (
-                ("gender", False, "gender AUC, logistic regression, 5 folds"),
-                ("gender", True, "gender AUC of embeddings and aggregates together, logistic regression"),
-                ("age", False, "age group accuracy (of 4), logistic regression, 5 folds"),
-                (
-                    "age",
-                    True,
-                    "age group accuracy of embeddings and aggregates together, logistic regression",
-                ),
-            )
-        ),
+def movielens() -> Task:
+    """Make the task of users' gender and age group, also by regression and beside hand-made aggregates."""
+    beside = "of embeddings and aggregates together, logistic regression"
+    return opened(
+        "movielens:movielens-100k",
+        Metric("gender AUC, boosted trees, 5 folds", judged("boosting", "gender")),
+        Metric("gender AUC, logistic regression, 5 folds", judged("linear", "gender")),
+        Metric(f"gender AUC {beside}", judged("linear", "gender", together=True)),
+        Metric("age group accuracy (of 4), logistic regression, 5 folds", judged("linear", "age")),
+        Metric(f"age group accuracy {beside}", judged("linear", "age", together=True)),
     )
 
 
-RECORD = with_others(
-    Record(
-        key="coles",
-        claim="Contiguous slices of one history, held against the nearest of others, make the vectors.",
-        arms={
-            "paper": lambda encoder: CoLES(encoder, longest=LONGEST),
-            "random events": lambda encoder: RandomEvents(encoder, longest=LONGEST),
-            "all negatives": lambda encoder: CoLES(encoder, longest=LONGEST, negatives=0),
-        },
-        source="movielens:movielens-100k",
-        epochs=40,
-        batch=32,
-        encoder="gru",
-        options={"dim": 64},
-        seeds=(0, 1, 2, 3, 4),
-        settings={"lr": 3e-3},
-        protocol=judged("boosting", "gender"),
-        metric="gender AUC, boosted trees, 5 folds",
-        note=f"A GRU of 64, slices of {LONGEST} events at most, 40 epochs of 150 on 943 users, who are all "
-        "seen without labels; the rate was chosen by the recall of slices of the same user, which needs "
-        "none. Raw features are hand-made aggregates.",
-    )
+train = Training("gru", {"dim": 64}, epochs=40, batch=32, settings={"lr": 3e-3})
+
+RECORD = Record(
+    key="coles",
+    claim="Contiguous slices of one history, held against the nearest of others, make the vectors.",
+    task=movielens(),
+    arms={
+        "paper": train(partial(CoLES, longest=LONGEST)),
+        "random events": train(partial(RandomEvents, longest=LONGEST)),
+        "all negatives": train(partial(CoLES, longest=LONGEST, negatives=0)),
+        "untrained": train.untrained,
+        "raw": raw,
+    },
+    note=f"A GRU of 64, slices of {LONGEST} events at most, 40 epochs of 150 on 943 users, who are all "
+    "seen without labels; the rate was chosen by the recall of slices of the same user, which needs "
+    "none. Raw features are hand-made aggregates.",
 )

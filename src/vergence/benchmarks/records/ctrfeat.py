@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,7 +11,10 @@ import pyarrow.compute as pc
 import torch
 from torch import nn
 
-from vergence.benchmarks.record import Record, data_root
+from vergence.benchmarks.arms import Training
+from vergence.benchmarks.environment import data_root
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.core import BadInput
 from vergence.data import Source
 from vergence.data.events.movielens import GENRES, ITEM, USER, read_file
@@ -55,9 +56,9 @@ def clicks(noise: int = 0) -> tuple[TableSource, TableSource]:
     }
     random = np.random.default_rng(0)
     columns |= {f"random {i}": random.integers(0, 100, len(ratings)) for i in range(noise)}
-    said = TableSchema(label="liked", categorical=tuple(columns), numeric=())
+    schema = TableSchema(label="liked", categorical=tuple(columns), numeric=())
     liked = (ratings["rating"].to_numpy() >= LIKED).astype(np.int64)
-    whole = from_frame(pa.table({**columns, "liked": liked}), said, name="movielens clicks")
+    whole = from_frame(pa.table({**columns, "liked": liked}), schema, name="movielens clicks")
     first = round((1 - LAST) * len(whole))
     return whole.subset(np.arange(first)), whole.subset(np.arange(first, len(whole)))
 
@@ -82,46 +83,69 @@ def told_apart(encoder: nn.Module, train: Source, test: Source, seed: int) -> fl
     return float((last >= len(worth) - RANDOM).float().mean())
 
 
-def options(**said: Any) -> Mapping[str, Any]:
-    return {"core": "deepfm", "dim": 8, "ratio": 8.0, "table": "quotient", **said}
+def trained(**options: Any) -> Training:
+    """Return the training of an encoder with these options."""
+    every = {"core": "deepfm", "dim": 8, "ratio": 8.0, "table": "quotient", **options}
+    return Training(
+        "vergence.methods.tables.ctrfeat:ClickEncoder", every, epochs=2, batch=1024, settings={"lr": 1e-2}
+    )
 
 
-COMPOSED = Record(
+def composed(**options: Any) -> dict[str, Any]:
+    """Return the arms of three tables; the full one is 8 times larger, no rival."""
+    train = trained(**options)
+    return {
+        "paper": train(ClickThrough),
+        "hashing, equal size": train(ClickThrough, options={"table": "hash"}),
+        "full table": train(ClickThrough, options={"table": "full"}),
+        "untrained": train.untrained,
+    }
+
+
+MOVIELENS = "movielens:movielens-100k"
+CLAIM = "Quotient and remainder tell all values apart, which hashing into as many rows does not."
+gated = trained(table="full", gates=True)
+
+RECORD = Record(
     key="ctrfeat",
-    claim="Quotient and remainder tell all values apart, which hashing into as many rows does not.",
-    arms={"paper": ClickThrough, "hashing, equal size": ClickThrough, "full table": ClickThrough},
-    source="movielens:movielens-100k",
-    epochs=2,
-    batch=1024,
-    encoder="vergence.methods.tables.ctrfeat:ClickEncoder",
-    options=options(),
-    seeds=(0, 1, 2, 3, 4),
-    settings={"lr": 1e-2},
-    protocol=clicked,
-    metric="AUC of the latest 20 % of the ratings, DeepFM",
-    pixels=False,
-    variants={"hashing, equal size": {"table": "hash"}, "full table": {"table": "full"}},
-    prepare=lambda source, seed: clicks(),
+    claim=CLAIM,
+    task=opened(
+        MOVIELENS,
+        Metric("AUC of the latest 20 % of the ratings, DeepFM", clicked),
+        deal=lambda source, seed: clicks(),
+    ),
+    arms=composed(),
+    rivals=("hashing, equal size",),
     note="4 stars or more are a click; user, item, gender, age, job, zip, genres and hour as categories; "
     "tables of more than 100 values are made 8 times smaller. The full table is 8 times larger, no rival.",
-)
-GATES = replace(
-    COMPOSED,
-    claim="Learned gates find the fields that say nothing.",
-    arms={"paper": ClickThrough, "no gates": ClickThrough},
-    options=options(table="full", gates=True),
-    variants={"no gates": {"gates": False}},
-    protocol=told_apart,
-    metric="share of three random fields in the last three places",
-    prepare=lambda source, seed: clicks(RANDOM),
-    note="Three fields of 100 random values beside the eight; without gates, fields are ranked by the length "
-    "of their vectors.",
-)
-RECORD = replace(
-    COMPOSED,
     also=(
-        replace(COMPOSED, options=options(core="fm"), metric="the same with a factorisation machine alone"),
-        GATES,
-        replace(GATES, protocol=clicked, metric="AUC with three random fields"),
+        Record(
+            key="ctrfeat",
+            claim=CLAIM,
+            task=opened(
+                MOVIELENS,
+                Metric("the same with a factorisation machine alone", clicked),
+                deal=lambda source, seed: clicks(),
+            ),
+            arms=composed(core="fm"),
+            rivals=("hashing, equal size",),
+        ),
+        Record(
+            key="ctrfeat",
+            claim="Learned gates find the fields that say nothing.",
+            task=opened(
+                MOVIELENS,
+                Metric("share of three random fields in the last three places", told_apart),
+                Metric("AUC with three random fields", clicked),
+                deal=lambda source, seed: clicks(RANDOM),
+            ),
+            arms={
+                "paper": gated(ClickThrough),
+                "no gates": gated(ClickThrough, options={"gates": False}),
+                "untrained": gated.untrained,
+            },
+            note="Three fields of 100 random values beside the eight; without gates, fields are ranked by "
+            "the length of their vectors.",
+        ),
     ),
 )

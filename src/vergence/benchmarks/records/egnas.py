@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vergence.benchmarks.arms import Fitted
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.core import Estimator, Features
 from vergence.data.graph.splits import Split
 from vergence.engine import embed
@@ -77,31 +80,32 @@ def split(source: Any, seed: int) -> tuple[Any, tuple[Any, Split]]:
     return source.subset(drawn.train), (source, drawn)
 
 
-def apart(encoder: nn.Module, train: Any, judges: Any, seed: int) -> Score:
+def error(encoder: nn.Module, train: Any, judges: Any, seed: int) -> Score:
     """Root mean square error on the molecules that were kept."""
     source, drawn = judges
     guess = embed(encoder, source.subset(drawn.test)).vectors[:, 0]
     return rmse(guess, source.targets[drawn.test, 0])
 
 
+ERROR = Metric(
+    "RMSE of log10 mol/l on a random tenth of the molecules, one draw a seed", error, less_is_better=True
+)
+
 RECORD = Record(
     key="egnas",
     claim="A searched network in which edges have states of their own predicts solubility better than GIN of "
     "as many parameters and than networks drawn from the same space.",
+    task=opened(
+        "smiles:molecules/delaney/delaney-processed.csv:measured log solubility in mols per litre",
+        ERROR,
+        deal=split,
+    ),
     arms={
-        "paper": lambda _: EGNAS(**SIZES),
-        "GIN of equal size": lambda _: GIN(),
-        "random genotype": lambda _: Drawn(**SIZES),
-        "edge states stay": lambda _: EGNAS(edge_ops=("identity",), **SIZES),
+        "paper": Fitted(partial(EGNAS, **SIZES)),
+        "GIN of equal size": Fitted(GIN),
+        "random genotype": Fitted(partial(Drawn, **SIZES)),
+        "edge states stay": Fitted(partial(EGNAS, edge_ops=("identity",), **SIZES)),
     },
-    source="smiles:molecules/delaney/delaney-processed.csv:measured log solubility in mols per litre",
-    encoder=None,
-    seeds=(0, 1, 2, 3, 4),
-    prepare=split,
-    protocol=apart,
-    metric="RMSE of log10 mol/l on a random tenth of the molecules, one draw a seed",
-    less_is_better=True,
-    pixels=False,
     note="One cell of 3 states, 24 wide, searched for 25 epochs instead of 50, so operations are weighed "
     "ten times faster (3e-3) than in the paper; each seed draws another random genotype, so their median "
     "is that of the values. Needs rdkit.",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from vergence.benchmarks.record import METRICS, NAMED, Record
+from vergence.benchmarks.arms import Fitted, raw
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import NODES, opened
 from vergence.core import Estimator
 from vergence.methods.graph.encoders import Readout, Table
 from vergence.methods.graph.fie import FIE, FIELayer, FIENet, KernelMap, em_step
@@ -74,25 +77,20 @@ class NoKernel(FIE):
         return net
 
 
-SIZE = {"width": 256}
-
 RECORD = Record(
     key="fie",
     claim="How one EM step moves a mixture towards a neighbourhood, mapped by a kernel, says more of a node "
     "than its smoothed features.",
+    task=opened("planetoid:planetoid/cora", NODES),
     arms={
-        "paper": lambda _: FIE(**SIZE),
-        "T^2 X (SGC)": lambda _: Smoothed(k=2),
-        "T^4 X": lambda _: Smoothed(k=4),
-        "random means and anchors": lambda _: RandomPlaces(**SIZE),
-        "one component": lambda _: FIE(mixtures=1, **SIZE),
-        "means not subtracted": lambda _: NoDifference(**SIZE),
-        "random ReLU instead of the kernel": lambda _: NoKernel(**SIZE),
+        "paper": Fitted(partial(FIE, width=256)),
+        "T^2 X (SGC)": Fitted(partial(Smoothed, k=2)),
+        "T^4 X": Fitted(partial(Smoothed, k=4)),
+        "random means and anchors": Fitted(partial(RandomPlaces, width=256)),
+        "one component": Fitted(partial(FIE, mixtures=1, width=256)),
+        "means not subtracted": Fitted(partial(NoDifference, width=256)),
+        "random ReLU instead of the kernel": Fitted(partial(NoKernel, width=256)),
+        "raw": raw,
     },
-    source="planetoid:planetoid/cora",
-    encoder=None,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=NAMED["nodes"],
-    metric=METRICS["nodes"],
     note="8 components, 4 layers, kernels of width 1 as in the paper, with 256 anchors instead of 512.",
 )

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from vergence.benchmarks.record import Record, data_root
+from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.environment import data_root
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.data import open as open_source
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
@@ -29,23 +33,20 @@ def moved(encoder: Any, train: Any, test: Any, seed: int) -> Score:
     return graph_scores(encoder, test, seed=seed)["SVM"]
 
 
+train = Training("vergence.methods.graph.gcc:StructureGIN", epochs=100, settings={"warmup": 10})
+
 RECORD = Record(
     key="gcc",
     claim="Telling apart nodes by their surroundings on some graphs gives vectors that classify others.",
+    task=opened("planetoid:planetoid/cora", Metric("SVM accuracy on IMDB-B, 10-fold", moved), deal=elsewhere),
     arms={
-        "paper": lambda encoder: GCC(encoder, instances=128),
-        "MoCo": lambda encoder: GCC(encoder, instances=128, queue=4096, momentum=0.99),
-        "both views one subgraph": lambda encoder: GCC(encoder, instances=128, one_view=True),
+        "paper": train(partial(GCC, instances=128)),
+        "MoCo": train(partial(GCC, instances=128, queue=4096, momentum=0.99)),
+        "both views one subgraph": train(partial(GCC, instances=128, one_view=True)),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="planetoid:planetoid/cora",
-    encoder="vergence.methods.graph.gcc:StructureGIN",
-    batch=None,
-    epochs=100,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=moved,
-    metric="SVM accuracy on IMDB-B, 10-fold",
-    prepare=elsewhere,
-    settings={"warmup": 10},
+    rivals=("both views one subgraph",),  # MoCo is the paper's own second form
     note="Trained on the links of Cora and Citeseer (PubMed is not at hand), 100 steps of 128 nodes, frozen; "
     "IMDB-B's graphs are encoded whole. Raw features are degree histograms. The queue of MoCo is "
     "4,096 and its momentum 0.99, for the few steps.",

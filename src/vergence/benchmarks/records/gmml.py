@@ -7,7 +7,10 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10
+from vergence.benchmarks.tasks import Metric
 from vergence.data import Source
 from vergence.evaluate.protocols.finetune import finetune
 from vergence.evaluate.score import Score
@@ -36,19 +39,21 @@ def tenth(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
     return finetune(encoder, train, test, epochs=20, batch_size=64, labels_share=0.1, seed=seed)
 
 
+TENTH = Metric("accuracy after fine-tuning on 1,000 labels; untrained: from scratch", tenth)
+train = Training(
+    "vit-micro", {"pool": "mean"}, epochs=12, batch=64, size=32, settings={"lr": 1e-3, "warmup": 0.5}
+)
+
 RECORD = Record(
     key="gmml",
     claim="Repairing groups of patches, in the holes only, gives a ViT a better start than random weights.",
-    arms={"paper": GMML, "single patches": SinglePatches, "all pixels": AllPixels},
-    train=10_000,
-    test=2_000,
-    epochs=12,
-    batch=64,
-    encoder="vit-micro",
-    options={"pool": "mean"},
-    settings={"lr": 1e-3, "warmup": 0.5},
-    protocol=tenth,
-    metric="accuracy after fine-tuning on 1,000 labels; untrained: from scratch",
-    pixels=False,
+    task=cifar10(TENTH, train=10_000, test=2_000),
+    arms={
+        "paper": train(GMML),
+        "single patches": train(SinglePatches),
+        "all pixels": train(AllPixels),
+        "untrained": train.untrained,
+    },
+    seeds=(0, 1, 2),
     note="12 epochs on 10,000 photos; the paper: 800 epochs on all.",
 )

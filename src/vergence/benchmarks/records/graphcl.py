@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+from functools import partial
 
-from torch import nn
-
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import GRAPHS, opened
 from vergence.methods.graph.graphcl import GraphCL
 
-ARMS: dict[str, Callable[[nn.Module], GraphCL]] = {
-    "paper": GraphCL,
-    "identity": lambda encoder: GraphCL(encoder, augment="identity"),
-}
-MORE = {
-    **ARMS,
-    "edge perturbation alone": lambda encoder: GraphCL(encoder, augment="perturb_edges"),
-}
+CLAIM = "Graphs are told apart better across two augmented copies than by contrast of plain copies."
 
-PROTEINS = Record(
+train = Training("gin", {"width": 32, "layers": 3}, epochs=20, batch=128)
+ARMS = {
+    "paper": train(GraphCL),
+    "identity": train(partial(GraphCL, augment="identity")),
+    "untrained": train.untrained,
+    "raw": raw,
+}
+MORE = {**ARMS, "edge perturbation alone": train(partial(GraphCL, augment="perturb_edges"))}
+RIVALS = ("identity",)  # edge perturbation is one of the paper's own augmentations
+
+RECORD = Record(
     key="graphcl",
-    claim="Graphs are told apart better across two augmented copies than by contrast of plain copies.",
+    claim=CLAIM,
+    task=opened("tu:tu/PROTEINS", GRAPHS),
     arms=ARMS,
-    source="tu:tu/PROTEINS",
-    encoder="gin",
-    options={"width": 32, "layers": 3},
-    batch=128,
-    epochs=20,
-    seeds=(0, 1, 2, 3, 4),
-    protocol="graphs",
+    rivals=RIVALS,
     note="The paper's settings and its ratio of 0.2. That edge perturbation alone helps "
     "social graphs (IMDB-B) and hurts molecules (MUTAG) is its claim. NCI1 is not at hand.",
-)
-RECORD = dataclasses.replace(
-    PROTEINS,
-    also=(
-        dataclasses.replace(PROTEINS, source="tu:tu/MUTAG", arms=MORE),
-        dataclasses.replace(PROTEINS, source="tu:tu/IMDB-BINARY", arms=MORE),
+    also=tuple(
+        Record(
+            key="graphcl",
+            claim=CLAIM,
+            task=opened(uri, GRAPHS),
+            arms=MORE,
+            rivals=RIVALS,
+        )
+        for uri in ("tu:tu/MUTAG", "tu:tu/IMDB-BINARY")
     ),
 )

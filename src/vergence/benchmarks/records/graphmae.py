@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from vergence.benchmarks.record import Protocol, Record
+from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.data.graph import pyg
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import adam_probe
@@ -39,8 +41,8 @@ class Alone(nn.Module):
         super().__init__()
         self.net = mlp(width, width, features, norm=False)
 
-    def forward(self, z: Tensor, edge_index: Tensor, asked: Tensor) -> Tensor:
-        return self.net(z[asked])
+    def forward(self, z: Tensor, edge_index: Tensor, nodes: Tensor) -> Tensor:
+        return self.net(z[nodes])
 
 
 class NoGraphDecoder(NoRemask):
@@ -60,7 +62,7 @@ class NothingHidden(NoRemask):
         return view
 
 
-def probe(decay: float) -> Protocol:
+def probe(decay: float) -> Metric:
     """Return the paper's linear probe with its weight decay, on the source's own split."""
 
     def judge(encoder: nn.Module, train: Any, test: Any, seed: int) -> Score:
@@ -70,46 +72,56 @@ def probe(decay: float) -> Protocol:
             "accuracy"
         ]
 
-    return judge
+    name = "accuracy of a linear layer under Adam on the source's own split, as the paper judges"
+    return Metric(name, judge)
 
 
-CORA = Record(
+CLAIM = "Hidden features, told by their direction from neighbours' codes alone, teach the encoder."
+GAT: dict[str, Any] = {
+    "width": 512, "heads": 4, "act": "prelu", "dropout": 0.2, "attention_dropout": 0.1,
+}  # fmt: skip
+
+cora = Training("gat", GAT, epochs=1500)
+narrow = Training("gat", {**GAT, "width": 128}, epochs=150)
+citeseer = Training("gat", {**GAT, "heads": 2}, epochs=300, settings={"weight_decay": 2e-5})
+
+RECORD = Record(
     key="graphmae",
-    claim="Hidden features, told by their direction from neighbours' codes alone, teach the encoder.",
-    arms={"paper": GraphMAE},
-    source="scaled:planetoid:planetoid/cora",
-    encoder="gat",
-    options={"width": 512, "heads": 4, "act": "prelu", "dropout": 0.2, "attention_dropout": 0.1},
-    batch=None,
-    epochs=1500,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=probe(1e-4),
-    metric="accuracy of a linear layer under Adam on the source's own split, as the paper judges",
-    note="The paper's settings. What each of its parts is worth is asked of a smaller encoder, below.",
-)
-PARTS = replace(
-    CORA,
-    claim="Each part is needed: hiding, the scaled cosine, the second mask, a decoder that is a graph layer.",
+    claim=CLAIM,
+    task=opened("scaled:planetoid:planetoid/cora", probe(1e-4)),
     arms={
-        "paper": GraphMAE,
-        "nothing hidden": NothingHidden,
-        "squared error": SquaredError,
-        "no second mask": NoRemask,
-        "decoder without graph": NoGraphDecoder,
+        "paper": cora(GraphMAE),
+        "untrained": cora.untrained,
+        "raw": raw,
     },
-    source="planetoid:planetoid/cora",
-    options={**CORA.options, "width": 128},
-    epochs=150,
-    note="128 wide and 150 epochs, with features as they are, of which fewer steps learn.",
+    note="The paper's settings. What each of its parts is worth is asked of a smaller encoder, below.",
+    also=(
+        Record(
+            key="graphmae",
+            claim="Each part is needed: hiding, the scaled cosine, the second mask, a decoder that is a "
+            "graph layer.",
+            task=opened("planetoid:planetoid/cora", probe(1e-4)),
+            arms={
+                "paper": narrow(GraphMAE),
+                "nothing hidden": narrow(NothingHidden),
+                "squared error": narrow(SquaredError),
+                "no second mask": narrow(NoRemask),
+                "decoder without graph": narrow(NoGraphDecoder),
+                "untrained": narrow.untrained,
+                "raw": raw,
+            },
+            note="128 wide and 150 epochs, with features as they are, of which fewer steps learn.",
+        ),
+        Record(
+            key="graphmae",
+            claim=CLAIM,
+            task=opened("scaled:planetoid:planetoid/citeseer", probe(1e-2)),
+            arms={
+                "paper": citeseer(partial(GraphMAE, replace=0.1, gamma=1.0)),
+                "untrained": citeseer.untrained,
+                "raw": raw,
+            },
+            note="The paper's settings.",
+        ),
+    ),
 )
-CITESEER = replace(
-    CORA,
-    arms={"paper": lambda encoder: GraphMAE(encoder, replace=0.1, gamma=1.0)},
-    source="scaled:planetoid:planetoid/citeseer",
-    options={**CORA.options, "heads": 2},
-    settings={"weight_decay": 2e-5},
-    epochs=300,
-    protocol=probe(1e-2),
-    note="The paper's settings.",
-)
-RECORD = replace(CORA, also=(PARTS, CITESEER))

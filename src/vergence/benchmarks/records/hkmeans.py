@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
 from sklearn.datasets import load_digits
-from torch import nn
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import Finding, Found, simclr, vectors
-from vergence.data import Source
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, simclr, vectors
+from vergence.benchmarks.tasks import Arm, Metric, Task
 from vergence.data.tables import TableSource, from_vectors
 from vergence.evaluate.protocols.linear import linear
 from vergence.evaluate.score import Score
@@ -35,8 +33,7 @@ def tail(labels: np.ndarray, largest: int, random: np.random.Generator) -> np.nd
 @cache
 def photos() -> tuple[TableSource, TableSource]:
     """Train SimCLR on images beside the pool; hand over vectors of the pool and of balanced test images."""
-    train, test = open_data(RECORD)
-    assert train.labels is not None
+    train, test = cifar10(train=50_000, test=10_000).data(0)
     random = np.random.default_rng(0)
     rows = tail(train.labels, LARGEST, random)
     others = random.permutation(np.setdiff1d(np.arange(len(train)), rows))[:SEEN]
@@ -57,86 +54,96 @@ def digits(seed: int) -> tuple[TableSource, TableSource]:
     return next(made), next(made)
 
 
-def kept(counts: tuple[int, ...], keep: int, resampling: int = 10) -> Finding:
-    def find(source: TableSource, seed: int) -> np.ndarray:
-        return draw(hierarchy(source.numeric, counts, resampling=resampling, seed=seed), keep, seed=seed)
-
-    return Finding(find)
-
-
-def at_random(keep: int) -> Finding:
-    return Finding(lambda source, seed: np.random.default_rng(seed).choice(len(source), keep, replace=False))
-
-
-def arms(levels: tuple[int, ...], keep: int) -> dict[str, Callable[[object], Finding]]:
-    return {
-        "paper": lambda _: kept(levels, keep),
-        "random rows": lambda _: at_random(keep),
-        "flat k-means, as many clusters as the finest level": lambda _: kept(levels[:1], keep),
-        "flat k-means, as many as the coarsest": lambda _: kept(levels[-1:], keep),
-        "no resampling": lambda _: kept(levels, keep, 0),
-    }
-
-
-def taught(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
+def taught(train: TableSource, test: TableSource, rows: np.ndarray, seed: int) -> Score:
     """Accuracy on balanced images of a linear probe taught on the rows that were kept."""
-    assert isinstance(encoder, Found) and isinstance(train, TableSource) and isinstance(test, TableSource)
     assert train.labels is not None and test.labels is not None
-    rows = encoder.what
     return linear(train.numeric[rows], train.labels[rows], test.numeric, test.labels, seed=seed)
 
 
-def evenness(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
+def evenness(labels: np.ndarray) -> float:
     """Return the entropy of the classes that were kept, as a share of its maximum."""
-    assert isinstance(encoder, Found) and train.labels is not None
-    share = np.bincount(train.labels[encoder.what], minlength=10) / len(encoder.what)
+    share = np.bincount(labels, minlength=10) / len(labels)
     return float(-(share[share > 0] * np.log(share[share > 0])).sum() / np.log(10))
 
 
-TAUGHT = Record(
-    key="hkmeans",
-    claim="Rows drawn evenly from a tree of clusters teach more than a random draw, and than one level.",
-    arms=arms(LEVELS, KEEP),
-    source="cifar10",
+Curate = Callable[[np.ndarray, int], np.ndarray]
+"""(vectors, seed) -> rows that are kept."""
+
+
+def tree(counts: tuple[int, ...], keep: int, resampling: int = 10) -> Curate:
+    def curate(x: np.ndarray, seed: int) -> np.ndarray:
+        return draw(hierarchy(x, counts, resampling=resampling, seed=seed), keep, seed=seed)
+
+    return curate
+
+
+def at_random(keep: int) -> Curate:
+    return lambda x, seed: np.random.default_rng(seed).choice(len(x), keep, replace=False)
+
+
+def curated(curate: Curate) -> Arm:
+    """Return the arm of the rows that are kept: what they teach, and how even they are."""
+
+    def arm(task: Task, seed: int) -> dict[str, Score | float]:
+        train, test = task.data(seed)
+        rows = curate(train.numeric, seed)
+        return task.scores(taught(train, test, rows, seed), evenness(train.labels[rows]))
+
+    return arm
+
+
+def arms(levels: tuple[int, ...], keep: int) -> dict[str, Arm]:
+    return {
+        "paper": curated(tree(levels, keep)),
+        "random rows": curated(at_random(keep)),
+        "flat k-means, as many clusters as the finest level": curated(tree(levels[:1], keep)),
+        "flat k-means, as many as the coarsest": curated(tree(levels[-1:], keep)),
+        "no resampling": curated(tree(levels, keep, 0)),
+    }
+
+
+PHOTOS = cifar10(
+    Metric(f"accuracy on balanced test images of a linear probe taught on the {KEEP:,} rows kept"),
+    Metric(
+        f"entropy of the classes of the {KEEP:,} rows kept, share of its maximum",
+        claim="Without labels, the rows kept are more even over the classes.",
+    ),
     train=50_000,
     test=10_000,
-    epochs=EPOCHS,
-    batch=None,
-    encoder=None,
-    seeds=(2, 3, 4, 5, 6),
-    protocol=taught,
-    metric=f"accuracy on balanced test images of a linear probe taught on the {KEEP:,} rows kept",
-    pixels=False,
-    prepare=lambda source, seed: photos(),
+    deal=lambda source, seed: photos(),
+)
+DIGITS = Task(
+    "scans of digits",
+    (
+        Metric(f"accuracy on balanced digits of a linear probe taught on the {KEEP_DIGITS} rows kept"),
+        Metric(
+            f"entropy of the classes of the {KEEP_DIGITS} digits kept, share of its maximum",
+            claim="And they are more even over the classes there.",
+        ),
+    ),
+    deal=lambda source, seed: digits(seed),
+)
+SEEDS = (2, 3, 4, 5, 6)
+
+RECORD = Record(
+    key="hkmeans",
+    claim="Rows drawn evenly from a tree of clusters teach more than a random draw, and than one level.",
+    task=PHOTOS,
+    arms=arms(LEVELS, KEEP),
+    seeds=SEEDS,
     note="CIFAR-10 made long-tailed, 5,000 to 50 images a class (12,408 in all); unit vectors of a SimCLR "
     f"encoder (resnet-tiny, {EPOCHS} epochs) trained once on {SEEN:,} images beside that pool. Levels "
     "chosen by evenness with two other seeds. The paper trains DINOv2 on what is kept, here it teaches a "
     "linear probe.",
-)
-DIGITS = replace(
-    TAUGHT,
-    claim="So they do where the classes lie apart in the vectors.",
-    arms=arms(LEVELS_DIGITS, KEEP_DIGITS),
-    metric=f"accuracy on balanced digits of a linear probe taught on the {KEEP_DIGITS} rows kept",
-    prepare=lambda source, seed: digits(seed),
-    note="Scans of digits as unit vectors of pixels, made long-tailed with every seed anew, 134 to 1 of a "
-    f"class; {JUDGES} others of each judge. Levels chosen by the evenness of other such pools.",
-)
-RECORD = replace(
-    TAUGHT,
     also=(
-        replace(
-            TAUGHT,
-            claim="Without labels, the rows kept are more even over the classes.",
-            protocol=evenness,
-            metric=f"entropy of the classes of the {KEEP:,} rows kept, share of its maximum",
-        ),
-        DIGITS,
-        replace(
-            DIGITS,
-            claim="And they are more even over the classes there.",
-            protocol=evenness,
-            metric=f"entropy of the classes of the {KEEP_DIGITS} digits kept, share of its maximum",
+        Record(
+            key="hkmeans",
+            claim="So they do where the classes lie apart in the vectors.",
+            task=DIGITS,
+            arms=arms(LEVELS_DIGITS, KEEP_DIGITS),
+            seeds=SEEDS,
+            note="Scans of digits as unit vectors of pixels, made long-tailed with every seed anew, 134 to 1 "
+            f"of a class; {JUDGES} others of each judge. Levels chosen by the evenness of other such pools.",
         ),
     ),
 )

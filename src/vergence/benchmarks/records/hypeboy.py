@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import nn
 
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import node_probe
 from vergence.methods.graph import encoders
@@ -20,12 +23,12 @@ SPLITS, SHARE = 5, 0.01
 def probe(encoder: nn.Module, train: Any, test: Any, seed: int) -> float:
     """Return the linear probe's accuracy with 1 % of the labels to learn from and 1 % to choose C by."""
     z, y = embed(encoder, test).vectors, test.labels
-    share, found = round(SHARE * len(y)), []
+    share, accuracies = round(SHARE * len(y)), []
     for split in range(SPLITS):
         order = np.random.default_rng([seed, split]).permutation(len(y))
         parts = order[:share], order[share : 2 * share], order[2 * share :]
-        found.append(node_probe(z, y, *parts, scale="standard")["accuracy"].value)
-    return float(np.mean(found))
+        accuracies.append(node_probe(z, y, *parts, scale="standard")["accuracy"].value)
+    return float(np.mean(accuracies))
 
 
 def grace_on_cliques(encoder: Any) -> GRACE:
@@ -33,23 +36,24 @@ def grace_on_cliques(encoder: Any) -> GRACE:
     return GRACE(gcn)
 
 
+PROBE = Metric(
+    "linear probe accuracy, 1 % of the nodes to learn from, 1 % to choose by; mean over 5 splits", probe
+)
+train = Training("vergence.methods.graph.hypeboy:UniGCNII", epochs=500)
+
 RECORD = Record(
     key="hypeboy",
     claim="Filling hyperedges, after features were reconstructed and behind heads, teaches nodes' kinds.",
+    task=opened("hyper:hetero:hetero/acm:a", PROBE),
     arms={
-        "paper": HypeBoy,
-        "no feature reconstruction": lambda encoder: HypeBoy(encoder, reconstruct=0.0),
-        "no hyperedge filling": lambda encoder: HypeBoy(encoder, reconstruct=1.0),
-        "no heads": lambda encoder: HypeBoy(encoder, heads=False),
-        "no hyperedges dropped": lambda encoder: HypeBoy(encoder, drop_hyperedges=0.0),
-        "GRACE on the cliques": grace_on_cliques,
+        "paper": train(HypeBoy),
+        "no feature reconstruction": train(partial(HypeBoy, reconstruct=0.0)),
+        "no hyperedge filling": train(partial(HypeBoy, reconstruct=1.0)),
+        "no heads": train(partial(HypeBoy, heads=False)),
+        "no hyperedges dropped": train(partial(HypeBoy, drop_hyperedges=0.0)),
+        "GRACE on the cliques": train(grace_on_cliques),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="hyper:hetero:hetero/acm:a",
-    encoder="vergence.methods.graph.hypeboy:UniGCNII",
-    batch=None,
-    epochs=500,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=probe,
-    metric="linear probe accuracy, 1 % of the nodes to learn from, 1 % to choose by; mean over 5 splits",
     note="Papers of ACM, joined by author; DBLP is not at hand.",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -12,7 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.benchmarks.record import Record, data_root, open_data
+from vergence.benchmarks.arms import Fitted
+from vergence.benchmarks.environment import data_root
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import KNN, Arm, Metric, images
 from vergence.core import Method
 from vergence.data import Source
 from vergence.data import open as open_source
@@ -30,6 +34,7 @@ DOMAINS: tuple[tuple[str, tuple[int, ...]], ...] = (  # Tiny-ImageNet's classes 
 )
 TARGET, POOL, TEST = 30, 40, 30  # pictures of each class; the pool's of all 200
 ROUNDS, QUERIES, IMAGES, EPOCHS, WIDTH = 8, 8, 20, 2, 32
+PHOTOS = images("tiny-imagenet", train=100_000, test=10_000)
 
 
 @cache
@@ -68,9 +73,9 @@ def dealt(source: Source, seed: int) -> tuple[Source, Source, Source]:
 @cache
 def engine(seed: int) -> LocalEngine:
     """Return the pool as an engine; the start's vectors stand in for those of a language model."""
-    found = as_engine(dealt(open_data(RECORD)[0], seed)[2], start())
-    assert isinstance(found, LocalEngine)
-    return found
+    made = as_engine(dealt(PHOTOS.data(seed)[0], seed)[2], start())
+    assert isinstance(made, LocalEngine)
+    return made
 
 
 class Explorer(InternetExplorer):
@@ -115,37 +120,33 @@ class TargetAlone(Explorer):
         super()._learn(method, target, [], random, seed)
 
 
-def explorer(kind: type[Explorer], epochs: int = EPOCHS) -> Explorer:
-    return kind(
-        learner="simclr", rounds=ROUNDS, queries=QUERIES, images=IMAGES, epochs=epochs, batch_size=128,
-        lr=3e-4, optimizer="adamw", weight_decay=1e-4,
+def explored(kind: type[Explorer], epochs: int = EPOCHS) -> Arm:
+    return Fitted(
+        lambda: kind(
+            learner="simclr", rounds=ROUNDS, queries=QUERIES, images=IMAGES, epochs=epochs, batch_size=128,
+            lr=3e-4, optimizer="adamw", weight_decay=1e-4,
+        )
     )  # fmt: skip
 
 
-_COMMON: dict[str, Any] = {
-    "key": "iexplorer",
-    "arms": {
-        "paper": lambda _: explorer(Explorer),
-        "concepts drawn evenly": lambda _: explorer(Even),
-        "no regression: visited concepts only": lambda _: explorer(Visited),
-        "random rewards": lambda _: explorer(Random),
-        "target alone": lambda _: explorer(TargetAlone, 2 * EPOCHS),
-    },
-    "source": "tiny-imagenet",
-    "train": 100_000,
-    "test": 10_000,
-    "epochs": EPOCHS,
-    "batch": 128,
-    "encoder": None,
-    "size": 32,
-    "seeds": (0, 1, 2, 3, 4),
-    "pixels": False,
-    "prepare": lambda source, seed: dealt(source, seed)[:2],
-}
+SHARE = Metric(
+    "share of queries for a class of the target",
+    lambda encoder, train, test, seed: float(encoder.share),
+    claim="Queries find the classes of the target more often than even draws.",
+    note="Even draws find 6.5 to 12 %, as many as the target has of the 200 classes.",
+)
 
 RECORD = Record(
+    key="iexplorer",
     claim="Asking for what brought pictures like the target, and for what lies near it, finds what helps.",
-    protocol="knn",
+    task=dataclasses.replace(PHOTOS, metrics=(KNN, SHARE), deal=lambda source, seed: dealt(source, seed)[:2]),
+    arms={
+        "paper": explored(Explorer),
+        "concepts drawn evenly": explored(Even),
+        "no regression: visited concepts only": explored(Visited),
+        "random rewards": explored(Random),
+        "target alone": explored(TargetAlone, 2 * EPOCHS),
+    },
     note="The target is one kind of Tiny-ImageNet's 200 classes, another with every seed: "
     + ", ".join(name for name, _ in DOMAINS)
     + f". {TARGET} pictures of each of its classes are the unlabelled target, {TEST} others judge; the "
@@ -153,14 +154,4 @@ RECORD = Record(
     f"{IMAGES} pictures; SimCLR (resnet-tiny of width {WIDTH}) begins with 5 epochs on CIFAR-10; concepts' "
     "vectors are means of pictures' by that start, where the paper has a language model's. Every arm learns "
     "for the same steps.",
-    also=(
-        Record(
-            claim="Queries find the classes of the target more often than even draws.",
-            protocol=lambda encoder, train, test, seed: float(encoder.share),  # type: ignore[arg-type]
-            metric="share of queries for a class of the target",
-            note="Even draws find 6.5 to 12 %, as many as the target has of the 200 classes.",
-            **_COMMON,
-        ),
-    ),
-    **_COMMON,
 )

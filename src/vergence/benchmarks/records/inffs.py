@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 from torch import nn
 
+from vergence.benchmarks.arms import Fitted, raw
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.records._tables import kept_back
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.core import Estimator
 from vergence.data import Source
 from vergence.data.tables import TableSource, from_vectors
@@ -81,47 +83,40 @@ def curve(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
 
 def alike(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     """Return the mean |Spearman| between the first ten columns, on the rows that judge."""
-    found = np.abs(spearman(embed(encoder, test).vectors[:, :TOP].astype(np.float64)))
-    return float(found[np.triu_indices(TOP, 1)].mean())
+    likeness = np.abs(spearman(embed(encoder, test).vectors[:, :TOP].astype(np.float64)))
+    return float(likeness[np.triu_indices(TOP, 1)].mean())
 
 
-SUPERVISED = Record(
+FEW = Metric(
+    f"accuracy of a linear SVM on the first {TOP} of 60 columns, on 30 % of the rows",
+    lambda encoder, train, test, seed: svm(encoder, train, test, TOP),
+)
+CURVED = Metric(f"the same, mean over {CURVE} columns kept", curve)
+ALIKE = Metric(f"mean |Spearman| within the first {TOP} columns, without labels", alike, less_is_better=True)
+
+RECORD = Record(
     key="inffs",
     claim="Paths of all lengths rank columns so that noise stays out and few columns are enough.",
+    task=opened("sklearn:breast_cancer", FEW, CURVED, deal=with_noise),
     arms={
-        "paper": lambda _: InfFS(supervised=True, size=max(CURVE)),
-        "paths of length 1": lambda _: OneStep(),
-        "variance": lambda _: ByVariance(),
-        "random columns": lambda _: AtRandom(),
+        "paper": Fitted(partial(InfFS, supervised=True, size=max(CURVE))),
+        "paths of length 1": Fitted(OneStep),
+        "variance": Fitted(ByVariance),
+        "random columns": Fitted(AtRandom),
+        "raw": raw,
     },
-    source="sklearn:breast_cancer",
-    batch=None,
-    encoder=None,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=lambda encoder, train, test, seed: svm(encoder, train, test, TOP),
-    metric=f"accuracy of a linear SVM on the first {TOP} of 60 columns, on 30 % of the rows",
-    prepare=with_noise,
     note=f"Breast cancer with {NOISE} columns of noise appended; ranked and taught on 70 % of the rows. "
     "Raw features are all 60 columns. The first eigenvalue of A is nine times the second, so that its row "
     "sums already rank the columns as all paths do.",
-)
-RECORD = replace(
-    SUPERVISED,
     also=(
-        replace(SUPERVISED, protocol=curve, metric=f"the same, mean over {CURVE} columns kept"),
-        replace(
-            SUPERVISED,
+        Record(
+            key="inffs",
             claim="The redundancy term keeps columns apart that say the same.",
+            task=opened("sklearn:digits", ALIKE, deal=kept_back),
             arms={
-                "paper": lambda _: InfFS(size=TOP),
-                "no redundancy term (alpha = 1)": lambda _: InfFS(alpha=1.0, size=TOP),
+                "paper": Fitted(partial(InfFS, size=TOP)),
+                "no redundancy term (alpha = 1)": Fitted(partial(InfFS, alpha=1.0, size=TOP)),
             },
-            source="sklearn:digits",
-            protocol=alike,
-            metric=f"mean |Spearman| within the first {TOP} columns, without labels",
-            less_is_better=True,
-            pixels=False,
-            prepare=kept_back,
             note="Ranked on 70 % of the rows, told apart on the others.",
         ),
     ),

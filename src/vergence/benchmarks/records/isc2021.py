@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -12,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import DEALT_OUT, Finding
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, Task, images
 from vergence.data.image.batch import ImageBatch
 from vergence.engine import embed
 from vergence.evaluate.protocols.isc2021 import (
@@ -23,6 +22,7 @@ from vergence.evaluate.protocols.isc2021 import (
     copy_detection,
     embed_pixels,
 )
+from vergence.evaluate.score import Score
 from vergence.methods.image import encoders
 from vergence.methods.pairs.simclr import SimCLR
 from vergence.train import learn
@@ -33,6 +33,9 @@ from vergence.views.pixels.copies import Copies
 
 SIZE, TRAIN, EPOCHS = 64, 6_000, 5
 REFERENCES, QUERIES, BACKGROUND = 1_500, 1_500, 2_000
+TASK = images(
+    "tiny-imagenet", Metric("micro average precision of copy detection"), train=100_000, test=10_000
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class OfCopies(SimCLR):
 @cache
 def dealt(seed: int) -> Challenge:
     return challenge(
-        open_data(RECORD)[1],
+        TASK.data(seed)[1],
         size=SIZE,
         references=REFERENCES,
         queries=QUERIES,
@@ -73,7 +76,7 @@ def encoder(views: str) -> nn.Module:
     if views == "untrained":
         return net.eval()
     method = (OfCopies if views == "copies" else SimCLR)(net, temperature=0.1)
-    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
+    train = TASK.data(0)[0].subset(np.arange(TRAIN))
     with tempfile.TemporaryDirectory() as folder:
         return learn(
             method, train, epochs=EPOCHS, batch_size=128, optimizer="adamw", lr=2e-3, weight_decay=1e-4,
@@ -82,11 +85,11 @@ def encoder(views: str) -> nn.Module:
 
 
 def describe(net: nn.Module, task: Challenge) -> Vectors:
-    found = (
+    vectors = (
         embed_pixels(net, task.queries),
         *(embed(net, part).vectors for part in (task.references, task.background)),
     )
-    return Vectors(*(torch.as_tensor(part) for part in found))
+    return Vectors(*(torch.as_tensor(part) for part in vectors))
 
 
 @cache
@@ -109,43 +112,32 @@ def judged(seed: int, x: Vectors, background: Tensor | None) -> CopyDetection:
     return copy_detection(x.queries, x.references, task.truth, background=background, edits=task.edits)
 
 
-def normalised(seed: int, views: str) -> CopyDetection:
+def normalised(seed: int, views: str) -> Score:
     x = described(seed, views)
-    return judged(seed, x, x.background)
+    return judged(seed, x, x.background).micro_ap
 
 
-def moved(seed: int) -> CopyDetection:
+def moved(task: Task, seed: int) -> Score:
     """Judge vectors moved away from the background, with their scores as they are."""
     x = described(seed, "copies")
     ground = smoothed(x.background)
     queries, references = (away_from_background(part, ground) for part in (x.queries, x.references))
-    return judged(seed, Vectors(queries, references, x.background), None)
-
-
-def arm(find: Callable[[int], CopyDetection]) -> Finding:
-    return Finding(lambda source, seed: find(seed).micro_ap)
+    return judged(seed, Vectors(queries, references, x.background), None).micro_ap
 
 
 RECORD = Record(
     key="isc2021",
     claim="Training on strong copies and taking the background off the scores finds copies that SimCLR's "
     "usual views, scores as they are and a perceptual hash miss.",
+    task=TASK,
     arms={
-        "paper": lambda _: arm(lambda seed: normalised(seed, "copies")),
-        "scores as they are": lambda _: arm(lambda seed: judged(seed, described(seed, "copies"), None)),
-        "vectors moved away from the background instead": lambda _: arm(moved),
-        "usual views of SimCLR": lambda _: arm(lambda seed: normalised(seed, "usual")),
-        "encoder not trained": lambda _: arm(lambda seed: normalised(seed, "untrained")),
-        "perceptual hash": lambda _: arm(lambda seed: judged(seed, hashed(seed), None)),
+        "paper": lambda task, seed: normalised(seed, "copies"),
+        "scores as they are": lambda task, seed: judged(seed, described(seed, "copies"), None).micro_ap,
+        "vectors moved away from the background instead": moved,
+        "usual views of SimCLR": lambda task, seed: normalised(seed, "usual"),
+        "untrained": lambda task, seed: normalised(seed, "untrained"),
+        "perceptual hash": lambda task, seed: judged(seed, hashed(seed), None).micro_ap,
     },
-    source="tiny-imagenet",
-    train=100_000,
-    test=10_000,
-    epochs=EPOCHS,
-    size=SIZE,
-    seeds=(0, 1, 2, 3, 4),
-    metric="micro average precision of copy detection",
-    **DEALT_OUT,
     note=f"{QUERIES:,} queries, {QUERIES // 5} of them copies, among {REFERENCES:,} photos of "
     "Tiny-ImageNet's validation part at 64 pixels, dealt and edited anew with every seed; "
     f"{BACKGROUND:,} photos of background. Encoders (resnet-tiny, 256 numbers) trained once, {EPOCHS} epochs "

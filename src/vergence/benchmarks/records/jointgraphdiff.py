@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, generated
 from vergence.core import Method
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphsSource
@@ -49,8 +51,8 @@ def triples(graphs: list[pyg.Data]) -> np.ndarray:
     rows = [
         torch.cat([g.x[g.edge_index[0]], g.x[g.edge_index[1]], g.edge_attr], dim=1).numpy() for g in graphs
     ]
-    found = np.concatenate(rows)
-    return found if len(found) else np.zeros((1, 3))
+    every = np.concatenate(rows)
+    return every if len(every) else np.zeros((1, 3))
 
 
 def fit_of_edges(encoder: Any, train: Any, test: Any, seed: int) -> float:
@@ -78,26 +80,23 @@ def shuffled(encoder: ScoreNet) -> Method:
     return JointGraphDiff(encoder)
 
 
+MMD = Metric(
+    "MMD of (value of both ends, of the edge), 256 unseen against 256 drawn graphs",
+    fit_of_edges,
+    less_is_better=True,
+)
+train = Training("vergence.methods.graph.jointgraphdiff:ScoreNet", {"layers": 2}, epochs=100, batch=64)
+
 RECORD = Record(
     key="jointgraphdiff",
     claim="Noise taken from nodes and edges together leaves edges that fit their ends.",
+    task=generated(grids, MMD),
     arms={
-        "paper": JointGraphDiff,
-        "separate diffusions": JointGraphDiff,
-        "edge values shuffled": shuffled,
+        "paper": train(JointGraphDiff),
+        "separate diffusions": train(JointGraphDiff, options={"joint": False}),
+        "edge values shuffled": train(shuffled),
+        "untrained": train.untrained,
     },
-    variants={"separate diffusions": {"joint": False}},
-    source="generated",
-    encoder="vergence.methods.graph.jointgraphdiff:ScoreNet",
-    options={"layers": 2},
-    batch=64,
-    epochs=100,
-    seeds=(0, 1, 2, 3, 4),
-    prepare=grids,
-    protocol=fit_of_edges,
-    metric="MMD of (value of both ends, of the edge), 256 unseen against 256 drawn graphs",
-    less_is_better=True,
-    pixels=False,
     note="Generated grids of 4 to 9 nodes; an edge's value is the sum of its ends' with noise of 0.1. Both "
     "of an edge's directions count. 2 layers in place of 5. The paper's scenes are missing.",
 )

@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import Finding, simclr, vectors
-from vergence.data import Source
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, simclr, vectors
+from vergence.benchmarks.tasks import Arm, Metric, Task
 from vergence.data.tables import TableSource
 from vergence.evaluate.score import Score, mean_score
 from vergence.use.knn_revisit import Classifier, Hard, fit, tuned
 
-FEW = 5  # labels a class
+FEW = (5, 20, 100)  # labels a class
 EPOCHS = 4
 
 
 @cache
 def pools() -> tuple[TableSource, TableSource]:
     """Train SimCLR on 12,000 images without labels, and hand over vectors of all training and test images."""
-    train, test = open_data(RECORD)
+    train, test = cifar10(train=50_000, test=10_000).data(0)
     encoder = simclr(train.subset(np.arange(12_000)), epochs=EPOCHS, seed=0)
     return vectors(encoder, train), vectors(encoder, test)
 
@@ -46,60 +45,35 @@ def fitted(few: int, seed: int, hard: Hard) -> Classifier:
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
-    """Which of the classifiers is asked, and how."""
+def classified(ask: Callable[[Classifier, Tensor], Tensor], hard: Hard = "log") -> Arm:
+    """Return the arm of how a classifier is asked, and how its examples are weighted."""
 
-    ask: Callable[[Classifier, Tensor], Tensor]
-    hard: Hard = "log"
+    def arm(task: Task, seed: int) -> dict[str, Score | float]:
+        test = task.data(seed)[1]
+        x = torch.as_tensor(test.numeric)
+        guesses = (ask(fitted(few, seed, hard), x).argmax(1).numpy() for few in FEW)
+        return task.scores(*(mean_score(guess == test.labels) for guess in guesses))
 
-
-def arm(ask: Callable[[Classifier, Tensor], Tensor], hard: Hard = "log") -> Finding:
-    return Finding(lambda source, seed: Way(ask, hard))
-
-
-def right(few: int) -> Callable[[nn.Module, Source, Source, int], Score]:
-    """Return the protocol with this many labels a class."""
-
-    def protocol(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
-        way = encoder.what
-        assert isinstance(way, Way)
-        assert isinstance(test, TableSource) and test.labels is not None
-        p = way.ask(fitted(few, seed, way.hard), torch.as_tensor(test.numeric))
-        return mean_score(p.argmax(1).numpy() == test.labels, note=f"{few} labels a class")
-
-    return protocol
+    return arm
 
 
-LABELS_5 = Record(
+RECORD = Record(
     key="knn-revisit",
     claim="A head that asks its neighbours is right more often than the head or the neighbours alone.",
+    task=cifar10(
+        *(Metric(f"accuracy on CIFAR-10, {few} labels a class") for few in FEW),
+        train=50_000,
+        test=10_000,
+        deal=lambda source, seed: pools(),
+    ),
     arms={
-        "paper": lambda _: arm(lambda model, x: model.proba(x)),
-        "head alone, examples weighted by neighbours": lambda _: arm(lambda model, x: model.of_head(x)),
-        "head alone, plain": lambda _: arm(lambda model, x: model.of_head(x), "none"),
-        "neighbours alone": lambda _: arm(lambda model, x: model.of_neighbours(x)),
-        "plain head blended with neighbours": lambda _: arm(lambda model, x: model.proba(x), "none"),
+        "paper": classified(lambda model, x: model.proba(x)),
+        "head alone, examples weighted by neighbours": classified(lambda model, x: model.of_head(x)),
+        "head alone, plain": classified(lambda model, x: model.of_head(x), "none"),
+        "neighbours alone": classified(lambda model, x: model.of_neighbours(x)),
+        "plain head blended with neighbours": classified(lambda model, x: model.proba(x), "none"),
     },
-    source="cifar10",
-    train=50_000,
-    test=10_000,
-    epochs=EPOCHS,
-    batch=None,
-    encoder=None,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=right(FEW),
-    metric=f"accuracy on CIFAR-10, {FEW} labels a class",
-    pixels=False,
-    prepare=lambda source, seed: pools(),
     note=f"Unit vectors of a SimCLR encoder (resnet-tiny) trained {EPOCHS} epochs on 12,000 images without "
     "labels; k, temperature, penalty and blend are chosen on two fifths of the labelled rows. The paper has "
     "encoders trained on ImageNet, and fine-tunes them too.",
-)
-RECORD = replace(
-    LABELS_5,
-    also=tuple(
-        replace(LABELS_5, protocol=right(few), metric=f"accuracy on CIFAR-10, {few} labels a class")
-        for few in (20, 100)
-    ),
 )

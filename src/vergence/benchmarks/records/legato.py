@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from vergence.benchmarks.record import GENERATED, Record
+from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.record import Record
 from vergence.benchmarks.records._tables import kept_back
+from vergence.benchmarks.tasks import GENERATED, Arm, Metric, generated, opened
 from vergence.core import Method
 from vergence.data import Source
 from vergence.data.tables import Columns, TableBatch, TableSource
@@ -35,7 +37,7 @@ def codes(seed: int) -> np.ndarray:
     return TOGETHER**0.5 * shared + (1 - TOGETHER) ** 0.5 * own + np.arange(VIEWS)
 
 
-def generated(source: Any, seed: int) -> tuple[TableSource, TableSource]:
+def views_of_codes(source: Any, seed: int) -> tuple[TableSource, TableSource]:
     """Show every code through random weights and tanh, as the paper does."""
     weights = np.random.default_rng([seed, 8]).uniform(-1, 1, (VIEWS, SEEN))
     seen = np.tanh(codes(seed)[..., None] * weights).reshape(ROWS, -1).astype(np.float32)
@@ -71,9 +73,11 @@ def error(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     return float(((model.predict(vectors[LABELLED:]) - behind[LABELLED:]) ** 2).mean())
 
 
-def purity(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
+def purity(encoder: nn.Module, train: Source, test: Source, seed: int) -> float | None:
     """Return the share of the pairs whose two views weigh most in the same latent node."""
-    assert isinstance(encoder, ViewGraph) and isinstance(test, TableSource)
+    if not isinstance(encoder, ViewGraph):
+        return None
+    assert isinstance(test, TableSource)
     with torch.no_grad():
         latent = encoder.eval().latent(encoder.scaled(test.batch(np.arange(len(test)))))
     place = latent.assignment.mean(0).argmax(1)  # (K,)
@@ -90,26 +94,31 @@ def diagnosis(encoder: nn.Module, train: Source, test: Source, seed: int) -> Sco
     return mean_score(model.fit(first.vectors, first.labels).predict(second.vectors) == second.labels)
 
 
-CODES = Record(
+def arms(train: Training) -> dict[str, Arm]:
+    return {
+        "paper": train(LEGATO),
+        "concatenated autoencoder": train(Concatenated),
+        "no orthogonality": train(partial(LEGATO, orthogonality=0.0)),
+        "complete graph": train(LEGATO, options={"complete": True}),
+        "untrained": train.untrained,
+        "raw": raw,
+    }
+
+
+CLAIM = "A learned graph among groups of columns, pooled into nodes told apart, keeps what lies behind."
+ERROR = Metric("mean squared error of the codes, ridge regression on embeddings", error, less_is_better=True)
+PURITY = Metric("share of true pairs of views that go to the same latent node", purity)
+DIAGNOSIS = Metric("accuracy of logistic regression on embeddings, on 30 % of the rows", diagnosis)
+
+train = Training(
+    "vergence.methods.tables.legato:ViewGraph", {"dim": DIM, "relational": True}, epochs=200, batch=128
+)
+
+RECORD = Record(
     key="legato",
-    claim="A learned graph among groups of columns, pooled into nodes told apart, keeps what lies behind.",
-    arms={
-        "paper": LEGATO,
-        "concatenated autoencoder": Concatenated,
-        "no orthogonality": lambda encoder: LEGATO(encoder, orthogonality=0.0),
-        "complete graph": LEGATO,
-    },
-    source=GENERATED,
-    epochs=200,
-    batch=128,
-    encoder="vergence.methods.tables.legato:ViewGraph",
-    options={"dim": DIM, "relational": True},
-    seeds=(0, 1, 2, 3, 4),
-    protocol=error,
-    metric="mean squared error of the codes, ridge regression on embeddings",
-    less_is_better=True,
-    variants={"complete graph": {"complete": True}},
-    prepare=generated,
+    claim=CLAIM,
+    task=generated(views_of_codes, ERROR, PURITY),
+    arms=arms(train),
     note=f"{VIEWS} views of {SEEN} columns each, tanh of one code, codes that correlate by {TOGETHER} in "
     f"pairs, as in the paper; {TRAIN} rows teach the encoder, {LABELLED} others the regression, the last "
     f"{ROWS - TRAIN - LABELLED} judge; frozen, where the paper goes on with labels. Relational; 200 "
@@ -118,29 +127,12 @@ CODES = Record(
     "restore at most 4 of 8 groups that nothing links: half of the groups are given up. The released code on "
     "this generator (its own settings, 200 epochs, judged alike) goes the same way, from an error of 0.05 "
     "untrained to 0.25.",
-)
-RECORD = replace(
-    CODES,
     also=(
-        replace(
-            CODES,
-            arms={
-                "paper": LEGATO,
-                "no orthogonality": lambda encoder: LEGATO(encoder, orthogonality=0.0),
-            },
-            variants={},
-            protocol=purity,
-            metric="share of true pairs of views that go to the same latent node",
-            less_is_better=False,
-            pixels=False,
-        ),
-        replace(
-            CODES,
-            source="sklearn:breast_cancer",
-            protocol=diagnosis,
-            metric="accuracy of logistic regression on embeddings, on 30 % of the rows",
-            less_is_better=False,
-            prepare=kept_back,
+        Record(
+            key="legato",
+            claim=CLAIM,
+            task=opened("sklearn:breast_cancer", DIAGNOSIS, deal=kept_back),
+            arms=arms(train),
             note="10 groups of 3 columns: mean, error and worst value of a property.",
         ),
     ),

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.evaluate.graph_table import graph_scores
 from vergence.evaluate.score import Score
 from vergence.methods.graph.meow import MEOW, AdaMEOW, weighted_info_nce
@@ -39,24 +42,26 @@ def macro_f1(encoder: nn.Module, source: Any, _: Any, seed: int) -> Score:
     return graph_scores(encoder, source, protocol="heco-20", seed=seed)["macro-F1"]
 
 
+train = Training(
+    "vergence.methods.graph.meow:ContextEncoder",
+    {"neighbours": [110, 100]},
+    epochs=60,
+    settings={"lr": 2e-3},
+)
+
 RECORD = Record(
     key="meow",
     claim="Contexts, and negatives that weigh by how many clusterings keep them apart, teach the encoder.",
+    task=opened("hetero:hetero/acm", Metric("Macro-F1 of a linear probe, 20 labels a class", macro_f1)),
     arms={
-        "paper": MEOW,
-        "all negatives alike, no prototypes": Unweighted,
-        "no contexts": NoContext,
-        "AdaMEOW": lambda encoder: AdaMEOW(encoder, anchors=256),
+        "paper": train(MEOW),
+        "all negatives alike, no prototypes": train(Unweighted),
+        "no contexts": train(NoContext),
+        "AdaMEOW": train(partial(AdaMEOW, anchors=256)),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="hetero:hetero/acm",
-    encoder="vergence.methods.graph.meow:ContextEncoder",
-    options={"neighbours": [110, 100]},
-    batch=None,
-    epochs=60,
-    seeds=(0, 1, 2, 3, 4),
-    settings={"lr": 2e-3},
-    protocol=macro_f1,
-    metric="Macro-F1 of a linear probe, 20 labels a class",
+    rivals=("all negatives alike, no prototypes", "no contexts"),  # AdaMEOW is the paper's second form
     note="100 neighbours along the second meta-path in place of 700, which here are all alike. Epochs from "
     "the validation nodes, whose score falls after the 60th. AdaMEOW lets 256 nodes ask at each step.",
 )

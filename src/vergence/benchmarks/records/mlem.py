@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
-from vergence.benchmarks.records.coles import judged, with_others
+from vergence.benchmarks.records.coles import movielens
 from vergence.data.events import EventBatch
 from vergence.losses.margin import hard_margin
 from vergence.methods.events.coles import CoLES
@@ -46,31 +48,25 @@ class _Mixed(nn.Module):
         self.net = net
 
     def forward(self, views: EventBatch) -> Tensor:
-        found = self.net(views)
-        return found if torch.is_grad_enabled() else found[torch.randperm(len(found))]
+        z = self.net(views)
+        return z if torch.is_grad_enabled() else z[torch.randperm(len(z))]
 
 
-RECORD = with_others(
-    Record(
-        key="mlem",
-        claim="A generative encoder that is aligned to contrastive vectors keeps what either knows.",
-        arms={
-            "paper": lambda encoder: MLEM(encoder, **SMALL),
-            "contrastive only": lambda encoder: CoLES(encoder, slices=2, longest=40, margin=0.87),
-            "generative only": lambda encoder: MLEM(encoder, align=0.0, alone=0.0, **SMALL),
-            "naive sum": lambda encoder: Naive(encoder, **SMALL),
-            "shuffled vectors": lambda encoder: Shuffled(encoder, **SMALL),
-        },
-        source="movielens:movielens-100k",
-        epochs=16,
-        batch=32,
-        encoder="gru",
-        options={"dim": 64},
-        seeds=(0, 1, 2, 3, 4),
-        settings={"lr": 3e-3},
-        protocol=judged("boosting", "gender"),
-        metric="gender AUC, boosted trees, 5 folds",
-        note="A GRU of 64, two slices of 40 events at most, one decoder block of 32, 16 epochs: minutes on a "
-        "processor. Nothing was chosen on labels. Raw features are hand-made aggregates.",
-    )
+train = Training("gru", {"dim": 64}, epochs=16, batch=32, settings={"lr": 3e-3})
+
+RECORD = Record(
+    key="mlem",
+    claim="A generative encoder that is aligned to contrastive vectors keeps what either knows.",
+    task=movielens(),
+    arms={
+        "paper": train(partial(MLEM, **SMALL)),
+        "contrastive only": train(partial(CoLES, slices=2, longest=40, margin=0.87)),
+        "generative only": train(partial(MLEM, align=0.0, alone=0.0, **SMALL)),
+        "naive sum": train(partial(Naive, **SMALL)),
+        "shuffled vectors": train(partial(Shuffled, **SMALL)),
+        "untrained": train.untrained,
+        "raw": raw,
+    },
+    note="A GRU of 64, two slices of 40 events at most, one decoder block of 32, 16 epochs: minutes on a "
+    "processor. Nothing was chosen on labels. Raw features are hand-made aggregates.",
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,9 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
+from vergence.benchmarks.arms import Fitted
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Arm, Metric, opened
 from vergence.core import Estimator
 from vergence.core.errors import need
 from vergence.data.graph.source import GraphsSource
@@ -154,30 +157,31 @@ def error(encoder: nn.Module, train: Any, judged: Any, seed: int) -> Score:
     return rmse(embed(encoder, source).vectors[judges, 0], source.targets[judges, 0])
 
 
+def fixed(features: Callable[[Any, int], np.ndarray], model: Callable[[int], Any]) -> Arm:
+    return Fitted(lambda: Fixed(features=features, model=model))
+
+
+ERROR = Metric("RMSE of log10 mol/l, five folds, one a seed", error, less_is_better=True)
+
 RECORD = Record(
     key="neuralfp",
     claim="Fingerprints that are learned end to end predict solubility better than fixed circular ones.",
+    task=opened(
+        "smiles:molecules/delaney/delaney-processed.csv:measured log solubility in mols per litre",
+        ERROR,
+        deal=fold,
+    ),
     arms={
-        "paper": lambda _: Trained(),
-        "ECFP + ridge": lambda _: Fixed(features=circular, model=ridge),
-        "ECFP + net": lambda _: Fixed(features=circular, model=net),
-        "mean of the training molecules": lambda _: Fixed(features=atoms, model=lambda _: DummyRegressor()),
-        "atoms' features, summed + ridge": lambda _: Fixed(features=atoms, model=ridge),
-        "untrained fingerprint + ridge": lambda _: Fixed(features=untrained, model=ridge),
-        "one set of weights for all degrees": lambda _: Trained(degrees=1),
-        "depth 0 (bag of atoms)": lambda _: Trained(depth=0),
-        "no bonds' features": lambda _: Trained(bond_dim=0),
+        "paper": Fitted(Trained),
+        "ECFP + ridge": fixed(circular, ridge),
+        "ECFP + net": fixed(circular, net),
+        "mean of the training molecules": fixed(atoms, lambda seed: DummyRegressor()),
+        "atoms' features, summed + ridge": fixed(atoms, ridge),
+        "untrained fingerprint + ridge": fixed(untrained, ridge),
+        "one set of weights for all degrees": Fitted(partial(Trained, degrees=1)),
+        "depth 0 (bag of atoms)": Fitted(partial(Trained, depth=0)),
+        "no bonds' features": Fitted(partial(Trained, bond_dim=0)),
     },
-    source="smiles:molecules/delaney/delaney-processed.csv:measured log solubility in mols per litre",
-    encoder=None,
-    epochs=100,
-    batch=100,
-    seeds=(0, 1, 2, 3, 4),
-    prepare=fold,
-    protocol=error,
-    metric="RMSE of log10 mol/l, five folds, one a seed",
-    less_is_better=True,
-    pixels=False,
     note="Delaney's 1,128 molecules. As in the paper settings are drawn at random, here 12 for each arm and "
     "fold, of 40 or 100 epochs; those that do best on an eighth of the molecules that teach are taken. "
     "The strength of ridge regression is chosen by leaving one out. ECFP has 1,024 bits and radius 2. "

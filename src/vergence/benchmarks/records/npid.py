@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10
 from vergence.data import Source
 from vergence.methods.image.npid import NPID
 
@@ -23,21 +26,27 @@ class Parametric(NPID):
         return {"instance": cross_entropy(self.weights(self.project(self.encode(view))).float(), index)}
 
 
+train = Training(
+    "resnet-tiny",
+    {"width": 16},
+    epochs=40,
+    size=32,
+    batch=128,
+    settings={"optimizer": "adamw", "lr": 2e-3, "warmup": 1.0},
+)
+
 RECORD = Record(
     key="npid",
     claim="Photos told apart by a memory of their own features, at a low temperature, lie near their kind.",
+    task=cifar10(train=10_000),
     arms={
-        "paper": NPID,
-        "weight per photo": Parametric,
-        "temperature 1": lambda encoder: NPID(encoder, temperature=1.0),
+        "paper": train(NPID),
+        "weight per photo": train(Parametric),
+        "temperature 1": train(partial(NPID, temperature=1.0)),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    train=10_000,
-    test=5_000,
-    epochs=40,
-    batch=128,
-    encoder="resnet-tiny",
-    options={"width": 16},
-    settings={"optimizer": "adamw", "lr": 2e-3, "warmup": 1.0},
+    seeds=(0, 1, 2),
     note="40 epochs of a residual net of 16 to 64 channels on 10,000 photos, by AdamW; the paper: 200 of a "
     "ResNet-18 on all, by SGD, which moves too little in so few steps. "
     "The optimizer was compared on CIFAR-10 test images, on 4,000 photos; a normalised, tempered weight "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from sklearn.cluster import MiniBatchKMeans
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import Finding, as_found, simclr, stand_in
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, simclr
+from vergence.benchmarks.tasks import Metric, Task
 from vergence.data import Source
 from vergence.data.image.joined import joined
 from vergence.engine import embed
@@ -25,12 +26,17 @@ OWN, SHARED = 3, 4  # classes of each collection alone, and of both
 TRAIN, TEST = 1_500, 1_000  # photos of a collection
 SEEN, SEEN_EPOCHS = 6_000, 5
 EPOCHS, BATCH, LR = 5, 128, 3e-3
+TASK = cifar10(
+    Metric("AUC: photos of classes of one collection alone among all of its, by their prototypes' shares"),
+    train=50_000,
+    test=10_000,
+)
 
 
 @cache
 def backbone() -> nn.Module:
     """Train SimCLR on all classes alike."""
-    return simclr(open_data(RECORD)[0].subset(np.arange(SEEN)), epochs=SEEN_EPOCHS, seed=0)
+    return simclr(TASK.data(0)[0].subset(np.arange(SEEN)), epochs=SEEN_EPOCHS, seed=0)
 
 
 @cache
@@ -40,7 +46,7 @@ def collections(seed: int, part: int) -> tuple[list[Source], list[np.ndarray]]:
     Returns:
         The collections, and for each photo whether its class is that collection's alone.
     """
-    source, count = open_data(RECORD)[part], (TRAIN, TEST)[part]
+    source, count = TASK.data(seed)[part], (TRAIN, TEST)[part]
     assert source.labels is not None
     classes = np.random.default_rng(seed).permutation(10)
     both, random = classes[2 * OWN :], np.random.default_rng([seed, part])
@@ -61,11 +67,11 @@ def collections(seed: int, part: int) -> tuple[list[Source], list[np.ndarray]]:
 def tokens(seed: int, part: int) -> list[np.ndarray]:
     """Return the tokens of each collection as prototypes see them, ``(n, T, D)``."""
     seen = ProtoEncoder(backbone(), 2)
-    found = []
+    vectors = []
     for source in collections(seed, part)[0]:
         flat = embed(seen, source, read=lambda batch: seen.tokens(batch).flatten(1)).vectors
-        found.append(flat.reshape(len(flat), -1, seen.out_dim))
-    return found
+        vectors.append(flat.reshape(len(flat), -1, seen.out_dim))
+    return vectors
 
 
 def auc(scores: list[np.ndarray], seed: int) -> float:
@@ -74,13 +80,13 @@ def auc(scores: list[np.ndarray], seed: int) -> float:
     return float(np.mean([roc_auc_score(a, s) for a, s in zip(alone, scores, strict=True)]))
 
 
-def by_shares(found: Comparison, seed: int) -> float:
+def by_shares(compared: Comparison, seed: int) -> float:
     """A photo's score: how far its tokens' prototypes are its own collection's, mean of its tokens."""
-    shares = np.nan_to_num(found.shares, nan=0.5)
-    return auc([shares[which][rows].mean(1) for which, rows in enumerate(found.assigned)], seed)
+    shares = np.nan_to_num(compared.shares, nan=0.5)
+    return auc([shares[which][rows].mean(1) for which, rows in enumerate(compared.assigned)], seed)
 
 
-def learned(seed: int, **options: bool | float) -> float:
+def learned(task: Task, seed: int, **options: bool | float) -> float:
     (first, second), _ = collections(seed, 0)
     method = ProtoSim(
         backbone(),
@@ -111,7 +117,7 @@ def kmeans(x: np.ndarray, seed: int) -> MiniBatchKMeans:
     return MiniBatchKMeans(K, n_init=3, batch_size=4096, random_state=seed).fit(x.reshape(-1, x.shape[2]))
 
 
-def of_all(seed: int) -> float:
+def of_all(task: Task, seed: int) -> float:
     """k-means of the tokens of both in place of prototypes."""
     model = kmeans(np.concatenate(tokens(seed, 0)), seed)
     assigned = tuple(model.predict(x.reshape(-1, x.shape[2])).reshape(x.shape[:2]) for x in tokens(seed, 1))
@@ -119,7 +125,7 @@ def of_all(seed: int) -> float:
     return by_shares(Comparison(("first", "second"), counts, assigned, ()), seed)
 
 
-def matched(seed: int) -> float:
+def matched(task: Task, seed: int) -> float:
     """k-means of each collection, matched one to one: what is far from its match is of one alone."""
     models = [kmeans(x, seed) for x in tokens(seed, 0)]
     centres = [model.cluster_centers_ for model in models]
@@ -135,24 +141,15 @@ def matched(seed: int) -> float:
 RECORD = Record(
     key="protosim",
     claim="Prototypes learned by DINO's loss tell what one collection shows alone from what both show.",
+    task=TASK,
     arms={
-        "paper": lambda _: Finding(lambda source, seed: learned(seed)),
-        "no Gumbel noise": lambda _: Finding(lambda source, seed: learned(seed, noise=False)),
-        "soft throughout": lambda _: Finding(lambda source, seed: learned(seed, hard_from=1.0)),
-        "k-means of the tokens of both": lambda _: Finding(lambda source, seed: of_all(seed)),
-        "k-means of each, matched": lambda _: Finding(lambda source, seed: matched(seed)),
+        "paper": learned,
+        "no Gumbel noise": partial(learned, noise=False),
+        "soft throughout": partial(learned, hard_from=1.0),
+        "k-means of the tokens of both": of_all,
+        "k-means of each, matched": matched,
     },
-    source="cifar10",
-    train=50_000,
-    test=10_000,
-    epochs=EPOCHS,
-    batch=BATCH,
-    encoder=None,
     seeds=(0, 1, 2),
-    protocol=as_found,
-    metric="AUC: photos of classes of one collection alone among all of its, by their prototypes' shares",
-    pixels=False,
-    prepare=stand_in,
     note=f"{OWN} classes of CIFAR-10 in each collection alone, {SHARED} in both, drawn with the seed; "
     f"{TRAIN:,} training photos a collection teach {K} prototypes ({EPOCHS} epochs), {TEST:,} test photos "
     f"are compared. Frozen encoder: SimCLR (resnet-tiny, {SEEN_EPOCHS} epochs on {SEEN:,} photos), 4 x 4 "

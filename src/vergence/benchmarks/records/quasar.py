@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -12,8 +12,9 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import adjust_contrast, gaussian_blur
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import DEALT_OUT, Finding, simclr
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import simclr
+from vergence.benchmarks.tasks import Arm, Metric, Task, images
 from vergence.evaluate.protocols.isc2021 import embed_pixels
 from vergence.methods.image import encoders
 from vergence.use.quasar import anchors
@@ -22,6 +23,16 @@ from vergence.views.pixels.compression import jpeg
 
 SIZE, TRAIN, EPOCHS = 64, 6_000, 5
 ANCHORS, JUDGED = 100, 200  # photos a side, and photos that are rated
+TASK = images(
+    "tiny-imagenet",
+    Metric("Spearman's ρ of score and strength of damage, mean of four kinds"),
+    Metric(
+        "Spearman's ρ of score and strength of a damage that no anchor shows, mean of four kinds",
+        claim="A kind of damage that no anchor shows is rated too.",
+    ),
+    train=100_000,
+    test=10_000,
+)
 STRENGTHS = {
     "blur": (0.6, 0.9, 1.3, 1.9, 2.7),  # σ in pixels
     "noise": (0.02, 0.04, 0.08, 0.14, 0.22),  # σ of values in [0, 1]
@@ -59,7 +70,7 @@ def spoilt(x: Tensor, seed: int) -> Spoilt:
 @cache
 def dealt(seed: int) -> tuple[Spoilt, Spoilt]:
     """Return the photos that become anchors and others that are rated, of the same subjects."""
-    _, test = open_data(RECORD)
+    _, test = TASK.data(seed)
     rows = np.random.default_rng(seed).permutation(len(test))[: 2 * ANCHORS + JUDGED]
     x = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, spec={"size": SIZE})])
     return spoilt(x[: 2 * ANCHORS], seed), spoilt(x[2 * ANCHORS :], seed + 1000)
@@ -72,7 +83,7 @@ def encoder(trained: bool) -> nn.Module:
         torch.manual_seed(0)
         return encoders.build("resnet-tiny", size=SIZE, width=32).eval()
     crops = {"jitter_p": 0.0, "grey": 0.0, "blur": 0.0, "scale": (0.7, 1.0)}
-    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
+    train = TASK.data(0)[0].subset(np.arange(TRAIN))
     return simclr(train, epochs=EPOCHS, seed=0, size=SIZE, views=crops, encoder_options={"width": 32})
 
 
@@ -82,16 +93,16 @@ def seen(seed: int, trained: bool) -> tuple[dict[str, np.ndarray], dict[str, np.
     net = encoder(trained)
 
     def of(part: Spoilt) -> dict[str, np.ndarray]:
-        found = {kind: np.stack([embed_pixels(net, x) for x in all_]) for kind, all_ in part.damaged.items()}
-        return {"clean": embed_pixels(net, part.clean), **found}
+        worse = {kind: np.stack([embed_pixels(net, x) for x in all_]) for kind, all_ in part.damaged.items()}
+        return {"clean": embed_pixels(net, part.clean), **worse}
 
     with torch.no_grad():
         anchored, rated = (of(part) for part in dealt(seed))
     return anchored, rated
 
 
-Score = Callable[[np.ndarray], np.ndarray]
-Making = Callable[[np.ndarray, np.ndarray, int], Score]
+Rate = Callable[[np.ndarray], np.ndarray]
+Making = Callable[[np.ndarray, np.ndarray, int], Rate]
 
 
 def judged(seed: int, make: Making, *, trained: bool = True, known: bool) -> float:
@@ -106,7 +117,7 @@ def judged(seed: int, make: Making, *, trained: bool = True, known: bool) -> flo
     anchored, rated = seen(seed, trained)
     random = np.random.default_rng(seed)
     good = anchored["clean"][:ANCHORS]
-    found = []
+    correlations = []
     for kind in STRENGTHS:
         kinds = [other for other in STRENGTHS if known or other != kind]
         bad = np.stack(
@@ -117,20 +128,25 @@ def judged(seed: int, make: Making, *, trained: bool = True, known: bool) -> flo
         )
         score = make(good, bad, seed)
         scores = np.stack([score(rated["clean"]), *(score(x) for x in rated[kind])])
-        found.append(spearmanr(scores.ravel(), -np.arange(len(scores)).repeat(scores.shape[1])).statistic)
-    return float(np.mean(found))
+        correlations.append(quality_correlation(scores))
+    return float(np.mean(correlations))
 
 
-def of_anchors(good: np.ndarray, bad: np.ndarray, seed: int) -> Score:
+def quality_correlation(scores: np.ndarray) -> float:
+    """Return Spearman's ρ of scores ``(strengths, n)`` and quality, the first row the best."""
+    return spearmanr(scores.ravel(), -np.arange(len(scores)).repeat(scores.shape[1])).statistic
+
+
+def of_anchors(good: np.ndarray, bad: np.ndarray, seed: int) -> Rate:
     return anchors(good, bad).score
 
 
-def shuffled(good: np.ndarray, bad: np.ndarray, seed: int) -> Score:
+def shuffled(good: np.ndarray, bad: np.ndarray, seed: int) -> Rate:
     every = np.random.default_rng(seed).permutation(np.concatenate([good, bad]))
     return anchors(every[: len(good)], every[len(good) :]).score
 
 
-def good_alone(good: np.ndarray, bad: np.ndarray, seed: int) -> Score:
+def good_alone(good: np.ndarray, bad: np.ndarray, seed: int) -> Rate:
     """The cosine to the mean of the good anchors only."""
     plus = anchors(good, -good).good
 
@@ -148,50 +164,38 @@ def sharpness(seed: int) -> float:
     def score(x: Tensor) -> np.ndarray:
         return torch.conv2d(x.mean(1, keepdim=True), kernel).var((1, 2, 3)).numpy()
 
-    found = []
-    for all_ in rated.damaged.values():
-        scores = np.stack([score(rated.clean), *(score(x) for x in all_)])
-        found.append(spearmanr(scores.ravel(), -np.arange(len(scores)).repeat(scores.shape[1])).statistic)
-    return float(np.mean(found))
+    damages = rated.damaged.values()
+    of_each = (np.stack([score(rated.clean), *(score(x) for x in all_)]) for all_ in damages)
+    return float(np.mean([quality_correlation(scores) for scores in of_each]))
 
 
-def arms(known: bool) -> dict[str, Callable[[object], Finding]]:
-    return {
-        "paper": lambda _: Finding(lambda source, seed: judged(seed, of_anchors, known=known)),
-        "anchors shuffled": lambda _: Finding(lambda source, seed: judged(seed, shuffled, known=known)),
-        "good anchors only": lambda _: Finding(lambda source, seed: judged(seed, good_alone, known=known)),
-        "encoder not trained": lambda _: Finding(
-            lambda source, seed: judged(seed, of_anchors, trained=False, known=known)
-        ),
-        "variance of the Laplacian": lambda _: Finding(lambda source, seed: sharpness(seed)),
-    }
+def rating(make: Making, *, trained: bool = True) -> Arm:
+    """Return the arm of a score: for kinds of damage that anchors show, and for one that none shows."""
+
+    def arm(task: Task, seed: int) -> dict[str, float]:
+        both = (judged(seed, make, trained=trained, known=known) for known in (True, False))
+        return task.scores(*both)
+
+    return arm
 
 
-KNOWN = Record(
+def laplacian(task: Task, seed: int) -> dict[str, float]:
+    return task.scores(*[sharpness(seed)] * 2)
+
+
+RECORD = Record(
     key="quasar",
     claim="Examples of good and of spoilt photos rate others without training or prompts.",
-    arms=arms(known=True),
-    source="tiny-imagenet",
-    train=100_000,
-    test=10_000,
-    epochs=EPOCHS,
-    size=SIZE,
-    seeds=(0, 1, 2, 3, 4),
-    metric="Spearman's ρ of score and strength of damage, mean of four kinds",
-    **DEALT_OUT,
+    task=TASK,
+    arms={
+        "paper": rating(of_anchors),
+        "anchors shuffled": rating(shuffled),
+        "good anchors only": rating(good_alone),
+        "untrained": rating(of_anchors, trained=False),
+        "variance of the Laplacian": laplacian,
+    },
     note=f"{ANCHORS} whole and {ANCHORS} spoilt photos of Tiny-ImageNet as anchors, {JUDGED} others rated "
     "as they are and with blur, noise, JPEG and less contrast at five strengths. Encoder: SimCLR by large "
     f"crops alone (resnet-tiny of width 32, {EPOCHS} epochs on {TRAIN:,} photos), trained once. The paper "
     "has large pretrained encoders and the opinions of people.",
-)
-RECORD = replace(
-    KNOWN,
-    also=(
-        replace(
-            KNOWN,
-            claim="A kind of damage that no anchor shows is rated too.",
-            arms=arms(known=False),
-            metric="Spearman's ρ of score and strength of a damage that no anchor shows, mean of four kinds",
-        ),
-    ),
 )

@@ -6,7 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
+from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10
+from vergence.benchmarks.tasks import Metric
 from vergence.data import ImageBatch, Source
 from vergence.engine import embed
 from vergence.evaluate.protocols.linear import linear
@@ -39,23 +42,24 @@ def middle(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
         seen = encoder.layers(batch, [1])[0]  # type: ignore[operator]
         return adaptive_avg_pool2d(seen.float(), 4).flatten(1)
 
-    known, asked = embed(encoder, train, read=read), embed(encoder, test, read=read)
-    return linear(known.vectors, known.labels, asked.vectors, asked.labels, seed=seed)  # type: ignore[arg-type]
+    known, judged = embed(encoder, train, read=read), embed(encoder, test, read=read)
+    return linear(known.vectors, known.labels, judged.vectors, judged.labels, seed=seed)  # type: ignore[arg-type]
 
+
+MIDDLE = Metric("linear probe accuracy of the middle stage, pooled to 4 x 4", middle)
+train = Training("resnet-tiny", {"width": 16}, epochs=5, batch=128, size=32)
 
 RECORD = Record(
     key="rotnet",
     claim="Naming the turn of a photo, all four turns side by side, teaches what is on it.",
-    arms={"paper": RotNet, "random turns": RandomTurns, "one copy": OneCopy},
-    train=10_000,
-    test=5_000,
-    epochs=5,
-    batch=128,
-    encoder="resnet-tiny",
-    options={"width": 16},
-    protocol=middle,
-    metric="linear probe accuracy of the middle stage, pooled to 4 x 4",
-    pixels=False,
+    task=cifar10(MIDDLE, train=10_000),
+    arms={
+        "paper": train(RotNet),
+        "random turns": train(RandomTurns),
+        "one copy": train(OneCopy),
+        "untrained": train.untrained,
+    },
+    seeds=(0, 1, 2),
     note="A residual net of 16 to 64 channels for 5 epochs stands in for the paper's Network-in-Network "
     "of 192 for 200, which takes 5 minutes an epoch on one core.",
 )

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Self
 
 import numpy as np
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import simclr, vectors
-from vergence.core import Estimator
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, simclr, vectors
+from vergence.benchmarks.tasks import LINEAR, Arm, Task
+from vergence.evaluate.score import Score
 from vergence.use.sas import even_shares, subset
 
 SHARE = 0.6
 EPOCHS, PROXY_EPOCHS = 8, 10
 WIDTH = {"width": 32}
+TASK = cifar10(LINEAR, train=4_000, test=4_000)
 
 
 @cache
 def proxy() -> np.ndarray:
     """Train a SimCLR of another seed on all images, and return its vectors of them."""
-    train, _ = open_data(RECORD)
+    train, _ = TASK.data(0)
     return vectors(simclr(train, epochs=PROXY_EPOCHS, seed=100, encoder_options=WIDTH), train).numeric
 
 
-class OnSubset(Estimator):
-    """SimCLR trained on chosen rows.
+def on(choose: Callable[[np.ndarray, int, int], np.ndarray]) -> Arm:
+    """Return the arm of a SimCLR trained on the rows that (proxy vectors, how many, seed) chooses."""
 
-    Args:
-        choose: (proxy vectors, how many, seed) -> rows.
-    """
+    def arm(task: Task, seed: int) -> dict[str, Score | float]:
+        train, test = task.data(seed)
+        rows = choose(proxy(), round(SHARE * len(train)), seed)
+        encoder = simclr(train.subset(np.sort(rows)), epochs=EPOCHS, seed=seed, encoder_options=WIDTH)
+        return task.judge(encoder, train, test, seed)
 
-    def __init__(self, choose: Callable[[np.ndarray, int, int], np.ndarray]) -> None:
-        self.choose = choose
-
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
-        rows = self.choose(proxy(), round(SHARE * len(source)), seed)
-        self.encoder = simclr(source.subset(np.sort(rows)), epochs=EPOCHS, seed=seed, encoder_options=WIDTH)
-        return self
+    return arm
 
 
 def chosen(x: np.ndarray, keep: int, seed: int) -> np.ndarray:
@@ -63,21 +60,12 @@ def by_row_sums(x: np.ndarray, keep: int, seed: int) -> np.ndarray:
 RECORD = Record(
     key="sas",
     claim="Contrastive learning needs the examples that stand for their class, without the redundant ones.",
+    task=TASK,
     arms={
-        "paper": lambda _: OnSubset(chosen),
-        "random rows": lambda _: OnSubset(at_random),
-        "no redundancy term (row sums)": lambda _: OnSubset(by_row_sums),
+        "paper": on(chosen),
+        "random rows": on(at_random),
+        "no redundancy term (row sums)": on(by_row_sums),
     },
-    source="cifar10",
-    train=4_000,
-    test=4_000,
-    epochs=EPOCHS,
-    batch=128,
-    encoder=None,
-    size=32,
-    seeds=(0, 1, 2, 3, 4),
-    protocol="linear",
-    pixels=False,
     note="SimCLR (resnet-tiny of width 32) on 60 % of 4,000 images, every arm for the same steps; the proxy "
     f"is the same SimCLR trained once for {PROXY_EPOCHS} epochs on all of them, its classes 10 k-means "
     "clusters. The paper trains for 400 epochs.",

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache, partial
-from typing import Any, Literal, Self
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from scipy.stats import spearmanr
 from torch import nn
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import Finding, as_found, stand_in
-from vergence.core import Estimator, Method
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10
+from vergence.benchmarks.tasks import LINEAR, Arm, Metric, Task
+from vergence.core import Method
 from vergence.data import Source
 from vergence.evaluate.baselines import features
 from vergence.evaluate.protocols.linear import linear
+from vergence.evaluate.score import Score
 from vergence.methods.image.selfaugment import Judge, SelfAugment, Turns, rotation_probe, turned_features
 from vergence.views.pixels.operations import Policy
 
@@ -47,8 +50,7 @@ def chooser(objective: Objective = "min-max") -> Chooser:
 @cache
 def photos() -> tuple[Source, Source]:
     """Return photos to learn from and photos to judge by."""
-    train, test = open_data(RECORD)
-    return train, test
+    return cifar10(train=IMAGES, test=TEST).data(0)
 
 
 @cache
@@ -67,27 +69,26 @@ def judges(seed: int) -> list[Judge]:
     ]
 
 
-class Retrained(Estimator):
-    """SimCLR on crops and a policy that was chosen in some way.
+def retrained(choose: Callable[[int], Policy | None]) -> Arm:
+    """Return the arm of SimCLR on crops and a policy that was chosen: seed -> policy, or None for none."""
 
-    Args:
-        choose: Seed -> policy, or None for none.
-    """
+    def arm(task: Task, seed: int) -> dict[str, Score | float]:
+        torch.manual_seed(seed)
+        train, test = photos()
+        encoder = chooser().train(train, choose(seed), epochs=EPOCHS, seed=seed).encoder
+        return task.judge(encoder, train, test, seed)
 
-    def __init__(self, choose: Callable[[int], Policy | None]) -> None:
-        self.choose = choose
-
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
-        train, _ = photos()
-        self.encoder = chooser().train(train, self.choose(seed), epochs=EPOCHS, seed=seed).encoder
-        return self
+    return arm
 
 
-def searched(objective: Objective, seed: int) -> Policy:
-    lists = [
-        one for i, judge in enumerate(judges(seed)) for one in chooser(objective).search(judge, seed=seed + i)
-    ]
-    return Policy(lists)
+def searched(objective: Objective) -> Arm:
+    """Return the arm of the policies that an objective finds."""
+
+    def policy(seed: int) -> Policy:
+        tried = (chooser(objective).search(judge, seed=seed + i) for i, judge in enumerate(judges(seed)))
+        return Policy([one for lists in tried for one in lists])
+
+    return retrained(policy)
 
 
 def by_labels(encoder: nn.Module, seed: int) -> float:
@@ -115,7 +116,7 @@ TRIED: tuple[tuple[str, Policy | None], ...] = (
 def ranked(seed: int) -> dict[str, float]:
     """Train with every augmentation; return how the probe and the loss rank them beside labels."""
     train, test = photos()
-    made, found = chooser(), []
+    made, ranks = chooser(), []
     for base, policy in TRIED:
         method: Method = made.train(train, policy, base=base, epochs=EPOCHS, seed=seed)
         probe = rotation_probe(method.encoder, train, test.subset(np.arange(1_000))).mean()
@@ -123,56 +124,41 @@ def ranked(seed: int) -> dict[str, float]:
         judge = Judge(
             method, Turns.fit(*turned_features(method.encoder, train.subset(np.arange(64)))), batches, 0
         )
-        found.append((by_labels(method.encoder, seed), probe, -judge(policy)[1]))
-    labels, probes, losses = zip(*found, strict=True)
+        ranks.append((by_labels(method.encoder, seed), probe, -judge(policy)[1]))
+    labels, probes, losses = zip(*ranks, strict=True)
     return {
         "rotation": float(spearmanr(labels, probes).statistic),
         "contrast": float(spearmanr(labels, losses).statistic),
     }
 
 
-def ranking(criterion: str) -> Finding:
-    """An arm: the rank correlation of a criterion without labels with the probe with labels."""
-    return Finding(lambda source, seed: ranked(seed)[criterion])
-
-
-_COMMON: dict[str, Any] = {
-    "source": "cifar10",
-    "train": IMAGES,
-    "test": TEST,
-    "epochs": EPOCHS,
-    "batch": BATCH,
-    "encoder": None,
-    "size": 32,
-    "seeds": (0, 1, 2),
-    "pixels": False,
-    "prepare": stand_in,
-}
-
 RECORD = Record(
     key="selfaugment",
     claim="Policies that keep turns visible and yet are hard for the contrast teach more than those of "
     "either loss alone.",
+    task=cifar10(LINEAR, train=IMAGES, test=TEST),
     arms={
-        "paper": lambda _: Retrained(partial(searched, "min-max")),
-        "hardest for the contrast": lambda _: Retrained(partial(searched, "contrast")),
-        "turns most visible": lambda _: Retrained(partial(searched, "rotation")),
-        "base alone": lambda _: Retrained(lambda seed: None),
+        "paper": searched("min-max"),
+        "hardest for the contrast": searched("contrast"),
+        "turns most visible": searched("rotation"),
+        "base alone": retrained(lambda seed: None),
     },
-    protocol=lambda encoder, train, test, seed: by_labels(encoder, seed),
-    metric="linear probe accuracy",
+    seeds=(0, 1, 2),
     note=f"SimCLR (resnet-tiny of width {WIDTH}) on {IMAGES:,} photos, {EPOCHS} epochs; the base is a random "
     f"crop; {TRIALS} policies are tried in each of {FOLDS} folds on {LOOK} photos. The paper tries 200 in 5.",
     also=(
         Record(
             key="selfaugment",
             claim="The rotation probe ranks encoders as labels would, the contrast's loss does not.",
-            arms={"paper": lambda _: ranking("rotation"), "contrast loss": lambda _: ranking("contrast")},
-            protocol=as_found,
-            metric="Spearman correlation with linear probes over labels",
+            task=cifar10(
+                Metric("Spearman correlation with linear probes over labels"), train=IMAGES, test=TEST
+            ),
+            arms={
+                "paper": lambda task, seed: ranked(seed)["rotation"],
+                "contrast loss": lambda task, seed: ranked(seed)["contrast"],
+            },
+            seeds=(0, 1, 2),
             note=f"Of {len(TRIED)} augmentations, each trained anew with every seed.",
-            **_COMMON,
         ),
     ),
-    **_COMMON,
 )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
-from vergence.benchmarks.record import METRICS, NAMED, Record
+from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import NODES, Metric, opened
 from vergence.data.graph.splits import Split
 from vergence.methods.graph.selftask import SelfTask
 
@@ -34,34 +36,35 @@ def five_a_class(source: Any, seed: int) -> tuple[Any, Any]:
     return few, few
 
 
-TWENTY = Record(
+CLAIM = "Predicting the labels around each node, guessed and corrected, adds to the few labels there are."
+FIVE = Metric("linear probe accuracy on the public test nodes, 5 labels a class", NODES.protocol)
+train = Training("gcn", {"width": 128, "dropout": 0.5}, epochs=60)
+ARMS = {
+    "paper": train(SelfTask),
+    "not corrected": train(partial(SelfTask, task="context_label")),
+    "pair distance": train(partial(SelfTask, task="pair_distance")),
+    "labels alone": train(partial(SelfTask, task="none")),
+    "shuffled targets": train(Shuffled),
+    "untrained": train.untrained,
+    "raw": raw,
+}
+RIVALS = ("labels alone", "shuffled targets")  # the others are the paper's own tasks too
+
+RECORD = Record(
     key="selftask",
-    claim="Predicting the labels around each node, guessed and corrected, adds to the few labels there are.",
-    arms={
-        "paper": SelfTask,
-        "not corrected": lambda encoder: SelfTask(encoder, task="context_label"),
-        "pair distance": lambda encoder: SelfTask(encoder, task="pair_distance"),
-        "labels alone": lambda encoder: SelfTask(encoder, task="none"),
-        "shuffled targets": Shuffled,
-    },
-    source="planetoid:planetoid/cora",
-    encoder="gcn",
-    options={"width": 128, "dropout": 0.5},
-    batch=None,
-    epochs=60,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=NAMED["nodes"],
-    metric=METRICS["nodes"],
+    claim=CLAIM,
+    task=opened("planetoid:planetoid/cora", NODES),
+    arms=ARMS,
+    rivals=RIVALS,
     note="Public split, 20 labels a class, seen by encoder and probe alike. λ is the paper's for Cora. "
     "60 epochs and 5 seeds, for time.",
-)
-RECORD = dataclasses.replace(
-    TWENTY,
     also=(
-        dataclasses.replace(
-            TWENTY,
-            prepare=five_a_class,
-            metric="linear probe accuracy on the public test nodes, 5 labels a class",
+        Record(
+            key="selftask",
+            claim=CLAIM,
+            task=opened("planetoid:planetoid/cora", FIVE, deal=five_a_class),
+            arms=ARMS,
+            rivals=RIVALS,
             note="5 of the public split's 20 labels a class, drawn with the seed.",
         ),
     ),

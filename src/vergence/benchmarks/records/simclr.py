@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from vergence.benchmarks.arms import raw
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import cifar10, short
 from vergence.data import ImageBatch
 from vergence.methods.pairs.simclr import SimCLR
 from vergence.nets.image_encoder import image_size
@@ -19,19 +21,17 @@ class NoViews(SimCLR):
         return [image, image]
 
 
+train = short(epochs=8)
+
 RECORD = Record(
     key="simclr",
     claim="Agreement across random views, not the contrast alone, makes the features.",
+    task=cifar10(),
     arms={
-        "paper": SimCLR,
-        "no views": NoViews,
+        "paper": train(SimCLR),
+        "no views": train(NoViews),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="cifar10",
-    train=5_000,
-    test=5_000,
-    epochs=8,
-    batch=128,
-    encoder="resnet-tiny",
-    size=32,
-    settings={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1},
+    seeds=(0, 1, 2),
 )

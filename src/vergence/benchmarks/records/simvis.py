@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
@@ -11,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import DEALT_OUT, Finding, simclr
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import simclr
+from vergence.benchmarks.tasks import Metric, Task, images
 from vergence.core import Features
 from vergence.engine import embed
 from vergence.evaluate.score import Score, mean_score
@@ -21,6 +21,7 @@ from vergence.views.pixels.augment import plain
 
 SIZE, TRAIN, EPOCHS = 64, 4_000, 5
 PAIRS, SIDES = 400, (36, 46)  # the part's side in pixels
+tiny = partial(images, "tiny-imagenet", train=100_000, test=10_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Pairs:
 @cache
 def encoder() -> tuple[nn.Module, Tensor]:
     """Train SimCLR on other photos, where two stages leave a map of 8 x 8; return their mean vector too."""
-    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
+    train = tiny().data(0)[0].subset(np.arange(TRAIN))
     options = {"width": 48, "blocks": (1, 1)}
     net = simclr(train, epochs=EPOCHS, seed=0, size=SIZE, encoder_options=options)
     return net, torch.as_tensor(embed(net, train).vectors.mean(0))
@@ -66,19 +67,19 @@ def pasted(ground: Tensor, things: Tensor, random: np.random.Generator) -> tuple
     Returns:
         The photos, and boxes ``(n, 4)`` as shares: top, left, height, width.
     """
-    found, boxes = ground.clone(), []
+    shown, boxes = ground.clone(), []
     for row in range(len(ground)):
         side = int(random.integers(SIDES[0], SIDES[1] + 1))
         top, left = random.integers(0, SIZE - side + 1, size=2)
         thing = interpolate(things[row : row + 1], (side, side), mode="bilinear", antialias=True)[0]
-        found[row, :, top : top + side, left : left + side] = (thing * random.uniform(0.8, 1.2)).clamp(0, 1)
+        shown[row, :, top : top + side, left : left + side] = (thing * random.uniform(0.8, 1.2)).clamp(0, 1)
         boxes.append((top, left, side, side))
-    return found, torch.tensor(boxes) / SIZE
+    return shown, torch.tensor(boxes) / SIZE
 
 
 @cache
 def pairs(seed: int) -> Pairs:
-    (net, mean), (_, test) = encoder(), open_data(RECORD)
+    (net, mean), (_, test) = encoder(), tiny().data(seed)
     random = np.random.default_rng(seed)
     rows = random.permutation(len(test))[: 3 * PAIRS]
     photos = torch.cat([plain(batch, SIZE) for batch in test.subset(rows).loader(256, spec={"size": SIZE})])
@@ -86,33 +87,33 @@ def pairs(seed: int) -> Pairs:
     maps, shares = [], []
     for ground in (first, second):
         shown, boxes = pasted(ground, things, random)
-        found = []
+        parts = []
         for part in shown.split(100):
             with torch.no_grad():
-                seen = net(part)
-            assert isinstance(seen, Features) and seen.map is not None
-            found.append(seen.map.float())
-        maps.append(torch.cat(found))
+                features = net(part)
+            assert isinstance(features, Features) and features.map is not None
+            parts.append(features.map.float())
+        maps.append(torch.cat(parts))
         shares.append(inside(boxes, *maps[-1].shape[2:]))
     return Pairs((maps[0], maps[1]), mean, (shares[0], shares[1]))
 
 
 def within(heats: tuple[Tensor, Tensor], shares: tuple[Tensor, Tensor]) -> Score:
     """Score the share of what speaks for the likeness that lies on the thing, mean over both photos."""
-    found = []
+    on_thing = []
     for heat, share in zip(heats, shares, strict=True):
         positive = heat.clamp_min(0)
-        found.append((positive * share).sum((1, 2)) / positive.sum((1, 2)).clamp_min(1e-12))
-    return mean_score(torch.stack(found).mean(0))
+        on_thing.append((positive * share).sum((1, 2)) / positive.sum((1, 2)).clamp_min(1e-12))
+    return mean_score(torch.stack(on_thing).mean(0))
 
 
-def contributions(seed: int, *, centred: bool = True) -> Score:
+def contributions(task: Task, seed: int, *, centred: bool = True) -> Score:
     x = pairs(seed)
     why = explain(*x.maps, layer=x.about_the_mean if centred else None)
     return within((why.first, why.second), x.shares)
 
 
-def unrelated(seed: int) -> Score:
+def unrelated(task: Task, seed: int) -> Score:
     """Each photo explained beside the partner of another."""
     x = pairs(seed)
     first, second = x.maps
@@ -125,17 +126,17 @@ def unrelated(seed: int) -> Score:
     )
 
 
-def norms(seed: int) -> Score:
+def norms(task: Task, seed: int) -> Score:
     x = pairs(seed)
     return within((x.maps[0].norm(dim=1), x.maps[1].norm(dim=1)), x.shares)
 
 
-def area(seed: int) -> Score:
+def area(task: Task, seed: int) -> Score:
     x = pairs(seed)
     return within((torch.ones_like(x.shares[0]), torch.ones_like(x.shares[1])), x.shares)
 
 
-def first_found(weights: Tensor, seed: int) -> Score:
+def first_match(weights: Tensor, seed: int) -> Score:
     """Share of first photos, asked for by weighted places, whose nearest second photo is their partner."""
     x = pairs(seed)
     queries = part_vectors(x.maps[0], weights, layer=x.about_the_mean)
@@ -144,58 +145,48 @@ def first_found(weights: Tensor, seed: int) -> Score:
     return mean_score((best == torch.arange(len(best))).float())
 
 
-def by_part(seed: int) -> Score:
-    return first_found(pairs(seed).shares[0], seed)
+def by_part(task: Task, seed: int) -> Score:
+    return first_match(pairs(seed).shares[0], seed)
 
 
-def by_whole(seed: int) -> Score:
-    return first_found(torch.ones_like(pairs(seed).shares[0]), seed)
+def by_whole(task: Task, seed: int) -> Score:
+    return first_match(torch.ones_like(pairs(seed).shares[0]), seed)
 
 
-def by_another_part(seed: int) -> Score:
+def by_another_part(task: Task, seed: int) -> Score:
     """Places as large as the thing, those of another photo's."""
-    return first_found(pairs(seed).shares[0].roll(1, 0), seed)
+    return first_match(pairs(seed).shares[0].roll(1, 0), seed)
 
 
-def arm(find: Callable[[int], Score]) -> Callable[[object], Finding]:
-    return lambda _: Finding(lambda source, seed: find(seed))
-
-
-WHERE = Record(
+RECORD = Record(
     key="simvis",
     claim="What makes two photos alike lies on the thing that both show.",
+    task=tiny(Metric("share of the positive contributions that lie on the thing")),
     arms={
-        "paper": arm(contributions),
-        "beside an unrelated photo": arm(unrelated),
-        "mean of other photos not taken off": arm(partial(contributions, centred=False)),
-        "norms of the map": arm(norms),
-        "every place alike (the thing's share of the area)": arm(area),
+        "paper": contributions,
+        "beside an unrelated photo": unrelated,
+        "mean of other photos not taken off": partial(contributions, centred=False),
+        "norms of the map": norms,
+        "every place alike (the thing's share of the area)": area,
     },
-    source="tiny-imagenet",
-    train=100_000,
-    test=10_000,
-    epochs=EPOCHS,
-    size=SIZE,
-    seeds=(0, 1, 2, 3, 4),
-    metric="share of the positive contributions that lie on the thing",
-    **DEALT_OUT,
     note=f"{PAIRS} pairs of Tiny-ImageNet's validation photos, a third photo of {SIDES[0]} to {SIDES[1]} of "
     f"{SIZE} pixels pasted into both, dealt anew with every seed. Encoder: SimCLR (resnet-tiny of two "
     f"stages, {EPOCHS} epochs on {TRAIN:,} photos), trained once; its map has 8 x 8 places, and the mean of "
     "those photos is taken off, as by a linear layer. The paper shows examples.",
-)
-RECORD = replace(
-    WHERE,
     also=(
-        replace(
-            WHERE,
+        Record(
+            key="simvis",
             claim="Asked by the thing's places alone, the other photo that shows it is found more often.",
+            task=tiny(
+                Metric(
+                    f"share of queries whose nearest of {PAIRS} photos is the one that shows the same thing"
+                )
+            ),
             arms={
-                "paper": arm(by_part),
-                "the whole photo": arm(by_whole),
-                "as many other places": arm(by_another_part),
+                "paper": by_part,
+                "the whole photo": by_whole,
+                "as many other places": by_another_part,
             },
-            metric=f"share of queries whose nearest of {PAIRS} photos is the one that shows the same thing",
         ),
     ),
 )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 
+from vergence.benchmarks.arms import Fitted
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, generated
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.temporal import TemporalSource
 from vergence.methods.graph.smart import SMART, loss_of, snapshots_of, unseen
@@ -69,24 +72,20 @@ def errors(encoder: Any, train: Any, test: Any, seed: int) -> float:
     return float(np.mean(np.abs(guess - truth) / truth))
 
 
+MAPE = Metric(
+    "MAPE of the estimated loss over the unlabelled snapshots, as a share", errors, less_is_better=True
+)
+
 RECORD = Record(
     key="smart",
     claim="An extractor that goes on learning from each snapshot keeps estimates of the loss near.",
+    task=generated(grown, MAPE),
     arms={
-        "paper": lambda _: SMART(snapshots=SNAPSHOTS),
-        "φ frozen": lambda _: SMART(snapshots=SNAPSHOTS, steps=0),
-        "linear extrapolation": lambda _: Extrapolated(degree=1),
-        "last known loss": lambda _: Extrapolated(degree=0),
+        "paper": Fitted(partial(SMART, snapshots=SNAPSHOTS)),
+        "φ frozen": Fitted(partial(SMART, snapshots=SNAPSHOTS, steps=0)),
+        "linear extrapolation": Fitted(partial(Extrapolated, degree=1)),
+        "last known loss": Fitted(partial(Extrapolated, degree=0)),
     },
-    source="generated",
-    encoder=None,
-    batch=None,
-    seeds=(0, 1, 2, 3, 4),
-    prepare=grown,
-    protocol=errors,
-    metric="MAPE of the estimated loss over the unlabelled snapshots, as a share",
-    less_is_better=True,
-    pixels=False,
     note="Generated: 300 to 3,000 nodes of 4 classes in 20 snapshots, 6 of them labelled; classes' features "
     "drift by seasons and in the long run. A GCN that half of the first snapshot's labels taught is watched; "
     "losses are means over all other nodes that are there. "

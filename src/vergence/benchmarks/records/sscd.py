@@ -6,14 +6,13 @@ import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.benchmarks.record import Record, open_data
-from vergence.benchmarks.records._photos import DEALT_OUT, Finding, simclr
+from vergence.benchmarks.record import Record
+from vergence.benchmarks.records._images import simclr
 from vergence.benchmarks.records.isc2021 import (
     BACKGROUND,
     QUERIES,
@@ -24,7 +23,9 @@ from vergence.benchmarks.records.isc2021 import (
     describe,
     hashed,
 )
+from vergence.benchmarks.tasks import Arm, Metric, Task, images
 from vergence.evaluate.protocols.isc2021 import CopyDetection, copy_detection
+from vergence.evaluate.score import Score
 from vergence.methods.image import encoders
 from vergence.methods.image.sscd import SSCD
 from vergence.train import learn
@@ -33,12 +34,23 @@ from vergence.use.score_normalisation import Whitening
 WIDTH, DIM, TRAIN, EPOCHS = 48, 256, 6_000, 3
 ENTROPY = 10.0
 SIMCLR_EPOCHS = 4  # in the seconds that SSCD takes for 3: its views are lighter
+TASK = images(
+    "tiny-imagenet",
+    Metric("micro average precision of copy detection"),
+    Metric(
+        "micro average precision of copy detection, descriptors whitened by the background first",
+        claim="The same with all descriptors whitened by the background first.",
+        note="Whitening does for vectors after training what the entropy term does while training.",
+    ),
+    train=100_000,
+    test=10_000,
+)
 
 
 @cache
 def encoder(kind: str, seed: int) -> nn.Module:
     """Train on photos that are in no challenge."""
-    train = open_data(RECORD)[0].subset(np.arange(TRAIN))
+    train = TASK.data(seed)[0].subset(np.arange(TRAIN))
     if kind == "simclr":
         options = {"width": WIDTH}
         return simclr(train, epochs=SIMCLR_EPOCHS, seed=seed, size=SIZE, encoder_options=options)
@@ -77,53 +89,38 @@ def judged(kind: str, seed: int, *, normalised: bool = True, whitened: bool = Fa
     )
 
 
-def arm(kind: str, **options: bool) -> Finding:
-    return Finding(lambda source, seed: judged(kind, seed, **options).micro_ap)
+def found_by(kind: str, *, normalised: bool = True) -> Arm:
+    """Return the arm of a kind of descriptor; trained ones, their scores normalised, are also whitened."""
 
+    def arm(task: Task, seed: int) -> dict[str, Score | float]:
+        plain = judged(kind, seed, normalised=normalised).micro_ap
+        if kind == "hash" or not normalised:
+            return {task.metrics[0].name: plain}
+        return task.scores(plain, judged(kind, seed, whitened=True).micro_ap)
 
-_COMMON: dict[str, Any] = {
-    "key": "sscd",
-    "source": "tiny-imagenet",
-    "train": 100_000,
-    "test": 10_000,
-    "epochs": EPOCHS,
-    "size": SIZE,
-    "seeds": (0, 1, 2),
-    "metric": "micro average precision of copy detection",
-    **DEALT_OUT,
-    "batch": 128,
-}
+    return arm
+
 
 RECORD = Record(
+    key="sscd",
     claim="Descriptors that are trained to spread find copies under one threshold, and more so with the "
     "background taken off their scores.",
+    task=TASK,
     arms={
-        "paper": lambda _: arm("sscd"),
-        "scores as they are": lambda _: arm("sscd", normalised=False),
-        "no entropy term": lambda _: arm("no entropy"),
-        "no entropy term, scores as they are": lambda _: arm("no entropy", normalised=False),
-        "SimCLR for the same time": lambda _: arm("simclr"),
-        "SimCLR, scores as they are": lambda _: arm("simclr", normalised=False),
-        "perceptual hash": lambda _: arm("hash"),
-        "perceptual hash, scores as they are": lambda _: arm("hash", normalised=False),
+        "paper": found_by("sscd"),
+        "scores as they are": found_by("sscd", normalised=False),
+        "no entropy term": found_by("no entropy"),
+        "no entropy term, scores as they are": found_by("no entropy", normalised=False),
+        "SimCLR for the same time": found_by("simclr"),
+        "SimCLR, scores as they are": found_by("simclr", normalised=False),
+        "perceptual hash": found_by("hash"),
+        "perceptual hash, scores as they are": found_by("hash", normalised=False),
     },
+    seeds=(0, 1, 2),
     note=f"{QUERIES:,} queries, {QUERIES // 5} of them copies, among {REFERENCES:,} photos of "
     f"Tiny-ImageNet's validation part at 64 pixels; {BACKGROUND:,} photos of background; trained, dealt and "
     f"edited anew with every seed. A resnet-tiny of width {WIDTH} learns from {TRAIN:,} other photos, "
     f"{EPOCHS} epochs in SSCD, {SIMCLR_EPOCHS} in SimCLR, which takes as long; λ {ENTROPY:.0f}, {DIM} "
     "numbers, crops from a fifth of the photo in both. The challenge has other edits than the views. "
     "The paper trains on 1.3 million photos of 224 pixels for 100 epochs.",
-    also=(
-        Record(
-            claim="The same with all descriptors whitened by the background first.",
-            arms={
-                "paper": lambda _: arm("sscd", whitened=True),
-                "no entropy term": lambda _: arm("no entropy", whitened=True),
-                "SimCLR for the same time": lambda _: arm("simclr", whitened=True),
-            },
-            note="Whitening does for vectors after training what the entropy term does while training.",
-            **_COMMON,
-        ),
-    ),
-    **_COMMON,
 )

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vergence.benchmarks.arms import Fitted, raw
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.records._tables import SHARE
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.core import Estimator
 from vergence.data import Source
 from vergence.data.tables import TableBatch, TableSource
@@ -94,21 +97,18 @@ def accuracy(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scor
 RECORD = Record(
     key="ssdl",
     claim="Soft labels spread over an attention hypergraph make a dictionary that tells classes apart.",
+    task=opened(
+        "sklearn:digits", Metric(f"accuracy on 30 % of the rows, {LABELS} labels a class", accuracy), deal=few
+    ),
     arms={
-        "paper": lambda _: SSDL(sparsity=SPARSITY),
-        "labelled rows only": lambda _: LabelledOnly(sparsity=SPARSITY),
-        "k-NN label propagation": lambda _: Propagation(),
-        "p = 2": lambda _: SSDL(p=2.0, sparsity=SPARSITY),
-        "no attention": lambda _: SSDL(attention=False, sparsity=SPARSITY),
-        "hard pseudo-labels": lambda _: HardLabels(sparsity=SPARSITY),
+        "paper": Fitted(partial(SSDL, sparsity=SPARSITY)),
+        "labelled rows only": Fitted(partial(LabelledOnly, sparsity=SPARSITY)),
+        "k-NN label propagation": Fitted(Propagation),
+        "p = 2": Fitted(partial(SSDL, p=2.0, sparsity=SPARSITY)),
+        "no attention": Fitted(partial(SSDL, attention=False, sparsity=SPARSITY)),
+        "hard pseudo-labels": Fitted(partial(HardLabels, sparsity=SPARSITY)),
+        "raw": raw,
     },
-    source="sklearn:digits",
-    batch=None,
-    encoder=None,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=accuracy,
-    metric=f"accuracy on 30 % of the rows, {LABELS} labels a class",
-    prepare=few,
     note="Sparsity and the weight of soft labels were chosen on unlabelled training rows of other seeds. "
     "Soft labels have most of their mass on one class (their mean length is 0.8), so that hard ones differ "
     "little. Raw features are judged by logistic regression on the labelled rows.",

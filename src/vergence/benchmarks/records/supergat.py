@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import torch
 
+from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Record
+from vergence.benchmarks.tasks import Metric, opened
 from vergence.data.graph import link_split
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import link_scores
@@ -35,47 +38,46 @@ def held_out(encoder: Any, train: Any, cut: Any, seed: int) -> Score:
     """The last layer's edge probability on edges that were hidden, against non-edges."""
     net, graph = encoder.eval(), train.whole_graph()
     pairs = (torch.as_tensor(cut.test), torch.as_tensor(cut.test_negatives))
-    there, absent = (net.edge_probability(graph, found).cpu().numpy() for found in pairs)
-    return link_scores(there, absent)["auc"]
+    links, non_links = (net.edge_probability(graph, pair).cpu().numpy() for pair in pairs)
+    return link_scores(links, non_links)["auc"]
 
 
-CORA = Record(
+def hidden_links(source: Any, seed: int) -> tuple[Any, Any]:
+    cut = link_split(source.data, seed=seed)
+    return source.with_graph(cut.graph), cut
+
+
+CORA = "planetoid:planetoid/cora"
+ACCURACY = Metric("accuracy of the network's own output on the test nodes of the public split", classified)
+AUC = Metric("AUC of the edge probability on a tenth of the edges, hidden while learning", held_out)
+train = Training(PLACE, epochs=500)
+unsupervised = partial(SuperGAT, edge_weight=0.0)
+
+RECORD = Record(
     key="supergat",
     claim="Attention that learns, beside the labels, to tell edges from non-edges classifies nodes better "
     "than GAT of equal size.",
+    task=opened(CORA, ACCURACY),
     arms={
-        "paper": SuperGAT,
-        "GAT of equal size": GAT,
-        "no self-supervision": lambda encoder: SuperGAT(encoder, edge_weight=0.0),
-        "GO with self-supervision": lambda encoder: SuperGAT(encoder, edge_weight=1.0),
+        "paper": train(SuperGAT),
+        "GAT of equal size": train(GAT, options={"form": "go"}),
+        "no self-supervision": train(unsupervised),
+        "GO with self-supervision": train(partial(SuperGAT, edge_weight=1.0), options={"form": "go"}),
+        "untrained": train.untrained,
     },
-    source="planetoid:planetoid/cora",
-    encoder=PLACE,
-    variants={"GAT of equal size": {"form": "go"}, "GO with self-supervision": {"form": "go"}},
-    batch=None,
-    epochs=500,
-    seeds=(0, 1, 2, 3, 4),
-    protocol=classified,
-    metric="accuracy of the network's own output on the test nodes of the public split",
-    pixels=False,
+    rivals=("GAT of equal size", "no self-supervision"),  # GO is the paper's second form
     note="MX, 8 heads of 8, with the paper's weights of the losses; GAT has the decay (0.02) that the "
     "paper's code gives it. All arms keep the weights that were best on the 500 validation nodes.",
-)
-RECORD = dataclasses.replace(
-    CORA,
     also=(
-        dataclasses.replace(
-            CORA,
+        Record(
+            key="supergat",
             claim="Its scores find edges that were hidden while it learned.",
-            arms={name: CORA.arms[name] for name in ("paper", "no self-supervision")},
-            variants={},
-            epochs=200,
-            prepare=lambda source, seed: (
-                source.with_graph((cut := link_split(source.data, seed=seed)).graph),
-                cut,
-            ),
-            protocol=held_out,
-            metric="AUC of the edge probability on a tenth of the edges, hidden while learning",
+            task=opened(CORA, AUC, deal=hidden_links),
+            arms={
+                "paper": train(SuperGAT, epochs=200),
+                "no self-supervision": train(unsupervised, epochs=200),
+                "untrained": train.untrained,
+            },
             note="200 epochs.",
         ),
     ),

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vergence.benchmarks.record import CHECKOUT, machine
+from vergence.benchmarks.environment import CHECKOUT, machine
 from vergence.core.errors import BadInput, unknown
 from vergence.data.loading import cores
 from vergence.engine.files import write_json

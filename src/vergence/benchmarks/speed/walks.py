@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vergence.benchmarks.record import data_root
+from vergence.benchmarks.environment import data_root
 from vergence.benchmarks.speed.harness import Contest, Contestant, Round
 from vergence.core.errors import BadInput
 from vergence.data import open as open_source

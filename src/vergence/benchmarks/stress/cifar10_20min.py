@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import vergence as vg
-from vergence.benchmarks.record import CHECKOUT, data_root, machine
+from vergence.benchmarks.environment import CHECKOUT, data_root, machine
 from vergence.engine.files import write_json
 
 EPOCHS = 16

@@ -7,10 +7,12 @@ nothing was tuned for them.
 """
 
 from functools import partial
-from typing import Any
 
-from vergence.benchmarks.record import CHECKOUT, Record
+from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.environment import CHECKOUT
+from vergence.benchmarks.record import Record
 from vergence.benchmarks.runner import run_record
+from vergence.benchmarks.tasks import RANDOM_NODES, opened
 from vergence.engine.files import write_json
 from vergence.methods.graph.grace import GRACE
 from vergence.methods.pairs.barlow import BarlowTwins
@@ -18,34 +20,35 @@ from vergence.methods.pairs.byol import BYOL
 from vergence.methods.pairs.simclr import SimCLR
 from vergence.methods.pairs.vicreg import VICReg
 
+train = Training(
+    "gcn",
+    {"width": [256, 128]},
+    epochs=200,
+    settings={"optimizer": "adam", "lr": 5e-4, "weight_decay": 1e-5, "warmup": 0},
+)
 TABLE = Record(
     key="grace",
     claim="What learns from pairs of images learns from pairs of corrupted graphs, unchanged.",
+    task=opened("scaled:planetoid:planetoid/cora", RANDOM_NODES),
     arms={
-        "paper": GRACE,
-        "simclr": partial(SimCLR, temperature=0.4),
-        "vicreg": VICReg,
-        "barlow": BarlowTwins,
-        "byol": partial(BYOL, momentum=0.99),
+        "paper": train(GRACE),
+        "simclr": train(partial(SimCLR, temperature=0.4)),
+        "vicreg": train(VICReg),
+        "barlow": train(BarlowTwins),
+        "byol": train(partial(BYOL, momentum=0.99)),
+        "untrained": train.untrained,
+        "raw": raw,
     },
-    source="scaled:planetoid:planetoid/cora",
-    encoder="gcn",
-    options={"width": [256, 128]},
-    batch=None,
-    epochs=200,
-    seeds=(0, 1, 2, 3, 4),
-    settings={"optimizer": "adam", "lr": 5e-4, "weight_decay": 1e-5, "warmup": 0},
-    protocol="random nodes",
     note="'paper' is GRACE.",
 )
 
 
 def main() -> None:
-    found: dict[str, Any] = run_record(TABLE) | {"command": "python -m vergence.benchmarks.stress.cora_table"}
-    for arm, score in found["arms"].items():
+    result = run_record(TABLE) | {"command": "python -m vergence.benchmarks.stress.cora_table"}
+    for arm, score in result["arms"].items():
         print(f"{'grace' if arm == 'paper' else arm:10} {100 * score['mean']:.1f} ± {100 * score['std']:.1f}")
     path = CHECKOUT / "benchmarks" / "cora_table.json"
-    write_json(path, found)
+    write_json(path, result)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import numpy as np
 from sklearn.metrics import normalized_mutual_info_score
 
 from vergence.benchmarks import RESULTS
-from vergence.benchmarks.record import machine
+from vergence.benchmarks.environment import machine
 from vergence.engine.files import write_json
 from vergence.use.clusterfug import multicut
 

@@ -29,7 +29,7 @@ import torch
 
 import vergence
 from vergence.benchmarks import RESULTS
-from vergence.benchmarks.record import machine
+from vergence.benchmarks.environment import machine
 from vergence.engine.files import write_json
 from vergence.evaluate import linear
 

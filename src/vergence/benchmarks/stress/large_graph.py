@@ -27,7 +27,7 @@ import torch
 
 import vergence
 from vergence.benchmarks import RESULTS
-from vergence.benchmarks.record import machine
+from vergence.benchmarks.environment import machine
 from vergence.data.graph import NodeSource
 from vergence.data.graph.build import Edges, build
 from vergence.engine import embed

@@ -127,7 +127,7 @@ def main() -> None:
         return
     if not path.exists():
         make(path, asked.rows)
-    from vergence.benchmarks.record import machine
+    from vergence.benchmarks.environment import machine
     from vergence.engine.files import write_json
 
     result: dict = {"rows": asked.rows, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "tasks": {}}

@@ -10,16 +10,17 @@ import tempfile
 from pathlib import Path
 
 import vergence as vg
+from vergence.benchmarks.environment import CHECKOUT, machine
 from vergence.benchmarks.paired_difference import margin, summary
-from vergence.benchmarks.record import CHECKOUT, find_record, machine, open_data
+from vergence.benchmarks.records import simclr
 from vergence.engine.files import write_json
 
 SEEDS = (0, 1, 2, 3, 4)
 
 
 def main() -> None:
-    record = find_record("simclr")
-    train, test = open_data(record)
+    train, test = simclr.RECORD.task.data(0)
+    training = simclr.train
     scores: dict[str, list[float]] = {"bf16": [], "fp32": []}
     rates: dict[str, list[float]] = {"bf16": [], "fp32": []}
     for seed in SEEDS:
@@ -28,21 +29,21 @@ def main() -> None:
                 run = vg.learn(
                     "simclr",
                     train,
-                    encoder=record.encoder,
-                    epochs=record.epochs,
-                    batch_size=record.batch,
+                    encoder=training.encoder,
+                    epochs=training.epochs,
+                    batch_size=training.batch,
                     seed=seed,
                     precision=precision,
                     out=Path(out) / "run",
                     quiet=True,
-                    **record.settings,
+                    **training.settings,
                 )
                 rates[precision].append(run.metrics[-1]["samples_per_second"])
                 table = vg.measure(run, train, test=test, protocols=("knn",))
             found.append(table["learned"][table.columns[0]].value)
             print(f"seed {seed}, {precision}: {100 * found[-1]:.1f}", file=sys.stderr)
     found = {
-        "what": f"SimCLR, {record.epochs} epochs on {record.train} CIFAR-10 images, k-NN on others",
+        "what": f"SimCLR, {training.epochs} epochs on {len(train)} CIFAR-10 images, k-NN on others",
         "accuracy": {precision: summary(values) for precision, values in scores.items()},
         "bf16_ahead": margin(scores["bf16"], scores["fp32"]),
         "samples_per_second": {precision: summary(values) for precision, values in rates.items()},

@@ -1,0 +1,36 @@
+"""Where runs of record find data and leave results, and the machine they run on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+CHECKOUT = Path(__file__).resolve().parents[3]
+
+
+def data_root() -> Path:
+    """Return the folder of the real data: ``VERGENCE_DATA``, else ``../shared/data`` beside the checkout."""
+    named = os.environ.get("VERGENCE_DATA")
+    return Path(named) if named else CHECKOUT.parent / "shared" / "data"
+
+
+def results_folder() -> Path:
+    """Return ``benchmarks/results`` of the checkout, or of the current folder where there is no checkout."""
+    home = CHECKOUT if (CHECKOUT / "benchmarks").is_dir() else Path.cwd()
+    return home / "benchmarks" / "results"
+
+
+def machine() -> str:
+    """Name the processor or accelerator."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    cpu = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text().splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
+        cpu = models[0] if models else cpu
+    return f"{cpu}, {os.cpu_count()} cores"
