@@ -26,7 +26,7 @@ _CODE = {
 def __getattr__(name: str) -> type:
     if name not in _CODE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_CODE[name]), name)  # type: ignore[no-any-return]
+    return getattr(importlib.import_module(_CODE[name]), name)
 
 
 def __dir__() -> list[str]:

@@ -135,7 +135,14 @@ def recalled(truth: np.ndarray, found: np.ndarray, own: np.ndarray | None = None
 
 
 @njit(cache=False, nogil=True, fastmath={"reassoc", "contract"})
-def _scan(queries, visited, codes, starts, allowed, k):
+def _scan(
+    queries: np.ndarray,
+    visited: np.ndarray,
+    codes: np.ndarray,
+    starts: np.ndarray,
+    allowed: np.ndarray,
+    k: int,
+) -> np.ndarray:
     """Return ``(Q, k)``, the places of the rows with the largest products among the visited cells, or -1."""
     best = np.full(k, np.float32(0))
     found = np.full((len(queries), k), -1)

@@ -219,10 +219,11 @@ def check_finished(out: Path, whole: Path, outcome: Outcome) -> None:
         if tag.rpartition("/")[2] not in FORGOTTEN:
             assert points == expected[tag], f"{tag} differs"
         outcome.events_checked += len(points)
-    ours, theirs = load_file(out / "encoder.safetensors"), load_file(whole / "encoder.safetensors")
-    assert all(torch.equal(ours[k], theirs[k]) for k in theirs) and ours.keys() == theirs.keys()
-    ours, theirs = (load_checkpoint(p / "checkpoint" / "last.pt")["method"] for p in (out, whole))
-    assert all(torch.equal(ours[k], theirs[k]) for k in theirs) and ours.keys() == theirs.keys()
+    encoders = [load_file(p / "encoder.safetensors") for p in (out, whole)]
+    methods = [load_checkpoint(p / "checkpoint" / "last.pt")["method"] for p in (out, whole)]
+    for saved, unbroken in (encoders, methods):
+        assert saved.keys() == unbroken.keys()
+        assert all(torch.equal(saved[k], unbroken[k]) for k in unbroken)
     assert not list(out.rglob("*.part")), "something half-written is left"
 
 

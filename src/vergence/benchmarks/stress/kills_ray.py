@@ -63,16 +63,17 @@ class Outcome:
 def make_source(path: Path) -> None:
     """Write the scans, each with its copy's number in a corner, as a file of pictures with labels."""
     scans = load_digits()
-    pictures = []
+    raws = []
     for copy in range(COPIES):
         for pixels in scans.images:
             marked = (pixels * 15).astype(np.uint8)
             marked[0, 0] = 30 * copy
             file = io.BytesIO()
             Image.fromarray(marked).save(file, "PNG")
-            pictures.append({"bytes": file.getvalue(), "path": None})
-    for row in range(0, len(pictures), TORN):
-        pictures[row]["bytes"] = pictures[row]["bytes"][:20]
+            raws.append(file.getvalue())
+    for row in range(0, len(raws), TORN):
+        raws[row] = raws[row][:20]
+    pictures = [{"bytes": raw, "path": None} for raw in raws]
     parquet.write_table(
         pa.table({"image": pictures, "label": np.tile(scans.target, COPIES)}), path, row_group_size=1000
     )
@@ -106,11 +107,12 @@ class Command:
                     names[int(entry.name)] = (entry / "cmdline").read_bytes()
                 except OSError:
                     continue
-        found, more = set(), {self.pid}
+        below: set[int] = set()
+        more = {self.pid}
         while more:
-            more = {pid for pid, parent in parents.items() if parent in more} - found
-            found |= more
-        return {pid: names[pid] for pid in found}
+            more = {pid for pid, parent in parents.items() if parent in more} - below
+            below |= more
+        return {pid: names[pid] for pid in below}
 
 
 def alive(pids: set[int]) -> set[int]:

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ import torch
 import vergence
 from vergence.benchmarks import RESULTS
 from vergence.benchmarks.record import machine
+from vergence.data.events.source import EventSource
 from vergence.engine.files import write_json
 from vergence.evaluate import linear
 
@@ -66,7 +67,8 @@ def draw(path: Path, entities: int, seed: int = 0) -> int:
 def run(path: Path) -> dict[str, Any]:
     """Read the log, learn from it for an epoch, embed every entity, and tell time and memory."""
     began = time.perf_counter()
-    source = vergence.open(f"events:{path}?id=user&time=ts&categorical=shop&numeric=amount")
+    uri = f"events:{path}?id=user&time=ts&categorical=shop&numeric=amount"
+    source = cast(EventSource, vergence.open(uri))
     opened = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         found = vergence.learn("coles", source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS)

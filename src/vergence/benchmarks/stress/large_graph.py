@@ -73,10 +73,11 @@ def run(key: str, nodes: int, within: float) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     few = np.random.default_rng(1).permutation(nodes)[: min(nodes, 12_000)]
     parts = few[:2000], few[2000:4000], few[4000:]
+    labels = source.labels_of(np.arange(nodes))
 
     def probed(vectors: np.ndarray) -> float:
         strengths = (0.01, 1.0, 100.0)
-        score = node_probe(vectors, source.labels, *parts, scale="standard", strengths=strengths)
+        score = node_probe(vectors, labels, *parts, scale="standard", strengths=strengths)
         return round(score["accuracy"].value, 4)
 
     return {

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def make(path: Path, rows: int) -> None:
     np.save(path.with_suffix(".origin.npy"), origin)
     schema = table_schema(DIM).with_metadata(note("vergence.benchmarks.stress.large_tables", None, ""))
 
-    def batches():
+    def batches() -> Iterator[pa.RecordBatch]:
         for start in range(0, rows, CHUNK):
             part = vectors[start : start + CHUNK]
             ids = pa.array([str(i) for i in range(start, start + len(part))])

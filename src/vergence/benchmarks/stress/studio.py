@@ -142,15 +142,16 @@ ZOOM = """async n => {
 
 def clicks(page: Page, rows: int) -> list[float]:
     """Click on points and return seconds until the neighbours of each are drawn."""
-    box, random, found = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0), []
+    box, random = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0)
+    seconds: list[float] = []
     assert box is not None
-    while len(found) < CLICKS:
+    while len(seconds) < CLICKS:
         row = int(random.integers(rows))
         x, y, ratio = page.evaluate(f"(m => [...m.place({row}), m.ratio])(window.studio.parts.map.map)")
         page.evaluate(ONE_CLICK)
         page.mouse.click(box["x"] + x / ratio, box["y"] + y / ratio)
-        found.append(page.evaluate("window.seen") / 1000)
-    return found
+        seconds.append(page.evaluate("window.seen") / 1000)
+    return seconds
 
 
 def colours(page: Page) -> list[float]:
@@ -164,7 +165,7 @@ def frames(page: Page) -> list[float]:
     return [time / 1000 for time in page.evaluate(ZOOM, FRAMES)]
 
 
-def told(seconds: list[float]) -> dict[str, float]:
+def summary(seconds: list[float]) -> dict[str, float]:
     middle, worst = statistics.median(seconds), max(seconds)
     return {"median": round(middle, 4), "worst": round(worst, 4), "times": len(seconds)}
 
@@ -207,24 +208,24 @@ def main() -> None:
 
 def measure(chromium: Any, served: Served, asked: argparse.Namespace) -> dict[str, Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(found for name in names if (found := shutil.which(name)))
+    program = next(path for name in names if (path := shutil.which(name)))
     browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
     page, first = load(browser, served.url)
-    early = {"first_paint": round(first, 3), "click": told(clicks(page, asked.rows))}
+    early = {"first_paint": round(first, 3), "click": summary(clicks(page, asked.rows))}
     shot(page, asked.shots, "pca")
     page.context.close()
     began = time.perf_counter()
     while served.state()["doing"]:
         time.sleep(0.5)
     early["until_better"] = round(time.perf_counter() - began, 1)
-    paints, found = [], {}
+    paints, settled = [], {}
     for i in range(asked.loads):
         page, seconds = load(browser, served.url)
         paints.append(seconds)
         if i == 0:
-            found["click"] = told(clicks(page, asked.rows))
-            found["colour"] = told(colours(page))
-            found["zoom_frame"] = told(frames(page))
+            settled["click"] = summary(clicks(page, asked.rows))
+            settled["colour"] = summary(colours(page))
+            settled["zoom_frame"] = summary(frames(page))
         page.context.close()
     for scheme in ("light", "dark") if asked.shots else ():
         for width in (1280, 400):
@@ -235,7 +236,7 @@ def measure(chromium: Any, served: Served, asked: argparse.Namespace) -> dict[st
             shot(page, asked.shots, f"{scheme}-{width}")
             page.context.close()
     browser.close()
-    return {"first_paint": told(paints), **found, "while_the_map_is_worked_out": early}
+    return {"first_paint": summary(paints), **settled, "while_the_map_is_worked_out": early}
 
 
 def shot(page: Page, folder: Path | None, name: str) -> None:

@@ -123,7 +123,15 @@ def push(
 
 
 @njit(cache=False, nogil=True)
-def _push(pointers, neighbours, first, last, alpha, eps, top):
+def _push(
+    pointers: np.ndarray,
+    neighbours: np.ndarray,
+    first: int,
+    last: int,
+    alpha: float,
+    eps: float,
+    top: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = len(pointers) - 1
     kept = np.zeros(n)
     waiting = np.zeros(n)

@@ -257,7 +257,7 @@ def far_pairs(graph: CSR, starts: np.ndarray, length: int, *, seed: int) -> np.n
 
 
 @njit(cache=False, nogil=True)
-def _depth_first(indptr, indices, starts, luck):
+def _depth_first(indptr: np.ndarray, indices: np.ndarray, starts: np.ndarray, luck: np.ndarray) -> np.ndarray:
     ends = np.full(len(starts), -1, dtype=np.int64)
     for walk in range(len(starts)):
         start = starts[walk]

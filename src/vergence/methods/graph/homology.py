@@ -71,7 +71,9 @@ def _square(matrix: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True)
-def _components(births, u, v, value):
+def _components(
+    births: np.ndarray, u: np.ndarray, v: np.ndarray, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     n = len(births)
     above = np.arange(n)
     tree = np.zeros(len(u), np.bool_)
@@ -102,7 +104,7 @@ def _components(births, u, v, value):
 
 
 @njit(nogil=True)
-def _triangles_over(e, n, u, v, rank):
+def _triangles_over(e: int, n: int, u: np.ndarray, v: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """Return the triangles that hold edge ``e``, first to last: their last edge · n + their third point."""
     a, b = u[e], v[e]
     found = np.empty(n, np.int64)
@@ -122,7 +124,7 @@ def _triangles_over(e, n, u, v, rank):
 
 
 @njit(nogil=True)
-def _sum(a, b):
+def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return what is in one of two sorted arrays only."""
     out = np.empty(len(a) + len(b), np.int64)
     i = j = k = 0
@@ -148,7 +150,9 @@ def _sum(a, b):
 
 
 @njit(nogil=True)
-def _loops(n, u, v, value, rank, tree):
+def _loops(
+    n: int, u: np.ndarray, v: np.ndarray, value: np.ndarray, rank: np.ndarray, tree: np.ndarray
+) -> np.ndarray:
     m = len(u)
     size = 16
     while size < 2 * m:

@@ -159,7 +159,7 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
 
 
 @njit(nogil=True)
-def _fused(cost, first, second, alpha):
+def _fused(cost: np.ndarray, first: np.ndarray, second: np.ndarray, alpha: float) -> float:
     """Return the fused Gromov-Wasserstein cost of two graphs with equally heavy nodes."""
     n, m = cost.shape
     square = (first**2).sum(1).reshape(n, 1) / n + (second**2).sum(1).reshape(1, m) / m
