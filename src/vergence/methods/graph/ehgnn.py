@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.source import GraphSource, GraphsSource
 from vergence.methods.graph.augment import lowest
 from vergence.methods.graph.encoders import GCN, build
 from vergence.nets.links import Links
@@ -267,9 +268,9 @@ class EHGNN(Method):
             raise BadInput("ehgnn reads the edges of its own encoder; leave --encoder out.")
         self.ratio, self.kinds = ratio, False
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Build the clusters for the mean number of edges, and see whether edges are of kinds or numbers."""
-        if source.grain != "graphs":
+        if not isinstance(source, GraphsSource):
             raise BadInput(f"ehgnn pools the edges of each of many graphs; {source.uri} is one graph.")
         i, j = source.data.edge_index
         mean = max(1.0, int((i < j).sum()) / (len(source.ptr) - 1))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize, softplus
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.csr import CSR
@@ -193,8 +193,8 @@ class GAIN(Method):
             )
         self.walks, self.length, self.negatives = tuple(walks), length, negatives
 
-    def setup(self, source: Any) -> None:
-        if source.grain != "nodes":
+    def setup(self, source: Source) -> None:
+        if not isinstance(source, NodeSource):
             raise BadInput(f"gain learns vectors of one graph's nodes, and {source.uri} is a set of graphs.")
 
     def views(self, graph: pyg.Data) -> tuple[pyg.Data, Tensor, Tensor]:

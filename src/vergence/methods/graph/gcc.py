@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from vergence.core import BadInput, Clock, Features, Method, Recipe
 from vergence.data.graph import pyg
 from vergence.data.graph.csr import CSR
-from vergence.data.graph.source import ragged
+from vergence.data.graph.source import GraphSource, ragged
 from vergence.data.graph.walks import Walker
 from vergence.losses import info_nce
 from vergence.methods.graph.eigenvectors import canonical
@@ -138,7 +138,7 @@ class StructureGIN(nn.Module):
         self.spec: dict[str, Any] = {}
 
     @classmethod
-    def for_source(cls, source: Any, **options: Any) -> nn.Module:
+    def for_source(cls, source: GraphSource, **options: Any) -> nn.Module:
         """Make the network; it needs nothing of the source, and suits all others too."""
         return build(PLACE, **options)
 

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.source import GraphSource, GraphsSource
 from vergence.methods.graph.encoders import build
 from vergence.nets import mlp
 
@@ -114,9 +116,9 @@ class ScoreNet(nn.Module):
         self.register_buffer("sizes", torch.ones(most + 1))  # how many graphs have 0, 1, … nodes
 
     @classmethod
-    def for_source(cls, source: Any, **options: Any) -> nn.Module:
+    def for_source(cls, source: GraphSource, **options: Any) -> nn.Module:
         """Make the network for the attributes and sizes of a set of graphs."""
-        if source.grain != "graphs":
+        if not isinstance(source, GraphsSource):
             raise BadInput(f"jointgraphdiff learns from sets of graphs; {source.uri} is one graph.")
         edges = source.data.get("edge_attr")
         known = {
@@ -129,7 +131,7 @@ class ScoreNet(nn.Module):
         net.look_at(source)
         return net
 
-    def look_at(self, source: Any) -> None:
+    def look_at(self, source: GraphsSource) -> None:
         """Learn the attributes' means and deviations and how large graphs are."""
         sizes = torch.from_numpy((source.ptr[1:] - source.ptr[:-1])[source.rows])
         if int(sizes.max()) >= len(self.sizes):
@@ -269,8 +271,8 @@ class JointGraphDiff(Method):
             )
         self.net = encoder
 
-    def setup(self, source: Any) -> None:
-        if source.grain != "graphs":
+    def setup(self, source: Source) -> None:
+        if not isinstance(source, GraphsSource):
             raise BadInput(f"jointgraphdiff learns from sets of graphs; {source.uri} is one graph.")
         self.net.look_at(source)
 

@@ -14,7 +14,10 @@ from torch.nn.functional import cross_entropy, elu, normalize
 from torch.utils.checkpoint import checkpoint
 
 from vergence.core import BadInput, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.hetero import HeteroSource
+from vergence.data.graph.source import GraphSource
 from vergence.methods.graph.contexts import Context, Twin, contexts_of, twin_of
 from vergence.nets import Dropout
 
@@ -78,9 +81,9 @@ class MEOW(Method):
         self.project = nn.Linear(encoder.out_dim, encoder.out_dim)
         self.twin: Twin | None = None
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Draw the masked twin of the graph, once."""
-        if not hasattr(source, "hetero"):
+        if not isinstance(source, HeteroSource):
             raise BadInput(f"MEOW learns from typed graphs, opened as hetero:FOLDER/NAME; got {source.uri}.")
         if max(self.clusters) > len(source):
             raise BadInput(
@@ -205,7 +208,7 @@ class ContextEncoder(nn.Module):
     @classmethod
     def for_source(
         cls,
-        source: Any,
+        source: GraphSource,
         *,
         width: int = 64,
         neighbours: int | Sequence[int] | None = None,
@@ -225,7 +228,7 @@ class ContextEncoder(nn.Module):
         """
         from vergence.methods.graph import encoders
 
-        if not hasattr(source, "hetero"):
+        if not isinstance(source, HeteroSource):
             raise BadInput(f"MEOW learns from typed graphs, opened as hetero:FOLDER/NAME; got {source.uri}.")
         graph, target, paths = source.hetero, source.target, list(source.paths)
         kinds = sorted({target, *(path[len(path) // 2] for path in paths)})

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize, one_hot
 
 from vergence.core import BadInput, Method, Recipe, unknown
+from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import row_normalise
+from vergence.data.graph.source import NodeSource, row_normalise
 from vergence.methods.graph.structure import degrees, distances
 from vergence.methods.graph.transforms import adjacency, spectral_vectors
 from vergence.methods.graph.views import with_edges, with_x
@@ -75,9 +76,9 @@ class SelfTask(Method):
         self.weight = weight
         self.pretext: Pretext | None = None
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Build the targets of the pretext task, and the heads, from the graph and its training labels."""
-        if source.grain != "nodes" or source.labels is None or not source.protocols:
+        if not isinstance(source, NodeSource) or source.labels is None or not source.protocols:
             raise BadInput(
                 f"SelfTask needs one graph whose nodes have labels and a split; {source.uri} is none."
             )

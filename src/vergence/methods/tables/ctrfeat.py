@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vergence.core import BadInput, Method, Recipe, unknown
+from vergence.data import Source
 from vergence.data.tables.batch import TableBatch
 from vergence.data.tables.source import TableSource
 from vergence.methods.tables.encoders import TableEncoder
@@ -110,7 +111,7 @@ class ClickThrough(Method):
             raise BadInput(f"ctrfeat needs a gate_weight of 0 or more; got {gate_weight}.")
         self.gate_weight = gate_weight
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         if source.labels is None or source.labels.max() != 1:
             raise BadInput(f"ctrfeat needs a label of two classes; name it: table:{source.uri}?label=COLUMN")
 

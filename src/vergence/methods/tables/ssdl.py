@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Estimator
+from vergence.data import Source
 from vergence.data.tables.batch import TableBatch
+from vergence.data.tables.source import TableSource
 from vergence.methods.tables.encoders import TableEncoder, build, cells
 from vergence.methods.tables.tldr import nearest
 
@@ -63,7 +65,7 @@ class SSDL(Estimator):
         self.atoms, self.p, self.neighbours, self.mu = atoms, p, neighbours, mu
         self.weight, self.sparsity, self.attention, self.rounds = weight, sparsity, attention, rounds
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source, *, seed: int = 0) -> Self:
         """Learn dictionary and classifier; labels of -1 are unknown.
 
         Args:
@@ -73,6 +75,8 @@ class SSDL(Estimator):
         Raises:
             BadInput: If there are fewer than 2 classes among the labels.
         """
+        if not isinstance(source, TableSource):
+            raise BadInput(f"SSDL learns from the rows of a table; {source.uri} is none.")
         if source.labels is None or len(np.unique(source.labels[source.labels >= 0])) < 2:
             raise BadInput(f"SSDL needs labelled rows of 2 or more classes; {source.uri} has none.")
         plain, x = cells(source, what="SSDL")

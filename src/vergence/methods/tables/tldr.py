@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Method, Recipe
+from vergence.data import Source
 from vergence.data.tables.batch import TableBatch
 from vergence.data.tables.source import TableSource
 from vergence.engine.distributed import gather
@@ -60,7 +61,9 @@ class TLDR(Method):
         self.neighbours, self.weight, self.scale = neighbours, weight, scale
         self.near = torch.empty(0, dtype=torch.int64)
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
+        if not isinstance(source, TableSource):
+            raise BadInput(f"TLDR learns from the rows of a table; {source.uri} is none.")
         self.source = source
         plain = for_source(source, "raw").eval()
         with torch.no_grad():
