@@ -114,9 +114,9 @@ def numbers(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
         raise BadInput(
             f"Column {name} of {what} is of type {column.type}, not numeric; name it under categorical."
         ) from None
-    found = floats(wide).astype(np.float32)
-    found[~np.isfinite(found)] = np.nan
-    return found
+    values = floats(wide).astype(np.float32)
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -33,7 +33,7 @@ class DiskTrouble(VergenceError):
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn a failing disk into one line that says what failed and what to do."""
     try:
         yield
@@ -57,7 +57,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         DiskTrouble: If the disk refuses.
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with told(path):
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _tidy(path)
         try:
@@ -124,7 +124,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Put a checkpoint in place of the last one; its run's folder must be there still."""
-    with told(path):
+    with disk_errors(path):
         path.parent.mkdir(exist_ok=True)
     write_whole(path, lambda aside: torch.save(state, aside))
 

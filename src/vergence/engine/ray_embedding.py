@@ -82,7 +82,7 @@ def embed_with_ray(
         "rows": rows,
     }
     parts = Parts.begin(path, what, count, overwrite=overwrite)
-    if not parts.made:
+    if not parts.committed:
         done = parts.done()
         for part in done.values():
             _take_note(source, part)

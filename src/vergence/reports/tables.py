@@ -46,7 +46,7 @@ class TableRows(Drawn):
         self.numeric, self.categorical = source.numeric, source.categorical
 
     @cached_property
-    def told_apart(self) -> np.ndarray:
+    def variance_between(self) -> np.ndarray:
         """The share of each numeric column's variance that lies between classes, or clusters; ``(M,)``."""
         of = self.groupings[0][1]
         known = of >= 0
@@ -65,7 +65,7 @@ class TableRows(Drawn):
     @cached_property
     def telling(self) -> list[int]:
         """Columns, those first that tell most: numeric ones by number, categorical ones after them."""
-        order = np.argsort(-self.told_apart, kind="stable").tolist()
+        order = np.argsort(-self.variance_between, kind="stable").tolist()
         kinds = [len(self.columns.numeric) + k for k in range(len(self.columns.categorical))]
         few = min(2, len(kinds))
         return [*order[: CARD - few], *kinds[:few], *order[CARD - few :], *kinds[few:]]
@@ -124,7 +124,7 @@ class TableRows(Drawn):
             "nearest; the bluer a number, the higher it is among all rows."
         )
         order = [k for k in self.telling if k < len(self.columns.numeric)][:TELLING]
-        shares = [(self.name(k), float(self.told_apart[k]), -1) for k in order]
+        shares = [(self.name(k), float(self.variance_between[k]), -1) for k in order]
         panels = [self._panel(row) for row in self._chosen()]
         if shares:
             panels.append(

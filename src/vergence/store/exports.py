@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow.parquet as parquet
 
 from vergence.core.errors import BadInput
-from vergence.store.lance_io import told
+from vergence.store.lance_io import write_errors
 
 if TYPE_CHECKING:
     from vergence.store.table import Store
@@ -24,7 +24,7 @@ def export(store: Store, path: Path, where: str | None = None) -> Path:
         raise BadInput(f"Cannot write {path}: the name must end in {', '.join(SUFFIXES)}.")
     rows = np.arange(len(store)) if where is None else store.where(where)
     aside = path.with_name(f".{path.stem}.part{path.suffix}")
-    with told(path):
+    with write_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".parquet":

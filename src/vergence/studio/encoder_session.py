@@ -11,7 +11,7 @@ import numpy as np
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.data.image.decode import DecodeError, decode, shape
-from vergence.data.image.reader import Pixels
+from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 from vergence.engine.run import read_config
 from vergence.store.table import Store
@@ -107,10 +107,14 @@ class EncoderSession:
             training = encoder.training
             encoder.eval()
             try:
-                found = explain_pictures(encoder, *seen)
+                explanation = explain_pictures(encoder, *seen)
             finally:
                 encoder.train(training)
-        return float(found.score[0]), found.first[0].cpu().numpy(), found.second[0].cpu().numpy()
+        return (
+            float(explanation.score[0]),
+            explanation.first[0].cpu().numpy(),
+            explanation.second[0].cpu().numpy(),
+        )
 
     def _loaded(self) -> tuple[Any, int]:
         if (line := self.missing) is not None:
@@ -129,4 +133,4 @@ class EncoderSession:
 
 
 def _source(pixels: np.ndarray) -> ImageSource:
-    return ImageSource(Pixels(pixels[None], None, None, "picture"), "picture", pixels=pixels[None])
+    return ImageSource(PixelReader(pixels[None], None, None, "picture"), "picture", pixels=pixels[None])

@@ -121,8 +121,8 @@ def plain(body: bytes) -> bool:
 
 async def _body(receive: Receive, headers: MutableMapping[str, str], most: int) -> bytes | None:
     """Return what was sent, None as soon as it is more than may be."""
-    told = headers.get("content-length", "")
-    if told.isdecimal() and int(told) > most:
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
         return None
     parts, size, more = [], 0, True
     while more:

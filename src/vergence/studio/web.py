@@ -143,7 +143,7 @@ def _search(session: Session, raw: bytes) -> dict[str, Any]:
 def review_state(session: Session, number: int) -> dict[str, Any]:
     """Return how far the review of near-duplicates has come, and one group with its pictures."""
     review = session.review
-    found: dict[str, Any] = {
+    state: dict[str, Any] = {
         "threshold": review.threshold,
         "groups": len(review.groups),
         "pairs": review.pairs,
@@ -152,8 +152,8 @@ def review_state(session: Session, number: int) -> dict[str, Any]:
     }
     if review.groups:
         group = review.group(number)
-        found["group"] = {**group, "cards": session.cards(group["rows"])}
-    return found
+        state["group"] = {**group, "cards": session.cards(group["rows"])}
+    return state
 
 
 def cluster_cards(session: Session) -> dict[str, Any]:

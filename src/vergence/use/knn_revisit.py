@@ -134,8 +134,10 @@ def fit(
     bank, classes = normalize(x - mean, dim=1), int(y.max()) + 1
     weights = x.new_ones(len(x))
     if hard != "none":
-        told = left_out(bank, y, k=k, temperature=temperature).gather(1, y[:, None])[:, 0]
-        weights = (1 - told) ** gamma if hard == "focal" else 1 - alpha * told.log().clamp_min(-100)
+        probability = left_out(bank, y, k=k, temperature=temperature).gather(1, y[:, None])[:, 0]
+        weights = (
+            (1 - probability) ** gamma if hard == "focal" else 1 - alpha * probability.log().clamp_min(-100)
+        )
     weight, bias = _solve((x - mean) / scale, y, classes, weights, strength)
     return Classifier(bank, y, mean, scale, weight, bias, k, temperature, blend, strength)
 

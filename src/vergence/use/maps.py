@@ -111,5 +111,5 @@ def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: 
     near = points[row.numpy()]  # (n, k, 2)
     apart = np.square(near - near[:, :1]).sum(-1) / _REACH**2
     weight = np.exp(20 * (cosine.numpy() - cosine.numpy()[:, :1]) - apart / 2)
-    found = (weight[..., None] * near).sum(1) / weight.sum(1, keepdims=True)
-    return (found + np.random.default_rng(seed).normal(0, _APART, found.shape)).astype(np.float32)
+    centre = (weight[..., None] * near).sum(1) / weight.sum(1, keepdims=True)
+    return (centre + np.random.default_rng(seed).normal(0, _APART, centre.shape)).astype(np.float32)

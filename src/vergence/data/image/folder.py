@@ -38,7 +38,7 @@ class FolderReader(ImageReader):
 
 def files(root: Path) -> list[str]:
     """Return the paths of all files under ``root``, sorted; hidden ones and link loops are left out."""
-    found, seen = [], set()
+    names, seen = [], set()
     for folder, inside, here in os.walk(root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
             inside.clear()
@@ -46,12 +46,12 @@ def files(root: Path) -> list[str]:
         seen.add(real)
         inside[:] = sorted(name for name in inside if not name.startswith((".", "__MACOSX")))
         start = os.path.relpath(folder, root)
-        found += [
+        names += [
             name if start == "." else f"{start}/{name}".replace(os.sep, "/")
             for name in here
             if not name.startswith(".")
         ]
-    return sorted(found)
+    return sorted(names)
 
 
 def is_picture(name: str) -> bool:

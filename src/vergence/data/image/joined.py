@@ -26,9 +26,9 @@ class _Joined(ImageReader):
             pieces, first = [], 0
             for source in sources:
                 own = source.reader.blocks
-                found = np.arange(len(source)) // _PIECE if own is None else own[source.rows]
-                pieces.append(first + found)
-                first += int(found.max(initial=-1)) + 1
+                block = np.arange(len(source)) // _PIECE if own is None else own[source.rows]
+                pieces.append(first + block)
+                first += int(block.max(initial=-1)) + 1
             self.blocks = np.concatenate(pieces)
             self.together = min(
                 source.reader.together for source in sources if source.reader.blocks is not None

@@ -201,11 +201,11 @@ class _Reading:
 
     def batch(self, share: np.ndarray, photos: list[np.ndarray | None]) -> ImageBatch | None:
         """Collate photos, with stand-ins for the missing ones; None where nothing is left."""
-        found = [
+        read = [
             self._stand_in(place) if photo is None and self.replace else (place, photo)
             for place, photo in zip(share.tolist(), photos, strict=True)
         ]
-        kept = [(place, photo) for place, photo in found if photo is not None]
+        kept = [(place, photo) for place, photo in read if photo is not None]
         if not kept:
             return None
         pixels, sizes = _canvas([photo for _, photo in kept])

@@ -73,8 +73,8 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
-        categorical[:, i], found = codes(text(table[name], name, what))
-        words.append(found)
+        categorical[:, i], vocabulary = codes(text(table[name], name, what))
+        words.append(vocabulary)
     labels: Any = None
     classes: Any = None
     if whole.label is not None:

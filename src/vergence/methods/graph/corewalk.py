@@ -172,8 +172,8 @@ def propagate(
         inner = rows[:, wave]  # A22
         outer = rows @ (z * done[:, None])  # A21 Z1
         degree = (rows @ done.astype(np.float32) + inner.sum(axis=1))[:, None]  # later waves do not count
-        found = rng.uniform(-1, 1, (len(wave), z.shape[1])).astype(np.float32)
+        solution = rng.uniform(-1, 1, (len(wave), z.shape[1])).astype(np.float32)
         for _ in range(sweeps):
-            found = (outer + inner @ found) / degree
-        z[wave] = found
+            solution = (outer + inner @ solution) / degree
+        z[wave] = solution
         done[wave] = True

@@ -59,8 +59,8 @@ def edges_as_nodes(graph: pyg.Data, uri: str, *, labels: Tensor | None = None) -
         y = np.full(line.nodes, -1)
         y[place.numpy()] = labels[proper].numpy()
     pairs = Edges(line.edge_index.numpy(), line.nodes)
-    found, notes = build(pairs, uri, x=torch.cat(parts, dim=1).numpy(), y=y)
-    return NodeSource(found, uri, notes=notes)
+    graph_of_edges, notes = build(pairs, uri, x=torch.cat(parts, dim=1).numpy(), y=y)
+    return NodeSource(graph_of_edges, uri, notes=notes)
 
 
 class GAINLayer(nn.Module):
@@ -134,12 +134,12 @@ class GAINEncoder(nn.Module):
 
     def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return whom nodes listen to, as ``GraphEncoder.attention`` does, but without loops."""
-        h, links, found = graph.x, Links(graph.edge_index, len(graph.x)), []
+        h, links, layers = graph.x, Links(graph.edge_index, len(graph.x)), []
         for conv in self.convs:
             shares = conv.attention(conv.w(h), links)  # type: ignore[operator]
-            found.append((graph.edge_index, shares[:, None]))
+            layers.append((graph.edge_index, shares[:, None]))
             h = conv(h, links)
-        return found
+        return layers
 
     def nodes(self, graph: pyg.Data) -> Tensor:
         """Return the vectors of all nodes of the batch, ``(N, width)``."""
@@ -207,17 +207,17 @@ class GAIN(Method):
         samples = torch.arange(nodes, device=graph.edge_index.device) if seeds is None else seeds
         roads = CSR.from_edges(graph.edge_index.cpu().numpy(), nodes, undirected=True).without_loops()
         starts = samples.cpu().numpy()
-        found = []
+        pieces = []
         for kind in self.walks:
             draw = int(torch.randint(2**62, ()))
-            found.append(
+            pieces.append(
                 near_pairs(roads, starts, self.length, seed=draw)
                 if kind == LOCAL
                 else far_pairs(roads, starts, 2 * self.length, seed=draw)
             )
         place = np.full(nodes, -1)
         place[starts] = np.arange(len(starts))
-        pairs = place[np.concatenate(found, axis=1)]
+        pairs = place[np.concatenate(pieces, axis=1)]
         both = torch.from_numpy(pairs[:, (pairs >= 0).all(0)]).to(samples.device)
         weight = torch.from_numpy(roads.degrees[starts].clip(1) ** 0.75).to(samples.device)
         drawn = torch.multinomial(weight, both.shape[1] * self.negatives, replacement=True)

@@ -221,9 +221,9 @@ class ScoreNet(nn.Module):
             last = i == steps - 1
             x, e = (
                 part
-                + step * beta * (part / 2 - found / deviation)
+                + step * beta * (part / 2 - predicted / deviation)
                 + (0 if last else (step * beta).sqrt() * fresh)
-                for part, found, fresh in zip((x, e), guess, drawn, strict=True)
+                for part, predicted, fresh in zip((x, e), guess, drawn, strict=True)
             )
         linked = (e[..., 0] > 0) & pairs(mask)
         graphs = []
@@ -239,8 +239,8 @@ class ScoreNet(nn.Module):
 
 
 def _deviation(values: Tensor) -> Tensor:
-    found = values.float().std(0, correction=0)
-    return torch.where(found > 0, found, torch.ones_like(found))
+    deviation = values.float().std(0, correction=0)
+    return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
 
 class JointGraphDiff(Method):

@@ -89,9 +89,9 @@ class MEOW(Method):
             raise BadInput(
                 f"MEOW asks for {max(self.clusters)} clusters of {len(source)} nodes; lower clusters."
             )
-        found = self.encoder.contexts(source.hetero)  # type: ignore[operator]
+        contexts = self.encoder.contexts(source.hetero)  # type: ignore[operator]
         x = self.encoder.features(source.hetero)  # type: ignore[operator]
-        self.twin = twin_of(x, found, self.mask_features, self.mask_edges, seed=0)
+        self.twin = twin_of(x, contexts, self.mask_features, self.mask_edges, seed=0)
 
     def views(self, graph: pyg.Data) -> pyg.Data:
         return graph
@@ -109,11 +109,11 @@ class MEOW(Method):
         return normalize(torch.tanh(self.project(z)), dim=1)
 
     def terms(self, coarse: Tensor, fine: Tensor, asking: Tensor) -> dict[str, Tensor]:
-        found = [k_means(fine.detach(), k) for k in self.clusters]
+        clusterings = [k_means(fine.detach(), k) for k in self.clusters]
 
         def weigh(rows: Tensor) -> Tensor:  # w_ij: how many clusterings keep i and j apart
             apart = fine.new_zeros(len(rows), len(fine))
-            for own, _ in found:
+            for own, _ in clusterings:
                 apart += own[rows, None] != own
             return apart
 
@@ -121,7 +121,7 @@ class MEOW(Method):
         if self.prototypes:
             near = [
                 prototype_nce(coarse[asking], own[asking], centres, self.density(fine.detach(), own, centres))
-                for own, centres in found
+                for own, centres in clusterings
             ]
             terms["prototypes"] = self.prototypes * torch.stack(near).mean()
         return terms
@@ -276,10 +276,10 @@ class ContextEncoder(nn.Module):
 
     def fine(self, graph: Any, twin: Twin | None = None) -> Tensor:
         """Return ``(N, D)`` of the meta-path contexts, with masked twins if given, merged (Sec. 4.3)."""
-        found, own = self.contexts(graph), self.typed(graph, self.target)
+        contexts, own = self.contexts(graph), self.typed(graph, self.target)
         masked = None if twin is None else self.typed(graph, self.target, twin.x)
         views = []
-        for i, context in enumerate(found):
+        for i, context in enumerate(contexts):
             via = context.mean @ self.typed(graph, context.via)
             via = self.drop(self.through[context.path](via))
             views.append(self.convolve(elu(own + via), [context.spread]))

@@ -207,12 +207,12 @@ def distances_between(graphs: Sequence[pyg.Data], *, alpha: float = 0.5) -> np.n
     attributes = [x / spread / width if alpha < 1 else np.zeros((len(x), 1)) for x in attributes]
     unit = np.sqrt(np.mean(np.concatenate([length.ravel() ** 2 for length in lengths]))) or 1.0
     lengths = [length / unit for length in lengths]
-    found = np.zeros((len(graphs), len(graphs)))
+    distances = np.zeros((len(graphs), len(graphs)))
     for i in range(len(graphs)):
         for j in range(i):
             cost = cdist(attributes[i], attributes[j], "sqeuclidean")
-            found[i, j] = found[j, i] = max(_fused(cost, lengths[i], lengths[j], alpha), 0.0)
-    return found
+            distances[i, j] = distances[j, i] = max(_fused(cost, lengths[i], lengths[j], alpha), 0.0)
+    return distances
 
 
 def scaled_coordinates(squared: np.ndarray, dim: int) -> np.ndarray:

@@ -196,21 +196,21 @@ class ClickEncoder(TableEncoder):
 
     def fields(self, batch: TableBatch) -> list[Tensor]:
         """Return each field's values ``(B,)`` int64."""
-        found = self.codes(batch)
+        codes = self.codes(batch)
         scaled = self.scaled(batch)
         for i in range(len(self.numbers)):
             place = torch.bucketize(scaled[:, i].contiguous(), self.edges[i])
-            found.append(torch.where(scaled[:, i].isnan(), BINS, place))
+            codes.append(torch.where(scaled[:, i].isnan(), BINS, place))
         if self.pair:
-            first, second = (found[i] for i in self.pair)
-            found.append((first * self.sizes[self.pair[1]] + second) % self.sizes[-1])
-        return found
+            first, second = (codes[i] for i in self.pair)
+            codes.append((first * self.sizes[self.pair[1]] + second) % self.sizes[-1])
+        return codes
 
     def vectors(self, batch: TableBatch) -> Tensor:
         """Return the gated vectors ``(B, F, k + 1)``."""
         each = [table(value) for table, value in zip(self.tables, self.fields(batch), strict=True)]
-        found = torch.stack(each, 1)
-        return found if self.gates is None else found * self.gates(len(found))[:, :, None]
+        vectors = torch.stack(each, 1)
+        return vectors if self.gates is None else vectors * self.gates(len(vectors))[:, :, None]
 
     def forward(self, batch: TableBatch) -> Tensor:
         return self.vectors(batch)[:, :, :-1].flatten(1)
@@ -218,8 +218,8 @@ class ClickEncoder(TableEncoder):
     def logit(self, batch: TableBatch) -> Tensor:
         """Return ``(B,)``: a weight a value, the fields' products, and a network on all of them."""
         vectors = self.vectors(batch)
-        found = self.bias + vectors[:, :, -1].sum(1)
+        logit = self.bias + vectors[:, :, -1].sum(1)
         vectors = vectors[:, :, :-1]
         if self.core != "logistic":
-            found = found + fm(vectors)
-        return found if self.deep is None else found + self.deep(vectors.flatten(1))[:, 0]
+            logit = logit + fm(vectors)
+        return logit if self.deep is None else logit + self.deep(vectors.flatten(1))[:, 0]

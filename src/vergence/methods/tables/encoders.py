@@ -119,9 +119,9 @@ class TableEncoder(nn.Module):
         """Translate a table's columns and codes into the encoder's, once a table."""
         columns = batch.columns
         if columns not in self._read:
-            asked = [(name, columns.numeric) for name in self.numbers]
-            asked += [(name, columns.categorical) for name in self.categories]
-            for name, known in asked:
+            wanted = [(name, columns.numeric) for name in self.numbers]
+            wanted += [(name, columns.categorical) for name in self.categories]
+            for name, known in wanted:
                 if name not in known:
                     raise unknown("column: the encoder was trained with", name, known)
             places = [columns.categorical.index(name) for name in self.categories]
@@ -313,10 +313,10 @@ def _own(place: str) -> Any:
     module, _, cls = place.partition(":")
     if not module.startswith(HERE):  # a run's folder must not choose what code is loaded
         raise BadInput(f"An encoder by its place lies in {HERE[:-1]}; got {place}.")
-    found = getattr(importlib.import_module(module), cls, None)
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+    network = getattr(importlib.import_module(module), cls, None)
+    if not (inspect.isclass(network) and issubclass(network, nn.Module)):
         raise BadInput(f"There is no encoder {cls} in {module}.")
-    return found
+    return network
 
 
 def _hash(word: str) -> int:

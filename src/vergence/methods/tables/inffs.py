@@ -145,9 +145,9 @@ def spearman(x: np.ndarray) -> np.ndarray:
     rank -= rank.mean(0)
     length = np.linalg.norm(rank, axis=0)
     constant = length == 0
-    found = rank.T @ rank / np.outer(np.where(constant, 1, length), np.where(constant, 1, length))
-    found[constant], found[:, constant] = 1.0, 1.0
-    return found.clip(-1, 1)
+    correlation = rank.T @ rank / np.outer(np.where(constant, 1, length), np.where(constant, 1, length))
+    correlation[constant], correlation[:, constant] = 1.0, 1.0
+    return correlation.clip(-1, 1)
 
 
 def fisher(x: np.ndarray, y: np.ndarray) -> np.ndarray:

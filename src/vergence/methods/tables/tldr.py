@@ -91,12 +91,12 @@ def nearest(rows: Tensor, k: int) -> Tensor:
     """
     if not 1 <= k < len(rows):
         raise BadInput(f"{len(rows)} rows have 1 to {len(rows) - 1} other rows; asked for {k}.")
-    found = []
+    blocks = []
     for block in torch.arange(len(rows)).split(max(1, _BLOCK // len(rows))):
         apart = torch.cdist(rows[block], rows)
         apart[torch.arange(len(block)), block] = torch.inf
-        found.append(apart.topk(k, largest=False).indices)
-    return torch.cat(found)
+        blocks.append(apart.topk(k, largest=False).indices)
+    return torch.cat(blocks)
 
 
 def principal(source: TableSource, dim: int, *, whiten: bool = False) -> LinearEncoder:

@@ -41,14 +41,14 @@ def stuck_on(
 @cache
 def stickers() -> Tensor:
     """Return all stickers, ``(L, 4, 32, 32)`` float32: colour times cover, and cover, in [0, 1]."""
-    found = []
+    pictures = []
     for colour in ("gold", "orangered", "limegreen", "deepskyblue", "hotpink", "white"):
         for draw in (_face, _heart, _star, _drop):
             picture = Image.new("RGBA", (4 * _SIDE, 4 * _SIDE))
             draw(ImageDraw.Draw(picture), colour, 4 * _SIDE)
             small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
-            found.append(np.asarray(small, np.float32) / 255)
-    x = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+            pictures.append(np.asarray(small, np.float32) / 255)
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1).contiguous()
 
 
