@@ -1,4 +1,4 @@
-"""Which samples make up which batch, and reading some batches ahead."""
+"""Batching and prefetching: which samples make up which batch, and reading some batches ahead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where and how exactly to compute: devices, processes, precision, the way of a batch to the device."""
+"""Devices and precision: where and how exactly to compute, and the way of a batch to the device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn samples into vectors with a trained encoder."""
+"""Embeds samples: turns them into vectors with a trained encoder."""
 
 from __future__ import annotations
 

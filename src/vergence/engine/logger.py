@@ -1,4 +1,4 @@
-"""What is written down while training: metrics, health, progress on the terminal."""
+"""Loggers: what is written down while training, which is metrics, health, progress on the terminal."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Table:
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
         writer.writerows(kept)
-        write_whole(self.path, lambda aside: aside.write_text(text.getvalue(), newline=""))
+        write_whole(self.path, lambda temporary: temporary.write_text(text.getvalue(), newline=""))
 
     def add(self, row: dict[str, Any]) -> None:
         fresh = self.columns is None

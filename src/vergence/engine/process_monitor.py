@@ -1,4 +1,4 @@
-"""Processes that notice each other's end, so that one killed does not leave the others waiting."""
+"""Process monitor: processes notice each other's end, so that one killed leaves none waiting."""
 
 from __future__ import annotations
 

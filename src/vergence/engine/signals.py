@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Signals: being asked to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batch norm over the batch of all processes, also where torch's own does not run (CPUs)."""
+"""Synchronised batch norm over the batch of all processes, also where torch's own does not run (CPUs)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find what shows the same, where several pictures may: rows share contents, not just a partner."""
+"""Contrastive losses by content: rows match where their pictures share contents, not just a partner."""
 
 from __future__ import annotations
 

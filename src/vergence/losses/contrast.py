@@ -1,4 +1,4 @@
-"""Pick the one that belongs to you out of many: InfoNCE and NT-Xent, with memory linear in the batch."""
+"""Contrastive losses, InfoNCE and NT-Xent, with memory linear in the batch."""
 
 from __future__ import annotations
 

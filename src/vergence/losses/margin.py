@@ -1,4 +1,4 @@
-"""Together within a margin, apart beyond it: the contrastive loss of pairs, with hard negatives."""
+"""The contrastive loss of pairs with a margin: together within it, apart beyond it, with hard negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A 3 x 3 convolution whose weight gradient is fast on CPUs when the maps are small."""
+"""Convolution of 3 x 3 whose weight gradient is fast on CPUs when the maps are small."""
 
 from __future__ import annotations
 

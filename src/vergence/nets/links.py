@@ -1,4 +1,4 @@
-"""Links between nodes as a sparse matrix: sums over neighbours without a vector for every link."""
+"""Message passing over links as a sparse matrix: sums over neighbours without a vector for every link."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any model of timm, seen as an image encoder."""
+"""timm's models as image encoders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gather what a run and its store have to say, and write it as one page."""
+"""Builds a report: what a run and its store have to say, as one page."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ from vergence.store.table import Store
 from vergence.use.clustering import clusters
 
 SKIPPED = 12  # rows of skipped.csv that are shown
-_SIGNS = {  # of health: title, how to read it
+# of health: title, how to read it
+_SIGNS = {
     "rankme": ("Effective rank", "Directions the embedding really uses. Falling towards 1 is collapse."),
     "std": ("Spread", "0: all samples look the same. 1: spread evenly in all directions."),
     "alignment": ("Alignment", "Distance between two views of one sample: lower is more stable."),
@@ -95,8 +96,8 @@ def report(
     path = Path(out) if out is not None else run.path / "report.html"
     text = render(page)
 
-    def write(aside: Path) -> None:
-        aside.write_text(text, encoding="utf-8")
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
 
     write_whole(path, write)
     return path

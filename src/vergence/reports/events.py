@@ -1,4 +1,4 @@
-"""Event histories on the page: each one a timeline, coloured by what happened."""
+"""Event histories in a report: each one a timeline, coloured by what happened."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Graphs on the page: nodes with what is around them, or whole graphs as small drawings."""
+"""Graphs in a report: nodes with what is around them, or whole graphs as small drawings."""
 
 from __future__ import annotations
 

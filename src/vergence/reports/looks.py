@@ -1,4 +1,4 @@
-"""What a store shows without being asked: neighbours, clusters, near-duplicates and a map, as pictures."""
+"""Views of a store in a report: neighbours, clusters, near-duplicates and a map, as pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows of a table on the page: their values beside those of their neighbours."""
+"""Table rows in a report: their values beside those of their neighbours."""
 
 from __future__ import annotations
 

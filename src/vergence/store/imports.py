@@ -1,4 +1,4 @@
-"""One file as the rows of a store: what ``export`` writes, or what other tools wrote in these formats."""
+"""Imports of one file as the rows of a store: what ``export`` writes, or what other tools wrote so."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Talking to Lance: its errors in one line each, and batches that may fail while they are made."""
+"""Errors of Lance, in one line each, and readers of batches that may fail while they are made."""
 
 from __future__ import annotations
 

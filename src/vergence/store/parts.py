@@ -228,10 +228,10 @@ def _job_in(path: Path) -> str | None:
 
 def _write(path: Path, text: str) -> None:
     """Put a whole file in place; of several writers at once the last one wins."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with aside.open("w") as file:
+    with temporary.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""Where embeddings are kept: a Lance table, one row a sample, that every tool of ``use`` works on.
+"""Stores of embeddings: a Lance table, one row a sample, that every tool of ``use`` works on.
 
 A store is an ordinary Lance dataset; ``lance``, ``lancedb`` and DuckDB read it without vergence.
 
@@ -159,21 +159,21 @@ class Store:
         source: Source | None = None,
     ) -> Store:
         """Write a table aside and put it in its place when it is whole."""
-        aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+        temporary, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
         with write_errors(path):
             try:
-                for left in (aside, old):
+                for left in (temporary, old):
                     shutil.rmtree(left, ignore_errors=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with batch_reader(batches, schema) as reader:
-                    lance.write_dataset(reader, str(aside), enable_stable_row_ids=True)
+                    lance.write_dataset(reader, str(temporary), enable_stable_row_ids=True)
                 if source is not None:
-                    write_skipped(aside, source.skipped)
+                    write_skipped(temporary, source.skipped)
                 if path.exists():
                     path.rename(old)
-                aside.rename(path)
+                temporary.rename(path)
             finally:
-                for left in (aside, old):
+                for left in (temporary, old):
                     shutil.rmtree(left, ignore_errors=True)
         return cls.open(path)
 

@@ -1,4 +1,4 @@
-"""The page: gradio's tabs, fields and buttons around what our own script draws."""
+"""The studio's page: gradio's tabs, fields and buttons around what our own script draws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the studio keeps in a folder of its own inside a store, so that it need not be made again."""
+"""Cache of the studio: a folder inside the store, for what need not be made again."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def fingerprint(store: Store, column: str) -> str:
 def save_array(store: Store, name: str, array: np.ndarray) -> None:
     """Keep an array; a disk that refuses only means that it is made again next time."""
 
-    def write(aside: Path) -> None:
-        with aside.open("wb") as file:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
 
     with contextlib.suppress(VergenceError):

@@ -1,4 +1,4 @@
-"""What the map can be coloured by: any column, as a few kinds or as a scale."""
+"""Colours of the map: any column, as a few kinds or as a scale."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder that filled a store: it looks at pictures from outside and says why two are alike."""
+"""Encoder session: the encoder that filled a store looks at new pictures and says why two are alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from vergence.store.table import Store
 
 LARGEST = 20 * 2**20  # bytes of a picture from outside
 _PIXELS = 50_000_000  # of it
-_KINDS = {  # first bytes of the files that are taken
+# first bytes of the files that are taken
+_KINDS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",

@@ -1,4 +1,4 @@
-"""The clusters of a store and the names that people give them, which the store keeps."""
+"""Clusters of a store and the names that people give them, which the store keeps."""
 
 from __future__ import annotations
 

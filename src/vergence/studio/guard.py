@@ -1,4 +1,4 @@
-"""What stands in front of the page's server and lets nothing through that the page does not need.
+"""Request guard: stands before the page's server and lets nothing through that the page does not need.
 
 Gradio serves files, takes uploads and fetches addresses for whoever asks; none of that is needed here. A
 request passes only if it is for this machine by name, comes from the page itself, and asks for one of the

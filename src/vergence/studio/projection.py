@@ -1,4 +1,4 @@
-"""Where every row of a store lies on the map: at once by PCA, then better, worked out in the background."""
+"""Projection: where every row lies on the map, at once by PCA, then better, worked out in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One store as the studio knows it: what the page asks for, and what is worked out in the background."""
+"""Session of one store: what the page asks for, and what is worked out in the background."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The addresses under ``/studio/`` that the page's own script asks."""
+"""Routes under ``/studio/`` that the page's own script asks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Approximate search in memory: only the cells around a query are looked at (an inverted file).
+"""Inverted file (IVF): approximate search in memory that only looks at the cells around a query.
 
 The rows are divided by k-means into about 4 √n cells (Sivic and Zisserman 2003). A query visits the cells
 whose centres are nearest to it; their rows are compared in one byte a value, and the best of them again in

@@ -1,4 +1,4 @@
-"""A picture of a store: its vectors laid out on the plane so that like samples lie together."""
+"""Maps of a store: its vectors laid out on the plane so that like samples lie together."""
 
 from __future__ import annotations
 

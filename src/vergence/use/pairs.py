@@ -1,4 +1,4 @@
-"""Pairs of vectors that are nearly the same: all of them, or in a large table those of neighbouring cells."""
+"""Near-duplicate pairs of vectors: all of them, or in a large table those of neighbouring cells."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nearest of many vectors: exact, a block at a time, on whatever device they are."""
+"""Exact nearest neighbours (top k), a block at a time, on whatever device the vectors are."""
 
 from __future__ import annotations
 

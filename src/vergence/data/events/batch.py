@@ -1,4 +1,4 @@
-"""What a loader of event histories hands over: flat arrays and where each history begins."""
+"""A batch of event histories: flat arrays, and where each history begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From parquet and csv files to an ``EventLog``, a column at a time."""
+"""Reads an ``EventLog`` from parquet and csv files, a column at a time."""
 
 from __future__ import annotations
 

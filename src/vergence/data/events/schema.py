@@ -1,4 +1,4 @@
-"""Which column of an event log is what: said by the user, or guessed and then shown."""
+"""Schema of an event log: which column is what, said by the user or guessed and then shown."""
 
 from __future__ import annotations
 

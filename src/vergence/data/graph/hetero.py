@@ -1,4 +1,4 @@
-"""Typed graphs in HeCo's layout: features, meta-path graphs and neighbour lists of one labelled type."""
+"""Heterogeneous graphs in HeCo's layout: features, meta-path graphs, neighbour lists of one labelled type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reader a graph's name asks for."""
+"""Opens graphs: which reader a name asks for."""
 
 from __future__ import annotations
 

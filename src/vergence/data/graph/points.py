@@ -1,4 +1,4 @@
-"""Shapes as clouds of points: arrays, lists of places, and the corners of meshes."""
+"""Point clouds of shapes: arrays, lists of points, and the vertices of meshes."""
 
 from __future__ import annotations
 

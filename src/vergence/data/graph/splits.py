@@ -1,4 +1,4 @@
-"""Who teaches and who judges: each protocol by its own name, so that figures of two are never mixed up."""
+"""Splits of graphs, each protocol by its own name, so that figures of two are never mixed up."""
 
 from __future__ import annotations
 

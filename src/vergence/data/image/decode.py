@@ -1,4 +1,4 @@
-"""One picture, however it was written, as RGB bytes."""
+"""Decodes one picture, however it was written, into RGB bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several image sources as one, to learn from all of them alike."""
+"""Joins several image sources into one, to learn from all of them alike."""
 
 from __future__ import annotations
 

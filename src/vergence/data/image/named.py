@@ -1,4 +1,4 @@
-"""Data that goes by a name: the embedded digits, torchvision's sets, the Hugging Face hub's."""
+"""Named image sets: the embedded digits, torchvision's sets, the Hugging Face hub's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where encoded pictures lie: the little that an image source asks of a format."""
+"""Image readers: where encoded pictures lie, the little that an image source asks of a format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures as a ``Source``: small sets are decoded once into memory, photos while they are needed."""
+"""Images as a ``Source``: small sets are decoded once into memory, photos while they are needed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tables that come with scikit-learn, by name."""
+"""Embedded tables: those that come with scikit-learn, by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From parquet and csv files, or a data frame, to the arrays of a table."""
+"""Reads the arrays of a table from parquet and csv files, or from a data frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a table as a ``Source``: batches are picked out of contiguous arrays."""
+"""Table rows as a ``Source``: batches are picked out of contiguous arrays."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands behind a meta-path: through whom two nodes meet, whom to keep, and a masked twin of it all."""
+"""Meta-path contexts: through whom two nodes meet, whom to keep, and a masked twin of it all."""
 
 from __future__ import annotations
 

@@ -322,7 +322,8 @@ def corrected_label(method: SelfTask, x: Tensor, edges: Tensor, y: Tensor, class
     return ContextLabel(method, x, edges, y, classes, corrected=True)
 
 
-PRETEXTS: dict[str, tuple[Any, float]] = {  # builder and λ
+# builder and λ
+PRETEXTS: dict[str, tuple[Any, float]] = {
     "degree": (degree, 5.0),
     "edge_mask": (EdgeMask, 10.0),
     "pair_distance": (PairDistance, 20.0),

@@ -1,4 +1,4 @@
-"""What answers with pictures when it is asked for a thing: a search engine, or a collection in its place."""
+"""Search engines of pictures, or a collection in the place of one."""
 
 from __future__ import annotations
 

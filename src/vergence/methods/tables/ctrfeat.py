@@ -175,7 +175,8 @@ class ClickEncoder(TableEncoder):
         if self.pair:
             sizes.append(min(100 * LARGE, math.prod(sizes[i] for i in self.pair)))
         self.sizes = sizes
-        self.tables = nn.ModuleList(  # the last number of a vector is the field's own weight
+        # the last number of a vector is the field's own weight
+        self.tables = nn.ModuleList(
             TABLES[table if size > LARGE else "full"](size, dim + 1, math.ceil(size / ratio))
             for size in sizes
         )

@@ -1,4 +1,4 @@
-"""Views on a CPU: one image at a time stays in the cache from its bytes to its finished view.
+"""Fused views on a CPU: one image at a time stays in the cache from its bytes to its finished view.
 
 The same numbers as ``geometry.resample`` and ``colour`` give, which work batch by batch and step by
 step: here a crop is resampled line by line with the few taps that are not zero, and every change of
