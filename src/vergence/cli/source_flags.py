@@ -28,15 +28,15 @@ def add_event_flags(parser: Options) -> None:
     parser.add_argument("--labels", type=str, help="event logs: file with --id and --label [else the log]")
 
 
-def source_of(asked: Any, source: str, known: str = "") -> str:
+def source_of(args: Any, source: str, known: str = "") -> str:
     """Return the uri of ``source`` as the flags, or else an event log that is known, say to read it.
 
     Args:
-        asked: The parsed options.
+        args: The parsed options.
         source: As it was typed.
         known: Uri of a log with the same columns, such as the one a run learned from, or nothing.
     """
-    said = {name: asked.get(name) for name in FLAGS if asked.get(name) is not None}
+    said = {name: args.get(name) for name in FLAGS if args.get(name) is not None}
     if source.startswith("table:") or (known.startswith("table:") and ":" not in source):
         return _table(source, known, said)
     if not said:

@@ -204,13 +204,13 @@ def monitored(work: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(work)
     def together(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            found = work(*args, **kwargs)
+            result = work(*args, **kwargs)
         except BaseException as error:
             if (line := current()) is None or line.closed:
                 raise
             line.fail(error)
         if started_here():  # its work is done; what follows in the program is for the first process
             raise SystemExit(0)
-        return found
+        return result
 
     return together

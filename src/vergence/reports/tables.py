@@ -51,14 +51,14 @@ class TableRows(Drawn):
         of = self.groupings[0][1]
         known = of >= 0
         x, of = self.numeric[known].astype(np.float64), of[known]
-        there = np.isfinite(x)
-        x = np.where(there, x, 0.0)
-        mean = x.sum(0) / np.maximum(there.sum(0), 1)
-        whole = (np.where(there, x - mean, 0.0) ** 2).sum(0)
+        present = np.isfinite(x)
+        x = np.where(present, x, 0.0)
+        mean = x.sum(0) / np.maximum(present.sum(0), 1)
+        whole = (np.where(present, x - mean, 0.0) ** 2).sum(0)
         between = np.zeros(x.shape[1])
         for group in np.unique(of):
             own = of == group
-            count = there[own].sum(0)
+            count = present[own].sum(0)
             between += count * (x[own].sum(0) / np.maximum(count, 1) - mean) ** 2 * (count > 0)
         return np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0)
 
@@ -73,13 +73,13 @@ class TableRows(Drawn):
     @cached_property
     def ranks(self) -> np.ndarray:
         """The share of rows below each number ``(n, M)``, in [0, 1]; NaN where missing."""
-        found = np.full(self.numeric.shape, np.nan)
+        ranks = np.full(self.numeric.shape, np.nan)
         for k in range(self.numeric.shape[1]):
-            there = np.isfinite(self.numeric[:, k])
-            values = np.sort(self.numeric[there, k])
-            ends = [np.searchsorted(values, self.numeric[there, k], side) for side in ("left", "right")]
-            found[there, k] = (ends[0] + ends[1]) / (2 * max(len(values), 1))
-        return found
+            known = np.isfinite(self.numeric[:, k])
+            values = np.sort(self.numeric[known, k])
+            ends = [np.searchsorted(values, self.numeric[known, k], side) for side in ("left", "right")]
+            ranks[known, k] = (ends[0] + ends[1]) / (2 * max(len(values), 1))
+        return ranks
 
     def name(self, column: int) -> str:
         numbers = len(self.columns.numeric)

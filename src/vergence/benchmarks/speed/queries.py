@@ -28,9 +28,9 @@ _BLOCK = 1 << 16
 
 
 def contests(quick: bool) -> Iterator[Contest]:
-    n, asked = (20_000, 50) if quick else (1_000_000, 1_000)
-    x, queries = np.split(drawn(n + asked), [n])
-    what = f"the {K} nearest of {n:,} vectors of {DIM} values, for {asked:,} queries at once"
+    n, count = (20_000, 50) if quick else (1_000_000, 1_000)
+    x, queries = np.split(drawn(n + count), [n])
+    what = f"the {K} nearest of {n:,} vectors of {DIM} values, for {count:,} queries at once"
     if torch.backends.cpu.get_cpu_capability() == "AVX512":
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     bank, questions = torch.from_numpy(x), torch.from_numpy(queries)
@@ -39,7 +39,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     yield Contest(
         name="exact",
         what=what,
-        amount=asked,
+        amount=count,
         unit="queries",
         contestants=(
             Contestant("vergence", exact),
@@ -49,7 +49,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     yield Contest(
         name="approximate",
         what=f"{what}, with a recall of 0.95 or more",
-        amount=asked,
+        amount=count,
         unit="queries",
         contestants=(
             Contestant("vergence", partial(_cells, x, queries, truth)),
@@ -68,15 +68,15 @@ def drawn(n: int, seed: int = 0) -> np.ndarray:
     bend = random.standard_normal((LATENT, 4 * LATENT), dtype=np.float32) / LATENT**0.5
     lift = random.standard_normal((4 * LATENT, DIM), dtype=np.float32) / (4 * LATENT) ** 0.5
     share = random.dirichlet(np.full(GROUPS, 2.0))
-    found = np.empty((n, DIM), np.float32)
+    vectors = np.empty((n, DIM), np.float32)
     for start in range(0, n, _BLOCK):
-        part = found[start : start + _BLOCK]
+        part = vectors[start : start + _BLOCK]
         group = random.choice(GROUPS, len(part), p=share)
         inside = centres[group] + SPREAD * random.standard_normal((len(part), LATENT), dtype=np.float32)
         part[:] = np.tanh(inside @ bend) @ lift
         part += NOISE * random.standard_normal(part.shape, dtype=np.float32)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return found
+    return vectors
 
 
 def _exact(bank: torch.Tensor, queries: torch.Tensor, truth: np.ndarray) -> Round:

@@ -41,11 +41,13 @@ TABLE = Record(
 
 
 def main() -> None:
-    found: dict[str, Any] = run_record(TABLE) | {"command": "python -m vergence.benchmarks.stress.cora_table"}
-    for arm, score in found["arms"].items():
+    result: dict[str, Any] = run_record(TABLE) | {
+        "command": "python -m vergence.benchmarks.stress.cora_table"
+    }
+    for arm, score in result["arms"].items():
         print(f"{'grace' if arm == 'paper' else arm:10} {100 * score['mean']:.1f} ± {100 * score['std']:.1f}")
     path = CHECKOUT / "benchmarks" / "cora_table.json"
-    write_json(path, found)
+    write_json(path, result)
 
 
 if __name__ == "__main__":

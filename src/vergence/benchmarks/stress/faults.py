@@ -266,13 +266,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = torture(asked.kills, epochs=asked.epochs, seed=asked.seed, folder=Path(folder))
+        outcome = torture(args.kills, epochs=args.epochs, seed=args.seed, folder=Path(folder))
     seen = asdict(outcome)
     lost = seen.pop("steps_lost")
-    found = {
+    result = {
         "what": "simclr on digits, resnet-tiny, killed by SIGKILL at random instants and resumed",
         **seen,
         "save_every": SAVE_EVERY,
@@ -285,8 +285,8 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
-    write_json(asked.out, found)
-    print(json.dumps(found, indent=2))
+    write_json(args.out, result)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

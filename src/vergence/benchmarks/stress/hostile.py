@@ -104,8 +104,8 @@ def read_picture(folder: Path, raw: bytes) -> None:
     shape(raw)
     try:
         for size in (None, 16):
-            found = decode(raw, size=size)
-            assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+            pixels = decode(raw, size=size)
+            assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
     except DecodeError as error:
         if not str(error):  # a reason is owed
             raise
@@ -519,7 +519,12 @@ _IMAGES = (
     "vergence.data.image.tar",
     "vergence.data.image.named",
 )
-_GRAPHS = ("vergence.data.graph.opening", "vergence.data.graph.planetoid", "scipy.sparse")
+_GRAPHS = (
+    "vergence.data.graph.opening",
+    "vergence.data.graph.planetoid",
+    "scipy.sparse",
+    "torch_geometric.data",
+)
 _TABLES = ("vergence.data.events.source", "vergence.data.tables.source")
 _ALL = [
     *(

@@ -71,9 +71,9 @@ def run(path: Path) -> dict[str, Any]:
     source = cast(EventSource, vergence.open(uri))
     opened = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        found = vergence.learn("coles", source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS)
+        trained = vergence.learn("coles", source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS)
         learned = time.perf_counter()
-        store = found.embed(source)
+        store = trained.embed(source)
         embedded = time.perf_counter()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         few = np.sort(np.random.default_rng(1).permutation(len(source))[: min(len(source), 6_000)])
@@ -108,7 +108,7 @@ def main() -> None:
         began = time.perf_counter()
         draw(path, args.entities)
         drawn = time.perf_counter() - began
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, __file__, "--log", str(path)], check=True, stdout=subprocess.PIPE, text=True
         )
     report = {
@@ -116,7 +116,7 @@ def main() -> None:
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "seconds to draw": round(drawn, 1),
-        **json.loads(told.stdout.splitlines()[-1]),
+        **json.loads(process.stdout.splitlines()[-1]),
         "command": "python -m vergence.benchmarks.stress.large_events",
     }
     print(json.dumps(report, indent=2), file=sys.stderr)

@@ -179,22 +179,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "studio.json")
     parser.add_argument("--shots", type=Path, help="folder for screenshots")
     parser.add_argument("--store", type=Path, help="folder to keep the store in, or to take it from")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="studio-"))
-    path = asked.store or folder / "generated.lance"
+    path = args.store or folder / "generated.lance"
     if not path.exists():
-        build(path, asked.rows)
+        build(path, args.rows)
     shutil.rmtree(path / "_studio", ignore_errors=True)
     served = Served(path)
     try:
         with sync_playwright() as playwright:
-            measured = measure(playwright.chromium, served, asked)
+            measured = measure(playwright.chromium, served, args)
     finally:
         served.close()
         shutil.rmtree(folder, ignore_errors=True)
     result = {
         "what": "vergence studio in headless Chromium, seconds",
-        "rows": asked.rows,
+        "rows": args.rows,
         "width": WIDTH,
         "cores": os.cpu_count(),
         "load_average": [round(value, 1) for value in os.getloadavg()],
@@ -202,38 +202,38 @@ def main() -> None:
         **measured,
         "bars": {"first_paint": 3.0, "answer": 0.3},
     }
-    write_json(asked.out, result)
+    write_json(args.out, result)
     print(json.dumps(result, indent=2))
 
 
-def measure(chromium: Any, served: Served, asked: argparse.Namespace) -> dict[str, Any]:
+def measure(chromium: Any, served: Served, args: argparse.Namespace) -> dict[str, Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(path for name in names if (path := shutil.which(name)))
     browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
     page, first = load(browser, served.url)
-    early = {"first_paint": round(first, 3), "click": summary(clicks(page, asked.rows))}
-    shot(page, asked.shots, "pca")
+    early = {"first_paint": round(first, 3), "click": summary(clicks(page, args.rows))}
+    shot(page, args.shots, "pca")
     page.context.close()
     began = time.perf_counter()
     while served.state()["doing"]:
         time.sleep(0.5)
     early["until_better"] = round(time.perf_counter() - began, 1)
     paints, settled = [], {}
-    for i in range(asked.loads):
+    for i in range(args.loads):
         page, seconds = load(browser, served.url)
         paints.append(seconds)
         if i == 0:
-            settled["click"] = summary(clicks(page, asked.rows))
+            settled["click"] = summary(clicks(page, args.rows))
             settled["colour"] = summary(colours(page))
             settled["zoom_frame"] = summary(frames(page))
         page.context.close()
-    for scheme in ("light", "dark") if asked.shots else ():
+    for scheme in ("light", "dark") if args.shots else ():
         for width in (1280, 400):
             view = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
             page, _ = load(browser, served.url, **view)
             page.evaluate("window.studio.parts.map.open(4321)")
             page.wait_for_selector(".studio-near .studio-tile")
-            shot(page, asked.shots, f"{scheme}-{width}")
+            shot(page, args.shots, f"{scheme}-{width}")
             page.context.close()
     browser.close()
     return {"first_paint": summary(paints), **settled, "while_the_map_is_worked_out": early}
