@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans as Reference
 
 from vergence.core.errors import BadInput
 from vergence.use import kmeans as module
-from vergence.use.kmeans import apart, assign, closest, coarse_centres, kmeans
+from vergence.use.kmeans import assign, closest, coarse_centres, distances_to_centres, kmeans
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_the_closest_centres_are_those_of_all_distances_but_for_rounding():
     assert np.abs(there - true).max() < 0.3 and np.abs(there - true).mean() < 0.01
     single = np.take_along_axis(distance, closest(x, centres).astype(np.int64), 1)
     assert np.abs(single - true[:, :1]).max() < 0.3
-    np.testing.assert_allclose(apart(x, centres, found[:, 0]), there[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(distances_to_centres(x, centres, found[:, 0]), there[:, 0], rtol=1e-5)
 
 
 def test_coarse_centres_lie_where_the_rows_are():

@@ -38,7 +38,7 @@ def explain(argv: list[str]) -> None:
     args = parser.read(argv)
     from vergence.core import input_spec
     from vergence.train import open_run
-    from vergence.use.simvis import explain_pictures, heated
+    from vergence.use.simvis import explain_pictures, overlay_heat
 
     run = open_run(args.run)
     size = (input_spec(run.encoder) or {}).get("size")
@@ -56,7 +56,7 @@ def explain(argv: list[str]) -> None:
         for path, picture, heat in zip((args.first, args.second), pictures, larger, strict=True):
             plain = enlarged(_pixels(picture), _SIDE)
             shown.append(
-                (path, [(plain, path), (heated(plain, heat, most), "what speaks for it, and against")])
+                (path, [(plain, path), (overlay_heat(plain, heat, most), "what speaks for it, and against")])
             )
         lead = (
             f"The encoder gives them a cosine of {score:.3f}. Red places speak for their likeness, blue ones "

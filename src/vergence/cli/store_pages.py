@@ -43,7 +43,7 @@ def search_page(out: str, store: Store, query: str | int, hits: Hits) -> None:
 def duplicates_page(out: str, store: Store, copies: Duplicates) -> None:
     """Write the groups of samples that are nearly the same, the largest first."""
     shown = copies.groups[:_GROUPS]
-    rows = [(_said(len(group)), figures(store, group[:_ROWS])) for group in shown]
+    rows = [(samples_text(len(group)), figures(store, group[:_ROWS])) for group in shown]
     lead = (
         f"{len(copies.groups):,} groups of nearly the same in {store.path}, "
         f"linked by {copies.total:,} pairs; {len(copies.surplus):,} samples could go."
@@ -61,7 +61,7 @@ def clusters_page(out: str, store: Store, parts: Clusters) -> None:
     labels, names = store.labels, store.classes or []
     for i in range(len(parts)):
         members = parts.members(i)
-        heading = f"Cluster {i}: {_said(len(members))}"
+        heading = f"Cluster {i}: {samples_text(len(members))}"
         if labels is not None and (known := labels[members][labels[members] >= 0]).size:
             label, count = Counter(known.tolist()).most_common(1)[0]
             name = names[label] if label < len(names) else str(label)
@@ -89,7 +89,7 @@ def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
     stays[kept] = True
     for cluster in np.argsort(-before, kind="stable")[:_GROUPS].tolist():
         members = np.flatnonzero(clusters == cluster)
-        heading = f"{after[cluster]:,} of {_said(before[cluster])} kept"
+        heading = f"{after[cluster]:,} of {samples_text(before[cluster])} kept"
         rows.append((heading, figures(store, _some(members[stays[members]]))))
         if len(gone := members[~stays[members]]):
             rows.append(("left out of them", figures(store, _some(gone))))
@@ -114,5 +114,5 @@ def _some(rows: np.ndarray) -> np.ndarray:
     return rows[:: max(1, -(-len(rows) // (_ROWS // 2)))]
 
 
-def _said(count: int) -> str:
+def samples_text(count: int) -> str:
     return f"{count:,} sample{'' if count == 1 else 's'}"

@@ -78,7 +78,7 @@ class Links:
         self.into = Rows.of(self.target, self.source, (hearers, nodes))
         self.out_of = Rows.of(self.source, self.target, (nodes, hearers))
 
-    def turned(self) -> Links:
+    def transposed(self) -> Links:
         """Return the links the other way round, with the same weights."""
         links = copy.copy(self)
         links.source, links.target = self.target, self.source

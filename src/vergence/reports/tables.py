@@ -63,7 +63,7 @@ class TableRows(Drawn):
         return np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0)
 
     @cached_property
-    def telling(self) -> list[int]:
+    def informative_columns(self) -> list[int]:
         """Columns, those first that tell most: numeric ones by number, categorical ones after them."""
         order = np.argsort(-self.variance_between, kind="stable").tolist()
         kinds = [len(self.columns.numeric) + k for k in range(len(self.columns.categorical))]
@@ -98,7 +98,7 @@ class TableRows(Drawn):
 
     def draw(self, row: int) -> bytes:
         """Draw a row as a card: a few columns, a bar as long as the value's rank."""
-        shown = self.telling[:CARD]
+        shown = self.informative_columns[:CARD]
         step = 184 / max(len(shown), 4)
         parts = []
         for i, column in enumerate(shown):
@@ -123,7 +123,7 @@ class TableRows(Drawn):
             f"{len(self.columns.categorical):,} categories. In each card a row comes first, then stand its "
             "nearest; the bluer a number, the higher it is among all rows."
         )
-        order = [k for k in self.telling if k < len(self.columns.numeric)][:TELLING]
+        order = [k for k in self.informative_columns if k < len(self.columns.numeric)][:TELLING]
         shares = [(self.name(k), float(self.variance_between[k]), -1) for k in order]
         panels = [self._panel(row) for row in self._chosen()]
         if shares:
@@ -143,7 +143,7 @@ class TableRows(Drawn):
     def _panel(self, row: int) -> Panel:
         hits = search(self.store, row, k=AROUND)
         rows = [row, *hits.rows[0][hits.rows[0] >= 0].tolist()]
-        shown, pictures = self.telling[:TOLD], self.pictures(rows)
+        shown, pictures = self.informative_columns[:TOLD], self.pictures(rows)
         left, step, wide = 132, 22, (340 - 132) / len(rows)
         parts = []
         for j, picture in enumerate(pictures):

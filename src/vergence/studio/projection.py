@@ -8,7 +8,7 @@ import numpy as np
 
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.maps import How, layout, placed, plane
+from vergence.use.maps import How, layout, place_among, plane
 
 NOWHERE = 65_535  # both coordinates of a row without a vector
 _SIDE = NOWHERE - 1  # of the map, in steps
@@ -48,7 +48,7 @@ class Projection:
             coordinates, how = self._laid("tsne")
         else:
             known = layout(self.store, column=self.column)
-            points = placed(vectors[present], vectors[known.rows], known.points)
+            points = place_among(vectors[present], vectors[known.rows], known.points)
             points[np.searchsorted(present, known.rows)] = known.points
             coordinates, how = self._spread(present, points), better(len(present))
         cache.save_array(self.store, f"map-{self.mark}", coordinates)

@@ -23,7 +23,7 @@ import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.store.table import Store
-from vergence.use.kmeans import KMeans, apart, assign, closest, coarse_centres, kmeans
+from vergence.use.kmeans import KMeans, assign, closest, coarse_centres, distances_to_centres, kmeans
 from vergence.use.nearest import opened
 
 EXACT_UP_TO = 500_000  # rows up to which every step of the first level looks at all of them
@@ -174,7 +174,7 @@ def _first(vectors: np.ndarray, count: int, seed: int) -> KMeans:
     """Divide millions of rows: centres from 64 rows each, ten steps, then each row to its nearest."""
     centres = coarse_centres(vectors, count, sample=64, iterations=10, seed=seed)
     of = closest(vectors, centres)[:, 0].astype(np.int64)
-    return KMeans(of, centres, apart(vectors, centres, of), False)
+    return KMeans(of, centres, distances_to_centres(vectors, centres, of), False)
 
 
 def draw(tree: Hierarchy, size: int, *, nearest: bool = False, seed: int = 0) -> np.ndarray:

@@ -78,7 +78,7 @@ class IVF:
         truth = topk(as_tensor(unit[queries]), as_tensor(unit), min(11, len(unit)), "dot")[1].cpu().numpy()
         for probes in _PROBES:
             rows = made.nearest(unit[queries], truth.shape[1], probes=probes)[1]
-            recall = recalled(truth, rows, queries)
+            recall = neighbour_recall(truth, rows, queries)
             if recall >= wanted or probes >= len(centres):
                 break
         return cls(unit, centres, order, starts, codes, step, min(probes, len(centres)), recall)
@@ -119,7 +119,7 @@ class IVF:
         return scores, rows
 
 
-def recalled(truth: np.ndarray, answer: np.ndarray, own: np.ndarray | None = None) -> float:
+def neighbour_recall(truth: np.ndarray, answer: np.ndarray, own: np.ndarray | None = None) -> float:
     """Return the share of true neighbours that were found.
 
     Args:

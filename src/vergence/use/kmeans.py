@@ -129,7 +129,7 @@ def closest(vectors: np.ndarray, centres: np.ndarray, count: int = 1) -> np.ndar
     return nearest
 
 
-def apart(vectors: np.ndarray, centres: np.ndarray, of: np.ndarray) -> np.ndarray:
+def distances_to_centres(vectors: np.ndarray, centres: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Return ``(n,)`` float32, the squared distance of every row to its centre ``of (n,)``."""
     distances = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), _ROWS):
@@ -186,12 +186,12 @@ def plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -
         drawn = np.searchsorted(sums, random.random(count) * sums[-1], side="right")
         drawn = np.minimum(drawn, len(x) - 1)
         stale = away[drawn].cpu().numpy()
-        apart = torch.cdist(x[drawn], x[drawn]).square().cpu().numpy()
+        between = torch.cdist(x[drawn], x[drawn]).square().cpu().numpy()
         left, accepted = stale.copy(), []
         for i, luck in enumerate(random.random(count)):
             if luck * stale[i] < left[i]:
                 accepted.append(int(drawn[i]))
-                np.minimum(left, apart[i], out=left)
+                np.minimum(left, between[i], out=left)
         away = torch.minimum(away, _nearest(x, squares, x[accepted])[1])
         away[accepted] = 0  # rounding must not draw a row twice
         chosen += accepted

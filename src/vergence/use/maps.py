@@ -94,7 +94,7 @@ def plane(vectors: np.ndarray, *, how: How = "tsne", seed: int = 0) -> tuple[np.
     return points.astype(np.float32), {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}[how]
 
 
-def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def place_among(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Return points ``(n, 2)`` float32 among those of a sample that is laid out already.
 
     A row lies at the mean of its nearest rows of the sample, weighted by likeness; those that lie far

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from vergence.benchmarks.speed.harness import Contest, Contestant, Round
-from vergence.use.ivf import IVF, default_cells, recalled
+from vergence.use.ivf import IVF, default_cells, neighbour_recall
 from vergence.use.topk import topk
 
 DIM, K = 128, 10
@@ -80,7 +80,7 @@ def drawn(n: int, seed: int = 0) -> np.ndarray:
 
 
 def _exact(bank: torch.Tensor, queries: torch.Tensor, truth: np.ndarray) -> Round:
-    return lambda: {"recall": recalled(truth, topk(queries, bank, K, "dot")[1].numpy())}
+    return lambda: {"recall": neighbour_recall(truth, topk(queries, bank, K, "dot")[1].numpy())}
 
 
 def _cells(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
@@ -91,7 +91,7 @@ def _cells(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
     def round_() -> dict[str, float]:
         rows = cells.nearest(queries, K)[1]
         return {
-            "recall": recalled(truth, rows),
+            "recall": neighbour_recall(truth, rows),
             "recall_told": cells.recall,
             "cells": len(cells.centres),
             "visited": cells.probes,
@@ -107,7 +107,7 @@ def _flat(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
     faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.IndexFlatIP(DIM)
     index.add(x)
-    return lambda: {"recall": recalled(truth, index.search(queries, K)[1])}
+    return lambda: {"recall": neighbour_recall(truth, index.search(queries, K)[1])}
 
 
 def _inverted(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
@@ -121,11 +121,16 @@ def _inverted(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
     index.add(x)
     built = time.perf_counter() - began
     index.nprobe = 1
-    while recalled(truth, index.search(queries, K)[1]) < 0.95 and index.nprobe < cells:
+    while neighbour_recall(truth, index.search(queries, K)[1]) < 0.95 and index.nprobe < cells:
         index.nprobe *= 2
 
     def round_() -> dict[str, float]:
         rows = index.search(queries, K)[1]
-        return {"recall": recalled(truth, rows), "cells": cells, "visited": index.nprobe, "built_in": built}
+        return {
+            "recall": neighbour_recall(truth, rows),
+            "cells": cells,
+            "visited": index.nprobe,
+            "built_in": built,
+        }
 
     return round_

@@ -11,7 +11,17 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.columns import codes, floats, numbers, plain, read_csv, read_parquet, reason, sound, text
+from vergence.data.columns import (
+    checked_table,
+    codes,
+    floats,
+    numbers,
+    plain,
+    read_csv,
+    read_parquet,
+    reason,
+    text,
+)
 from vergence.data.events.batch import Fields
 from vergence.data.events.log import EventLog, Names
 from vergence.data.events.schema import EventSchema
@@ -151,7 +161,7 @@ class _Table:
             file = pq.ParquetFile(path)
             first = next(file.iter_batches(PEEK), None)
             table = file.schema_arrow.empty_table() if first is None else pa.Table.from_batches([first])
-            return sound(table, path)
+            return checked_table(table, path)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} is not a parquet file that can be read: {reason(error)}") from None
 

@@ -95,7 +95,7 @@ class HyperConv(nn.Module):
         hyperedge = incidence[1]
         count = int(hyperedge.max()) + 1 if len(hyperedge) else 0
         links = Links(incidence, len(e), count)
-        return mean_message(mean_message(self.theta(e), links), links.turned()) + self.bias
+        return mean_message(mean_message(self.theta(e), links), links.transposed()) + self.bias
 
 
 def mean_message(values: Tensor, links: Links) -> Tensor:

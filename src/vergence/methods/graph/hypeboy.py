@@ -185,7 +185,7 @@ class UniGCNII(nn.Module):
         node, edge = members
         x = start = self.first(self.drop(x)).relu()
         to_edges = Links(members, len(x), many)
-        to_nodes = to_edges.turned()
+        to_nodes = to_edges.transposed()
         ones = torch.ones(len(node), device=x.device)
         size = x.new_zeros(many).index_add(0, edge, ones).clamp(min=1)
         degree = x.new_zeros(len(x)).index_add(0, node, ones)

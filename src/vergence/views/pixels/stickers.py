@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vergence.views.pixels import geometry
-from vergence.views.pixels.copies import placed
+from vergence.views.pixels.copies import placement_matrix
 from vergence.views.pixels.geometry import Range, uniform
 
 _SIDE = 32  # of a sticker in pixels
 
 
-def stuck_on(
+def paste_sticker(
     pixels: Tensor, generator: torch.Generator | None = None, *, side: Range, opacity: Range
 ) -> Tensor:
     """Put one sticker, drawn at random, anywhere on each of ``(B, 3, S, S)`` in [0, 1].
@@ -32,7 +32,7 @@ def stuck_on(
     drawn = stickers().to(pixels.device)
     chosen = drawn[torch.randint(len(drawn), (b,), generator=generator, device=pixels.device)]
     share = uniform(b, *side, pixels, generator)
-    moved = geometry.warp(chosen, placed(share, share, size, _SIDE, _SIDE, generator), size)
+    moved = geometry.warp(chosen, placement_matrix(share, share, size, _SIDE, _SIDE, generator), size)
     cover = moved[:, 3:] * uniform(b, *opacity, pixels, generator)[:, None, None, None]
     colour = moved[:, :3] / moved[:, 3:].clamp_min(1e-6)  # edges were mixed with the black outside
     return pixels * (1 - cover) + colour * cover
