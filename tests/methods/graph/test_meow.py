@@ -195,9 +195,7 @@ def test_a_run_is_repeated_resumed_and_loaded(tmp_path):
     runs = [vergence.learn("meow", source, out=tmp_path / str(i), seed=1, **settings) for i in range(2)]
     z = [vergence.engine.embed(run.encoder, source).vectors for run in runs]
     np.testing.assert_array_equal(*z)
-    np.testing.assert_array_equal(
-        vergence.engine.embed(vergence.load(tmp_path / "0"), source).vectors, z[0]
-    )
+    np.testing.assert_array_equal(vergence.engine.embed(vergence.load(tmp_path / "0"), source).vectors, z[0])
 
 
 def test_what_it_cannot_use_is_refused():

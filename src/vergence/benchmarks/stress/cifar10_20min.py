@@ -36,7 +36,7 @@ def main() -> None:
         print(table)
         result = {
             "what": "SimCLR on CIFAR-10, 50,000 training images, judged on 10,000 test images",
-            "minutes_of_training": round(run.config.seconds / 60, 1),
+            "minutes_of_training": round((run.config.seconds or 0) / 60, 1),
             "epochs": EPOCHS,
             "encoder": run.config.encoder,
             "parameters": run.config.parameters,
