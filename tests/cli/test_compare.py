@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from vergence.cli import main
-from vergence.use.simvis import heated
+from vergence.use.simvis import overlay_heat
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_explain_says_what_is_missing(made, capsys):
 
 def test_heat_is_red_for_blue_against_and_grey_for_neither():
     picture = np.full((1, 3, 3), 100, np.uint8)
-    red, blue, grey = heated(picture, np.array([[1.0, -1.0, 0.0]]), 1.0)[0].astype(int)
+    red, blue, grey = overlay_heat(picture, np.array([[1.0, -1.0, 0.0]]), 1.0)[0].astype(int)
     assert red[0] > red[2] + 80 and blue[2] > blue[0] + 80 and (grey == 100).all()
 
 

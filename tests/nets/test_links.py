@@ -33,8 +33,8 @@ def test_sums_are_products_with_the_dense_matrix(links):
 
 def test_turned_links_are_the_transpose(links):
     y, weight = torch.randn(HEARERS, 3), torch.rand(13)
-    torch.testing.assert_close(links.turned().sum(y, weight), dense(links, weight).T @ y)
-    assert torch.equal(links.turned().turned().sum(torch.eye(NODES)), links.sum(torch.eye(NODES)))
+    torch.testing.assert_close(links.transposed().sum(y, weight), dense(links, weight).T @ y)
+    assert torch.equal(links.transposed().transposed().sum(torch.eye(NODES)), links.sum(torch.eye(NODES)))
 
 
 def test_each_head_has_weights_of_its_own(links):

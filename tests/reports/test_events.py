@@ -95,8 +95,8 @@ def test_timelines_of_an_entity_and_its_neighbours_stand_together(events):
 
 
 def test_columns_that_tell_classes_apart_come_first(rows):
-    assert rows.told_apart[0] > 0.99 and rows.told_apart[1] < 0.3
-    assert [rows.name(k) for k in rows.telling] == ["tells", "noise", "word"]
+    assert rows.variance_between[0] > 0.99 and rows.variance_between[1] < 0.3
+    assert [rows.name(k) for k in rows.informative_columns] == ["tells", "noise", "word"]
     assert rows.cell(3, 1) == ("–", 0.0) and rows.cell(0, 2)[0] == "–"
     assert rows.ranks[:, 0].min() == pytest.approx(1 / 80) and rows.ranks[:, 0].max() == pytest.approx(
         79 / 80

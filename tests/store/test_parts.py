@@ -89,14 +89,14 @@ def test_a_process_killed_while_it_began_is_no_hindrance(left, digits, vectors, 
 
 def test_killed_after_the_commit_only_the_tidying_is_repeated(digits, vectors, tmp_path):
     parts = Parts.begin(tmp_path / "a.lance", WHAT, COUNT)
-    assert not parts.made
+    assert not parts.committed
     fill(parts, digits, vectors, range(COUNT))
     parts.commit(digits, model="one")
     again = Parts.begin(tmp_path / "a.lance", WHAT, COUNT)
-    assert again.made
+    assert again.committed
     shutil.rmtree(again.folder)  # as if killed while tidying
     again = Parts.begin(tmp_path / "a.lance", WHAT, COUNT)
-    assert again.made
+    assert again.committed
     again.tidy()
     with pytest.raises(BadInput, match="exists already"):
         Parts.begin(tmp_path / "a.lance", WHAT, COUNT)

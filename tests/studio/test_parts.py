@@ -48,11 +48,11 @@ def test_a_fingerprint_changes_with_names_and_vectors_only(blobs, tmp_path):
 
 
 def test_what_is_kept_aside_is_read_again_and_broken_files_are_not(blobs):
-    cache.keep_array(blobs, "a", np.arange(3))
-    assert cache.kept_array(blobs, "a").tolist() == [0, 1, 2]
+    cache.save_array(blobs, "a", np.arange(3))
+    assert cache.load_array(blobs, "a").tolist() == [0, 1, 2]
     (blobs.path / "_studio" / "a.npy").write_bytes(b"\x93NUMPY rubbish")
     (blobs.path / "_studio" / "w.json").write_text("[1]")
-    assert cache.kept_array(blobs, "a") is None and cache.kept_words(blobs, "w") == {}
+    assert cache.load_array(blobs, "a") is None and cache.load_json(blobs, "w") == {}
     assert len(Store.open(blobs.path)) == 90  # the folder does not disturb the table
 
 

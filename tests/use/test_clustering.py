@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 from vergence.core.errors import BadInput, MissingExtra
 from vergence.store.table import Store
 from vergence.use.clustering import clusters, partition
-from vergence.use.maps import layout, placed, plane
+from vergence.use.maps import layout, place_among, plane
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +94,7 @@ def test_rows_are_put_among_their_neighbours_of_a_sample(blobs):
     known, points = np.arange(0, 300, 3), np.zeros((100, 2), np.float32)
     corners = np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.9, 0.9]], np.float32)
     points[:] = corners[truth[known]]
-    found = placed(x, x[known], points)
+    found = place_among(x, x[known], points)
     assert found.shape == (300, 2) and found.dtype == np.float32
     assert np.abs(found - corners[truth]).max() < 0.03
-    assert (placed(x, x[known], points) == found).all()
+    assert (place_among(x, x[known], points) == found).all()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from vergence.use.ivf import IVF, recalled
+from vergence.use.ivf import IVF, neighbour_recall
 
 
 def unit(n, d=8, groups=20, seed=0):
@@ -25,9 +25,9 @@ def test_more_cells_find_more_and_the_recall_that_is_told_holds_for_others():
     x, queries = np.split(unit(4300), [4000])
     cells = IVF.of(x, wanted=0.95)
     truth = np.argsort(-(queries @ x.T), axis=1)[:, :10]
-    shares = [recalled(truth, cells.nearest(queries, 10, probes=p)[1]) for p in (1, 4, 16)]
+    shares = [neighbour_recall(truth, cells.nearest(queries, 10, probes=p)[1]) for p in (1, 4, 16)]
     assert shares[0] < shares[1] < shares[2]
-    assert cells.recall >= 0.95 and recalled(truth, cells.nearest(queries, 10)[1]) >= 0.9
+    assert cells.recall >= 0.95 and neighbour_recall(truth, cells.nearest(queries, 10)[1]) >= 0.9
 
 
 def test_only_allowed_rows_are_found_and_the_rest_is_empty():
@@ -42,8 +42,8 @@ def test_only_allowed_rows_are_found_and_the_rest_is_empty():
 def test_recall_counts_neither_the_row_that_asks_nor_empty_places():
     truth = np.array([[0, 4, 5], [1, 6, -1]])
     found = np.array([[0, 5], [7, 1]])
-    assert recalled(truth, found, own=np.array([0, 1])) == pytest.approx(1 / 3)  # 5 of 4, 5 and 6
-    assert recalled(truth, found) == pytest.approx(3 / 5)
+    assert neighbour_recall(truth, found, own=np.array([0, 1])) == pytest.approx(1 / 3)  # 5 of 4, 5 and 6
+    assert neighbour_recall(truth, found) == pytest.approx(3 / 5)
 
 
 def test_a_handful_of_rows_is_one_cell():

@@ -7,7 +7,7 @@ from sklearn.cluster import KMeans as Reference
 
 from vergence.core.errors import BadInput
 from vergence.use import kmeans as module
-from vergence.use.kmeans import apart, assign, closest, coarse_centres, kmeans
+from vergence.use.kmeans import assign, closest, coarse_centres, distances_to_centres, kmeans
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_distances_and_nearest_centres_are_those_of_all_pairs(rows):
 def test_starting_points_are_drawn_by_squared_distance():
     """Three points on a line: after the first, 0, the odds of 1 and 3 are 1 to 9."""
     x = np.float32([[0], [1], [3]])
-    tensor, squares = module.lent(x), module.lent(x[:, 0] ** 2)
+    tensor, squares = module.as_tensor(x), module.as_tensor(x[:, 0] ** 2)
 
     class FirstIsZero:
         def __init__(self, seed):
@@ -63,7 +63,7 @@ def test_blocks_of_starting_points_draw_as_single_ones_do(monkeypatch):
                         for s in range(40)])  # fmt: skip
 
     def pair(x):
-        tensor = module.lent(x.astype(np.float32))
+        tensor = module.as_tensor(x.astype(np.float32))
         return tensor, (tensor**2).sum(1)
 
     rng = np.random.default_rng
@@ -77,7 +77,7 @@ def test_no_centre_stays_empty_and_copies_are_no_mistake():
     assert kmeans(np.zeros((20, 3), np.float32), 4).sizes.sum() == 20
     sums = torch.tensor([[far.sum()], [0]], dtype=torch.float64)  # the second centre has no rows
     lost = module.updated_centres(
-        module.lent(far), torch.zeros(5, dtype=torch.int64), module.lent(far[:, 0]), sums
+        module.as_tensor(far), torch.zeros(5, dtype=torch.int64), module.as_tensor(far[:, 0]), sums
     )
     assert lost[:, 0].tolist() == pytest.approx([far.mean(), 100.1])
 
@@ -99,7 +99,7 @@ def test_the_closest_centres_are_those_of_all_distances_but_for_rounding():
     assert np.abs(there - true).max() < 0.3 and np.abs(there - true).mean() < 0.01
     single = np.take_along_axis(distance, closest(x, centres).astype(np.int64), 1)
     assert np.abs(single - true[:, :1]).max() < 0.3
-    np.testing.assert_allclose(apart(x, centres, found[:, 0]), there[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(distances_to_centres(x, centres, found[:, 0]), there[:, 0], rtol=1e-5)
 
 
 def test_coarse_centres_lie_where_the_rows_are():

@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from vergence.core.errors import BadInput
-from vergence.use.knn_revisit import fit, left_out, tuned
+from vergence.use.knn_revisit import fit, leave_one_out, tuned
 
 
 @pytest.fixture
@@ -43,9 +43,9 @@ def test_a_row_is_not_its_own_neighbour_even_among_twins(data):
     x, y = data
     unit = normalize(x - x.mean(0), dim=1)
     expected = [votes(unit[i], unit, y.tolist(), 4, 0.3, 3, own=i) for i in range(60)]
-    np.testing.assert_allclose(left_out(unit, y, k=4, temperature=0.3), expected, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(leave_one_out(unit, y, k=4, temperature=0.3), expected, rtol=1e-3, atol=1e-5)
     twins = torch.ones(9, 2) / 2**0.5
-    found = left_out(twins, torch.tensor([0, 1] + [1] * 7), k=3, temperature=0.01)
+    found = leave_one_out(twins, torch.tensor([0, 1] + [1] * 7), k=3, temperature=0.01)
     assert torch.isfinite(found).all() and found.sum(1).tolist() == pytest.approx([1] * 9)
 
 
@@ -71,7 +71,7 @@ def test_no_underflow_at_the_smallest_temperature(data):
 def test_the_head_is_at_the_minimum_of_the_weighted_cost(data):
     x, y = data
     model = fit(x, y, k=5, temperature=0.3, hard="log", alpha=2.0, strength=0.05)
-    told = left_out(model.bank, y, k=5, temperature=0.3)[torch.arange(60), y]
+    told = leave_one_out(model.bank, y, k=5, temperature=0.3)[torch.arange(60), y]
     weights = 1 + 2.0 * -told.log().clamp_min(-100)
     weight, bias = model.weight.clone().requires_grad_(), model.bias.clone().requires_grad_()
     z = (x - model.mean) / model.scale

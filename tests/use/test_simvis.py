@@ -7,7 +7,7 @@ from torch.nn.functional import cosine_similarity
 
 from vergence.core import Features
 from vergence.core.errors import BadInput
-from vergence.use.simvis import explain, explain_pictures, inside, part_vectors, parts
+from vergence.use.simvis import box_coverage, explain, explain_pictures, part_vectors, parts
 
 POOLED = {
     "mean": lambda x: x.mean((2, 3)),
@@ -77,14 +77,14 @@ def test_a_part_query_is_the_part():
     whole = part_vectors(x, everywhere)
     torch.testing.assert_close(whole, torch.nn.functional.normalize(x.mean((2, 3)), dim=1))
     box = torch.tensor([[0.25, 1 / 3, 0.5, 1 / 3]]).expand(3, 4)
-    weights = inside(box, 4, 3)
+    weights = box_coverage(box, 4, 3)
     assert weights[0].tolist() == [
         pytest.approx(row, abs=1e-6) for row in ([0, 0, 0], [0, 1, 0], [0, 1, 0], [0, 0, 0])
     ]
     changed = x.clone()
     changed[:, :, 0] = y[:, :, 0]  # outside the box
     torch.testing.assert_close(part_vectors(changed, weights), part_vectors(x, weights))
-    assert inside(torch.tensor([[0.0, 0.0, 0.375, 1.0]]), 4, 1).flatten().tolist() == [1, 0.5, 0, 0]
+    assert box_coverage(torch.tensor([[0.0, 0.0, 0.375, 1.0]]), 4, 1).flatten().tolist() == [1, 0.5, 0, 0]
 
 
 def test_pictures_are_explained_by_an_encoders_map():

@@ -35,48 +35,48 @@ def explain(argv: list[str]) -> None:
     parser.add_argument("first", nargs="?", type=str, help="image file")
     parser.add_argument("second", nargs="?", type=str, help="image file")
     parser.add_argument("--out", type=str, help="page to write, with both heat maps over the images")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.core import input_spec
     from vergence.train import open_run
-    from vergence.use.simvis import explain_pictures, heated
+    from vergence.use.simvis import explain_pictures, overlay_heat
 
-    run = open_run(asked.run)
+    run = open_run(args.run)
     size = (input_spec(run.encoder) or {}).get("size")
     if size is None:
-        raise BadInput(f"{asked.run} did not learn from images; explain compares two images.")
-    pictures = [_picture(asked.first, size), _picture(asked.second, size)]
+        raise BadInput(f"{args.run} did not learn from images; explain compares two images.")
+    pictures = [_picture(args.first, size), _picture(args.second, size)]
     why = explain_pictures(run.encoder, *pictures)
     score, maps = float(why.score[0]), (why.first[0], why.second[0])
-    if asked.out:
+    if args.out:
         from vergence.cli.html_page import enlarged, write_page
 
         most = max(float(part.abs().max()) for part in maps)
         larger = [part[0].cpu().numpy() for part in why.upsampled(_SIDE, _SIDE)]
         shown = []
-        for path, picture, heat in zip((asked.first, asked.second), pictures, larger, strict=True):
+        for path, picture, heat in zip((args.first, args.second), pictures, larger, strict=True):
             plain = enlarged(_pixels(picture), _SIDE)
             shown.append(
-                (path, [(plain, path), (heated(plain, heat, most), "what speaks for it, and against")])
+                (path, [(plain, path), (overlay_heat(plain, heat, most), "what speaks for it, and against")])
             )
         lead = (
             f"The encoder gives them a cosine of {score:.3f}. Red places speak for their likeness, blue ones "
             "against it, both pictures in one scale; all places of a picture add up to the cosine."
         )
-        write_page(asked.out, "Why these two are alike", lead, shown)
-    found = {
+        write_page(args.out, "Why these two are alike", lead, shown)
+    result = {
         "cosine": round(score, 4),
-        "first": {"image": asked.first, "map": maps[0].cpu().numpy().round(5)},
-        "second": {"image": asked.second, "map": maps[1].cpu().numpy().round(5)},
+        "first": {"image": args.first, "map": maps[0].cpu().numpy().round(5)},
+        "second": {"image": args.second, "map": maps[1].cpu().numpy().round(5)},
     }
     lines = [f"cosine {score:.3f}"]
-    for path, part in zip((asked.first, asked.second), maps, strict=True):
+    for path, part in zip((args.first, args.second), maps, strict=True):
         place = int(part.argmax())
         row, column = divmod(place, part.shape[1])
         lines.append(
             f"{path}: most of it comes from row {row + 1} of {part.shape[0]}, column {column + 1} of "
             f"{part.shape[1]} ({float(part.max()):.3f})"
         )
-    show(asked, found, "\n".join(lines) + (f"\nBoth maps are in {asked.out}." if asked.out else ""))
+    show(args, result, "\n".join(lines) + (f"\nBoth maps are in {args.out}." if args.out else ""))
 
 
 def compare(argv: list[str]) -> None:
@@ -96,11 +96,11 @@ def compare(argv: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the learning")
     parser.add_argument("--out", type=str, help="page to write, with examples of each prototype")
-    asked = parser.read(argv)
-    if not asked.run:
+    args = parser.read(argv)
+    if not args.run:
         raise BadInput("compare needs --run RUN: a finished run on images, whose encoder looks at both.")
-    if not 0.5 < asked.above <= 1:
-        raise BadInput(f"--above needs a share above 0.5, at most 1; got {asked.above}.")
+    if not 0.5 < args.above <= 1:
+        raise BadInput(f"--above needs a share above 0.5, at most 1; got {args.above}.")
     import torch
 
     from vergence.data import open as open_source
@@ -109,32 +109,32 @@ def compare(argv: list[str]) -> None:
     from vergence.use.protosim import ProtoSim
     from vergence.use.protosim import compare as api
 
-    names = (asked.first, asked.second)
-    run, sources = open_run(asked.run), [open_source(name) for name in names]
+    names = (args.first, args.second)
+    run, sources = open_run(args.run), [open_source(name) for name in names]
     together = joined(sources, names)
-    torch.manual_seed(asked.seed)
-    method = ProtoSim(run.encoder, prototypes=asked.prototypes, outputs=4096, hidden=1024)
+    torch.manual_seed(args.seed)
+    method = ProtoSim(run.encoder, prototypes=args.prototypes, outputs=4096, hidden=1024)
     with tempfile.TemporaryDirectory() as folder:
         trained = learn(
-            method, together, epochs=asked.epochs, seed=asked.seed, out=Path(folder) / "run", quiet=asked.json
+            method, together, epochs=args.epochs, seed=args.seed, out=Path(folder) / "run", quiet=args.json
         )
-        found = api(trained.encoder, sources, names)  # type: ignore[arg-type]
-    shares = np.nan_to_num(found.shares)
+        comparison = api(trained.encoder, sources, names)  # type: ignore[arg-type]
+    shares = np.nan_to_num(comparison.shares)
     kinds = {
-        f"only in {names[0]}": found.of(0, above=asked.above),
-        f"only in {names[1]}": found.of(1, above=asked.above),
-        "in both": found.shared(above=asked.above),
+        f"only in {names[0]}": comparison.of(0, above=args.above),
+        f"only in {names[1]}": comparison.of(1, above=args.above),
+        "in both": comparison.shared(above=args.above),
     }
-    if asked.out:
-        _write_comparison(asked.out, trained.encoder, found, sources, kinds)
+    if args.out:
+        _write_comparison(args.out, trained.encoder, comparison, sources, kinds)
     listed = {
         kind: [
             {
                 "prototype": int(p),
-                "tokens": found.counts[:, p],
+                "tokens": comparison.counts[:, p],
                 "share": round(float(shares[0, p]), 4),
                 "examples": [
-                    [source.names[row] for row in found.examples(which, p, 3)]
+                    [source.names[row] for row in comparison.examples(which, p, 3)]
                     for which, source in enumerate(sources)
                 ],
             }
@@ -142,18 +142,18 @@ def compare(argv: list[str]) -> None:
         ]
         for kind, rows in kinds.items()
     }
-    tokens = found.counts.sum(1)
-    told = [
-        f"{kind}: {len(rows)} prototypes, {found.counts[0, rows].sum() / tokens[0]:.0%} of what the first "
-        f"shows and {found.counts[1, rows].sum() / tokens[1]:.0%} of the second"
+    tokens = comparison.counts.sum(1)
+    lines = [
+        f"{kind}: {len(rows)} prototypes, {comparison.counts[0, rows].sum() / tokens[0]:.0%} of what the "
+        f"first shows and {comparison.counts[1, rows].sum() / tokens[1]:.0%} of the second"
         for kind, rows in kinds.items()
     ]
-    told += [f"Examples of them are in {asked.out}."] if asked.out else []
-    show(asked, {"collections": names, "tokens": tokens, **listed}, "\n".join(told))
+    lines += [f"Examples of them are in {args.out}."] if args.out else []
+    show(args, {"collections": names, "tokens": tokens, **listed}, "\n".join(lines))
 
 
 def _write_comparison(
-    out: str, encoder: Any, found: Comparison, sources: list[Source], kinds: dict[str, np.ndarray]
+    out: str, encoder: Any, comparison: Comparison, sources: list[Source], kinds: dict[str, np.ndarray]
 ) -> None:
     """Write a page with the images that show most of each prototype, lit where they show it."""
     from vergence.cli.html_page import write_page
@@ -162,21 +162,24 @@ def _write_comparison(
     for kind, prototypes in kinds.items():
         for p in prototypes[:_SHOWN].tolist():
             sides = [
-                which for which in range(len(sources)) if kind in ("in both", f"only in {found.names[which]}")
+                which
+                for which in range(len(sources))
+                if kind in ("in both", f"only in {comparison.names[which]}")
             ]
             figures = [
                 (_lit(encoder, source, int(row), p), source.names[row])
                 for which, source in enumerate(sources)
                 if which in sides
-                for row in found.examples(which, p, 8 // len(sides))
+                for row in comparison.examples(which, p, 8 // len(sides))
             ]
             counts = ", ".join(
-                f"{n:,} places of {name}" for n, name in zip(found.counts[:, p], found.names, strict=True)
+                f"{n:,} places of {name}"
+                for n, name in zip(comparison.counts[:, p], comparison.names, strict=True)
             )
             rows.append((f"{kind}: prototype {p}, seen at {counts}", figures))
     lead = (
-        f"Prototypes of {found.names[0]} and {found.names[1]}, the most used first: at most {_SHOWN} of each "
-        "kind. Images are lit where they show the prototype."
+        f"Prototypes of {comparison.names[0]} and {comparison.names[1]}, the most used first: "
+        f"at most {_SHOWN} of each kind. Images are lit where they show the prototype."
     )
     write_page(out, "What two collections show", lead, rows)
 

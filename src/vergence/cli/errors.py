@@ -27,17 +27,17 @@ class ClearErrors(argparse.ArgumentParser):
         raise VergenceError(self._clear(" ".join(message.split()))) from ex
 
     def _clear(self, message: str) -> str:
-        if found := re.search(r"[Uu]nrecognized arguments: (.*)", message):
-            return self._strange(found[1])
-        if found := re.search(r"Option '([\w.]+)' is not accepted", message):
-            return self._strange(f"--{found[1]}")
-        if found := re.search(r"arguments are required: (.*)", message):
-            words = found[1].upper().split(", ")
+        if match := re.search(r"[Uu]nrecognized arguments: (.*)", message):
+            return self._strange(match[1])
+        if match := re.search(r"Option '([\w.]+)' is not accepted", message):
+            return self._strange(f"--{match[1]}")
+        if match := re.search(r"arguments are required: (.*)", message):
+            words = match[1].upper().split(", ")
             return f"{' and '.join(words)} {'are' if len(words) > 1 else 'is'} missing. {self._usage()}"
-        if found := re.search(r"argument (\S+): expected (?:one|at least one) argument", message):
-            return f"{found[1].split('/')[-1].replace('_', '-')} needs a value. {self._usage()}"
-        if found := re.search(r'Parser key "([\w.]+)"', message):
-            return self._mistyped(found[1], message)
+        if match := re.search(r"argument (\S+): expected (?:one|at least one) argument", message):
+            return f"{match[1].split('/')[-1].replace('_', '-')} needs a value. {self._usage()}"
+        if match := re.search(r'Parser key "([\w.]+)"', message):
+            return self._mistyped(match[1], message)
         return f"{message}. {self._usage()}"
 
     def _usage(self) -> str:

@@ -87,26 +87,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CRASH
-    except KeyboardInterrupt:
-        return _say("Stopped.", 128 + signal.SIGINT)
-    except _Terminated:
-        return _say("Stopped.", 128 + signal.SIGTERM)
-    except Interrupted as error:
-        asked = next((name for name in ("SIGTERM", "SIGHUP") if name in str(error)), "SIGINT")
-        return _say(str(error), 128 + signal.Signals[asked])
+    except (KeyboardInterrupt, _Terminated, Interrupted) as error:
+        return _stopped(error)
     except LostProcess as error:
         return _say(f"vergence: {error}", CRASH, always=True)
-    except VergenceError as error:
-        if _debugging():
-            raise
-        return _say(f"vergence: {error}", MISTAKE)
     except Exception as error:
         if _debugging():
             raise
-        if (trouble := _trouble_of_the_machine(error)) is not None:
-            return _say(f"vergence: {trouble}", MISTAKE)
-        text = f"vergence: {type(error).__name__}: {error}"
-        return _say(f"{text} (a fault of vergence; run with VERGENCE_DEBUG=1 for the traceback)", CRASH)
+        return _failed(error)
     finally:
         _on_sigterm(kept)
 
@@ -126,6 +114,24 @@ def _dispatch(argv: list[str]) -> None:
         module = importlib.import_module(f"vergence.cli.{COMMANDS[name][0]}")
         command: Callable[[list[str]], None] = getattr(module, "import_" if name == "import" else name)
         command(argv[1:])
+
+
+def _stopped(error: BaseException) -> int:
+    """Say that the command was stopped, and return 128 and the signal's number."""
+    if isinstance(error, Interrupted):
+        name = next((name for name in ("SIGTERM", "SIGHUP") if name in str(error)), "SIGINT")
+        return _say(str(error), 128 + signal.Signals[name])
+    return _say("Stopped.", 128 + (signal.SIGTERM if isinstance(error, _Terminated) else signal.SIGINT))
+
+
+def _failed(error: Exception) -> int:
+    """Say in one line what went wrong, and return whose fault it is."""
+    if isinstance(error, VergenceError):
+        return _say(f"vergence: {error}", MISTAKE)
+    if (trouble := _trouble_of_the_machine(error)) is not None:
+        return _say(f"vergence: {trouble}", MISTAKE)
+    text = f"vergence: {type(error).__name__}: {error}"
+    return _say(f"{text} (a fault of vergence; run with VERGENCE_DEBUG=1 for the traceback)", CRASH)
 
 
 def _say(text: str, code: int, *, always: bool = False) -> int:

@@ -57,11 +57,11 @@ class Options(ClearErrors, ArgumentParser):
             written = read_options(path)
             for action in positional:  # argparse lets the default of a missing word hide the file's
                 action.default = written.get(action.dest, action.default)
-        found = self.parse_args(words)
-        missing = [action.dest for action in positional if found.get(action.dest) is None]
+        args = self.parse_args(words)
+        missing = [action.dest for action in positional if args.get(action.dest) is None]
         if missing:
             self.error(f"arguments are required: {', '.join(missing)}")
-        return found
+        return args
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:
         for action in self._actions:

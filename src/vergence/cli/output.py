@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 
-def show(asked: Any, found: dict[str, Any], text: str) -> None:
-    """Print ``found`` as JSON if ``--json`` was asked for, else ``text``."""
-    print(json.dumps(found, indent=2, ensure_ascii=False, default=_plain) if asked.json else text)
+def show(args: Any, result: dict[str, Any], text: str) -> None:
+    """Print ``result`` as JSON if ``--json`` was asked for, else ``text``."""
+    print(json.dumps(result, indent=2, ensure_ascii=False, default=_plain) if args.json else text)
 
 
 def _plain(value: Any) -> Any:

@@ -25,11 +25,11 @@ def export(argv: list[str]) -> None:
     add_store(parser)
     parser.add_argument("file", nargs="?", type=str, help="file to write; its ending says how")
     parser.add_argument("--where", type=str, help="SQL condition on the rows [else all]")
-    asked = parser.read(argv)
-    store = _opened(asked.store)
-    path = store.export(asked.file, where=asked.where)
-    rows = len(store) if asked.where is None else len(store.where(asked.where))
-    show(asked, {"file": str(path), "rows": rows}, f"{path}: {rows:,} rows")
+    args = parser.read(argv)
+    store = _opened(args.store)
+    path = store.export(args.file, where=args.where)
+    rows = len(store) if args.where is None else len(store.where(args.where))
+    show(args, {"file": str(path), "rows": rows}, f"{path}: {rows:,} rows")
 
 
 def import_(argv: list[str]) -> None:
@@ -42,13 +42,13 @@ def import_(argv: list[str]) -> None:
     parser.add_argument("file", nargs="?", type=str, help="what vergence export or another tool wrote")
     parser.add_argument("--out", type=str, help="where the table goes [else beside FILE]")
     parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.store.table import Store
 
-    out = asked.out or Path(asked.file).with_suffix(".lance")
-    store = Store.read_file(asked.file, out, overwrite=asked.overwrite)
-    found = {"store": str(store.path), "samples": len(store), "columns": store.table.schema.names}
-    show(asked, found, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+    out = args.out or Path(args.file).with_suffix(".lance")
+    store = Store.read_file(args.file, out, overwrite=args.overwrite)
+    result = {"store": str(store.path), "samples": len(store), "columns": store.table.schema.names}
+    show(args, result, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
 
 
 def rate(argv: list[str]) -> None:
@@ -63,23 +63,23 @@ def rate(argv: list[str]) -> None:
     parser.add_argument("--bad", type=str, required=True, help="SQL condition of the bad examples")
     parser.add_argument("--into", type=str, default="rating", help="name of the column")
     parser.add_argument("--temperature", type=float, default=0.1, help="above 0; lower spreads ratings")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.use.quasar import rate as api
 
-    store = _opened(asked.store)
-    found = api(store, good=asked.good, bad=asked.bad, temperature=asked.temperature, column=asked.column)
-    order = (-found).argsort()[: len(store.present(asked.column))]  # the rows without a vector come last
+    store = _opened(args.store)
+    ratings = api(store, good=args.good, bad=args.bad, temperature=args.temperature, column=args.column)
+    order = (-ratings).argsort()[: len(store.present(args.column))]  # the rows without a vector come last
     best, worst = (
-        [[name, round(float(score), 4)] for name, score in zip(names, found[end], strict=True)]
+        [[name, round(float(score), 4)] for name, score in zip(names, ratings[end], strict=True)]
         for end in (order[:_ENDS], order[::-1][:_ENDS])
         for names in [store.take(end, ["id"])["id"].to_pylist()]
     )
-    store.set_column(asked.into, found)
+    store.set_column(args.into, ratings)
     lines = [f"{score:.4f}  {name}" for name, score in best]
     lines += ["…", *(f"{score:.4f}  {name}" for name, score in reversed(worst))]
-    lines.append(f"{len(order):,} rows are rated in the column {asked.into} of {store.path}.")
-    told = {"store": str(store.path), "column": asked.into, "rated": len(order)}
-    show(asked, {**told, "best": best, "worst": worst}, "\n".join(lines))
+    lines.append(f"{len(order):,} rows are rated in the column {args.into} of {store.path}.")
+    result = {"store": str(store.path), "column": args.into, "rated": len(order)}
+    show(args, {**result, "best": best, "worst": worst}, "\n".join(lines))
 
 
 def update(argv: list[str]) -> None:
@@ -90,15 +90,15 @@ def update(argv: list[str]) -> None:
     )
     parser.add_argument("--set", type=str, help="COLUMN=VALUE; nothing after = is null")
     _rows_of_store(parser)
-    asked = parser.read(argv)
-    name, equals, text = (asked.set or "").partition("=")
+    args = parser.read(argv)
+    name, equals, text = (args.set or "").partition("=")
     if not equals:
         raise BadInput("update needs --set COLUMN=VALUE, such as --set label=3.")
-    store = _opened(asked.store)
-    ids = _ids(store, asked.ids, asked.where)
+    store = _opened(args.store)
+    ids = _ids(store, args.ids, args.where)
     store.update(ids, {name: [_value(store, name, text)] * len(ids)})
-    found = {"rows": len(ids), "version": store.version}
-    show(asked, found, f"{len(ids):,} rows changed; {asked.store} is at version {store.version}.")
+    result = {"rows": len(ids), "version": store.version}
+    show(args, result, f"{len(ids):,} rows changed; {args.store} is at version {store.version}.")
 
 
 def delete(argv: list[str]) -> None:
@@ -108,11 +108,11 @@ def delete(argv: list[str]) -> None:
         "vergence delete photos.lance --where \"class = 'blurred'\"",
     )
     _rows_of_store(parser)
-    asked = parser.read(argv)
-    store = _opened(asked.store)
-    gone = store.delete(_ids(store, asked.ids, asked.where))
-    found = {"deleted": gone, "left": len(store), "version": store.version}
-    show(asked, found, f"{gone:,} rows deleted, {len(store):,} left; version {store.version}.")
+    args = parser.read(argv)
+    store = _opened(args.store)
+    gone = store.delete(_ids(store, args.ids, args.where))
+    result = {"deleted": gone, "left": len(store), "version": store.version}
+    show(args, result, f"{gone:,} rows deleted, {len(store):,} left; version {store.version}.")
 
 
 def _rows_of_store(parser: Options) -> None:

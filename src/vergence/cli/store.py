@@ -44,25 +44,25 @@ def embed(argv: list[str]) -> None:
     parser.add_argument("--into", type=str, help="table that holds other embeddings of these samples already")
     parser.add_argument("--column", type=str, help="name of the new vectors in it, such as vector_dinov2")
     add_source_flags(parser)
-    asked = parser.read(argv)
-    if bool(asked.into) != bool(asked.column) or (asked.into and (asked.out or asked.workers)):
+    args = parser.read(argv)
+    if bool(args.into) != bool(args.column) or (args.into and (args.out or args.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
     from vergence.train import open_run
 
-    run = open_run(asked.run)
-    source = source_of(asked, asked.source, run.config.source)
-    if asked.into:
-        store = _beside(asked.into, asked.column, run, source)
-        width = store.width(asked.column)
-        found = {"store": str(store.path), "samples": len(store), "column": asked.column, "width": width}
-        return show(asked, found, f"{store.path}: {width} numbers each beside the others, in {asked.column}")
-    store = run.embed(source, asked.out, overwrite=asked.overwrite, workers=asked.workers)
+    run = open_run(args.run)
+    source = source_of(args, args.source, run.config.source)
+    if args.into:
+        store = _beside(args.into, args.column, run, source)
+        width = store.width(args.column)
+        result = {"store": str(store.path), "samples": len(store), "column": args.column, "width": width}
+        return show(args, result, f"{store.path}: {width} numbers each beside the others, in {args.column}")
+    store = run.embed(source, args.out, overwrite=args.overwrite, workers=args.workers)
     skipped = len(store.skipped)
-    found = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
+    result = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
     text = f"{store.path}: {len(store):,} samples, {store.width()} numbers each"
     if skipped:
         text += f"; {skipped:,} could not be read, see {store.path / 'skipped.csv'}"
-    show(asked, found, text)
+    show(args, result, text)
 
 
 def _beside(into: str, column: str, run: Run, named: str | Source) -> Store:
@@ -101,40 +101,40 @@ def search(argv: list[str]) -> None:
     )
     _background(parser)
     _page(parser)
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.store.table import Store
     from vergence.train import open_run
     from vergence.use.nearest import search as api
 
-    store = Store.open(asked.store)
-    model = asked.encoder or (_model(store, asked.column) if Path(asked.query).is_file() else None)
-    query = _row_or_name(store, asked.query)
+    store = Store.open(args.store)
+    model = args.encoder or (_model(store, args.column) if Path(args.query).is_file() else None)
+    query = _row_or_name(store, args.query)
     hits = api(
         store,
         query,
-        k=asked.k,
-        where=asked.where,
-        column=asked.column,
-        metric=asked.metric,
-        exact=not asked.approximate,
+        k=args.k,
+        where=args.where,
+        column=args.column,
+        metric=args.metric,
+        exact=not args.approximate,
         encoder=open_run(model) if model else None,
-        background=asked.background,
+        background=args.background,
     )
     near = [
         {"id": name, "score": round(float(score), 4)}
         for name, score in zip(hits.ids[0], hits.scores[0], strict=False)
     ]
     lines = [f"{hit['score']:.4f}  {hit['id']}" for hit in near] or ["Nothing found."]
-    found: dict[str, Any] = {"query": asked.query, "hits": near}
+    result: dict[str, Any] = {"query": args.query, "hits": near}
     if hits.recall is not None:
-        found["recall"] = round(hits.recall, 4)
+        result["recall"] = round(hits.recall, 4)
         lines.append(f"From an index that finds {hits.recall:.0%} of the true ten nearest.")
-    if asked.out:
+    if args.out:
         from vergence.cli.store_pages import search_page
 
-        search_page(asked.out, store, query, hits)
-        lines.append(f"With pictures: {asked.out}")
-    show(asked, found, "\n".join(lines))
+        search_page(args.out, store, query, hits)
+        lines.append(f"With pictures: {args.out}")
+    show(args, result, "\n".join(lines))
 
 
 def duplicates(argv: list[str]) -> None:
@@ -159,44 +159,44 @@ def duplicates(argv: list[str]) -> None:
     )
     _background(parser)
     _page(parser)
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.store.table import Store
     from vergence.use.nearest import duplicates as api
 
-    store = Store.open(asked.store)
-    found = api(
+    store = Store.open(args.store)
+    copies = api(
         store,
-        threshold=asked.threshold,
-        column=asked.column,
-        limit=asked.limit,
-        background=asked.background,
-        exact=asked.exact or None,
+        threshold=args.threshold,
+        column=args.column,
+        limit=args.limit,
+        background=args.background,
+        exact=args.exact or None,
     )
-    name = "cosine" if asked.background is None else "score"
+    name = "cosine" if args.background is None else "score"
     names = store.names
-    groups = [[names[row] for row in group] for group in found.groups]
+    groups = [[names[row] for row in group] for group in copies.groups]
     pairs = [
         {"first": names[a], "second": names[b], name: round(float(s), 4)}
-        for (a, b), s in zip(found.pairs, found.similarity, strict=True)
+        for (a, b), s in zip(copies.pairs, copies.similarity, strict=True)
     ]
     lines = [f"{len(group):>6}  {_few(group)}" for group in groups[:_SHOWN]]
     lines += (
         [f"… and {len(groups) - _SHOWN} more groups; all of them with --json"] if len(groups) > _SHOWN else []
     )
     lines += [
-        f"{_count(groups, 'group')}, {_count(range(found.total), 'pair')}; "
-        f"{_count(found.surplus, 'sample')} could go."
+        f"{_count(groups, 'group')}, {_count(range(copies.total), 'pair')}; "
+        f"{_count(copies.surplus, 'sample')} could go."
     ]
-    told: dict[str, Any] = {"groups": groups, "pairs": pairs, "total": found.total}
-    if found.recall is not None:
-        told["recall"] = round(found.recall, 4)
-        lines.append(f"Neighbouring cells were compared: about {found.recall:.1%} of all such pairs.")
-    if asked.out:
+    result: dict[str, Any] = {"groups": groups, "pairs": pairs, "total": copies.total}
+    if copies.recall is not None:
+        result["recall"] = round(copies.recall, 4)
+        lines.append(f"Neighbouring cells were compared: about {copies.recall:.1%} of all such pairs.")
+    if args.out:
         from vergence.cli.store_pages import duplicates_page
 
-        duplicates_page(asked.out, store, found)
-        lines.append(f"With pictures: {asked.out}")
-    show(asked, told, "\n".join(lines))
+        duplicates_page(args.out, store, copies)
+        lines.append(f"With pictures: {args.out}")
+    show(args, result, "\n".join(lines))
 
 
 def clusters(argv: list[str]) -> None:
@@ -218,24 +218,24 @@ def clusters(argv: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of the starting points")
     _page(parser)
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.store.table import Store
     from vergence.use.clustering import clusters as api
 
-    store = Store.open(asked.store)
-    found = api(store, k=asked.k, alpha=asked.alpha, column=asked.column, seed=asked.seed)
+    store = Store.open(args.store)
+    parts = api(store, k=args.k, alpha=args.alpha, column=args.column, seed=args.seed)
     names = store.names
-    groups = [[names[row] for row in found.members(i)] for i in range(len(found))]
+    groups = [[names[row] for row in parts.members(i)] for i in range(len(parts))]
     lines = [f"{i:>4} {len(group):>8}  {_few(group)}" for i, group in enumerate(groups)]
     lines += [
-        f"{len(groups)} clusters, silhouette {found.silhouette:.2f}; the most typical samples come first."
+        f"{len(groups)} clusters, silhouette {parts.silhouette:.2f}; the most typical samples come first."
     ]
-    if asked.out:
+    if args.out:
         from vergence.cli.store_pages import clusters_page
 
-        clusters_page(asked.out, store, found)
-        lines.append(f"With pictures: {asked.out}")
-    show(asked, {"silhouette": found.silhouette, "clusters": groups}, "\n".join(lines))
+        clusters_page(args.out, store, parts)
+        lines.append(f"With pictures: {args.out}")
+    show(args, {"silhouette": parts.silhouette, "clusters": groups}, "\n".join(lines))
 
 
 def curate(argv: list[str]) -> None:
@@ -258,31 +258,31 @@ def curate(argv: list[str]) -> None:
         help="file for the ids that are kept, one a line; a page with pictures where its name ends in .html",
     )
     parser.add_argument("--seed", type=int, default=0, help="of clusters and of the draw")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.engine.files import write_text
     from vergence.store.table import Store
 
-    store = Store.open(asked.store)
-    keep = round(asked.keep * len(store)) if 0 < asked.keep < 1 else int(asked.keep)
+    store = Store.open(args.store)
+    keep = round(args.keep * len(store)) if 0 < args.keep < 1 else int(args.keep)
     chosen: Curated | Subset
-    if asked.method == "sas":
+    if args.method == "sas":
         from vergence.use.sas import select
 
-        chosen = select(store, keep, column=asked.column, seed=asked.seed)
+        chosen = select(store, keep, column=args.column, seed=args.seed)
     else:
         from vergence.use.hkmeans import curate as api
 
-        chosen = api(store, keep, column=asked.column, seed=asked.seed)
+        chosen = api(store, keep, column=args.column, seed=args.seed)
     names = store.names
     kept = [names[row] for row in chosen.rows]
-    if asked.out and asked.out.endswith(".html"):
+    if args.out and args.out.endswith(".html"):
         from vergence.cli.store_pages import curated_page
 
-        curated_page(asked.out, store, chosen)
-    elif asked.out:
-        write_text(Path(asked.out), "".join(f"{name}\n" for name in kept))
-    found = {
-        "method": asked.method,
+        curated_page(args.out, store, chosen)
+    elif args.out:
+        write_text(Path(args.out), "".join(f"{name}\n" for name in kept))
+    result = {
+        "method": args.method,
         "kept": kept,
         "of": len(store),
         "clusters": [
@@ -290,17 +290,17 @@ def curate(argv: list[str]) -> None:
         ],
         "evenness": {"before": _evenness(chosen.before), "after": _evenness(chosen.after)},
     }
-    evenness = " to ".join(f"{value:.2f}" for value in found["evenness"].values())
+    evenness = " to ".join(f"{value:.2f}" for value in result["evenness"].values())
     text = (
         f"{len(kept):,} of {_count(names, 'sample')} kept, from {_count(chosen.before, 'cluster')}; "
         f"their evenness went from {evenness} (1: all as large)."
     )
     if labels := _kept_of_classes(store, chosen.rows):
-        found["classes"] = labels
+        result["classes"] = labels
         text += "".join(
             f"\n{row['class']:>20} {row['kept']:>8,} of {row['samples']:,}" for row in labels[:_SHOWN]
         )
-    show(asked, found, text + (f"\nThey are listed in {asked.out}." if asked.out else ""))
+    show(args, result, text + (f"\nThey are listed in {args.out}." if args.out else ""))
 
 
 def _evenness(sizes: np.ndarray) -> float:

@@ -30,46 +30,46 @@ def search_page(out: str, store: Store, query: str | int, hits: Hits) -> None:
     rows = hits.rows[0][hits.rows[0] >= 0]
     if isinstance(query, str) and Path(query).is_file():
         with Image.open(query) as image:
-            asked: list[Figure] = [(thumbnail(np.asarray(image.convert("RGB")), 192), query)]
+            asked_for: list[Figure] = [(thumbnail(np.asarray(image.convert("RGB")), 192), query)]
     else:
-        asked = figures(store, [query if isinstance(query, int) else store.find(query)])
+        asked_for = figures(store, [query if isinstance(query, int) else store.find(query)])
     near = figures(store, rows, [f"{score:.3f}" for score in hits.scores[0]])
     lead = f"The {len(rows)} samples of {store.path} most like it, the most alike first."
     if hits.recall is not None:
         lead += f" The index that was asked finds {hits.recall:.0%} of the true ten nearest."
-    write_page(out, "Search", lead, [("Asked for", asked), ("Found", near)], small=True)
+    write_page(out, "Search", lead, [("Asked for", asked_for), ("Found", near)], small=True)
 
 
-def duplicates_page(out: str, store: Store, found: Duplicates) -> None:
+def duplicates_page(out: str, store: Store, copies: Duplicates) -> None:
     """Write the groups of samples that are nearly the same, the largest first."""
-    shown = found.groups[:_GROUPS]
-    rows = [(_said(len(group)), figures(store, group[:_ROWS])) for group in shown]
+    shown = copies.groups[:_GROUPS]
+    rows = [(samples_text(len(group)), figures(store, group[:_ROWS])) for group in shown]
     lead = (
-        f"{len(found.groups):,} groups of nearly the same in {store.path}, linked by {found.total:,} pairs; "
-        f"{len(found.surplus):,} samples could go."
+        f"{len(copies.groups):,} groups of nearly the same in {store.path}, "
+        f"linked by {copies.total:,} pairs; {len(copies.surplus):,} samples could go."
     )
-    if found.recall is not None:
-        lead += f" About {found.recall:.1%} of all such pairs were found."
-    if len(found.groups) > len(shown):
+    if copies.recall is not None:
+        lead += f" About {copies.recall:.1%} of all such pairs were found."
+    if len(copies.groups) > len(shown):
         lead += f" The largest {len(shown)} groups are shown."
     write_page(out, "Near-duplicates", lead, rows, small=True)
 
 
-def clusters_page(out: str, store: Store, found: Clusters) -> None:
+def clusters_page(out: str, store: Store, parts: Clusters) -> None:
     """Write the most typical samples of every cluster."""
     rows = []
     labels, names = store.labels, store.classes or []
-    for i in range(len(found)):
-        members = found.members(i)
-        heading = f"Cluster {i}: {_said(len(members))}"
+    for i in range(len(parts)):
+        members = parts.members(i)
+        heading = f"Cluster {i}: {samples_text(len(members))}"
         if labels is not None and (known := labels[members][labels[members] >= 0]).size:
             label, count = Counter(known.tolist()).most_common(1)[0]
             name = names[label] if label < len(names) else str(label)
             heading += f", {count / len(known):.0%} of them {name}"
         rows.append((heading, figures(store, members[:_ROWS])))
     lead = (
-        f"{len(found)} clusters of {len(store):,} samples of {store.path}, silhouette "
-        f"{found.silhouette:.2f}. The most typical samples come first."
+        f"{len(parts)} clusters of {len(store):,} samples of {store.path}, silhouette "
+        f"{parts.silhouette:.2f}. The most typical samples come first."
     )
     write_page(out, "Clusters", lead, rows, small=True)
 
@@ -89,7 +89,7 @@ def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
     stays[kept] = True
     for cluster in np.argsort(-before, kind="stable")[:_GROUPS].tolist():
         members = np.flatnonzero(clusters == cluster)
-        heading = f"{after[cluster]:,} of {_said(before[cluster])} kept"
+        heading = f"{after[cluster]:,} of {samples_text(before[cluster])} kept"
         rows.append((heading, figures(store, _some(members[stays[members]]))))
         if len(gone := members[~stays[members]]):
             rows.append(("left out of them", figures(store, _some(gone))))
@@ -101,11 +101,11 @@ def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
 
 def figures(store: Store, rows: Sequence[int] | np.ndarray, lines: Sequence[str] = ()) -> list[Figure]:
     """Return rows as figures: the picture, where there is one, above a line, the id and the class."""
-    found = store.take(rows, ["id", "class", "thumbnail"]).to_pylist()
-    said = list(lines) + [""] * (len(found) - len(lines))
+    records = store.take(rows, ["id", "class", "thumbnail"]).to_pylist()
+    said = list(lines) + [""] * (len(records) - len(lines))
     return [
         (row["thumbnail"], "\n".join(word for word in (line, row["id"], row["class"]) if word))
-        for row, line in zip(found, said, strict=False)
+        for row, line in zip(records, said, strict=False)
     ]
 
 
@@ -114,5 +114,5 @@ def _some(rows: np.ndarray) -> np.ndarray:
     return rows[:: max(1, -(-len(rows) // (_ROWS // 2)))]
 
 
-def _said(count: int) -> str:
+def samples_text(count: int) -> str:
     return f"{count:,} sample{'' if count == 1 else 's'}"

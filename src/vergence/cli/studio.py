@@ -21,17 +21,17 @@ def studio(argv: list[str]) -> None:
     parser.add_argument("--column", type=str, default="vector", help="which vectors to look at")
     parser.add_argument("--port", type=int, default=7860, help="where the page is found; 0 takes a free one")
     parser.add_argument("--no_browser", action="store_true", help="do not open the page in a browser")
-    asked = parser.read(argv)
-    if not 0 <= asked.port <= 65_535:
-        raise BadInput(f"--port is a number from 0 to 65535; got {asked.port}.")
+    args = parser.read(argv)
+    if not 0 <= args.port <= 65_535:
+        raise BadInput(f"--port is a number from 0 to 65535; got {args.port}.")
     from vergence.store.table import Store
     from vergence.studio.app import launch
 
-    store = Store.open(asked.store)
-    if not asked.json:
+    store = Store.open(args.store)
+    if not args.json:
         print(f"Reading {len(store):,} samples ...", file=sys.stderr)
 
     def ready(url: str) -> None:
-        show(asked, {"url": url, "store": str(store.path), "samples": len(store)}, f"{url} (Ctrl-C ends it)")
+        show(args, {"url": url, "store": str(store.path), "samples": len(store)}, f"{url} (Ctrl-C ends it)")
 
-    launch(store, column=asked.column, port=asked.port, browser=not asked.no_browser, ready=ready)
+    launch(store, column=args.column, port=args.port, browser=not args.no_browser, ready=ready)

@@ -26,7 +26,7 @@ def read_csv(path: Path) -> pa.Table:
             read_options=pc_csv.ReadOptions(block_size=2**24),
             convert_options=pc_csv.ConvertOptions(strings_can_be_null=True),
         )
-        return sound(table, path)
+        return checked_table(table, path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read as csv: {reason(error)}") from None
 
@@ -38,12 +38,12 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         BadInput: If it is broken.
     """
     try:
-        return sound(pq.read_table(path, columns=columns), path)
+        return checked_table(pq.read_table(path, columns=columns), path)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} is not a parquet file that can be read: {reason(error)}") from None
 
 
-def sound(table: pa.Table, path: Path) -> pa.Table:
+def checked_table(table: pa.Table, path: Path) -> pa.Table:
     """Return a table whose words and codes are in order, and whose columns differ in their names.
 
     Raises:
@@ -115,9 +115,9 @@ def numbers(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
         raise BadInput(
             f"Column {name} of {what} is of type {column.type}, not numeric; name it under categorical."
         ) from None
-    found = floats(wide).astype(np.float32)
-    found[~np.isfinite(found)] = np.nan
-    return found
+    values = floats(wide).astype(np.float32)
+    values[~np.isfinite(values)] = np.nan
+    return values
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Which samples make up which batch, and reading some batches ahead."""
+"""Batching and prefetching: which samples make up which batch, and reading some batches ahead."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def stand_ins(place: int, n: int, stride: int) -> Iterator[int]:
         yield (place + jump) % n
 
 
-def ahead(
+def prefetch(
     shares: Iterable[np.ndarray],
     read: Callable[[int], T],
     assemble: Callable[[np.ndarray, list[T]], B],

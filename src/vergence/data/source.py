@@ -173,8 +173,8 @@ class RowSource(Source):
 
     def labels_of(self, index: np.ndarray) -> np.ndarray:
         """Return the labels ``(B,)`` int64 of some samples, -1 where unknown."""
-        found = np.full(len(index), -1) if self.labels is None else self.labels[index]
-        return found.astype(np.int64)
+        labels = np.full(len(index), -1) if self.labels is None else self.labels[index]
+        return labels.astype(np.int64)
 
 
 class ArraySource(RowSource):

@@ -1,4 +1,4 @@
-"""Where and how exactly to compute: devices, processes, precision, the way of a batch to the device."""
+"""Devices and precision: where and how exactly to compute, and the way of a batch to the device."""
 
 from __future__ import annotations
 
@@ -132,12 +132,12 @@ def _processes(devices: int | str, nodes: int) -> tuple[int, int]:
         return here, int(os.environ["WORLD_SIZE"]) // here
     if devices != "auto" and not str(devices).isdecimal():
         raise BadInput(f"--devices needs a whole number or auto; got {devices!r}.")
-    there = torch.cuda.device_count()
-    count = max(1, there) if devices == "auto" else int(devices)
+    available = torch.cuda.device_count()
+    count = max(1, available) if devices == "auto" else int(devices)
     if count < 1 or nodes < 1:
         raise BadInput(f"--devices and --nodes need 1 or more; got {count} and {nodes}.")
-    if there and count > there:
-        raise BadInput(f"This machine has {there} GPUs; --devices {count} asks for more.")
+    if available and count > available:
+        raise BadInput(f"This machine has {available} GPUs; --devices {count} asks for more.")
     if nodes > 1 and not {"SLURM_NTASKS", "MASTER_ADDR"} & os.environ.keys():
         raise BadInput(
             f"--nodes {nodes} needs the same command on each machine, by torchrun or with "
@@ -183,7 +183,7 @@ def repeatable(device: torch.device) -> Iterator[None]:
 
     A GPU is left as it is: there it would take time.
     """
-    asked = torch.are_deterministic_algorithms_enabled()
+    before = torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     memory: Any = torch.utils.deterministic
     filled = memory.fill_uninitialized_memory
@@ -193,5 +193,5 @@ def repeatable(device: torch.device) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(asked, warn_only=warns)
+        torch.use_deterministic_algorithms(before, warn_only=warns)
         memory.fill_uninitialized_memory = filled

@@ -1,4 +1,4 @@
-"""What processes tell each other. Losses stay free of it: a method gathers, then compares."""
+"""Collectives between processes. Losses stay free of them: a method gathers, then compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn samples into vectors with a trained encoder."""
+"""Embeds samples: turns them into vectors with a trained encoder."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ def embed(
         for batch in source.loader(batch_size or source.reading_batch, spec=input_spec(encoder)):
             moved = batch.to(device)
             with in_best_precision(device, source.precision):
-                found = take(moved)
-            vectors.append(found.float().cpu().numpy())
+                output = take(moved)
+            vectors.append(output.float().cpu().numpy())
             index.append(batch.index.cpu().numpy())
             labels.append(batch.label.cpu().numpy())
     finally:

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: written aside, flushed to the disk, then renamed."""
+"""Atomic writes: files that are whole or not there, written aside, flushed to the disk, then renamed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DiskTrouble(VergenceError):
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """Turn a failing disk into one line that says what failed and what to do."""
     try:
         yield
@@ -56,25 +56,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         DiskTrouble: If the disk refuses.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with told(path):
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _tidy(path)
         try:
-            aside.touch()
-            usual = aside.stat().st_mode
-            write(aside)
-            aside.chmod(usual)  # safetensors lets nobody else read what it writes
-            with aside.open("rb+") as file:
+            temporary.touch()
+            usual = temporary.stat().st_mode
+            write(temporary)
+            temporary.chmod(usual)  # safetensors lets nobody else read what it writes
+            with temporary.open("rb+") as file:
                 os.fsync(file.fileno())
-            aside.replace(path)
+            temporary.replace(path)
             folder = os.open(path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
 
 
 def _tidy(path: Path) -> None:
@@ -89,7 +89,7 @@ def _tidy(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda aside: aside.write_text(text))
+    write_whole(path, lambda temporary: temporary.write_text(text))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -124,9 +124,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Put a checkpoint in place of the last one; its run's folder must be there still."""
-    with told(path):
+    with disk_errors(path):
         path.parent.mkdir(exist_ok=True)
-    write_whole(path, lambda aside: torch.save(state, aside))
+    write_whole(path, lambda temporary: torch.save(state, temporary))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Is it learning? Signs that need no labels, and what they mean in plain words."""
+"""Health: is it learning? Signs that need no labels, and what they mean in plain words."""
 
 from __future__ import annotations
 

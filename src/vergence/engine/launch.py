@@ -1,4 +1,4 @@
-"""Start the other processes of this machine, and leave none behind."""
+"""Launches the other processes of this machine, and leaves none behind."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written down while training: metrics, health, progress on the terminal."""
+"""Loggers: what is written down while training, which is metrics, health, progress on the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vergence.core.errors import BadInput
-from vergence.engine.files import first_line, told, write_whole
+from vergence.engine.files import disk_errors, first_line, write_whole
 
 
 class Table:
@@ -38,7 +38,7 @@ class Table:
             raise BadInput(f"{self.path} has no column 'step': move it away, and a new one is begun.")
         kept = [row for row in rows if re.fullmatch("[0-9]{1,15}", row["step"]) and int(row["step"]) <= step]
         if not kept:
-            with told(self.path):
+            with disk_errors(self.path):
                 self.path.unlink(missing_ok=True)
             return
         self.columns = columns = list(kept[0])
@@ -46,13 +46,13 @@ class Table:
         writer = csv.DictWriter(text, columns)
         writer.writeheader()
         writer.writerows(kept)
-        write_whole(self.path, lambda aside: aside.write_text(text.getvalue(), newline=""))
+        write_whole(self.path, lambda temporary: temporary.write_text(text.getvalue(), newline=""))
 
     def add(self, row: dict[str, Any]) -> None:
         fresh = self.columns is None
         self.columns = self.columns or list(row)
         mode = "x" if fresh else "r+"  # never to begin anew, without a header, where somebody deleted it
-        with told(self.path), self.path.open(mode, newline="") as file:
+        with disk_errors(self.path), self.path.open(mode, newline="") as file:
             file.seek(0, os.SEEK_END)
             writer = csv.DictWriter(file, self.columns, restval="", extrasaction="ignore")
             if fresh:
@@ -98,7 +98,7 @@ class Events:
         from tensorboard.summary.writer.record_writer import RecordWriter
 
         self._event = Event
-        with told(folder):
+        with disk_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             before = [int(path.name.split(".")[3]) for path in folder.glob("events.out.tfevents.*.vergence")]
             first = max(
@@ -118,7 +118,7 @@ class Events:
         self._write(event)
 
     def _write(self, event: Any) -> None:
-        with told(self.path):
+        with disk_errors(self.path):
             self._records.write(event.SerializeToString())
             self._file.flush()
 

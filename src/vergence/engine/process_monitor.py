@@ -1,4 +1,4 @@
-"""Processes that notice each other's end, so that one killed does not leave the others waiting."""
+"""Process monitor: processes notice each other's end, so that one killed leaves none waiting."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ class ProcessMonitor:
     def _insist(self) -> None:
         time.sleep(LEAVE_IN)
         if self.speaks and not self.closed:
-            print(f"vergence: {self.said()}", file=sys.stderr, flush=True)
+            print(f"vergence: {self.report()}", file=sys.stderr, flush=True)
         if os.environ.get("VERGENCE_DEBUG"):
             faulthandler.dump_traceback()
         stop_processes(wait=0)
@@ -125,7 +125,7 @@ class ProcessMonitor:
                 reached = True
         return reached
 
-    def said(self) -> str:
+    def report(self) -> str:
         """Return the news with the advice."""
         return f"{self.news} {self.advice}".strip()
 
@@ -136,7 +136,7 @@ class ProcessMonitor:
         if self.news and not (self.rank == 0 and isinstance(error, VergenceError)):
             self.close()
             if self.speaks:
-                raise LostProcess(self.said()) from error
+                raise LostProcess(self.report()) from error
             _leave()
         reached = self._send(str(error) or type(error).__name__)
         self.close(farewell=False)
@@ -204,13 +204,13 @@ def monitored(work: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(work)
     def together(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            found = work(*args, **kwargs)
+            result = work(*args, **kwargs)
         except BaseException as error:
             if (line := current()) is None or line.closed:
                 raise
             line.fail(error)
         if started_here():  # its work is done; what follows in the program is for the first process
             raise SystemExit(0)
-        return found
+        return result
 
     return together

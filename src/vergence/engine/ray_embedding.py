@@ -82,7 +82,7 @@ def embed_with_ray(
         "rows": rows,
     }
     parts = Parts.begin(path, what, count, overwrite=overwrite)
-    if not parts.made:
+    if not parts.committed:
         done = parts.done()
         for part in done.values():
             _take_note(source, part)
@@ -193,8 +193,8 @@ class PartWorker:
         start = number * self.rows
         part = source.subset(np.arange(start, min(start + self.rows, len(source))))
         part.skipped = _Noted()
-        found = embed(self.encoder, part, device=self.device)
-        rows = Rows(part, found) if len(found) else None
+        embeddings = embed(self.encoder, part, device=self.device)
+        rows = Rows(part, embeddings) if len(embeddings) else None
         self.parts.write(number, rows, part.skipped.reasons)
 
 
@@ -257,8 +257,8 @@ class RayCluster:
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         gpus, cores = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
         kept = ray.put(self.encoder)  # held here, so that a worker that is started anew finds it
-        asked = ray.data.from_items([{"part": i} for i in missing], override_num_blocks=len(missing))
-        work = asked.map_batches(
+        tasks = ray.data.from_items([{"part": i} for i in missing], override_num_blocks=len(missing))
+        work = tasks.map_batches(
             PartWorker,
             batch_size=1,
             fn_constructor_args=(kept, opening, parts, rows),

@@ -1,4 +1,4 @@
-"""Give every process a part of the networks, for those that do not fit one device (FSDP)."""
+"""Sharding (FSDP): every process holds a part of the networks, for those that do not fit one device."""
 
 from __future__ import annotations
 

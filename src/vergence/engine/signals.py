@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Signals: being asked to stop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def stop_requests() -> Iterator[list[str]]:
 
     A SIGHUP that is ignored, as under nohup, stays ignored.
     """
-    asked: list[str] = []
+    requests: list[str] = []
     usual: dict[int, Any] = {}
 
     def note(number: int, frame: Any) -> None:
-        asked.append(signal.Signals(number).name)
+        requests.append(signal.Signals(number).name)
         signal.signal(number, usual[number])
 
     numbers = [int(signal.SIGINT), int(signal.SIGTERM)]
@@ -29,7 +29,7 @@ def stop_requests() -> Iterator[list[str]]:
             usual[number] = signal.getsignal(number)
             signal.signal(number, note)
     try:
-        yield asked
+        yield requests
     finally:
         for number, handler in usual.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Batch norm over the batch of all processes, also where torch's own does not run (CPUs)."""
+"""Synchronised batch norm over the batch of all processes, also where torch's own does not run (CPUs)."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ class SyncBatchNorm(_BatchNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # the name is torch's
         if world() == 1 or not (self.training or self.running_mean is None):
-            found = super().forward(input)
+            output = super().forward(input)
         else:
             self._check_input_dim(input)
-            found, mean, var, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
+            output, mean, var, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
             if self.training and self.track_running_stats:
                 self._remember(mean, var, count)
         for after in (self.drop, self.act):
-            found = found if after is None else after(found)
-        return found
+            output = output if after is None else after(output)
+        return output
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
@@ -86,10 +86,10 @@ class _Normalise(torch.autograd.Function):
         unit = (wide - _along(mean, x)) * _along(scale, x)
         ctx.save_for_backward(unit, weight, scale, count)
         ctx.over, ctx.dtype = over, x.dtype
-        found = unit if weight is None else unit * _along(weight, x)
-        found = found if bias is None else found + _along(bias, x)
+        output = unit if weight is None else unit * _along(weight, x)
+        output = output if bias is None else output + _along(bias, x)
         ctx.mark_non_differentiable(mean, var, count)
-        return found.to(x.dtype), mean, var, count
+        return output.to(x.dtype), mean, var, count
 
     @staticmethod
     @once_differentiable

@@ -1,4 +1,4 @@
-"""Find what shows the same, where several pictures may: rows share contents, not just a partner."""
+"""Contrastive losses by content: rows match where their pictures share contents, not just a partner."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def _cost(unit: Tensor, content: Tensor, rows: slice, temperature: float) -> Ten
 
 def shared(first: Tensor, second: Tensor) -> Tensor:
     """Return ``(n, m)`` bool, whether rows of ids ``(n, C)`` and ``(m, C)`` have one in common."""
-    found = torch.zeros(len(first), len(second), dtype=torch.bool, device=first.device)
+    same = torch.zeros(len(first), len(second), dtype=torch.bool, device=first.device)
     for ids in first.unbind(1):
         for others in second.unbind(1):
-            found |= ids[:, None] == others
-    return found
+            same |= ids[:, None] == others
+    return same
 
 
 def row_blocks(rows: int, like: Tensor) -> list[slice]:

@@ -1,4 +1,4 @@
-"""Pick the one that belongs to you out of many: InfoNCE and NT-Xent, with memory linear in the batch."""
+"""Contrastive losses, InfoNCE and NT-Xent, with memory linear in the batch."""
 
 from __future__ import annotations
 
@@ -133,8 +133,8 @@ def node_info_nce(first: Tensor, second: Tensor, *, temperature: float, intra: b
         return _find(first, second, temperature, intra)
     if intra:
         return nt_xent(first, second, temperature=temperature)
-    there = info_nce(first, second, temperature=temperature)
-    return (there + info_nce(second, first, temperature=temperature)) / 2
+    forward = info_nce(first, second, temperature=temperature)
+    return (forward + info_nce(second, first, temperature=temperature)) / 2
 
 
 def _pick(
@@ -172,8 +172,8 @@ class _Pick(torch.autograd.Function):
         room = queries.new_empty(min(rows, len(queries)), len(keys))
         for start in range(0, len(queries), rows):
             at = slice(start, start + rows)
-            asked, target = queries[at], own[at]
-            scores = torch.mm(asked, keys.T, out=room[: len(asked)])  # (R, M)
+            block, target = queries[at], own[at]
+            scores = torch.mm(block, keys.T, out=room[: len(block)])  # (R, M)
             if banned is not None:
                 scores.scatter_(1, banned[at, None], -torch.inf)
             if shift:
@@ -186,8 +186,8 @@ class _Pick(torch.autograd.Function):
             if toward_queries is not None:
                 toward_queries[at] = torch.mm(scores, keys).div_(mass).sub_(keys[target])
             if toward_keys is not None:
-                toward_keys.addmm_(scores.T, asked / mass)
-                toward_keys.index_add_(0, target, asked, alpha=-1)
+                toward_keys.addmm_(scores.T, block / mass)
+                toward_keys.index_add_(0, target, block, alpha=-1)
         ctx.save_for_backward(toward_queries, toward_keys)
         ctx.rows = len(queries)
         return total / len(queries)

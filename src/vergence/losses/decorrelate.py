@@ -1,4 +1,4 @@
-"""Agree between views while every feature varies and no two say the same: VICReg and Barlow Twins."""
+"""Decorrelation losses, VICReg and Barlow Twins: views agree, every feature varies, no two say the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learn what a teacher says: soft targets kept from collapsing, and spread embeddings."""
+"""Distillation losses: soft targets of a teacher, kept from collapsing, and spread embeddings."""
 
 from __future__ import annotations
 

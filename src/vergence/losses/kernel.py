@@ -1,4 +1,4 @@
-"""Compare samples and variables through kernels: uniformity, MMD and HSIC, with memory linear in the rows."""
+"""Kernel statistics of samples: uniformity, MMD and HSIC, with memory linear in the rows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Together within a margin, apart beyond it: the contrastive loss of pairs, with hard negatives."""
+"""The contrastive loss of pairs with a margin: together within it, apart beyond it, with hard negatives."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ def hard_margin(x: Tensor, group: Tensor, *, margin: float, negatives: int) -> t
     else:
         with torch.no_grad():
             likeness = (x @ x.T).masked_fill(same, -torch.inf)
-            best, found = likeness.topk(min(negatives, len(x)), dim=1)
+            best, hardest = likeness.topk(min(negatives, len(x)), dim=1)
             first, place = torch.nonzero(best > -torch.inf, as_tuple=True)
-            second = found[first, place]
+            second = hardest[first, place]
     # 1e-12: the root's slope at two equal vectors is infinite
     distance = ((x[first] - x[second]).square().sum(1) + 1e-12).sqrt()
     return near, (margin - distance).clamp_min(0).square().sum()

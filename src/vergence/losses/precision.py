@@ -1,4 +1,4 @@
-"""Keep losses out of low precision, whatever surrounds them."""
+"""Precision of losses: float32, whatever surrounds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Predict one view's vector from the other's: agreement without negatives."""
+"""Prediction losses: one view's vector from the other's, agreement without negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A 3 x 3 convolution whose weight gradient is fast on CPUs when the maps are small."""
+"""Convolution of 3 x 3 whose weight gradient is fast on CPUs when the maps are small."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ class _SideBySide(torch.autograd.Function):
 
 def _gradients(grad: Tensor, x: Tensor, weight: Tensor, which: tuple[bool, bool]) -> tuple[Tensor, Tensor]:
     one = (1, 1)
-    found = torch.ops.aten.convolution_backward(
+    gradients = torch.ops.aten.convolution_backward(
         grad, x, weight, None, one, one, one, False, (0, 0), 1, (*which, False)
     )
-    return found[0], found[1]
+    return gradients[0], gradients[1]
 
 
 def _beside(maps: Tensor) -> Tensor:

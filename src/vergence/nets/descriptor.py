@@ -1,4 +1,4 @@
-"""A head that makes one unit vector of a map: for search, where a small thing may be what counts."""
+"""Descriptor head: one unit vector of a map, for search, where a small thing may be what counts."""
 
 from __future__ import annotations
 

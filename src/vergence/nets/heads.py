@@ -1,4 +1,4 @@
-"""Small networks on top of an encoder."""
+"""Heads: small networks on top of an encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every image encoder shares: normalised pixels in, ``Features`` out."""
+"""Base of image encoders: normalised pixels in, ``Features`` out."""
 
 from __future__ import annotations
 

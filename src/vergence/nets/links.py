@@ -1,4 +1,4 @@
-"""Links between nodes as a sparse matrix: sums over neighbours without a vector for every link."""
+"""Message passing over links as a sparse matrix: sums over neighbours without a vector for every link."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Rows(NamedTuple):
     def dot(self, a: Tensor, b: Tensor) -> Tensor:
         """Return a[row] · b[end] of every link ``(E,)``, in the order of the links."""
         blank = self.matrix(a.new_zeros(len(self.end)))
-        found = torch.sparse.sampled_addmm(blank, a, b.T, beta=0.0).values()
-        return torch.empty_like(found).index_copy_(0, self.order, found)
+        products = torch.sparse.sampled_addmm(blank, a, b.T, beta=0.0).values()
+        return torch.empty_like(products).index_copy_(0, self.order, products)
 
 
 class Links:
@@ -78,7 +78,7 @@ class Links:
         self.into = Rows.of(self.target, self.source, (hearers, nodes))
         self.out_of = Rows.of(self.source, self.target, (nodes, hearers))
 
-    def turned(self) -> Links:
+    def transposed(self) -> Links:
         """Return the links the other way round, with the same weights."""
         links = copy.copy(self)
         links.source, links.target = self.target, self.source
@@ -149,10 +149,10 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, up: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (x, weight), (asked, weighed, _), links = ctx.saved_tensors, ctx.needs_input_grad, ctx.links
+        (x, weight), (needs_x, needs_weight, _), links = ctx.saved_tensors, ctx.needs_input_grad, ctx.links
         return (
-            links.out_of.sum(up, weight) if asked else None,
-            links.into.dot(up, x) if weighed else None,
+            links.out_of.sum(up, weight) if needs_x else None,
+            links.into.dot(up, x) if needs_weight else None,
             None,
         )
 

@@ -1,4 +1,4 @@
-"""The head that scores a vector against learned prototypes."""
+"""Prototype head: scores a vector against learned prototypes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A frozen copy of a network that follows it slowly."""
+"""EMA teacher: a frozen copy of a network that follows it slowly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any model of timm, seen as an image encoder."""
+"""timm's models as image encoders."""
 
 from __future__ import annotations
 
@@ -108,10 +108,10 @@ def _attention(attn: Any, x: Tensor, need: Sequence[str]) -> dict[str, Tensor]:
     b, t, _ = x.shape
     q, k, _ = attn.qkv(x).view(b, t, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
     q, k = attn.q_norm(q), attn.k_norm(k)
-    found = {"keys": k} if "keys" in need else {}
+    extra = {"keys": k} if "keys" in need else {}
     if "attention" in need:
-        found["attention"] = (q.float() @ k.float().mT * attn.scale).softmax(-1)
-    return found
+        extra["attention"] = (q.float() @ k.float().mT * attn.scale).softmax(-1)
+    return extra
 
 
 def _grid(tokens: Tensor, pixels: Tensor) -> Tensor | None:

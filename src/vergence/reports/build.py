@@ -1,4 +1,4 @@
-"""Gather what a run and its store have to say, and write it as one page."""
+"""Builds a report: what a run and its store have to say, as one page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ from vergence.store.table import Store
 from vergence.use.clustering import clusters
 
 SKIPPED = 12  # rows of skipped.csv that are shown
-_SIGNS = {  # of health: title, how to read it
+# of health: title, how to read it
+_SIGNS = {
     "rankme": ("Effective rank", "Directions the embedding really uses. Falling towards 1 is collapse."),
     "std": ("Spread", "0: all samples look the same. 1: spread evenly in all directions."),
     "alignment": ("Alignment", "Distance between two views of one sample: lower is more stable."),
@@ -63,8 +64,10 @@ def report(
     modality, seen = run.config.modality, None
     if store is None:
         seen = open_source(source)
-        found = embed(run.encoder, seen)
-        store = Store.create(run.path / "embeddings.lance", seen, found, model=str(run.path), overwrite=True)
+        embeddings = embed(run.encoder, seen)
+        store = Store.create(
+            run.path / "embeddings.lance", seen, embeddings, model=str(run.path), overwrite=True
+        )
     elif not isinstance(store, Store):
         store = Store.open(store)
     if seen is None and not find_modality(modality).thumbnail:
@@ -97,8 +100,8 @@ def report(
     path = Path(out) if out is not None else run.path / "report.html"
     text = render(page)
 
-    def write(aside: Path) -> None:
-        aside.write_text(text, encoding="utf-8")
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
 
     write_whole(path, write)
     return path
@@ -142,7 +145,7 @@ def command(config: RunConfig) -> str:
     if config.command != "python API":
         return config.command
     made = None if config.init else innermost(config.encoder or {}).get("name")
-    asked: dict[str, Any] = {"encoder": made}
+    options: dict[str, Any] = {"encoder": made}
     for name in (
         "encoder_options",
         "init",
@@ -158,12 +161,12 @@ def command(config: RunConfig) -> str:
         "seed",
         "precision",
     ):
-        asked[name] = getattr(config, name)
-    asked.update(config.options or {})
+        options[name] = getattr(config, name)
+    options.update(config.options or {})
     default = {"accumulate": 1, "views": {}, "encoder_options": {}}
     words = [
         f"{name}={value!r}"
-        for name, value in asked.items()
+        for name, value in options.items()
         if value is not None and default.get(name) != value
     ]
     lines = [f"{config.method!r}, {config.source!r}", *words]
@@ -220,15 +223,15 @@ def _curves(run: Run) -> list[Panel]:
         ("Learning rate", "Its peak; warm-up comes before, decay after.", ["lr"]),
         ("Speed", "Samples a second, reading and augmenting included.", ["samples_per_second"]),
     ]
-    found = []
+    panels = []
     for title, how, columns in shown:
         lines = [Line(name, x, _numbers(rows, name), i) for i, name in enumerate(columns)]
         if not lines or not np.isfinite(lines[0].y).any():
             continue
         last = np.nanmax(lines[0].y) if columns == ["lr"] else _last(lines[0].y)
         legend = [line.name for line in lines] if len(lines) > 1 else []
-        found.append(Panel(title, how, curve(lines, label=title), last, legend=legend))
-    return found
+        panels.append(Panel(title, how, curve(lines, label=title), last, legend=legend))
+    return panels
 
 
 def _signs(run: Run) -> list[Panel]:
@@ -236,13 +239,13 @@ def _signs(run: Run) -> list[Panel]:
     if not rows:
         return []
     x = _epochs(run, rows)
-    found = []
+    panels = []
     for i, (name, (title, how)) in enumerate(_SIGNS.items()):
         y = _numbers(rows, name)
         if np.isfinite(y).any():
             svg = curve([Line(name, x, y, i % 4)], label=title)
-            found.append(Panel(title, how, svg, _last(y), next(v for v in y if math.isfinite(v))))
-    return found
+            panels.append(Panel(title, how, svg, _last(y), next(v for v in y if math.isfinite(v))))
+    return panels
 
 
 def _numbers(rows: list[dict[str, Any]], name: str) -> list[float]:
@@ -291,10 +294,10 @@ def _skipped(path: Path) -> dict[str, Any]:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] = []
     for name, value in config.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.") if value else []
+            pairs += _flat(value, f"{prefix}{name}.") if value else []
         elif value is not None:
-            found.append((f"{prefix}{name}", str(value)))
-    return found
+            pairs.append((f"{prefix}{name}", str(value)))
+    return pairs

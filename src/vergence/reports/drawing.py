@@ -1,4 +1,4 @@
-"""Small graphs as small pictures: laid out so that distances on paper follow distances in the graph."""
+"""Layout of small graphs as pictures: distances on paper follow distances in the graph."""
 
 from __future__ import annotations
 

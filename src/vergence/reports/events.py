@@ -1,4 +1,4 @@
-"""Event histories on the page: each one a timeline, coloured by what happened."""
+"""Event histories in a report: each one a timeline, coloured by what happened."""
 
 from __future__ import annotations
 
@@ -141,14 +141,14 @@ class Histories(Drawn):
 
     def sections(self) -> list[Section]:
         fields = self.log.fields
-        told = ["Dots are events in their order, the latest on the right; a gap takes room by its logarithm"]
-        told += [f"higher is more of {fields.numeric[self.raised_by[0]]}"] if self.raised_by else []
-        told += [] if self.coloured_by is None else [f"colours are {fields.categorical[self.coloured_by]}"]
+        notes = ["Dots are events in their order, the latest on the right; a gap takes room by its logarithm"]
+        notes += [f"higher is more of {fields.numeric[self.raised_by[0]]}"] if self.raised_by else []
+        notes += [] if self.coloured_by is None else [f"colours are {fields.categorical[self.coloured_by]}"]
         timelines = Section(
             "timelines",
             "Timelines",
             "Do neighbours live alike?",
-            "; ".join(told) + ". The first line of a card is an entity, below it stand its nearest.",
+            "; ".join(notes) + ". The first line of a card is an entity, below it stand its nearest.",
             [self._panel(row) for row in self._chosen()],
         )
         gaps = self.log.gap[
@@ -181,13 +181,13 @@ class Histories(Drawn):
         of = self.groupings[0][1]
         groups, counts = np.unique(of[of >= 0], return_counts=True)
         groups = groups[np.argsort(-counts, kind="stable")][:QUERIES]
-        found = []
+        chosen = []
         for group in groups:
             rows = np.flatnonzero(of == group)
             rows = rows[np.argsort(self.lengths[rows], kind="stable")]
             shares = np.linspace(0.5, 0.9, -(-QUERIES // len(groups)))
-            found += rows[np.unique((shares * (len(rows) - 1)).astype(int))].tolist()
-        return found[:QUERIES]
+            chosen += rows[np.unique((shares * (len(rows) - 1)).astype(int))].tolist()
+        return chosen[:QUERIES]
 
     def _panel(self, row: int) -> Panel:
         hits = search(self.store, row, k=AROUND)

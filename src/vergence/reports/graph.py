@@ -1,4 +1,4 @@
-"""Graphs on the page: nodes with what is around them, or whole graphs as small drawings."""
+"""Graphs in a report: nodes with what is around them, or whole graphs as small drawings."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class _Graph(Drawn):
     def by_group(self, values: np.ndarray) -> list[tuple[str, float, int]]:
         """Return the mean of ``(n,)`` numbers in each class (each cluster, without classes)."""
         word, of, names = self.groupings[0]
-        told = [name if word == "class" else f"{word} {name}" for name in names]
-        return [(name, float(values[of == i].mean()), i) for i, name in enumerate(told) if (of == i).any()]
+        labels = [name if word == "class" else f"{word} {name}" for name in names]
+        return [(name, float(values[of == i].mean()), i) for i, name in enumerate(labels) if (of == i).any()]
 
     def colours(self, groups: Sequence[int]) -> list[str]:
         """Return the colours of groups, grey for -1."""
@@ -120,11 +120,11 @@ class Nodes(_Graph):
     def links(self, rows: np.ndarray) -> np.ndarray:
         place = np.full(self.csr.nodes, -1)
         place[self.node[rows]] = np.arange(len(rows))
-        found = place[self.csr.edge_index()]
-        found = found[:, (found[0] < found[1]) & (found[0] >= 0)]
-        if found.shape[1] > LINKS:
-            found = found[:, np.random.default_rng(0).choice(found.shape[1], LINKS, replace=False)]
-        return found
+        edges = place[self.csr.edge_index()]
+        edges = edges[:, (edges[0] < edges[1]) & (edges[0] >= 0)]
+        if edges.shape[1] > LINKS:
+            edges = edges[:, np.random.default_rng(0).choice(edges.shape[1], LINKS, replace=False)]
+        return edges
 
     def sections(self) -> list[Section]:
         degrees = self.csr.degrees[self.node]
@@ -149,9 +149,9 @@ class Nodes(_Graph):
         ties = self._ties()
         if ties is not None:
             panels.append(ties)
-        found = [Section("graph", "Degrees", "How is it connected?", text, panels)]
+        sections = [Section("graph", "Degrees", "How is it connected?", text, panels)]
         listening = self._attention()
-        return [*found, listening] if listening is not None else found
+        return [*sections, listening] if listening is not None else sections
 
     def _ties(self, most: int = 100_000) -> Panel | None:
         """Compare linked nodes with pairs at random: what the embedding kept of the graph."""
@@ -212,9 +212,9 @@ class Nodes(_Graph):
                 legend=[line.name for line in lines],
             )
         )
-        told = " and ".join(f"{mean:.3f}" for mean in means)
+        listed = " and ".join(f"{mean:.3f}" for mean in means)
         text = (
-            f"How evenly each node spreads its attention over the nodes it hears: {told} of the largest "
+            f"How evenly each node spreads its attention over the nodes it hears: {listed} of the largest "
             f"entropy, on average{', layer by layer' if len(means) > 1 else ''}. Close to 1, attention does "
             "no more than an average would; close to 0, a node listens to one other."
         )

@@ -1,4 +1,4 @@
-"""What a store shows without being asked: neighbours, clusters, near-duplicates and a map, as pictures."""
+"""Views of a store in a report: neighbours, clusters, near-duplicates and a map, as pictures."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def neighbours(subject: Subject, *, seed: int = 0) -> list[dict[str, Any]]:
         hits = search(store, row, k=subject.around)
         rows = hits.rows[0][hits.rows[0] >= 0]
         scores = hits.scores[0][: len(rows)].tolist()
-        found = list(zip(subject.pictures(rows), scores, subject.bonds(row, rows), strict=True))
-        shown.append({"query": subject.pictures([row])[0], "found": found})
+        near = list(zip(subject.pictures(rows), scores, subject.bonds(row, rows), strict=True))
+        shown.append({"query": subject.pictures([row])[0], "found": near})
     return shown
 
 
@@ -54,16 +54,16 @@ def cluster_cards(subject: Subject) -> list[dict[str, Any]]:
 def copies(subject: Subject) -> dict[str, Any]:
     """Return the most similar pairs, above a threshold that rises while too many samples pass it."""
     for threshold in _THRESHOLDS:
-        found = duplicates(subject.store, threshold=threshold)
-        if found.total <= max(20, len(subject.store) // 20):
+        copies = duplicates(subject.store, threshold=threshold)
+        if copies.total <= max(20, len(subject.store) // 20):
             break
-    shown = subject.pictures(found.pairs[:PAIRS].reshape(-1))
-    pairs = list(zip(shown[::2], shown[1::2], found.similarity[:PAIRS].tolist(), strict=True))
+    shown = subject.pictures(copies.pairs[:PAIRS].reshape(-1))
+    pairs = list(zip(shown[::2], shown[1::2], copies.similarity[:PAIRS].tolist(), strict=True))
     return {
         "threshold": threshold,
-        "total": found.total,
-        "groups": len(found.groups),
-        "surplus": len(found.surplus),
+        "total": copies.total,
+        "groups": len(copies.groups),
+        "surplus": len(copies.surplus),
         "pairs": pairs,
     }
 
@@ -73,12 +73,12 @@ def chart(subject: Subject) -> dict[str, Any]:
     plan = layout(subject.store)
     rows = subject.store.take(plan.rows, ["id", "class", "label"]).to_pylist()
     groups = [of[plan.rows].tolist() for _, of, _ in subject.groupings]
-    told = zip(rows, subject.on_map(plan.rows), subject.facts(plan.rows), strict=True)
+    points = zip(rows, subject.on_map(plan.rows), subject.facts(plan.rows), strict=True)
     return {
         "svg": scatter(plan.points, groups, [row["id"] for row in rows], links=subject.links(plan.rows)),
         "how": plan.how,
         "shown": len(plan.rows),
         "groupings": [(name, names) for name, _, names in subject.groupings],
         "palettes": subject.palette,
-        "points": [[row["id"], class_of(row), uri, fact] for row, uri, fact in told],
+        "points": [[row["id"], class_of(row), uri, fact] for row, uri, fact in points],
     }

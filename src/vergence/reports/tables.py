@@ -1,4 +1,4 @@
-"""Rows of a table on the page: their values beside those of their neighbours."""
+"""Table rows in a report: their values beside those of their neighbours."""
 
 from __future__ import annotations
 
@@ -46,26 +46,26 @@ class TableRows(Drawn):
         self.numeric, self.categorical = source.numeric, source.categorical
 
     @cached_property
-    def told_apart(self) -> np.ndarray:
+    def variance_between(self) -> np.ndarray:
         """The share of each numeric column's variance that lies between classes, or clusters; ``(M,)``."""
         of = self.groupings[0][1]
         known = of >= 0
         x, of = self.numeric[known].astype(np.float64), of[known]
-        there = np.isfinite(x)
-        x = np.where(there, x, 0.0)
-        mean = x.sum(0) / np.maximum(there.sum(0), 1)
-        whole = (np.where(there, x - mean, 0.0) ** 2).sum(0)
+        present = np.isfinite(x)
+        x = np.where(present, x, 0.0)
+        mean = x.sum(0) / np.maximum(present.sum(0), 1)
+        whole = (np.where(present, x - mean, 0.0) ** 2).sum(0)
         between = np.zeros(x.shape[1])
         for group in np.unique(of):
             own = of == group
-            count = there[own].sum(0)
+            count = present[own].sum(0)
             between += count * (x[own].sum(0) / np.maximum(count, 1) - mean) ** 2 * (count > 0)
         return np.divide(between, whole, out=np.zeros_like(whole), where=whole > 0)
 
     @cached_property
-    def telling(self) -> list[int]:
+    def informative_columns(self) -> list[int]:
         """Columns, those first that tell most: numeric ones by number, categorical ones after them."""
-        order = np.argsort(-self.told_apart, kind="stable").tolist()
+        order = np.argsort(-self.variance_between, kind="stable").tolist()
         kinds = [len(self.columns.numeric) + k for k in range(len(self.columns.categorical))]
         few = min(2, len(kinds))
         return [*order[: CARD - few], *kinds[:few], *order[CARD - few :], *kinds[few:]]
@@ -73,13 +73,13 @@ class TableRows(Drawn):
     @cached_property
     def ranks(self) -> np.ndarray:
         """The share of rows below each number ``(n, M)``, in [0, 1]; NaN where missing."""
-        found = np.full(self.numeric.shape, np.nan)
+        ranks = np.full(self.numeric.shape, np.nan)
         for k in range(self.numeric.shape[1]):
-            there = np.isfinite(self.numeric[:, k])
-            values = np.sort(self.numeric[there, k])
-            ends = [np.searchsorted(values, self.numeric[there, k], side) for side in ("left", "right")]
-            found[there, k] = (ends[0] + ends[1]) / (2 * max(len(values), 1))
-        return found
+            known = np.isfinite(self.numeric[:, k])
+            values = np.sort(self.numeric[known, k])
+            ends = [np.searchsorted(values, self.numeric[known, k], side) for side in ("left", "right")]
+            ranks[known, k] = (ends[0] + ends[1]) / (2 * max(len(values), 1))
+        return ranks
 
     def name(self, column: int) -> str:
         numbers = len(self.columns.numeric)
@@ -98,7 +98,7 @@ class TableRows(Drawn):
 
     def draw(self, row: int) -> bytes:
         """Draw a row as a card: a few columns, a bar as long as the value's rank."""
-        shown = self.telling[:CARD]
+        shown = self.informative_columns[:CARD]
         step = 184 / max(len(shown), 4)
         parts = []
         for i, column in enumerate(shown):
@@ -123,8 +123,8 @@ class TableRows(Drawn):
             f"{len(self.columns.categorical):,} categories. In each card a row comes first, then stand its "
             "nearest; the bluer a number, the higher it is among all rows."
         )
-        order = [k for k in self.telling if k < len(self.columns.numeric)][:TELLING]
-        shares = [(self.name(k), float(self.told_apart[k]), -1) for k in order]
+        order = [k for k in self.informative_columns if k < len(self.columns.numeric)][:TELLING]
+        shares = [(self.name(k), float(self.variance_between[k]), -1) for k in order]
         panels = [self._panel(row) for row in self._chosen()]
         if shares:
             panels.append(
@@ -143,7 +143,7 @@ class TableRows(Drawn):
     def _panel(self, row: int) -> Panel:
         hits = search(self.store, row, k=AROUND)
         rows = [row, *hits.rows[0][hits.rows[0] >= 0].tolist()]
-        shown, pictures = self.telling[:TOLD], self.pictures(rows)
+        shown, pictures = self.informative_columns[:TOLD], self.pictures(rows)
         left, step, wide = 132, 22, (340 - 132) / len(rows)
         parts = []
         for j, picture in enumerate(pictures):

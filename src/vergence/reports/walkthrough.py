@@ -1,4 +1,4 @@
-"""Everything at once on a small scale: learn, measure, embed, look."""
+"""The demo: learn, measure, embed and look, on a small scale."""
 
 from __future__ import annotations
 

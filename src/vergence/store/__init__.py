@@ -1,4 +1,4 @@
-"""Where embeddings are kept: a Lance table, one row a sample."""
+"""Stores of embeddings: a Lance table, one row a sample."""
 
 import lazy_loader
 

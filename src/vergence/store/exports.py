@@ -1,4 +1,4 @@
-"""A store as one file, for tools that do not read Lance."""
+"""Exports of a store to one file, for tools that do not read Lance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from vergence.core.errors import BadInput
-from vergence.store.lance_io import told
+from vergence.store.lance_io import write_errors
 
 SUFFIXES = (".parquet", ".npz", ".npy", ".json")
 
@@ -37,21 +37,21 @@ def export(store: Readable, path: Path, where: str | None = None) -> Path:
     if path.suffix not in SUFFIXES:
         raise BadInput(f"Cannot write {path}: the name must end in {', '.join(SUFFIXES)}.")
     rows = np.arange(len(store)) if where is None else store.where(where)
-    aside = path.with_name(f".{path.stem}.part{path.suffix}")
-    with told(path):
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    with write_errors(path):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix == ".parquet":
-                parquet.write_table(store.read(where=where), aside)
+                parquet.write_table(store.read(where=where), temporary)
             elif path.suffix == ".npy":
-                np.save(aside, store.vectors()[rows])
+                np.save(temporary, store.vectors()[rows])
             elif path.suffix == ".json":
-                aside.write_text(json.dumps({"name": store.path.stem, "samples": _samples(store, where)}))
+                temporary.write_text(json.dumps({"name": store.path.stem, "samples": _samples(store, where)}))
             else:
-                np.savez(aside, **_arrays(store, rows))
-            aside.replace(path)
+                np.savez(temporary, **_arrays(store, rows))
+            temporary.replace(path)
         finally:
-            aside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
     return path
 
 

@@ -1,4 +1,4 @@
-"""One file as the rows of a store: what ``export`` writes, or what other tools wrote in these formats."""
+"""Imports of one file as the rows of a store: what ``export`` writes, or what other tools wrote so."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ def _table(file: Path, columns: dict[str, Any]) -> tuple[pa.Table, list[str] | N
         "class": pa.nulls(n, pa.string()) if names is None else pa.array(names, pa.string()),
         "thumbnail": pa.array(columns.pop("thumbnail", None) or [None] * n, pa.binary()),
     }
-    for name, found in vectors.items():
-        made[name] = _with_gaps(found)
+    for name, column in vectors.items():
+        made[name] = _with_gaps(column)
     try:
         made.update({name: pa.array(values) for name, values in columns.items()})
     except pa.ArrowException as error:
@@ -81,11 +81,11 @@ def _table(file: Path, columns: dict[str, Any]) -> tuple[pa.Table, list[str] | N
 
 def _is_vectors(values: Any) -> bool:
     """Whether all values that are there are lists of as many numbers."""
-    there = [value for value in values if value is not None]
-    if not there or not isinstance(there[0], list | np.ndarray) or not len(there[0]):
+    present = [value for value in values if value is not None]
+    if not present or not isinstance(present[0], list | np.ndarray) or not len(present[0]):
         return False
-    return all(len(value) == len(there[0]) for value in there) and isinstance(
-        there[0][0], int | float | np.number
+    return all(len(value) == len(present[0]) for value in present) and isinstance(
+        present[0][0], int | float | np.number
     )
 
 
@@ -106,11 +106,11 @@ def _parquet(file: Path) -> dict[str, Any]:
 
 def _npz(file: Path) -> dict[str, Any]:
     with np.load(file, allow_pickle=False) as arrays:
-        found = dict(arrays)
-    found["id"] = found.pop("ids")
-    if "labels" in found:
-        found["label"] = [None if label < 0 else int(label) for label in found.pop("labels")]
-    return found
+        columns = dict(arrays)
+    columns["id"] = columns.pop("ids")
+    if "labels" in columns:
+        columns["label"] = [None if label < 0 else int(label) for label in columns.pop("labels")]
+    return columns
 
 
 def _npy(file: Path) -> dict[str, Any]:

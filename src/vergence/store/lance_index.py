@@ -27,15 +27,15 @@ def build(table: lance.LanceDataset, column: str, kind: str, rows: int, width: i
     table.create_index(column, metric="cosine", replace=True, **options)
 
 
-def question(column: str, queries: np.ndarray, k: int, kind: str, effort: int) -> dict[str, Any]:
+def query_options(column: str, queries: np.ndarray, k: int, kind: str, effort: int) -> dict[str, Any]:
     """Return what Lance is asked for the ``k`` nearest of queries ``(Q, D)``.
 
     Answers are computed again from the vectors themselves, twice as many as wanted or more: the index keeps
     a byte a value or less. With effort 0 it is passed by and every row looked at.
     """
-    asked = {"column": column, "q": queries, "k": k, "metric": "cosine"}
+    query = {"column": column, "q": queries, "k": k, "metric": "cosine"}
     if effort == 0:
-        return {**asked, "use_index": False}
+        return {**query, "use_index": False}
     if kind == "hnsw":
-        return {**asked, "nprobes": effort, "ef": max(2 * k, 20 * effort), "refine_factor": 2}
-    return {**asked, "nprobes": 8 * effort, "refine_factor": 2 + effort}
+        return {**query, "nprobes": effort, "ef": max(2 * k, 20 * effort), "refine_factor": 2}
+    return {**query, "nprobes": 8 * effort, "refine_factor": 2 + effort}

@@ -1,4 +1,4 @@
-"""Talking to Lance: its errors in one line each, and batches that may fail while they are made."""
+"""Errors of Lance, in one line each, and readers of batches that may fail while they are made."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return first.partition(", rust/")[0].partition(", /")[0].rstrip(".") + "."
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[None]:
+def lance_errors(path: Path) -> Iterator[None]:
     """Turn what Lance meets in a damaged table, down to a panic of its own, into one line."""
     try:
         yield
@@ -41,11 +41,11 @@ def whole(path: Path) -> Iterator[None]:
         panic = type(error).__name__ == "PanicException"  # of pyo3, which derives it from BaseException
         if not panic and not isinstance(error, ValueError | OSError | RuntimeError | KeyError | MemoryError):
             raise
-        raise BadInput(f"{path} is damaged: {line(error)} Make it anew with `vergence embed`.") from None
+        raise BadInput(f"{path} is damaged: {one_line(error)} Make it anew with `vergence embed`.") from None
 
 
 @contextlib.contextmanager
-def reading(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatchReader]:
+def batch_reader(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatchReader]:
     """Hand batches to Lance; what goes wrong while making them is raised as it was."""
     failed: list[Exception] = []
 
@@ -63,10 +63,10 @@ def reading(batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa
 
 
 @contextlib.contextmanager
-def told(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Iterator[None]:
     """Turn a failing disk into one line."""
     try:
         yield
     except OSError as error:
-        reason = error.strerror or line(error)
+        reason = error.strerror or one_line(error)
         raise VergenceError(f"Cannot write {path}: {reason.rstrip('.')}. Nothing of it was kept.") from error

@@ -27,7 +27,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.data.source import Source
-from vergence.store.lance_io import PARTS, is_begun, is_table, reading, told, whole
+from vergence.store.lance_io import PARTS, batch_reader, is_begun, is_table, lance_errors, write_errors
 from vergence.store.rows import Rows, table_schema
 from vergence.store.table import Store, note, write_skipped
 
@@ -92,10 +92,10 @@ class Parts:
             BadInput: If something else is at ``path``.
             VergenceError: If the disk refuses.
         """
-        job, there = _job(path), is_table(path)
-        if job and job["what"] == dict(what) and (overwrite or not there or _made(path) == job["id"]):
+        job, exists = _job(path), is_table(path)
+        if job and job["what"] == dict(what) and (overwrite or not exists or _job_in(path) == job["id"]):
             return cls(path, job["id"], count)
-        if there and not overwrite:
+        if exists and not overwrite:
             raise BadInput(
                 f"{path} exists already: choose another path, or pass overwrite=True to replace it."
             )
@@ -104,29 +104,29 @@ class Parts:
                 f"{path} holds the begun embeddings of {job['what'].get('source')} by "
                 f"{job['what'].get('model')}: run that again to go on, or overwrite them."
             )
-        if not (there or is_begun(path) or _empty(path)):
+        if not (exists or is_begun(path) or _empty(path)):
             raise BadInput(f"{path} exists already: choose another path.")
         job = {"id": uuid.uuid4().hex, "what": dict(what)}
-        with told(path):
+        with write_errors(path):
             shutil.rmtree(path / PARTS, ignore_errors=True)
             _write(path / PARTS / "job.json", json.dumps(job))
         return cls(path, job["id"], count)
 
     @property
-    def made(self) -> bool:
+    def committed(self) -> bool:
         """Whether the table is there and only the tidying is left to do."""
-        return is_table(self.path) and _made(self.path) == self.job
+        return is_table(self.path) and _job_in(self.path) == self.job
 
     def done(self) -> dict[int, Part]:
         """Return the records of the parts that are done, by number."""
-        found = {}
+        done = {}
         for file in self.folder.glob("*.json"):
             try:
                 part = Part(**json.loads(file.read_text()))
             except (OSError, ValueError, TypeError):  # such as a file emptied by a power cut
                 continue
-            found[part.number] = part
-        return found
+            done[part.number] = part
+        return done
 
     def find(self, number: int) -> Part | None:
         """Return the record of a part, or None where it is not done."""
@@ -137,7 +137,7 @@ class Parts:
 
     def attempt(self, number: int) -> int:
         """Note that work on a part begins, and return how often it has begun."""
-        with told(self.path):
+        with write_errors(self.path):
             self.folder.mkdir(parents=True, exist_ok=True)
             with (self.folder / f"{number}.tries").open("a") as file:
                 file.write(".")
@@ -160,10 +160,10 @@ class Parts:
             VergenceError: If the disk refuses.
         """
         part = Part(number, 0, 0, None, dict(skipped))
-        with told(self.path):
+        with write_errors(self.path):
             if rows is not None:
                 schema = rows.schema
-                with reading(rows.batches(schema), schema) as reader:
+                with batch_reader(rows.batches(schema), schema) as reader:
                     (fragment,) = write_fragments(
                         reader, str(self.path), schema=schema, mode="overwrite", enable_stable_row_ids=True
                     )
@@ -182,17 +182,17 @@ class Parts:
         Raises:
             VergenceError: If a part is missing, or the disk refuses.
         """
-        found = self.done()
-        if missing := set(range(self.count)) - found.keys():
+        done = self.done()
+        if missing := set(range(self.count)) - done.keys():
             raise VergenceError(
                 f"{len(missing)} of {self.count} parts of {self.path} are gone: something else wrote or "
                 "removed them. Run this again."
             )
-        parts = [found[number] for number in range(self.count) if found[number].rows]
+        parts = [done[number] for number in range(self.count) if done[number].rows]
         about = note(source.uri, source.classes, model, job=self.job)
         schema = table_schema(parts[0].width).with_metadata(about)
         fragments = [FragmentMetadata.from_json(json.dumps(part.fragment)) for part in parts]
-        with told(self.path):
+        with write_errors(self.path):
             write_skipped(self.path, source.skipped)
             lance.LanceDataset.commit(
                 str(self.path), lance.LanceOperation.Overwrite(schema, fragments), enable_stable_row_ids=True
@@ -200,7 +200,7 @@ class Parts:
 
     def tidy(self) -> None:
         """Delete what is no part of the finished table: records, half-written files, what was replaced."""
-        with told(self.path):
+        with write_errors(self.path):
             lance.dataset(str(self.path)).cleanup_old_versions(timedelta(0), delete_unverified=True)
         for records in (self.path / PARTS).iterdir():
             if records.is_dir():
@@ -220,18 +220,18 @@ def _job(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def _made(path: Path) -> str | None:
+def _job_in(path: Path) -> str | None:
     """Return the job that made the table at ``path``."""
-    with whole(path):
+    with lance_errors(path):
         return Store.open(path).about.get("job")
 
 
 def _write(path: Path, text: str) -> None:
     """Put a whole file in place; of several writers at once the last one wins."""
-    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with aside.open("w") as file:
+    with temporary.open("w") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    aside.replace(path)
+    temporary.replace(path)

@@ -61,14 +61,14 @@ class Rows:
             raise BadInput("Vectors without a source need a name each: pass ids=[...].")
         self.ids = list(ids)
         self.metadata = pa.table({}) if metadata is None else pa.table(metadata)
-        for what, found in {
+        for what, column in {
             "ids": self.ids,
             "labels": labels,
             "metadata": metadata and self.metadata,
         }.items():
-            if found is not None and len(found) != len(self.vectors):
+            if column is not None and len(column) != len(self.vectors):
                 raise BadInput(
-                    f"{len(self.vectors)} vectors came with {len(found)} {what}; one each is needed."
+                    f"{len(self.vectors)} vectors came with {len(column)} {what}; one each is needed."
                 )
         if len(set(self.ids)) < len(self.ids):
             twice = next(name for name in sorted(self.ids) if self.ids.count(name) > 1)

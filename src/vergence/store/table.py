@@ -1,4 +1,4 @@
-"""Where embeddings are kept: a Lance table, one row a sample, that every tool of ``use`` works on.
+"""Stores of embeddings: a Lance table, one row a sample, that every tool of ``use`` works on.
 
 A store is an ordinary Lance dataset; ``lance``, ``lancedb`` and DuckDB read it without vergence.
 
@@ -33,14 +33,22 @@ from vergence.core.errors import BadInput, unknown
 from vergence.data.source import Skipped, Source
 from vergence.store.exports import export
 from vergence.store.imports import read
-from vergence.store.lance_index import EFFORTS, Index, build, question
-from vergence.store.lance_io import is_begun, is_table, line, quoted, reading, told, whole
+from vergence.store.lance_index import EFFORTS, Index, build, query_options
+from vergence.store.lance_io import (
+    batch_reader,
+    is_begun,
+    is_table,
+    lance_errors,
+    one_line,
+    quoted,
+    write_errors,
+)
 from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, vector_array
 
 T = TypeVar("T")
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
 _GRAPH_TO = 200_000  # rows; a graph of more takes many minutes to build
-_ASKED = 100  # rows that are asked for their neighbours to measure an index
+_SAMPLE = 100  # rows that are asked for their neighbours to measure an index
 _SKIPPED = "skipped.csv"
 _KEY = "vergence"  # of the table's own note about itself
 
@@ -151,21 +159,21 @@ class Store:
         source: Source | None = None,
     ) -> Store:
         """Write a table aside and put it in its place when it is whole."""
-        aside, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
-        with told(path):
+        temporary, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+        with write_errors(path):
             try:
-                for left in (aside, old):
+                for left in (temporary, old):
                     shutil.rmtree(left, ignore_errors=True)
                 path.parent.mkdir(parents=True, exist_ok=True)
-                with reading(batches, schema) as reader:
-                    lance.write_dataset(reader, str(aside), enable_stable_row_ids=True)
+                with batch_reader(batches, schema) as reader:
+                    lance.write_dataset(reader, str(temporary), enable_stable_row_ids=True)
                 if source is not None:
-                    write_skipped(aside, source.skipped)
+                    write_skipped(temporary, source.skipped)
                 if path.exists():
                     path.rename(old)
-                aside.rename(path)
+                temporary.rename(path)
             finally:
-                for left in (aside, old):
+                for left in (temporary, old):
                     shutil.rmtree(left, ignore_errors=True)
         return cls.open(path)
 
@@ -182,7 +190,7 @@ class Store:
                 f"There is no store at {path}: make one with `vergence embed RUN SOURCE --out {path}`."
             )
         try:
-            with whole(path):
+            with lance_errors(path):
                 table = lance.dataset(str(path), version=version)
                 _ = table.schema, table.count_rows()
         except BadInput as error:
@@ -202,9 +210,9 @@ class Store:
     @property
     def about(self) -> dict[str, Any]:
         """The table's note about itself: ``source``, ``classes``, ``models`` by vector column, ``info``."""
-        with whole(self.path):
-            found = json.loads((self.table.schema.metadata or {}).get(_KEY.encode(), b"{}"))
-        return found if isinstance(found, dict) else {}
+        with lance_errors(self.path):
+            about = json.loads((self.table.schema.metadata or {}).get(_KEY.encode(), b"{}"))
+        return about if isinstance(about, dict) else {}
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -255,9 +263,9 @@ class Store:
         """Return the vectors at unit length ``(n, D)`` float32, kept like them; zero stays zero."""
 
         def scaled() -> np.ndarray:
-            found = self._filled(column)
-            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
-            return found
+            unit = self._filled(column)
+            unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+            return unit
 
         return self.once(f"{column} directions", scaled)
 
@@ -271,19 +279,19 @@ class Store:
         ``where`` is a SQL condition, such as ``"class = 'cat' AND label IS NOT NULL"``; ``BadInput``
         if it makes no sense or a column does not exist. ``columns=None`` reads all.
         """
-        return self._asked(columns, where)
+        return self._query(columns, where)
 
     def take(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
         """Return these rows, in this order, as Arrow."""
-        with whole(self.path):
+        with lance_errors(self.path):
             return self.table.take(
                 [int(row) for row in rows], columns=None if columns is None else list(columns)
             )
 
     def where(self, condition: str) -> np.ndarray:
         """Return the rows ``(m,)`` int64, ascending, that fulfil a SQL condition."""
-        found = self._asked([], condition, with_row_id=True)
-        return np.sort(self._rows_of(found["_rowid"].to_numpy()))
+        table = self._query([], condition, with_row_id=True)
+        return np.sort(self._rows_of(table["_rowid"].to_numpy()))
 
     def find(self, name: str) -> int:
         """Return the row of an id; raises ``BadInput`` if there is none."""
@@ -314,15 +322,15 @@ class Store:
         """
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         rows.check_fits(str(self.path), self.table.schema, self.classes)
-        there = set(self.names).intersection(rows.ids)
-        if there and not replace:
-            some = ", ".join(sorted(there)[:3])
+        known = set(self.names).intersection(rows.ids)
+        if known and not replace:
+            some = ", ".join(sorted(known)[:3])
             raise BadInput(
-                f"{len(there)} ids are in {self.path} already ({some}); pass replace=True to renew them."
+                f"{len(known)} ids are in {self.path} already ({some}); pass replace=True to renew them."
             )
         schema = self.table.schema
-        with told(self.path), reading(rows.batches(schema), schema) as reader:
-            if there:
+        with write_errors(self.path), batch_reader(rows.batches(schema), schema) as reader:
+            if known:
                 insert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
                 insert.execute(reader)
             else:
@@ -349,7 +357,7 @@ class Store:
             raise BadInput(f"'{column}' cannot name new vectors: use a new word of letters, digits and _.")
         if len(names) != len(vectors):
             raise BadInput(f"{len(vectors)} vectors came for {len(names)} rows; one each is needed.")
-        with told(self.path):
+        with write_errors(self.path):
             self.table.merge(pa.table({"id": names, column: vector_array(checked(vectors))}), "id")
             about = self.about
             about["models"][column] = model
@@ -370,7 +378,7 @@ class Store:
             raise BadInput(f"'{name}' cannot name metadata: use a new word of letters, digits and _.")
         if len(values) != len(self):
             raise BadInput(f"{len(values)} values came for {len(self)} rows; one each is needed.")
-        with told(self.path):
+        with write_errors(self.path):
             names = self.names
             if name in self.table.schema.names:
                 self.table.drop_columns([name])
@@ -381,7 +389,7 @@ class Store:
         """Put these into ``about["info"]``, in place of those of the same name."""
         about = self.about
         about["info"] = {**(about.get("info") or {}), **info}
-        with told(self.path):
+        with write_errors(self.path):
             self.table.update_schema_metadata({_KEY: json.dumps(about)})
         self._reload()
 
@@ -418,13 +426,13 @@ class Store:
                 else:
                     columns[name] = pa.array(given, schema.field(name).type)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise BadInput(f"{name} of {self.path} is {schema.field(name).type}: {line(error)}") from None
+            raise BadInput(f"{name} of {self.path} is {schema.field(name).type}: {one_line(error)}") from None
         if "label" in values:
             known = dict(enumerate(self.classes or []))
             labels = [None if label is None or label < 0 else int(label) for label in values["label"]]
             columns["label"] = pa.array(labels, pa.int64())
             columns["class"] = pa.array([None if i is None else known.get(i) for i in labels], pa.string())
-        with told(self.path):
+        with write_errors(self.path):
             self.table.merge_insert("id").when_matched_update_all().execute(pa.table(columns))
         self._reload()
 
@@ -435,9 +443,9 @@ class Store:
         condition = where if ids is None else f"id IN ({', '.join(map(quoted, ids))})"
         if ids is not None and not len(ids):
             return 0
-        gone = self._asked([], condition, with_row_id=True).num_rows
+        gone = self._query([], condition, with_row_id=True).num_rows
         if gone:
-            with told(self.path):
+            with write_errors(self.path):
                 self.table.delete(condition)
             self._reload()
         return gone
@@ -467,24 +475,24 @@ class Store:
         """
         width = self.width(column)
         kind = kind or ("hnsw" if len(self) < _GRAPH_TO else "pq")
-        with told(self.path):
+        with write_errors(self.path):
             build(self.table, column, kind, len(self), width)
         self._reload()
-        asked = np.random.default_rng(seed).choice(len(self), min(_ASKED, len(self)), replace=False)
-        queries = np.stack(self.take(asked, [column])[column].drop_null().to_numpy()).astype(np.float32)
-        truth = self._answered(question(column, queries, 11, kind, 0), None)[1]
-        found = float("nan")
+        sample = np.random.default_rng(seed).choice(len(self), min(_SAMPLE, len(self)), replace=False)
+        queries = np.stack(self.take(sample, [column])[column].drop_null().to_numpy()).astype(np.float32)
+        truth = self._nearest_rows(query_options(column, queries, 11, kind, 0), None)[1]
+        reached = float("nan")
         for effort in EFFORTS:
-            there = self._answered(question(column, queries, 11, kind, effort), None)[1]
-            found = float((truth[:, 1:, None] == there[:, None]).any(2)[truth[:, 1:] >= 0].mean())
-            if found >= recall:
+            answer = self._nearest_rows(query_options(column, queries, 11, kind, effort), None)[1]
+            reached = float((truth[:, 1:, None] == answer[:, None]).any(2)[truth[:, 1:] >= 0].mean())
+            if reached >= recall:
                 break
         about = self.about
-        about["indices"] = {**about.get("indices", {}), column: [kind, effort, round(found, 4)]}
-        with told(self.path):
+        about["indices"] = {**about.get("indices", {}), column: [kind, effort, round(reached, 4)]}
+        with write_errors(self.path):
             self.table.update_schema_metadata({_KEY: json.dumps(about)})
         self._reload()
-        return found
+        return reached
 
     def recall(self, column: str = "vector") -> float | None:
         """Return the share of the true ten nearest that the index found when it was built; None without."""
@@ -511,21 +519,21 @@ class Store:
                 was found to be enough when the index was built.
         """
         kind, enough, _ = self.about.get("indices", {}).get(column, ("hnsw", 2, None))
-        asked = question(
+        query = query_options(
             column, np.asarray(queries, np.float32), k, kind, enough if effort is None else effort
         )
-        return self._answered(asked, where)
+        return self._nearest_rows(query, where)
 
-    def _answered(self, asked: dict[str, Any], where: str | None) -> tuple[np.ndarray, np.ndarray]:
-        found = self._asked(
-            ["_distance"], where, with_row_id=True, nearest=asked, prefilter=where is not None
+    def _nearest_rows(self, query: dict[str, Any], where: str | None) -> tuple[np.ndarray, np.ndarray]:
+        table = self._query(
+            ["_distance"], where, with_row_id=True, nearest=query, prefilter=where is not None
         )
-        line = found["query_index"].to_numpy()
+        line = table["query_index"].to_numpy()
         place = np.arange(len(line)) - np.searchsorted(line, line)  # answers come query by query
-        scores = np.full((len(asked["q"]), asked["k"]), np.nan, np.float32)
+        scores = np.full((len(query["q"]), query["k"]), np.nan, np.float32)
         rows = np.full(scores.shape, -1, np.int64)
-        scores[line, place] = 1 - found["_distance"].to_numpy()
-        rows[line, place] = self._rows_of(found["_rowid"].to_numpy())
+        scores[line, place] = 1 - table["_distance"].to_numpy()
+        rows[line, place] = self._rows_of(table["_rowid"].to_numpy())
         return scores, rows
 
     def export(self, path: str | Path, *, where: str | None = None) -> Path:
@@ -538,15 +546,17 @@ class Store:
         return export(self, Path(path), where)
 
     def _filled(self, column: str) -> np.ndarray:
-        found = np.full((len(self), self.width(column)), np.nan, np.float32)
+        vectors = np.full((len(self), self.width(column)), np.nan, np.float32)
         start = 0
-        with whole(self.path):
+        with lance_errors(self.path):
             for batch in self.table.to_batches(columns=[column]):
                 stop = start + batch.num_rows
                 present = batch[column].is_valid().to_numpy(zero_copy_only=False)
-                found[start:stop][present] = batch[column].flatten().to_numpy().reshape(-1, found.shape[1])
+                vectors[start:stop][present] = (
+                    batch[column].flatten().to_numpy().reshape(-1, vectors.shape[1])
+                )
                 start = stop
-        return found
+        return vectors
 
     def _rows_of(self, keys: np.ndarray) -> np.ndarray:
         """Translate Lance's ``_rowid``, which outlives changes, into rows."""
@@ -565,17 +575,17 @@ class Store:
                 made.flags.writeable = False
         return self._kept[key]
 
-    def _asked(self, columns: Sequence[str] | None, where: str | None, **options: Any) -> pa.Table:
+    def _query(self, columns: Sequence[str] | None, where: str | None, **options: Any) -> pa.Table:
         chosen = None if columns is None else list(columns)
         if where is None and not options and set(chosen or ()) <= set(self.table.schema.names):
-            with whole(self.path):  # there is nothing wrong with the question
+            with lance_errors(self.path):  # there is nothing wrong with the question
                 return self.table.to_table(columns=chosen)
         try:
             return self.table.to_table(columns=chosen, filter=where, **options)
         except (ValueError, OSError) as error:
-            asked = " and ".join(str(part) for part in (columns, where) if part)
+            request = " and ".join(str(part) for part in (columns, where) if part)
             raise BadInput(
-                f"{self.path} cannot answer {asked}: {line(error)} It has the columns "
+                f"{self.path} cannot answer {request}: {one_line(error)} It has the columns "
                 f"{', '.join(self.table.schema.names)}."
             ) from error
 

@@ -1,4 +1,4 @@
-"""The page: gradio's tabs, fields and buttons around what our own script draws."""
+"""The studio's page: gradio's tabs, fields and buttons around what our own script draws."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def _duplicates(gr: Any, session: Session) -> None:
     with gr.Row(elem_classes="studio-ask"):
         threshold = gr.Slider(0.5, 1.0, 0.95, step=0.005, label="Least cosine of near-duplicates", scale=3)
         button = gr.Button("Find near-duplicates", variant="primary", scale=1)
-    told = gr.Markdown("", elem_id="studio-found")
+    status = gr.Markdown("", elem_id="studio-found")
 
     def find(least: float) -> str:
         n, review = len(session.store), session.review
         with session.busy(f"Comparing {n:,} samples, each with each"):
-            _told(gr, partial(review.find, least))
+            as_page_error(gr, partial(review.find, least))
         rest = f" Of the pairs, the {review.left_out:,} least alike are left out." if review.left_out else ""
         return (
             f"{review.pairs:,} pairs in {len(review.groups):,} groups around one sample each; if only that "
@@ -141,7 +141,7 @@ def _duplicates(gr: Any, session: Session) -> None:
         )
 
     button.click(None, js=_WATCH, api_visibility="private")
-    button.click(find, threshold, told, api_visibility="private", show_progress="hidden").then(
+    button.click(find, threshold, status, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.studio.refresh('review')", api_visibility="private"
     )
     _ours(gr, "review")
@@ -151,15 +151,15 @@ def _clusters(gr: Any, session: Session) -> None:
     with gr.Row(elem_classes="studio-ask"):
         k = gr.Number(0, precision=0, minimum=0, label="Number of clusters (0: as many as fit)", scale=3)
         button = gr.Button("Divide again; names are forgotten", scale=1)
-    told = gr.Markdown("")
+    status = gr.Markdown("")
 
     def divide(count: float | None) -> str:
         with session.busy(f"Dividing {len(session.store):,} samples into clusters"), session.dividing:
-            _told(gr, partial(session.groups.find, int(count) if count else None))
+            as_page_error(gr, partial(session.groups.find, int(count) if count else None))
         return f"{len(session.groups)} clusters."
 
     button.click(None, js=_WATCH, api_visibility="private")
-    button.click(divide, k, told, api_visibility="private", show_progress="hidden").then(
+    button.click(divide, k, status, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.studio.refresh('clusters')", api_visibility="private"
     )
     _ours(gr, "clusters")
@@ -180,14 +180,14 @@ def _compare(gr: Any, session: Session) -> None:
     shown = gr.HTML("", apply_default_css=False, js_on_load=None)
 
     def offer(name: str) -> tuple[Any, Any]:
-        found = _told(gr, partial(contrast.sides, session.store, name))
+        sides = as_page_error(gr, partial(contrast.sides, session.store, name))
         return (
-            gr.Dropdown(found, value=_at(found, 0)),
-            gr.Dropdown([contrast.REST, *found], value=contrast.REST),
+            gr.Dropdown(sides, value=_at(sides, 0)),
+            gr.Dropdown([contrast.REST, *sides], value=contrast.REST),
         )
 
     def compare(name: str, a: str, b: str) -> str:
-        return _told(gr, partial(comparison, session, name, a, b))
+        return as_page_error(gr, partial(comparison, session, name, a, b))
 
     column.change(offer, column, [first, second], api_visibility="private")
     button.click(compare, [column, first, second], shown, api_visibility="private")
@@ -203,27 +203,27 @@ def comparison(session: Session, column: str, first: str, second: str) -> str:
     if groups.of is None:
         raise BadInput("The clusters are still being found: ask again in a moment.")
     rows = contrast.rows_of(session.store, column, first, second)
-    found = contrast.contrast(session.store.directions(session.column), groups.of, *rows)
-    shares = found.shares
+    contrasted = contrast.contrast(session.store.directions(session.column), groups.of, *rows)
+    shares = contrasted.shares
     order = sorted(range(len(groups)), key=lambda c: -abs(float(shares[0, c] - shares[1, c])))
-    uneven = [int((found.verdicts == side).sum()) for side in (0, 1)]
+    uneven = [int((contrasted.verdicts == side).sum()) for side in (0, 1)]
     lead = Markup(
         "<p class='studio-lead'>By {}: {:,} rows of <b>{}</b> beside {:,} of <b>{}</b>. Of {} clusters, {} "
         "hold more of the first side than chance explains and {} more of the second. The mean directions of "
         "both sides have a cosine of {:.3f}.</p>"
-    ).format(column, len(rows[0]), first, len(rows[1]), second, len(groups), *uneven, found.cosine)
+    ).format(column, len(rows[0]), first, len(rows[1]), second, len(groups), *uneven, contrasted.cosine)
     body = Markup("").join(
         Markup(
             "<tr class='{}'><th scope='row'>{}</th><td>{:.1f} %<small>{:,} rows</small></td><td>{:.1f} %"
             "<small>{:,} rows</small></td><td>{}</td><td>{}</td><td>{}</td></tr>"
         ).format(
-            ("first", "second", "even")[found.verdicts[c]],
+            ("first", "second", "even")[contrasted.verdicts[c]],
             groups.name(c),
             100 * shares[0, c],
-            int(found.counts[0, c]),
+            int(contrasted.counts[0, c]),
             100 * shares[1, c],
-            int(found.counts[1, c]),
-            ("more of the first", "more of the second", "no clear difference")[found.verdicts[c]],
+            int(contrasted.counts[1, c]),
+            ("more of the first", "more of the second", "no clear difference")[contrasted.verdicts[c]],
             *(_strip(session, side[groups.of[side] == c]) for side in rows),
         )
         for c in order[:_ROWS]
@@ -264,10 +264,10 @@ def _at(values: list[str], place: int) -> str | None:
     return values[place] if place < len(values) else None
 
 
-def _told(gr: Any, ask: Callable[[], Any]) -> Any:
+def as_page_error(gr: Any, call: Callable[[], Any]) -> Any:
     """Show a user's mistake on the page as its one line."""
     try:
-        return ask()
+        return call()
     except VergenceError as error:
         raise gr.Error(str(error), print_exception=False) from None
 

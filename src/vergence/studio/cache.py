@@ -1,4 +1,4 @@
-"""What the studio keeps in a folder of its own inside a store, so that it need not be made again."""
+"""Cache of the studio: a folder inside the store, for what need not be made again."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ def fingerprint(store: Store, column: str) -> str:
     return seen.hexdigest()
 
 
-def keep_array(store: Store, name: str, array: np.ndarray) -> None:
+def save_array(store: Store, name: str, array: np.ndarray) -> None:
     """Keep an array; a disk that refuses only means that it is made again next time."""
 
-    def write(aside: Path) -> None:
-        with aside.open("wb") as file:
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
             np.save(file, array, allow_pickle=False)
 
     with contextlib.suppress(VergenceError):
         write_whole(store.path / FOLDER / f"{name}.npy", write)
 
 
-def kept_array(store: Store, name: str) -> np.ndarray | None:
+def load_array(store: Store, name: str) -> np.ndarray | None:
     """Return an array that was kept, None where there is none or it is broken."""
     try:
         return np.load(store.path / FOLDER / f"{name}.npy", allow_pickle=False)
@@ -44,12 +44,12 @@ def kept_array(store: Store, name: str) -> np.ndarray | None:
         return None
 
 
-def keep_words(store: Store, name: str, words: dict[str, Any]) -> None:
+def save_json(store: Store, name: str, words: dict[str, Any]) -> None:
     """Keep names with values; raises ``DiskTrouble`` if the disk refuses."""
     write_text(store.path / FOLDER / f"{name}.json", json.dumps(words, ensure_ascii=False))
 
 
-def kept_words(store: Store, name: str) -> dict[str, Any]:
+def load_json(store: Store, name: str) -> dict[str, Any]:
     """Return names with values that were kept; none where there are none or the file is broken."""
     try:
         found = json.loads((store.path / FOLDER / f"{name}.json").read_text())

@@ -1,4 +1,4 @@
-"""What the map can be coloured by: any column, as a few kinds or as a scale."""
+"""Colours of the map: any column, as a few kinds or as a scale."""
 
 from __future__ import annotations
 
@@ -84,11 +84,11 @@ def kinds(column: str, values: pa.Array) -> tuple[np.ndarray, Legend]:
     words, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
     most = sorted(zip(words, counts, strict=True), key=lambda pair: (-pair[1], pair[0]))[:KINDS]
     most.sort()
-    found = pc.index_in(values, pa.array([word for word, _ in most], values.type)).to_numpy(
+    places = pc.index_in(values, pa.array([word for word, _ in most], values.type)).to_numpy(
         zero_copy_only=False
     )
     missing = pc.is_null(values).to_numpy(zero_copy_only=False)
-    of = np.where(np.isnan(found), OTHER, np.nan_to_num(found)).astype(np.uint8)
+    of = np.where(np.isnan(places), OTHER, np.nan_to_num(places)).astype(np.uint8)
     of[missing] = NONE
     legend = Legend(
         column,

@@ -1,4 +1,4 @@
-"""Two sides of a store compared: in which clusters one of them is found more often than by chance."""
+"""Contrast of two sides of a store: in which clusters one is found more often than by chance."""
 
 from __future__ import annotations
 

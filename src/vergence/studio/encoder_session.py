@@ -1,4 +1,4 @@
-"""The encoder that filled a store: it looks at pictures from outside and says why two are alike."""
+"""Encoder session: the encoder that filled a store looks at new pictures and says why two are alike."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ import numpy as np
 from vergence.core.errors import BadInput, VergenceError
 from vergence.core.modality import find_modality
 from vergence.data.image.decode import DecodeError, decode, shape
-from vergence.data.image.reader import Pixels
+from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 from vergence.engine.run import read_config
 from vergence.store.table import Store
 
 LARGEST = 20 * 2**20  # bytes of a picture from outside
 _PIXELS = 50_000_000  # of it
-_KINDS = {  # first bytes of the files that are taken
+# first bytes of the files that are taken
+_KINDS = {
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG\r\n\x1a\n": "PNG",
     b"GIF8": "GIF",
@@ -108,10 +109,14 @@ class EncoderSession:
             training = encoder.training
             encoder.eval()
             try:
-                found = explain_pictures(encoder, *seen)
+                explanation = explain_pictures(encoder, *seen)
             finally:
                 encoder.train(training)
-        return float(found.score[0]), found.first[0].cpu().numpy(), found.second[0].cpu().numpy()
+        return (
+            float(explanation.score[0]),
+            explanation.first[0].cpu().numpy(),
+            explanation.second[0].cpu().numpy(),
+        )
 
     def _loaded(self) -> tuple[Any, int]:
         if (line := self.missing) is not None:
@@ -130,4 +135,4 @@ class EncoderSession:
 
 
 def _source(pixels: np.ndarray) -> ImageSource:
-    return ImageSource(Pixels(pixels[None], None, None, "picture"), "picture", pixels=pixels[None])
+    return ImageSource(PixelReader(pixels[None], None, None, "picture"), "picture", pixels=pixels[None])

@@ -1,4 +1,4 @@
-"""The clusters of a store and the names that people give them, which the store keeps."""
+"""Clusters of a store and the names that people give them, which the store keeps."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Groups:
             BadInput: If there are fewer than k rows.
         """
         vectors = self.store.vectors(self.column)
-        there = self.store.present(self.column)
-        found = np.full(len(vectors), -1, np.int64)
-        found[there] = partition(vectors[there], k=k).of
+        present = self.store.present(self.column)
+        of = np.full(len(vectors), -1, np.int64)
+        of[present] = partition(vectors[present], k=k).of
         if (written := self.written) is not None:
             self._check_version()
             self._write_note({"column": written, "names": {}, "old": True})
-        cache.keep_array(self.store, f"clusters-{self.mark}", found)
-        self.of, self.names = found, {}
+        cache.save_array(self.store, f"clusters-{self.mark}", of)
+        self.of, self.names = of, {}
         self.stage += 1
 
     def rename(self, cluster: int, name: str) -> None:
@@ -105,11 +105,11 @@ class Groups:
         """Return the most typical rows of every cluster."""
         assert self.of is not None
         unit = self.store.directions(self.column)
-        there = np.flatnonzero(self.of >= 0)
-        of = self.of[there]
-        part = csr_array((np.ones(len(there), np.float32), (of, there)), shape=(len(self), len(unit)))
-        closeness = np.einsum("nd,nd->n", unit[there], (part @ np.nan_to_num(unit))[of])
-        order = there[np.lexsort((-closeness, of))]
+        members = np.flatnonzero(self.of >= 0)
+        of = self.of[members]
+        part = csr_array((np.ones(len(members), np.float32), (of, members)), shape=(len(self), len(unit)))
+        closeness = np.einsum("nd,nd->n", unit[members], (part @ np.nan_to_num(unit))[of])
+        order = members[np.lexsort((-closeness, of))]
         starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
         return [order[s : s + min(count, int(n))] for s, n in zip(starts, self.sizes, strict=True)]
 
@@ -119,7 +119,7 @@ class Groups:
             self.of = values.astype(np.int64)
             self.names = {int(c): str(name) for c, name in self._note["names"].items()}
             return
-        kept = cache.kept_array(self.store, f"clusters-{self.mark}")
+        kept = cache.load_array(self.store, f"clusters-{self.mark}")
         if kept is not None and kept.shape == (len(self.store),) and kept.dtype == np.int64:
             self.of = kept
 

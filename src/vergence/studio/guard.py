@@ -1,4 +1,4 @@
-"""What stands in front of the page's server and lets nothing through that the page does not need.
+"""Request guard: stands before the page's server and lets nothing through that the page does not need.
 
 Gradio serves files, takes uploads and fetches addresses for whoever asks; none of that is needed here. A
 request passes only if it is for this machine by name, comes from the page itself, and asks for one of the
@@ -121,8 +121,8 @@ def plain(body: bytes) -> bool:
 
 async def _body(receive: Receive, headers: MutableMapping[str, str], most: int) -> bytes | None:
     """Return what was sent, None as soon as it is more than may be."""
-    told = headers.get("content-length", "")
-    if told.isdecimal() and int(told) > most:
+    length = headers.get("content-length", "")
+    if length.isdecimal() and int(length) > most:
         return None
     parts, size, more = [], 0, True
     while more:

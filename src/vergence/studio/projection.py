@@ -1,4 +1,4 @@
-"""Where every row of a store lies on the map: at once by PCA, then better, worked out in the background."""
+"""Projection: where every row lies on the map, at once by PCA, then better, worked out in the background."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.maps import How, layout, placed, plane
+from vergence.use.maps import How, layout, place_among, plane
 
 NOWHERE = 65_535  # both coordinates of a row without a vector
 _SIDE = NOWHERE - 1  # of the map, in steps
@@ -32,7 +32,7 @@ class Projection:
 
     def __init__(self, store: Store, column: str, mark: str) -> None:
         self.store, self.column, self.mark = store, column, mark
-        kept = cache.kept_array(store, f"map-{mark}")
+        kept = cache.load_array(store, f"map-{mark}")
         self.final = kept is not None and kept.shape == (len(store), 2) and kept.dtype == np.uint16
         if self.final:
             assert kept is not None
@@ -43,29 +43,29 @@ class Projection:
     def improve(self) -> None:
         """Lay the rows out so that neighbours lie together, and keep that for the next time."""
         vectors = self.store.vectors(self.column)
-        there = self.store.present(self.column)
-        if len(there) <= _ALL:
-            found, how = self._laid("tsne")
+        present = self.store.present(self.column)
+        if len(present) <= _ALL:
+            coordinates, how = self._laid("tsne")
         else:
             known = layout(self.store, column=self.column)
-            points = placed(vectors[there], vectors[known.rows], known.points)
-            points[np.searchsorted(there, known.rows)] = known.points
-            found, how = self._spread(there, points), better(len(there))
-        cache.keep_array(self.store, f"map-{self.mark}", found)
-        self.now, self.final = (found, how, self.now[2] + 1), True
+            points = place_among(vectors[present], vectors[known.rows], known.points)
+            points[np.searchsorted(present, known.rows)] = known.points
+            coordinates, how = self._spread(present, points), better(len(present))
+        cache.save_array(self.store, f"map-{self.mark}", coordinates)
+        self.now, self.final = (coordinates, how, self.now[2] + 1), True
 
     def _laid(self, how: How) -> tuple[np.ndarray, str]:
         vectors = self.store.vectors(self.column)
-        there = self.store.present(self.column)
-        points, name = plane(vectors[there], how=how)
-        return self._spread(there, points), name
+        present = self.store.present(self.column)
+        points, name = plane(vectors[present], how=how)
+        return self._spread(present, points), name
 
-    def _spread(self, there: np.ndarray, points: np.ndarray) -> np.ndarray:
-        found = np.full((len(self.store), 2), NOWHERE, np.uint16)
+    def _spread(self, present: np.ndarray, points: np.ndarray) -> np.ndarray:
+        places = np.full((len(self.store), 2), NOWHERE, np.uint16)
         low, high = points.min(0), points.max(0)
         share = (points - low) / np.where(high > low, high - low, 1)
-        found[there] = np.round(share * _SIDE).astype(np.uint16)
-        return found
+        places[present] = np.round(share * _SIDE).astype(np.uint16)
+        return places
 
 
 def better(n: int) -> str:

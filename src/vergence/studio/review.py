@@ -34,7 +34,7 @@ class Review:
     def __init__(self, store: Store, column: str) -> None:
         self.store, self.column = store, column
         self.names = store.names
-        kept = cache.kept_words(store, _NAME)
+        kept = cache.load_json(store, _NAME)
         self._row = {name: row for row, name in enumerate(self.names)}
         self.verdicts: dict[int, str] = {
             self._row[name]: verdict
@@ -47,9 +47,13 @@ class Review:
 
     def find(self, threshold: float) -> None:
         """Look for near-duplicates; raises ``BadInput`` if the threshold is not in (0, 1]."""
-        found = duplicates(self.store, threshold=threshold, column=self.column)
-        self.threshold, self.groups, self.pairs = threshold, stars(found.pairs, len(self.names)), found.total
-        self.left_out = found.total - len(found.pairs)
+        copies = duplicates(self.store, threshold=threshold, column=self.column)
+        self.threshold, self.groups, self.pairs = (
+            threshold,
+            stars(copies.pairs, len(self.names)),
+            copies.total,
+        )
+        self.left_out = copies.total - len(copies.pairs)
 
     def group(self, number: int) -> dict[str, Any]:
         """Return one group: its rows, what was decided, and the cosine of each with the first.
@@ -138,7 +142,7 @@ class Review:
         return file.getvalue()
 
     def _keep(self) -> None:
-        cache.keep_words(
+        cache.save_json(
             self.store, _NAME, {self.names[row]: self.verdicts[row] for row in sorted(self.verdicts)}
         )
 

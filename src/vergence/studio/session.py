@@ -1,4 +1,4 @@
-"""One store as the studio knows it: what the page asks for, and what is worked out in the background."""
+"""Session of one store: what the page asks for, and what is worked out in the background."""
 
 from __future__ import annotations
 
@@ -102,9 +102,9 @@ class Session:
         version = self.store.version
         if self._columns[0] != version:
             self._columns = version, colours.columns(self.store)
-        found = [name for name in self._columns[1] if name != self.groups.own]
-        place = 1 if found and found[0] in ("class", "label") else 0
-        return [*found[:place], *([self.by_cluster] if self.groups.of is not None else []), *found[place:]]
+        names = [name for name in self._columns[1] if name != self.groups.own]
+        place = 1 if names and names[0] in ("class", "label") else 0
+        return [*names[:place], *([self.by_cluster] if self.groups.of is not None else []), *names[place:]]
 
     def state(self) -> dict[str, Any]:
         """Return what the page has to know to begin with, and again while something is being worked out."""
@@ -126,13 +126,13 @@ class Session:
         """Return the codes ``(n,)`` uint8 of a column, our clusters among them, and how to read them."""
         if column == self.by_cluster and self.groups.of is not None:
             of = self.groups.of
-            found = np.where(of < KINDS, of, OTHER).astype(np.uint8)
-            found[of < 0] = NONE
+            codes = np.where(of < KINDS, of, OTHER).astype(np.uint8)
+            codes[of < 0] = NONE
             k = min(len(self.groups), KINDS)
             names = [self.groups.name(c) for c in range(k)]
             sizes = self.groups.sizes[:k].tolist()
-            other, none = (int((found == code).sum()) for code in (OTHER, NONE))
-            return found, Legend(column, False, names, sizes, other, none)
+            other, none = (int((codes == code).sum()) for code in (OTHER, NONE))
+            return codes, Legend(column, False, names, sizes, other, none)
         return colours.codes(self.store, column)
 
     def cards(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ class Session:
         chosen = [self._checked(row) for row in rows]
         if not chosen:
             return []
-        found = self.store.take(chosen, _ABOUT).to_pylist()
+        records = self.store.take(chosen, _ABOUT).to_pylist()
         return [
             {
                 "row": row,
@@ -153,7 +153,7 @@ class Session:
                 "cluster": self._cluster(row),
                 "picture": as_uri(about["thumbnail"]),
             }
-            for row, about in zip(chosen, found, strict=True)
+            for row, about in zip(chosen, records, strict=True)
         ]
 
     def point(self, row: int, k: int = NEIGHBOURS) -> dict[str, Any]:
@@ -186,16 +186,16 @@ class Session:
         Raises:
             BadInput: If it has none.
         """
-        found = self.store.take([self._checked(row)], ["id", "thumbnail"]).to_pylist()[0]
-        if not found["thumbnail"]:
-            raise BadInput(f"{found['id']} has no picture in the store.")
-        return found["thumbnail"]
+        record = self.store.take([self._checked(row)], ["id", "thumbnail"]).to_pylist()[0]
+        if not record["thumbnail"]:
+            raise BadInput(f"{record['id']} has no picture in the store.")
+        return record["thumbnail"]
 
     def _near(self, query: int | np.ndarray, k: int) -> list[dict[str, Any]]:
         hits = search(self.store, query, k=k, column=self.column)
-        there = hits.rows[0] >= 0
-        cards = self.cards(hits.rows[0][there])
-        for card, score in zip(cards, hits.scores[0][there].tolist(), strict=True):
+        valid = hits.rows[0] >= 0
+        cards = self.cards(hits.rows[0][valid])
+        for card, score in zip(cards, hits.scores[0][valid].tolist(), strict=True):
             card["score"] = round(score, 4)
         return cards
 

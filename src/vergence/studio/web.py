@@ -1,4 +1,4 @@
-"""The addresses under ``/studio/`` that the page's own script asks."""
+"""Routes under ``/studio/`` that the page's own script asks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from vergence.core.errors import BadInput, VergenceError
 from vergence.studio.encoder_session import picture
 from vergence.studio.session import Session, as_uri
-from vergence.use.simvis import heated
+from vergence.use.simvis import overlay_heat
 
 STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdir()}
 _KINDS = {".js": "text/javascript", ".css": "text/css"}
@@ -31,7 +31,7 @@ def application(session: Session) -> FastAPI:
     app.include_router(routes(session), prefix="/studio")
 
     @app.exception_handler(VergenceError)
-    def _told(request: Request, error: VergenceError) -> JSONResponse:
+    def error_response(request: Request, error: VergenceError) -> JSONResponse:
         return JSONResponse({"error": str(error)}, 400)
 
     return app
@@ -143,7 +143,7 @@ def _search(session: Session, raw: bytes) -> dict[str, Any]:
 def review_state(session: Session, number: int) -> dict[str, Any]:
     """Return how far the review of near-duplicates has come, and one group with its pictures."""
     review = session.review
-    found: dict[str, Any] = {
+    state: dict[str, Any] = {
         "threshold": review.threshold,
         "groups": len(review.groups),
         "pairs": review.pairs,
@@ -152,8 +152,8 @@ def review_state(session: Session, number: int) -> dict[str, Any]:
     }
     if review.groups:
         group = review.group(number)
-        found["group"] = {**group, "cards": session.cards(group["rows"])}
-    return found
+        state["group"] = {**group, "cards": session.cards(group["rows"])}
+    return state
 
 
 def cluster_cards(session: Session) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def heat(session: Session, first: str, second: str) -> dict[str, Any]:
     score, *maps = session.encoder.why(*pictures)
     most = max(float(np.abs(part).max()) for part in maps)
     lit = [
-        as_uri(_png(heated(_enlarged(p), _stretched(part), most)))
+        as_uri(_png(overlay_heat(_enlarged(p), _stretched(part), most)))
         for p, part in zip(pictures, maps, strict=True)
     ]
     stored = float(np.prod([session.store.directions(session.column)[row] for row in rows], axis=0).sum())

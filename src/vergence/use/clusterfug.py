@@ -138,7 +138,7 @@ def _sign(joined: np.ndarray) -> np.ndarray:
 
 
 @njit(cache=False, nogil=True)
-def _contract(joined, best, cost):
+def _contract(joined: np.ndarray, best: np.ndarray, cost: np.ndarray) -> np.ndarray:
     """Merge until no positive cost is left; returns ``(n,)`` the cluster of each row.
 
     Args:

@@ -1,4 +1,4 @@
-"""Groups of like samples, found by k-means on the directions of their vectors, or by multicut."""
+"""Clustering: groups of like samples, by k-means on the directions of their vectors, or by multicut."""
 
 from __future__ import annotations
 

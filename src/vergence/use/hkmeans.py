@@ -23,7 +23,7 @@ import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.store.table import Store
-from vergence.use.kmeans import KMeans, apart, assign, closest, coarse_centres, kmeans
+from vergence.use.kmeans import KMeans, assign, closest, coarse_centres, distances_to_centres, kmeans
 from vergence.use.nearest import opened
 
 EXACT_UP_TO = 500_000  # rows up to which every step of the first level looks at all of them
@@ -42,10 +42,10 @@ class Hierarchy:
 
     def of(self, level: int = -1) -> np.ndarray:
         """Return ``(n,)``, each row's cluster on a level; the coarsest by default."""
-        found = self.levels[0].of
+        of = self.levels[0].of
         for above in self.levels[1 : range(len(self.levels))[level] + 1]:
-            found = above.of[found]
-        return found
+            of = above.of[of]
+        return of
 
     def sizes(self, level: int = -1) -> np.ndarray:
         """Return ``(k,)``, the rows (not the child clusters) of each cluster on a level."""
@@ -155,18 +155,18 @@ def hierarchy(
     for count in counts:
         seed_here = int(seeds.integers(2**31))
         if len(items) > EXACT_UP_TO:
-            found = _first(items, count, seed_here)
+            clustering = _first(items, count, seed_here)
         else:
-            found = kmeans(items, count, iterations=iterations, seed=seed_here)
+            clustering = kmeans(items, count, iterations=iterations, seed=seed_here)
         half = -(-len(items) // (2 * count))  # r: half the mean size, rounded up
         for _ in range(resampling if levels else 0):
-            near = items[ranks(found.of, found.distance) < half]
+            near = items[ranks(clustering.of, clustering.distance) < half]
             if len(near) < count:  # clusters have run empty
                 break
             flat = kmeans(near, count, iterations=iterations, seed=int(seeds.integers(2**31)))
-            found = assign(items, flat.centres)
-        levels.append(found)
-        items = found.centres
+            clustering = assign(items, flat.centres)
+        levels.append(clustering)
+        items = clustering.centres
     return Hierarchy(tuple(levels))
 
 
@@ -174,7 +174,7 @@ def _first(vectors: np.ndarray, count: int, seed: int) -> KMeans:
     """Divide millions of rows: centres from 64 rows each, ten steps, then each row to its nearest."""
     centres = coarse_centres(vectors, count, sample=64, iterations=10, seed=seed)
     of = closest(vectors, centres)[:, 0].astype(np.int64)
-    return KMeans(of, centres, apart(vectors, centres, of), False)
+    return KMeans(of, centres, distances_to_centres(vectors, centres, of), False)
 
 
 def draw(tree: Hierarchy, size: int, *, nearest: bool = False, seed: int = 0) -> np.ndarray:

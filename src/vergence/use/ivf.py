@@ -1,4 +1,4 @@
-"""Approximate search in memory: only the cells around a query are looked at (an inverted file).
+"""Inverted file (IVF): approximate search in memory that only looks at the cells around a query.
 
 The rows are divided by k-means into about 4 √n cells (Sivic and Zisserman 2003). A query visits the cells
 whose centres are nearest to it; their rows are compared in one byte a value, and the best of them again in
@@ -16,11 +16,11 @@ from numba import njit
 
 from vergence.data.loading import cores
 from vergence.use.kmeans import closest, coarse_centres
-from vergence.use.topk import lent, topk
+from vergence.use.topk import as_tensor, topk
 
 WANTED = 0.97  # share of the true ten nearest that a search is to find
 _PROBES = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128)  # numbers of cells that are tried
-_ASKED = 200  # rows that are asked for their neighbours to measure it
+_SAMPLE = 200  # rows that are asked for their neighbours to measure it
 _CHUNK = 256  # queries of one thread
 _ROWS = 1 << 16  # rows turned into bytes at a time
 
@@ -42,7 +42,7 @@ class IVF:
         codes: ``(n, D)`` int8, the rows cell by cell, in steps of ``step``.
         step: Above 0.
         probes: IVF that a query visits.
-        recall: Share of the true ten nearest of ``_ASKED`` rows that this finds.
+        recall: Share of the true ten nearest of ``_SAMPLE`` rows that this finds.
     """
 
     unit: np.ndarray
@@ -74,11 +74,11 @@ class IVF:
             codes[part] = np.rint(unit[order[part]] / step)
         made = cls(unit, centres, order, starts, codes, step)
 
-        asked = np.random.default_rng(seed).choice(len(unit), min(_ASKED, len(unit)), replace=False)
-        truth = topk(lent(unit[asked]), lent(unit), min(11, len(unit)), "dot")[1].cpu().numpy()
+        queries = np.random.default_rng(seed).choice(len(unit), min(_SAMPLE, len(unit)), replace=False)
+        truth = topk(as_tensor(unit[queries]), as_tensor(unit), min(11, len(unit)), "dot")[1].cpu().numpy()
         for probes in _PROBES:
-            found = made.nearest(unit[asked], truth.shape[1], probes=probes)[1]
-            recall = recalled(truth, found, asked)
+            rows = made.nearest(unit[queries], truth.shape[1], probes=probes)[1]
+            recall = neighbour_recall(truth, rows, queries)
             if recall >= wanted or probes >= len(centres):
                 break
         return cls(unit, centres, order, starts, codes, step, min(probes, len(centres)), recall)
@@ -105,13 +105,13 @@ class IVF:
         def look(part: np.ndarray) -> None:
             few = 2 * k + 20  # among so many by bytes the k best are nearly always
             place = _scan(queries[part], visited[part], self.codes, self.starts, allowed, few)
-            found = np.where(place >= 0, self.order[place], -1)
-            cosine = np.einsum("qd,qkd->qk", queries[part], self.unit[found])
-            cosine[found < 0] = -np.inf
+            candidates = np.where(place >= 0, self.order[place], -1)
+            cosine = np.einsum("qd,qkd->qk", queries[part], self.unit[candidates])
+            cosine[candidates < 0] = -np.inf
             best = np.argsort(-cosine, axis=1, kind="stable")[:, :k]
-            found, cosine = (np.take_along_axis(a, best, 1) for a in (found, cosine))
-            rows[part] = found
-            scores[part] = np.where(found >= 0, cosine, np.nan)
+            candidates, cosine = (np.take_along_axis(a, best, 1) for a in (candidates, cosine))
+            rows[part] = candidates
+            scores[part] = np.where(candidates >= 0, cosine, np.nan)
 
         parts = [turn[start : start + _CHUNK] for start in range(0, len(turn), _CHUNK)]
         with ThreadPoolExecutor(cores()) as pool:
@@ -119,28 +119,35 @@ class IVF:
         return scores, rows
 
 
-def recalled(truth: np.ndarray, found: np.ndarray, own: np.ndarray | None = None) -> float:
+def neighbour_recall(truth: np.ndarray, answer: np.ndarray, own: np.ndarray | None = None) -> float:
     """Return the share of true neighbours that were found.
 
     Args:
         truth: ``(Q, k)`` rows, -1 where fewer.
-        found: ``(Q, m)`` rows.
+        answer: ``(Q, m)`` rows.
         own: ``(Q,)``, the rows that ask, where they are of the table themselves: they do not count.
     """
     wanted = truth >= 0
     if own is not None:
         wanted &= truth != own[:, None]
-    there = (truth[:, :, None] == found[:, None]).any(2)
-    return float(there[wanted].mean()) if wanted.any() else float("nan")
+    hit = (truth[:, :, None] == answer[:, None]).any(2)
+    return float(hit[wanted].mean()) if wanted.any() else float("nan")
 
 
 @njit(cache=False, nogil=True, fastmath={"reassoc", "contract"})
-def _scan(queries, visited, codes, starts, allowed, k):
+def _scan(
+    queries: np.ndarray,
+    visited: np.ndarray,
+    codes: np.ndarray,
+    starts: np.ndarray,
+    allowed: np.ndarray,
+    k: int,
+) -> np.ndarray:
     """Return ``(Q, k)``, the places of the rows with the largest products among the visited cells, or -1."""
     best = np.full(k, np.float32(0))
-    found = np.full((len(queries), k), -1)
+    places = np.full((len(queries), k), -1)
     for i in range(len(queries)):
-        query, rows = queries[i], found[i]
+        query, rows = queries[i], places[i]
         best[:] = np.float32(-np.inf)
         for cell in visited[i]:
             for place in range(starts[cell], starts[cell + 1]):
@@ -155,4 +162,4 @@ def _scan(queries, visited, codes, starts, allowed, k):
                         best[at], rows[at] = best[at - 1], rows[at - 1]
                         at -= 1
                     best[at], rows[at] = product, place
-    return found
+    return places

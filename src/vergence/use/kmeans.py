@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vergence.core.errors import BadInput
 from vergence.engine.devices import best_precision
-from vergence.use.topk import lent
+from vergence.use.topk import as_tensor
 
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
 DRAWN = 256  # starting points drawn at a time
@@ -63,7 +63,7 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
         raise BadInput(f"k-means on {len(vectors)} rows takes 1 to {len(vectors)} centres; got {k}.")
     if iterations < 1:
         raise BadInput(f"k-means needs at least 1 step; got {iterations}.")
-    x = lent(np.ascontiguousarray(vectors, np.float32))
+    x = as_tensor(np.ascontiguousarray(vectors, np.float32))
     squares = (x * x).sum(1)
     centres = plus_plus(x, squares, k, np.random.default_rng(seed))
     of, distance = _nearest(x, squares, centres)
@@ -84,8 +84,8 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
 
 def assign(vectors: np.ndarray, centres: np.ndarray) -> KMeans:
     """Give every row ``(n, D)`` the nearest of ``centres (k, D)``, which stay where they are."""
-    x = lent(np.ascontiguousarray(vectors, np.float32))
-    of, distance = _nearest(x, (x * x).sum(1), lent(np.ascontiguousarray(centres, np.float32)))
+    x = as_tensor(np.ascontiguousarray(vectors, np.float32))
+    of, distance = _nearest(x, (x * x).sum(1), as_tensor(np.ascontiguousarray(centres, np.float32)))
     return KMeans(of.cpu().numpy(), centres, distance.cpu().numpy(), True)
 
 
@@ -117,25 +117,25 @@ def closest(vectors: np.ndarray, centres: np.ndarray, count: int = 1) -> np.ndar
         centres: ``(k, D)`` float32.
         count: 1 to k.
     """
-    x, c = lent(vectors, move=False), lent(centres)
+    x, c = as_tensor(vectors, move=False), as_tensor(centres)
     precision = best_precision(c.device)
     half = ((c * c).sum(1) / 2).to(precision)
     c = c.to(precision)
-    found = np.empty((len(x), count), np.int32)
+    nearest = np.empty((len(x), count), np.int32)
     for start in range(0, len(x), rows := max(64, _ROUGH // len(c))):
         score = (x[start : start + rows].to(c) @ c.T).sub_(half)
         best = score.max(1).indices[:, None] if count == 1 else score.topk(count, 1).indices
-        found[start : start + rows] = best.cpu().numpy()
-    return found
+        nearest[start : start + rows] = best.cpu().numpy()
+    return nearest
 
 
-def apart(vectors: np.ndarray, centres: np.ndarray, of: np.ndarray) -> np.ndarray:
+def distances_to_centres(vectors: np.ndarray, centres: np.ndarray, of: np.ndarray) -> np.ndarray:
     """Return ``(n,)`` float32, the squared distance of every row to its centre ``of (n,)``."""
-    found = np.empty(len(vectors), np.float32)
+    distances = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), _ROWS):
         part = slice(start, start + _ROWS)
-        found[part] = np.square(vectors[part] - centres[of[part]]).sum(1)
-    return found
+        distances[part] = np.square(vectors[part] - centres[of[part]]).sum(1)
+    return distances
 
 
 def _rows(x: Tensor, k: int) -> int:
@@ -186,12 +186,12 @@ def plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -
         drawn = np.searchsorted(sums, random.random(count) * sums[-1], side="right")
         drawn = np.minimum(drawn, len(x) - 1)
         stale = away[drawn].cpu().numpy()
-        apart = torch.cdist(x[drawn], x[drawn]).square().cpu().numpy()
+        between = torch.cdist(x[drawn], x[drawn]).square().cpu().numpy()
         left, accepted = stale.copy(), []
         for i, luck in enumerate(random.random(count)):
             if luck * stale[i] < left[i]:
                 accepted.append(int(drawn[i]))
-                np.minimum(left, apart[i], out=left)
+                np.minimum(left, between[i], out=left)
         away = torch.minimum(away, _nearest(x, squares, x[accepted])[1])
         away[accepted] = 0  # rounding must not draw a row twice
         chosen += accepted

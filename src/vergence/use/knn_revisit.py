@@ -134,8 +134,10 @@ def fit(
     bank, classes = normalize(x - mean, dim=1), int(y.max()) + 1
     weights = x.new_ones(len(x))
     if hard != "none":
-        told = left_out(bank, y, k=k, temperature=temperature).gather(1, y[:, None])[:, 0]
-        weights = (1 - told) ** gamma if hard == "focal" else 1 - alpha * told.log().clamp_min(-100)
+        probability = leave_one_out(bank, y, k=k, temperature=temperature).gather(1, y[:, None])[:, 0]
+        weights = (
+            (1 - probability) ** gamma if hard == "focal" else 1 - alpha * probability.log().clamp_min(-100)
+        )
     weight, bias = _solve((x - mean) / scale, y, classes, weights, strength)
     return Classifier(bank, y, mean, scale, weight, bias, k, temperature, blend, strength)
 
@@ -184,7 +186,7 @@ def tuned(
     return replace(best, blend=max(blends, key=lambda b: quality(b * p_knn + (1 - b) * p_linear)))
 
 
-def left_out(bank: Tensor, labels: Tensor, *, k: int, temperature: float) -> Tensor:
+def leave_one_out(bank: Tensor, labels: Tensor, *, k: int, temperature: float) -> Tensor:
     """Return p_knn of each row of ``bank (n, D)``, of unit length, without itself: ``(n, C)``."""
     scores, rows = topk(bank, bank, k + 1)
     own = rows == torch.arange(len(bank), device=rows.device)[:, None]

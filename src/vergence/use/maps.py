@@ -1,4 +1,4 @@
-"""A picture of a store: its vectors laid out on the plane so that like samples lie together."""
+"""Maps of a store: its vectors laid out on the plane so that like samples lie together."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def plane(vectors: np.ndarray, *, how: How = "tsne", seed: int = 0) -> tuple[np.
     return points.astype(np.float32), {"tsne": "t-SNE", "umap": "UMAP", "pca": "PCA"}[how]
 
 
-def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: int = 0) -> np.ndarray:
+def place_among(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: int = 0) -> np.ndarray:
     """Return points ``(n, 2)`` float32 among those of a sample that is laid out already.
 
     A row lies at the mean of its nearest rows of the sample, weighted by likeness; those that lie far
@@ -111,5 +111,5 @@ def placed(vectors: np.ndarray, known: np.ndarray, points: np.ndarray, *, seed: 
     near = points[row.numpy()]  # (n, k, 2)
     apart = np.square(near - near[:, :1]).sum(-1) / _REACH**2
     weight = np.exp(20 * (cosine.numpy() - cosine.numpy()[:, :1]) - apart / 2)
-    found = (weight[..., None] * near).sum(1) / weight.sum(1, keepdims=True)
-    return (found + np.random.default_rng(seed).normal(0, _APART, found.shape)).astype(np.float32)
+    centre = (weight[..., None] * near).sum(1) / weight.sum(1, keepdims=True)
+    return (centre + np.random.default_rng(seed).normal(0, _APART, centre.shape)).astype(np.float32)

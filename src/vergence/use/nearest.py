@@ -20,7 +20,7 @@ from vergence.store.table import INDEX_FROM, Store
 from vergence.use.ivf import IVF
 from vergence.use.pairs import Duplicates, near_pairs, near_pairs_ivf
 from vergence.use.score_normalisation import background_level
-from vergence.use.topk import lent, topk
+from vergence.use.topk import as_tensor, topk
 
 EXACT_UP_TO = 200_000  # samples up to which all pairs are compared
 _RARE = 20  # a condition that fewer than one in so many rows fulfil is answered exactly
@@ -129,7 +129,7 @@ def _ground(background: Store | str | Path, store: Store, column: str) -> Tensor
             f"{column} of the background {ground.path} has {ground.width(column)} values, of {store.path} "
             f"{store.width(column)}: embed both with one encoder."
         )
-    return lent(_present(ground, column)[1])
+    return as_tensor(_present(ground, column)[1])
 
 
 def _query(
@@ -170,10 +170,10 @@ def _exact(
     asking = torch.tensor(queries)
     if metric == "cosine":  # the bank is at unit length already
         asking, metric = normalize(asking, dim=1), "dot"
-    best, found = topk(asking, lent(bank), k, metric)
+    best, columns = topk(asking, as_tensor(bank), k, metric)
     scores = np.full((len(queries), k), np.nan, np.float32)
     nearest = np.full((len(queries), k), -1, np.int64)
-    scores[:, : best.shape[1]], nearest[:, : best.shape[1]] = best.cpu().numpy(), rows[found.cpu().numpy()]
+    scores[:, : best.shape[1]], nearest[:, : best.shape[1]] = best.cpu().numpy(), rows[columns.cpu().numpy()]
     return scores, nearest
 
 
@@ -190,11 +190,11 @@ def _approximate(
         return *store.nearest(queries, k, column=column, where=where), store.recall(column)
     if rare:
         return *_exact(store, queries, k, column, where, "cosine"), None
-    there, cells = store.once(f"{column} cells", lambda: _cells(store, column))
-    among = None if chosen is None else np.isin(there, chosen)
+    present, cells = store.once(f"{column} cells", lambda: _cells(store, column))
+    among = None if chosen is None else np.isin(present, chosen)
     length = np.maximum(np.linalg.norm(queries, axis=1, keepdims=True), 1e-12)
     scores, rows = cells.nearest(queries / length, k, among=among)
-    return scores, np.where(rows >= 0, there[rows], -1), cells.recall
+    return scores, np.where(rows >= 0, present[rows], -1), cells.recall
 
 
 def _present(store: Store, column: str) -> tuple[np.ndarray, np.ndarray]:
@@ -247,10 +247,10 @@ def duplicates(
     unit = store.directions(column)
     level = None
     if background is not None:
-        level = background_level(lent(unit), _ground(background, store, column))
+        level = background_level(as_tensor(unit), _ground(background, store, column))
     if exact or (exact is None and len(unit) <= EXACT_UP_TO):
-        return near_pairs(lent(unit), threshold=threshold, limit=limit, level=level)
+        return near_pairs(as_tensor(unit), threshold=threshold, limit=limit, level=level)
     rows, unit = _present(store, column)
     levels = None if level is None else level.cpu().numpy()[rows]
-    found = near_pairs_ivf(unit, threshold=threshold, limit=limit, level=levels)
-    return replace(found, pairs=rows[found.pairs], groups=[rows[group] for group in found.groups])
+    copies = near_pairs_ivf(unit, threshold=threshold, limit=limit, level=levels)
+    return replace(copies, pairs=rows[copies.pairs], groups=[rows[group] for group in copies.groups])

@@ -1,4 +1,4 @@
-"""Pairs of vectors that are nearly the same: all of them, or in a large table those of neighbouring cells."""
+"""Near-duplicate pairs of vectors: all of them, or in a large table those of neighbouring cells."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch.nn.functional import normalize
 
 from vergence.engine.devices import best_precision
 from vergence.use.kmeans import closest, coarse_centres
-from vergence.use.topk import lent
+from vergence.use.topk import as_tensor
 
 SIDE = 2048  # rows and columns of a block of pairs
 _ROUNDING = 0.008  # bound on what bfloat16 (8 bits) can change of a cosine: 3 x 2^-9, and some
 EDGES = 1 << 22  # pairs held before they are merged into groups
 _WANTED = 0.98  # share of the true pairs that cells are to find
 _PROBES = 8  # cells that a row is compared in, at most
-_ASKED = 1_000  # rows whose pairs are all computed to measure that share
+_SAMPLE = 1_000  # rows whose pairs are all computed to measure that share
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def near_pairs_ivf(
     doors = np.r_[0, np.bincount(near[:, 1:].ravel(), minlength=len(centres)).cumsum()]
     guests = (guests // max(1, probes - 1)).astype(np.int32)
     place = torch.from_numpy(order)
-    device = lent(unit[:1]).device
+    device = as_tensor(unit[:1]).device
     rough = _rough(unit, order, device)
     half = None if half is None else half[place].to(device)
 
@@ -146,17 +146,19 @@ def _enough(
 
     A pair meets where one row's home is among the cells of the other.
     """
-    asked = np.sort(np.random.default_rng(seed).choice(len(unit), min(_ASKED, len(unit)), replace=False))
-    found = []
-    queries = lent(unit[asked])
+    queries_rows = np.sort(
+        np.random.default_rng(seed).choice(len(unit), min(_SAMPLE, len(unit)), replace=False)
+    )
+    blocks = []
+    queries = as_tensor(unit[queries_rows])
     for start in range(0, len(unit), 1 << 16):
-        part = lent(unit[start : start + (1 << 16)])
+        part = as_tensor(unit[start : start + (1 << 16)])
         score = queries @ part.T
         if half is not None:
-            score -= half[asked][:, None].to(score) + half[start : start + len(part)].to(score)
-        found.append((score >= threshold).nonzero().cpu().numpy() + (0, start))
-    a, b = np.concatenate(found).T
-    a = asked[a]
+            score -= half[queries_rows][:, None].to(score) + half[start : start + len(part)].to(score)
+        blocks.append((score >= threshold).nonzero().cpu().numpy() + (0, start))
+    a, b = np.concatenate(blocks).T
+    a = queries_rows[a]
     a, b = a[a != b], b[a != b]
     if not len(a):
         return float("nan"), min(2, near.shape[1])
@@ -215,8 +217,8 @@ def _block(
     if half is not None:
         score = score - half[upper][first] - half[lower][second]
     sure = score >= floor
-    found = first[sure] + top, second[sure] + left, score[sure]
-    return tuple(part.cpu().numpy() for part in found)
+    pairs = first[sure] + top, second[sure] + left, score[sure]
+    return tuple(part.cpu().numpy() for part in pairs)
 
 
 class _Best:

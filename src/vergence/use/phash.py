@@ -1,4 +1,4 @@
-"""A perceptual hash: 64 bits of a picture's coarse waves. No learning; what copy detection has to beat."""
+"""Perceptual hash: 64 bits of a picture's coarse waves. No learning; what copy detection has to beat."""
 
 from __future__ import annotations
 

@@ -177,9 +177,9 @@ class ProtoSim(Method):
         if len(views) > 2:
             parts = self.encoder.tokens(torch.cat([view.pixels for view in views[2:]]))
             scores += self.head(through(parts, training=True)).split(b)
-        told = self.teacher_head(self.teacher(whole, training=True))
-        targets = centred(told, self.centre, temperature=self.teacher_temperature).chunk(2)
-        self.centre.lerp_(mean_over_processes(told.float().mean(0)), 0.1)
+        logits = self.teacher_head(self.teacher(whole, training=True))
+        targets = centred(logits, self.centre, temperature=self.teacher_temperature).chunk(2)
+        self.centre.lerp_(mean_over_processes(logits.float().mean(0)), 0.1)
         return {"dino": dino(scores, targets, temperature=self.student_temperature)}
 
     def step_end(self, clock: Clock) -> None:
@@ -220,14 +220,14 @@ class Comparison:
             least: Tokens that a prototype needs to be counted at all.
         """
         shares = np.nan_to_num(self.shares[which])
-        found = np.flatnonzero((shares >= above) & (self.counts.sum(0) >= least))
-        return found[np.argsort(-self.counts[which, found], kind="stable")]
+        prototypes = np.flatnonzero((shares >= above) & (self.counts.sum(0) >= least))
+        return prototypes[np.argsort(-self.counts[which, prototypes], kind="stable")]
 
     def shared(self, *, above: float = 0.9, least: int = 20) -> np.ndarray:
         """Return the prototypes that no collection has to itself, the most used first."""
         shares = np.nan_to_num(self.shares.max(0), nan=1.0)
-        found = np.flatnonzero((shares < above) & (self.counts.sum(0) >= least))
-        return found[np.argsort(-self.counts[:, found].sum(0), kind="stable")]
+        prototypes = np.flatnonzero((shares < above) & (self.counts.sum(0) >= least))
+        return prototypes[np.argsort(-self.counts[:, prototypes].sum(0), kind="stable")]
 
     def examples(self, which: int, prototype: int, count: int = 8) -> np.ndarray:
         """Return rows of a collection's source whose images have most tokens of a prototype."""
@@ -246,8 +246,8 @@ def compare(encoder: ProtoEncoder, sources: Sequence[Source], names: Sequence[st
     """
     if len(sources) < 2 or len(sources) != len(names):
         raise BadInput(f"Two or more collections, each with a name, are compared; got {len(sources)}.")
-    found = [embed(encoder, source, read=encoder.assign) for source in sources]
-    assigned = tuple(part.vectors.astype(np.int32) for part in found)
+    assignments = [embed(encoder, source, read=encoder.assign) for source in sources]
+    assigned = tuple(part.vectors.astype(np.int32) for part in assignments)
     count = len(encoder.through.prototypes)
     counts = np.stack([np.bincount(part.ravel(), minlength=count) for part in assigned])
-    return Comparison(tuple(names), counts, assigned, tuple(part.index for part in found))
+    return Comparison(tuple(names), counts, assigned, tuple(part.index for part in assignments))

@@ -145,7 +145,7 @@ def greedy(unit: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(cache=False, nogil=True, fastmath=True)
-def _lazy(unit, sums, keep):
+def _lazy(unit: np.ndarray, sums: np.ndarray, keep: int) -> tuple[np.ndarray, np.ndarray]:
     """Lazy greedy: a heap of upper bounds; a bound is brought up to date when it comes first."""
     heap = [(-sums[e], e) for e in range(len(unit))]
     heapq.heapify(heap)

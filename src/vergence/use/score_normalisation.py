@@ -1,4 +1,4 @@
-"""Scores that mean the same for every query: what is like everything is a copy of nothing.
+"""Score normalisation: scores mean the same for every query; what is like everything is a copy of nothing.
 
 A smooth or common picture is near to all others, so that one threshold for all queries must be wrong for
 it. Pictures that cannot match, the background, tell how near: their similarity is taken off the scores

@@ -127,7 +127,7 @@ def part_vectors(
     return normalize(chosen.sum(1), dim=1)
 
 
-def inside(boxes: Tensor, height: int, width: int) -> Tensor:
+def box_coverage(boxes: Tensor, height: int, width: int) -> Tensor:
     """Return how much of each cell of a grid lies in a box, ``(B, height, width)`` in [0, 1].
 
     Args:
@@ -171,7 +171,7 @@ def explain_pictures(encoder: nn.Module, first: Tensor, second: Tensor) -> Why:
     return explain(*maps)
 
 
-def heated(picture: np.ndarray, heat: np.ndarray, most: float) -> np.ndarray:
+def overlay_heat(picture: np.ndarray, heat: np.ndarray, most: float) -> np.ndarray:
     """Lay a heat map over a picture: red where it speaks for, blue where against, grey where neither.
 
     Args:

@@ -1,4 +1,4 @@
-"""The nearest of many vectors: exact, a block at a time, on whatever device they are."""
+"""Exact nearest neighbours (top k), a block at a time, on whatever device the vectors are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SLICE = 1 << 13  # rows of a large bank a block: their scores stay in the cache
 QUERIES = 1024  # at most in turn of a large bank
 
 
-def lent(vectors: np.ndarray, *, move: bool = True) -> Tensor:
+def as_tensor(vectors: np.ndarray, *, move: bool = True) -> Tensor:
     """Return an array as a tensor that shares its memory; on a GPU if there is one and ``move``."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
@@ -62,11 +62,11 @@ def topk(queries: Tensor, bank: Tensor, k: int, metric: str = "cosine") -> tuple
         search, rows = topk_by_groups, min(QUERIES, max(1, BLOCK // groups))
     else:
         search, rows = _topk_rows, max(1, BLOCK // max(1, min(len(bank), COLUMNS)))
-    found = [search(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)]
-    if not found:
+    blocks = [search(block.to(bank.device), bank, k, metric) for block in queries.split(rows) if len(block)]
+    if not blocks:
         empty = torch.empty(0, k, device=bank.device)
         return empty, empty.long()
-    return torch.cat([score for score, _ in found]), torch.cat([row for _, row in found])
+    return torch.cat([score for score, _ in blocks]), torch.cat([row for _, row in blocks])
 
 
 def _topk_rows(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tuple[Tensor, Tensor]:
@@ -104,13 +104,13 @@ def topk_by_groups(queries: Tensor, bank: Tensor, k: int, metric: Metric) -> tup
     rows = best.topk(k, dim=1).indices[:, :, None] * GROUP + torch.arange(GROUP, device=bank.device)
     rest = torch.arange(whole, len(bank), device=bank.device).expand(len(queries), -1)
     rows = torch.cat([rows.flatten(1), rest], 1)
-    found = []
+    blocks = []
     few = max(1, BLOCK // (rows.shape[1] * bank.shape[1]))
     for some, columns in zip(queries.split(few), rows.split(few), strict=True):
         score = _scores(some[:, None], _prepared(bank[columns], metric), metric)[:, 0]
         value, place = score.topk(k, dim=1)
-        found.append((value, columns.gather(1, place)))
-    return torch.cat([value for value, _ in found]), torch.cat([row for _, row in found])
+        blocks.append((value, columns.gather(1, place)))
+    return torch.cat([value for value, _ in blocks]), torch.cat([row for _, row in blocks])
 
 
 def _prepared(vectors: Tensor, metric: Metric) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from vergence.benchmarks.records import clusterfug, hkmeans, quasar, sas, simvis
 from vergence.benchmarks.tasks import Metric, generated
 from vergence.data.tables import from_vectors
-from vergence.use.simvis import inside
+from vergence.use.simvis import box_coverage
 
 RANDOM = np.random.default_rng(0)
 
@@ -92,7 +92,7 @@ def test_a_thing_is_pasted_where_its_box_says():
     shown, boxes = simvis.pasted(ground, things, np.random.default_rng(0))
     lit = (shown[:, 0] > 0.5).float()
     assert torch.equal(lit.sum((1, 2)), (boxes[:, 2] * boxes[:, 3] * 64**2).round())
-    assert float((lit * inside(boxes, 64, 64)).sum()) == float(lit.sum())
+    assert float((lit * box_coverage(boxes, 64, 64)).sum()) == float(lit.sum())
     assert not ground.any()
 
 

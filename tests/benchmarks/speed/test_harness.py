@@ -146,3 +146,19 @@ def test_quick_subjects_run(name, contests, tmp_path, capsys):
     assert found["quick"] and len(found["contests"]) == contests
     for done in found["contests"]:
         assert done["contestants"][0]["name"] == "vergence" and done["contestants"][0]["rate"] > 0
+
+
+def test_a_round_of_a_loader_is_a_pass_over_it_and_closing_lets_it_go():
+    class Counting:
+        passes = 0
+
+        def __iter__(self):
+            Counting.passes += 1
+            return iter(range(3))
+
+    loader = harness.LoaderPasses(Counting)
+    work = loader.prepare()
+    work(), work()
+    assert Counting.passes == 2
+    loader.close()
+    assert not list(loader.loader)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vergence.data.image.decode import DecodeError, decode, middle
+from vergence.data.image.decode import DecodeError, crop_long_side, decode
 from vergence.data.image.jpeg import decode_small, is_small_and_plain
 
 
@@ -130,9 +130,9 @@ def test_small_photos_are_left_alone_and_long_ones_cut_to_their_middle():
     assert decode(encoded(photo(50, 40)), size=64).shape == (40, 50, 3)
     long = np.zeros((10, 100, 3), np.uint8)
     long[:, 35:65] = 200
-    assert middle(long).shape == (10, 30, 3)
-    assert middle(long).min() == 200
-    assert middle(long[:, :25]).shape == (10, 25, 3)
+    assert crop_long_side(long).shape == (10, 30, 3)
+    assert crop_long_side(long).min() == 200
+    assert crop_long_side(long[:, :25]).shape == (10, 25, 3)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])

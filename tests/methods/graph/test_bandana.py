@@ -102,7 +102,7 @@ def test_the_loss_of_one_layer_by_hand():
 
     by_hand = -(0.3 * math.log(chance(0, 1, 0)) + math.log(chance(1, 0, 0))) / 2
     by_hand -= sum(math.log(chance(u, v, 1)) for u, v in pairs.T.tolist()) / 3
-    assert model.told(z, edges, width, pairs).item() == pytest.approx(by_hand, rel=1e-5)
+    assert model.edge_cost(z, edges, width, pairs).item() == pytest.approx(by_hand, rel=1e-5)
 
 
 def test_the_loss_is_the_mean_over_layers():
@@ -110,7 +110,7 @@ def test_the_loss_is_the_mean_over_layers():
     model = method(src).eval()
     view = model.views(src.whole_graph())
     both = zip(model.layers(view), view.bandwidths, strict=True)
-    each = [model.told(z, view.edge_index, width, view.negatives).item() for z, width in both]
+    each = [model.edge_cost(z, view.edge_index, width, view.negatives).item() for z, width in both]
     assert model.loss(view)["edges"].item() == pytest.approx(sum(each) / 2)
 
 

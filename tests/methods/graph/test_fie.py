@@ -13,7 +13,14 @@ from vergence.core import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
 from vergence.methods.graph.encoders import build as build_encoder
-from vergence.methods.graph.fie import FIE, FIELayer, KernelMap, em_step, heard, spherical_kmeans
+from vergence.methods.graph.fie import (
+    FIE,
+    FIELayer,
+    KernelMap,
+    adjacency_with_loops,
+    em_step,
+    spherical_kmeans,
+)
 
 SMALL = {"width": 16, "mixtures": 3, "depth": 2}
 
@@ -31,7 +38,7 @@ def draws(seed=0):
 
 def test_one_em_step_from_the_means_is_the_formula_written_as_loops(source):
     x, means = torch.randn(50, 7), normalize(torch.randn(3, 7), dim=1)
-    found = em_step(x, means, heard(source.whole_graph()), variance=0.5)
+    found = em_step(x, means, adjacency_with_loops(source.whole_graph()), variance=0.5)
     near = [{i} for i in range(50)]
     for j, i in source.data.edge_index.T.tolist():
         near[i].add(j)
@@ -48,15 +55,15 @@ def test_one_component_is_the_mean_of_the_neighbourhood_less_mu(source):
     layer = FIELayer(7, 1, 1.0)
     layer.means.copy_(normalize(torch.randn(1, 7), dim=1))
     graph = source.whole_graph()
-    hears = heard(graph).to_dense()
+    hears = adjacency_with_loops(graph).to_dense()
     want = hears @ graph.x / hears.sum(1, keepdim=True) - layer.means
-    torch.testing.assert_close(layer(graph.x, heard(graph)), want)
+    torch.testing.assert_close(layer(graph.x, adjacency_with_loops(graph)), want)
 
 
 def test_a_lonely_node_hears_itself_and_a_loop_counts_once():
     x = np.eye(3, dtype=np.float32)
     graph = NodeSource(build(Edges(np.array([[0, 0], [1, 0]]), 3), "t", x=x)[0], "t").whole_graph()
-    assert heard(graph).to_dense().tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
+    assert adjacency_with_loops(graph).to_dense().tolist() == [[1, 1, 0], [1, 1, 0], [0, 0, 1]]
 
 
 def test_products_of_mapped_anchors_are_the_kernel_matrix():

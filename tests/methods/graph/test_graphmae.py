@@ -97,8 +97,8 @@ def test_only_hidden_seeds_with_features_are_asked_for():
     graph.seeds = torch.arange(10, 40)
     model = method(src=src)
     view = model.views(graph)
-    asked = set(model.asked(view).tolist())
-    assert asked == set(view.hidden.tolist()) & set(range(20, 40)) and asked
+    masked = set(model.masked_nodes(view).tolist())
+    assert masked == set(view.hidden.tolist()) & set(range(20, 40)) and masked
 
 
 def test_the_decoder_is_graph_attention_of_one_head():
@@ -111,8 +111,8 @@ def test_the_decoder_is_graph_attention_of_one_head():
         theirs.bias.copy_(ours.lift.bias.uniform_())
         theirs.att_src.copy_(ours.ends[0].view(1, 1, 9))
         theirs.att_dst.copy_(ours.ends[1].view(1, 1, 9))
-    z, edges, asked = torch.randn(60, 6), src.data.edge_index, torch.tensor([5, 2, 59])
-    torch.testing.assert_close(ours(z, edges, asked), theirs(z, edges)[asked], rtol=1e-4, atol=1e-5)
+    z, edges, rows = torch.randn(60, 6), src.data.edge_index, torch.tensor([5, 2, 59])
+    torch.testing.assert_close(ours(z, edges, rows), theirs(z, edges)[rows], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["gat", "gcn", "gin"])

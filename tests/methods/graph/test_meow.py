@@ -199,11 +199,9 @@ def test_a_run_is_repeated_resumed_and_loaded(tmp_path):
     source = papers()
     settings = {"encoder_options": {"width": 8, "neighbours": 5}, "epochs": 2, "quiet": True, **SMALL}
     runs = [vergence.learn("meow", source, out=tmp_path / str(i), seed=1, **settings) for i in range(2)]
-    z = [vergence.engine.embedding(run.encoder, source).vectors for run in runs]
+    z = [vergence.engine.embed(run.encoder, source).vectors for run in runs]
     np.testing.assert_array_equal(*z)
-    np.testing.assert_array_equal(
-        vergence.engine.embedding(vergence.load(tmp_path / "0"), source).vectors, z[0]
-    )
+    np.testing.assert_array_equal(vergence.engine.embed(vergence.load(tmp_path / "0"), source).vectors, z[0])
 
 
 def test_what_it_cannot_use_is_refused():

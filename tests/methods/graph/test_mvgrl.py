@@ -90,7 +90,7 @@ def test_the_matrices_follow_the_graph_and_only_one_view_is_diffused():
     assert torch.equal(first, second)
     warm = two_views(diffusion="heat", least=1e-12).matrices(graph)[1]
     torch.testing.assert_close(whole(warm).sum(0), torch.ones(7))
-    torch.testing.assert_close(whole(warm.turned()), whole(warm).T)
+    torch.testing.assert_close(whole(warm.transposed()), whole(warm).T)
 
 
 def test_large_graphs_are_pushed_to_nearly_the_same_matrix(monkeypatch):

@@ -40,7 +40,7 @@ def test_scores_and_answer_are_the_formulas_written_as_loops(form):
     x = torch.randn(3, 5)
     edges = with_loops(EDGES, 3)
     links = Links(edges, 3)
-    h = layer.heard(x)
+    h = layer.project(x)
     for head in range(3):
         w = layer.weight[:, 4 * head : 4 * head + 4]
         v = x @ w
@@ -71,7 +71,7 @@ def test_go_without_self_supervision_is_gat():
         layer.weight.copy_(gat.lin.weight.T)
         layer.a.copy_(torch.cat([gat.att_dst, gat.att_src]))
     x = torch.randn(3, 5)
-    torch.testing.assert_close(layer(layer.heard(x), Links(with_loops(EDGES, 3), 3)), gat(x, EDGES))
+    torch.testing.assert_close(layer(layer.project(x), Links(with_loops(EDGES, 3), 3)), gat(x, EDGES))
 
 
 def test_non_edges_are_neither_edges_nor_loops():
@@ -90,7 +90,7 @@ def test_asked_pairs_are_the_stated_shares_without_loops():
     graph = source.whole_graph()
     graph.edge_index = with_loops(graph.edge_index, 60)
     edges = source.data.num_edges
-    pairs, truth = method.asked(graph)
+    pairs, truth = method.edge_pairs(graph)
     assert int(truth.sum()) == edges // 2 and len(truth) == edges // 2 + int(0.25 * (edges // 2))
     assert (pairs[0] != pairs[1]).all()
     assert len(torch.unique(pairs[:, truth == 1], dim=1).T) == edges // 2  # without repetition
@@ -114,8 +114,8 @@ def test_edge_term_is_the_weighted_sum_over_layers(monkeypatch):
     method = SuperGAT(for_source(source, PLACE, dropout=0.0), edge_weight=3.0)
     method.setup(source)
     graph = source.whole_graph()
-    pairs, truth = method.asked(graph)
-    monkeypatch.setattr(method, "asked", lambda _: (pairs, truth))
+    pairs, truth = method.edge_pairs(graph)
+    monkeypatch.setattr(method, "edge_pairs", lambda _: (pairs, truth))
     want = 0.0
     for layer, h, _ in method.encoder.layers(graph):
         p = layer.joined(h, Links(pairs, 60)).sigmoid()

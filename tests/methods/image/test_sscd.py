@@ -11,7 +11,7 @@ from vergence.methods.image import encoders
 from vergence.methods.image.sscd import SSCD, Edits, blended
 from vergence.nets.descriptor import Descriptor, generalised_mean
 from vergence.views.pixels.augment import Augment
-from vergence.views.pixels.stickers import stickers, stuck_on
+from vergence.views.pixels.stickers import paste_sticker, stickers
 
 CONTRACT = {"options": {"dim": 64, "entropy": 5.0}}
 
@@ -114,7 +114,7 @@ def test_stickers_lie_on_a_part_of_the_picture():
     assert stickers().shape[1:] == (4, 32, 32) and (stickers()[:, :3] <= stickers()[:, 3:] + 1e-6).all()
     grey = torch.full((20, 3, 64, 64), 0.4)
     torch.manual_seed(0)
-    found = stuck_on(grey, side=(0.2, 0.4), opacity=(1, 1))
+    found = paste_sticker(grey, side=(0.2, 0.4), opacity=(1, 1))
     share = ((found - grey).abs().amax(1) > 0.05).float().mean((1, 2))
     assert (share > 0.01).all() and (share < 0.17).all()
     assert found.min() >= 0 and found.max() <= 1

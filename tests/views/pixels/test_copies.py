@@ -11,7 +11,7 @@ from vergence.core.errors import BadInput
 from vergence.data.image.batch import ImageBatch
 from vergence.views.pixels.augment import plain
 from vergence.views.pixels.compression import jpeg
-from vergence.views.pixels.copies import EDITS, Copies, written
+from vergence.views.pixels.copies import EDITS, Copies, overlay_text
 
 
 def photos(b=6, height=40, width=48):
@@ -77,7 +77,7 @@ def test_an_inset_lies_in_a_foreign_picture_and_has_the_stated_size():
 
 def test_text_covers_a_part_in_one_colour_a_picture():
     grey = torch.full((40, 3, 64, 64), 0.5)
-    changed = (written(grey, torch.Generator().manual_seed(0)) - grey).abs().amax(1) > 0.25
+    changed = (overlay_text(grey, torch.Generator().manual_seed(0)) - grey).abs().amax(1) > 0.25
     share = changed.float().mean((1, 2))
     assert share.min() > 0.01 and share.max() < 0.2
     for picture in changed:

@@ -26,9 +26,9 @@ class Deleted(Bandana):
         kept = torch.rand(graph.edge_index.shape[1], device=graph.edge_index.device) >= 0.7
         return kept.float().expand(len(self.encoder.convs), -1)  # type: ignore[arg-type]
 
-    def told(self, z: Tensor, edges: Tensor, width: Tensor, negatives: Tensor) -> Tensor:
+    def edge_cost(self, z: Tensor, edges: Tensor, width: Tensor, negatives: Tensor) -> Tensor:
         hidden = width == 0
-        return super().told(z, edges[:, hidden], torch.ones_like(width[hidden]), negatives)
+        return super().edge_cost(z, edges[:, hidden], torch.ones_like(width[hidden]), negatives)
 
 
 class LastLayer(Bandana):
@@ -36,7 +36,7 @@ class LastLayer(Bandana):
 
     def loss(self, view: Any) -> dict[str, Tensor]:
         z = self.layers(view)[-1]
-        return {"edges": self.told(z, view.edge_index, view.bandwidths[-1], view.negatives)}
+        return {"edges": self.edge_cost(z, view.edge_index, view.bandwidths[-1], view.negatives)}
 
 
 def prepare(source: Any, seed: int) -> tuple[Any, LinkSplit]:

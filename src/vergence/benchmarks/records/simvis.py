@@ -16,7 +16,7 @@ from vergence.benchmarks.tasks import Metric, Task, images
 from vergence.core import Features
 from vergence.engine import embed
 from vergence.evaluate.score import Score, mean_score
-from vergence.use.simvis import explain, inside, part_vectors
+from vergence.use.simvis import box_coverage, explain, part_vectors
 from vergence.views.pixels.augment import plain
 
 SIZE, TRAIN, EPOCHS = 64, 4_000, 5
@@ -94,7 +94,7 @@ def pairs(seed: int) -> Pairs:
             assert isinstance(features, Features) and features.map is not None
             parts.append(features.map.float())
         maps.append(torch.cat(parts))
-        shares.append(inside(boxes, *maps[-1].shape[2:]))
+        shares.append(box_coverage(boxes, *maps[-1].shape[2:]))
     return Pairs((maps[0], maps[1]), mean, (shares[0], shares[1]))
 
 

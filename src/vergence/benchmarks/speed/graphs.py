@@ -92,24 +92,24 @@ def peak(nodes: int, loss: Loss | None = None) -> dict[str, float]:
     if not np.isfinite(_entry("/proc/self/status", "VmHWM")):
         return {}
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_alone, args=(there, nodes, loss, torch.get_num_threads()))
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_alone, args=(sender, nodes, loss, torch.get_num_threads()))
     child.start()
-    there.close()
+    sender.close()
     try:
-        return {"peak_mb": here.recv()}
+        return {"peak_mb": receiver.recv()}
     except EOFError:
         raise MemoryError(f"GRACE on {nodes:,} nodes was ended, likely for want of memory.") from None
     finally:
         child.join()
 
 
-def _alone(there: Connection, nodes: int, loss: Loss | None, threads: int) -> None:
+def _alone(sender: Connection, nodes: int, loss: Loss | None, threads: int) -> None:
     torch.set_num_threads(threads)
     step = epoch(nodes, loss)
     for _ in range(2):
         step()
-    there.send(_entry("/proc/self/status", "VmHWM") / 1e6)
+    sender.send(_entry("/proc/self/status", "VmHWM") / 1e6)
 
 
 def _entry(path: str, key: str) -> float:

@@ -56,6 +56,30 @@ class Contestant:
         return [name for name in self.needs if importlib.util.find_spec(name) is None]
 
 
+class LoaderPasses:
+    """Passes over a ``DataLoader`` whose workers stay from round to round.
+
+    Args:
+        make: Builds the loader, which is not timed.
+    """
+
+    def __init__(self, make: Callable[[], Iterable[Any]]) -> None:
+        self.make = make
+        self.loader: Iterable[Any] = ()
+
+    def prepare(self) -> Round:
+        self.loader = self.make()
+
+        def round_() -> None:
+            for _ in self.loader:
+                pass
+
+        return round_
+
+    def close(self) -> None:
+        self.loader = ()  # its workers end with it
+
+
 @dataclass(frozen=True)
 class Contest:
     """The same work done by several contestants.

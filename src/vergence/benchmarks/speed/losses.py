@@ -124,25 +124,25 @@ def peak(loss: Loss, rows: int, width: int) -> dict[str, float]:
     if not Path("/proc/self/status").exists():
         return {}
     context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe(duplex=False)
-    child = context.Process(target=_alone, args=(there, loss, rows, width, torch.get_num_threads()))
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_alone, args=(sender, loss, rows, width, torch.get_num_threads()))
     child.start()
-    there.close()
+    sender.close()
     try:
-        return {"peak_mb": here.recv()}
+        return {"peak_mb": receiver.recv()}
     except EOFError:
         raise MemoryError(f"{loss.__name__} of {rows:,} rows was ended, likely for want of memory.") from None
     finally:
         child.join()
 
 
-def _alone(there: Connection, loss: Loss, rows: int, width: int, threads: int) -> None:
+def _alone(sender: Connection, loss: Loss, rows: int, width: int, threads: int) -> None:
     torch.set_num_threads(threads)
     _once(loss, *_inputs(8, width, "cpu"))  # what is loaded on first use is not the loss's
     x, y = _inputs(rows, width, "cpu")
     before = _status("VmRSS")
     _once(loss, x, y)
-    there.send((_status("VmHWM") - before) / 1e3)
+    sender.send((_status("VmHWM") - before) / 1e3)
 
 
 def _status(key: str) -> float:
@@ -168,9 +168,9 @@ def nodes_dense(x: Tensor, y: Tensor) -> Tensor:
     """GRACE's Eq. 1 as written, each of the three kinds of scores once."""
     u, v = normalize(x, dim=1), normalize(y, dim=1)
     across, first, second = ((a @ b.T / TEMPERATURE).exp() for a, b in ((u, v), (u, u), (v, v)))
-    asked = across.sum(dim=1) + first.sum(dim=1) - first.diagonal()
+    forward = across.sum(dim=1) + first.sum(dim=1) - first.diagonal()
     answered = across.sum(dim=0) + second.sum(dim=1) - second.diagonal()
-    return (asked.log() + answered.log() - 2 * across.diagonal().log()).mean() / 2
+    return (forward.log() + answered.log() - 2 * across.diagonal().log()).mean() / 2
 
 
 def nodes_pygcl(x: Tensor, y: Tensor) -> Tensor:
@@ -178,11 +178,11 @@ def nodes_pygcl(x: Tensor, y: Tensor) -> Tensor:
     return (_pygcl_side(x, y) + _pygcl_side(y, x)) / 2
 
 
-def _pygcl_side(asking: Tensor, asked: Tensor) -> Tensor:
+def _pygcl_side(asking: Tensor, answering: Tensor) -> Tensor:
     eye = torch.eye(len(asking))
     positive = torch.cat([eye, torch.zeros_like(eye)], dim=1)
     negative = torch.cat([1 - eye, 1 - eye], dim=1)
-    everyone = torch.cat([asked, asking])
+    everyone = torch.cat([answering, asking])
     scores = normalize(asking, dim=1) @ normalize(everyone, dim=1).T / TEMPERATURE
     mass = (scores.exp() * (positive + negative)).sum(dim=1, keepdim=True)
     log_share = (scores - mass.log()) * positive

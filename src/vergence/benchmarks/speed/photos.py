@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from vergence.benchmarks.speed.harness import Contest, Contestant, Round
+from vergence.benchmarks.speed.harness import Contest, Contestant, LoaderPasses, Round
 from vergence.data import open as open_source
 from vergence.data.loading import cores
 from vergence.methods.image.views import pair
@@ -31,7 +31,7 @@ def contests(quick: bool) -> Iterator[Contest]:
         count = 2 if quick else count
         with tempfile.TemporaryDirectory() as folder:
             bytes_ = write_photos(Path(folder), height, width, count)
-            lightly = _Lightly(folder)
+            lightly = LoaderPasses(partial(_lightly, folder))
             yield Contest(
                 name=f"photos-{name}",
                 what=f"two SimCLR views of {SIZE} pixels of {count} JPEG files of {width} x {height} pixels "
@@ -79,31 +79,15 @@ def _ours(folder: str) -> Round:
     return round_
 
 
-class _Lightly:
-    """lightly's dataset and transform in a ``DataLoader`` whose workers stay from round to round."""
+def _lightly(folder: str) -> torch.utils.data.DataLoader[Any]:
+    from lightly.data import LightlyDataset
+    from lightly.transforms import SimCLRTransform
 
-    def __init__(self, folder: str) -> None:
-        self.folder = folder
-        self.loader: Any = None
-
-    def prepare(self) -> Round:
-        from lightly.data import LightlyDataset
-        from lightly.transforms import SimCLRTransform
-
-        transform = SimCLRTransform(input_size=SIZE, min_scale=0.2, cj_strength=0.5)
-        self.loader = torch.utils.data.DataLoader(
-            LightlyDataset(self.folder, transform=transform),
-            batch_size=BATCH,
-            shuffle=True,
-            num_workers=cores(),
-            persistent_workers=True,
-        )
-
-        def round_() -> None:
-            for _ in self.loader:
-                pass
-
-        return round_
-
-    def close(self) -> None:
-        self.loader = None  # its workers end with it
+    transform = SimCLRTransform(input_size=SIZE, min_scale=0.2, cj_strength=0.5)
+    return torch.utils.data.DataLoader(
+        LightlyDataset(folder, transform=transform),
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=cores(),
+        persistent_workers=True,
+    )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from vergence.benchmarks.speed.harness import Contest, Contestant, Round
-from vergence.use.ivf import IVF, default_cells, recalled
+from vergence.use.ivf import IVF, default_cells, neighbour_recall
 from vergence.use.topk import topk
 
 DIM, K = 128, 10
@@ -28,9 +28,9 @@ _BLOCK = 1 << 16
 
 
 def contests(quick: bool) -> Iterator[Contest]:
-    n, asked = (20_000, 50) if quick else (1_000_000, 1_000)
-    x, queries = np.split(drawn(n + asked), [n])
-    what = f"the {K} nearest of {n:,} vectors of {DIM} values, for {asked:,} queries at once"
+    n, count = (20_000, 50) if quick else (1_000_000, 1_000)
+    x, queries = np.split(drawn(n + count), [n])
+    what = f"the {K} nearest of {n:,} vectors of {DIM} values, for {count:,} queries at once"
     if torch.backends.cpu.get_cpu_capability() == "AVX512":
         os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
     bank, questions = torch.from_numpy(x), torch.from_numpy(queries)
@@ -39,7 +39,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     yield Contest(
         name="exact",
         what=what,
-        amount=asked,
+        amount=count,
         unit="queries",
         contestants=(
             Contestant("vergence", exact),
@@ -49,7 +49,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     yield Contest(
         name="approximate",
         what=f"{what}, with a recall of 0.95 or more",
-        amount=asked,
+        amount=count,
         unit="queries",
         contestants=(
             Contestant("vergence", partial(_cells, x, queries, truth)),
@@ -68,19 +68,19 @@ def drawn(n: int, seed: int = 0) -> np.ndarray:
     bend = random.standard_normal((LATENT, 4 * LATENT), dtype=np.float32) / LATENT**0.5
     lift = random.standard_normal((4 * LATENT, DIM), dtype=np.float32) / (4 * LATENT) ** 0.5
     share = random.dirichlet(np.full(GROUPS, 2.0))
-    found = np.empty((n, DIM), np.float32)
+    vectors = np.empty((n, DIM), np.float32)
     for start in range(0, n, _BLOCK):
-        part = found[start : start + _BLOCK]
+        part = vectors[start : start + _BLOCK]
         group = random.choice(GROUPS, len(part), p=share)
         inside = centres[group] + SPREAD * random.standard_normal((len(part), LATENT), dtype=np.float32)
         part[:] = np.tanh(inside @ bend) @ lift
         part += NOISE * random.standard_normal(part.shape, dtype=np.float32)
         part /= np.linalg.norm(part, axis=1, keepdims=True)
-    return found
+    return vectors
 
 
 def _exact(bank: torch.Tensor, queries: torch.Tensor, truth: np.ndarray) -> Round:
-    return lambda: {"recall": recalled(truth, topk(queries, bank, K, "dot")[1].numpy())}
+    return lambda: {"recall": neighbour_recall(truth, topk(queries, bank, K, "dot")[1].numpy())}
 
 
 def _cells(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
@@ -91,7 +91,7 @@ def _cells(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
     def round_() -> dict[str, float]:
         rows = cells.nearest(queries, K)[1]
         return {
-            "recall": recalled(truth, rows),
+            "recall": neighbour_recall(truth, rows),
             "recall_told": cells.recall,
             "cells": len(cells.centres),
             "visited": cells.probes,
@@ -107,7 +107,7 @@ def _flat(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
     faiss.omp_set_num_threads(torch.get_num_threads())
     index = faiss.IndexFlatIP(DIM)
     index.add(x)
-    return lambda: {"recall": recalled(truth, index.search(queries, K)[1])}
+    return lambda: {"recall": neighbour_recall(truth, index.search(queries, K)[1])}
 
 
 def _inverted(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
@@ -121,11 +121,16 @@ def _inverted(x: np.ndarray, queries: np.ndarray, truth: np.ndarray) -> Round:
     index.add(x)
     built = time.perf_counter() - began
     index.nprobe = 1
-    while recalled(truth, index.search(queries, K)[1]) < 0.95 and index.nprobe < cells:
+    while neighbour_recall(truth, index.search(queries, K)[1]) < 0.95 and index.nprobe < cells:
         index.nprobe *= 2
 
     def round_() -> dict[str, float]:
         rows = index.search(queries, K)[1]
-        return {"recall": recalled(truth, rows), "cells": cells, "visited": index.nprobe, "built_in": built}
+        return {
+            "recall": neighbour_recall(truth, rows),
+            "cells": cells,
+            "visited": index.nprobe,
+            "built_in": built,
+        }
 
     return round_

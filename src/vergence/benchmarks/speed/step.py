@@ -24,7 +24,7 @@ import torch
 from vergence.benchmarks.speed.harness import Contest, Contestant, Round, cpu_seconds
 from vergence.core import Clock
 from vergence.data import Source
-from vergence.data.image.reader import Pixels
+from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 from vergence.engine.devices import best_precision, make_fabric
 from vergence.methods.image.encoders import build
@@ -153,4 +153,4 @@ def device() -> torch.device:
 
 def _photos(count: int, size: int) -> ImageSource:
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
-    return ImageSource(Pixels(pixels, None, None, "noise"), "noise", pixels=pixels)
+    return ImageSource(PixelReader(pixels, None, None, "noise"), "noise", pixels=pixels)

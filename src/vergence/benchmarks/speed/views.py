@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vergence.benchmarks.speed.harness import Contest, Contestant, Round
+from vergence.benchmarks.speed.harness import Contest, Contestant, LoaderPasses, Round
 from vergence.data.image.batch import ImageBatch
 from vergence.data.loading import cores
 from vergence.methods.image.views import pair
@@ -28,7 +28,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     for size, batches in ((32, 1 if quick else 40), (224, 1 if quick else 2)):
         batch = (16 if quick else BATCH) if size == 32 else (4 if quick else 64)
         photos = _photos(batch * batches, size if size == 32 else 256)
-        lightly = _Lightly(photos, size, batch)
+        lightly = LoaderPasses(partial(_lightly, photos, size, batch))
         yield Contest(
             name=f"simclr-views-{size}",
             what=f"two SimCLR views of {size} pixels of {len(photos):,} photos of {photos.shape[1]} pixels "
@@ -71,33 +71,14 @@ def _ours(photos: np.ndarray, size: int, batch: int) -> Round:
     return round_
 
 
-class _Lightly:
-    """lightly's transform in a ``DataLoader`` whose workers stay from round to round."""
+def _lightly(photos: np.ndarray, size: int, batch: int) -> torch.utils.data.DataLoader[Any]:
+    from lightly.transforms import SimCLRTransform
 
-    def __init__(self, photos: np.ndarray, size: int, batch: int) -> None:
-        self.photos, self.size, self.batch = photos, size, batch
-        self.loader: Any = None
-
-    def prepare(self) -> Round:
-        from lightly.transforms import SimCLRTransform
-
-        blur = 0.5 if self.size > 64 else 0.0
-        transform = SimCLRTransform(input_size=self.size, min_scale=0.2, cj_strength=0.5, gaussian_blur=blur)
-        self.loader = torch.utils.data.DataLoader(
-            _Pictures(self.photos, transform),
-            batch_size=self.batch,
-            num_workers=cores(),
-            persistent_workers=True,
-        )
-
-        def round_() -> None:
-            for _ in self.loader:
-                pass
-
-        return round_
-
-    def close(self) -> None:
-        self.loader = None  # its workers end with it
+    blur = 0.5 if size > 64 else 0.0
+    transform = SimCLRTransform(input_size=size, min_scale=0.2, cj_strength=0.5, gaussian_blur=blur)
+    return torch.utils.data.DataLoader(
+        _Pictures(photos, transform), batch_size=batch, num_workers=cores(), persistent_workers=True
+    )
 
 
 class _Pictures(torch.utils.data.Dataset):

@@ -39,7 +39,7 @@ def contests(quick: bool) -> Iterator[Contest]:
     walks, length, window = (1, 10, 2) if quick else (10, 80, 10)
     of = f"a graph of {graph.nodes:,} nodes and {graph.edges // 2:,} edges"
     sizes = {"walks": walks, "length": length}
-    walking, learning = (PecanpyPeer(graph, walks, length, asked) for asked in (0, window))
+    walking, learning = (PecanpyPeer(graph, walks, length, size) for size in (0, window))
     yield Contest(
         name="walks",
         what=f"{walks} second-order walks of {length} nodes from every node of {of}",

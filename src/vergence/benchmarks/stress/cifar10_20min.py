@@ -34,7 +34,7 @@ def main() -> None:
             run, folder / "train.parquet", test=folder / "test.parquet", protocols=("knn", "linear")
         )
         print(table)
-        found = {
+        result = {
             "what": "SimCLR on CIFAR-10, 50,000 training images, judged on 10,000 test images",
             "minutes_of_training": round((run.config.seconds or 0) / 60, 1),
             "epochs": EPOCHS,
@@ -49,7 +49,7 @@ def main() -> None:
             "machine": machine(),
         }
     path = CHECKOUT / "benchmarks" / "cifar10_20min.json"
-    write_json(path, found)
+    write_json(path, result)
 
 
 if __name__ == "__main__":

@@ -219,10 +219,11 @@ def check_finished(out: Path, whole: Path, outcome: Outcome) -> None:
         if tag.rpartition("/")[2] not in FORGOTTEN:
             assert points == expected[tag], f"{tag} differs"
         outcome.events_checked += len(points)
-    ours, theirs = load_file(out / "encoder.safetensors"), load_file(whole / "encoder.safetensors")
-    assert all(torch.equal(ours[k], theirs[k]) for k in theirs) and ours.keys() == theirs.keys()
-    ours, theirs = (load_checkpoint(p / "checkpoint" / "last.pt")["method"] for p in (out, whole))
-    assert all(torch.equal(ours[k], theirs[k]) for k in theirs) and ours.keys() == theirs.keys()
+    encoders = [load_file(p / "encoder.safetensors") for p in (out, whole)]
+    methods = [load_checkpoint(p / "checkpoint" / "last.pt")["method"] for p in (out, whole)]
+    for saved, unbroken in (encoders, methods):
+        assert saved.keys() == unbroken.keys()
+        assert all(torch.equal(saved[k], unbroken[k]) for k in unbroken)
     assert not list(out.rglob("*.part")), "something half-written is left"
 
 
@@ -265,13 +266,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        outcome = torture(asked.kills, epochs=asked.epochs, seed=asked.seed, folder=Path(folder))
+        outcome = torture(args.kills, epochs=args.epochs, seed=args.seed, folder=Path(folder))
     seen = asdict(outcome)
     lost = seen.pop("steps_lost")
-    found = {
+    result = {
         "what": "simclr on digits, resnet-tiny, killed by SIGKILL at random instants and resumed",
         **seen,
         "save_every": SAVE_EVERY,
@@ -284,8 +285,8 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "versions": {"torch": str(torch.__version__), "python": platform.python_version()},
     }
-    write_json(asked.out, found)
-    print(json.dumps(found, indent=2))
+    write_json(args.out, result)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

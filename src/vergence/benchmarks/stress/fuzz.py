@@ -220,24 +220,24 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=3000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     results = {}
-    for name in asked.kinds:
+    for name in args.kinds:
         began = time.monotonic()
-        found = fuzz(hostile.KINDS[name], cases=asked.cases, seed=asked.seed)
+        findings = fuzz(hostile.KINDS[name], cases=args.cases, seed=args.seed)
         results[name] = {
-            "cases": found.read + found.refused + len(found.bad),
-            "read": found.read,
-            "refused": found.refused,
-            "findings": found.bad,
-            "slowest_case_seconds": round(found.slowest, 2),
-            "memory_grew_by_MiB": found.memory,
+            "cases": findings.read + findings.refused + len(findings.bad),
+            "read": findings.read,
+            "refused": findings.refused,
+            "findings": findings.bad,
+            "slowest_case_seconds": round(findings.slowest, 2),
+            "memory_grew_by_MiB": findings.memory,
             "seconds": round(time.monotonic() - began),
         }
         print(name, {k: v for k, v in results[name].items() if k != "findings"}, flush=True)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    written = {"seed": asked.seed, "memory_limit_MiB": MEMORY // 2**20, "kinds": results, "machine": machine}
-    write_json(asked.out, written)
+    written = {"seed": args.seed, "memory_limit_MiB": MEMORY // 2**20, "kinds": results, "machine": machine}
+    write_json(args.out, written)
     sys.exit(any(result["findings"] for result in results.values()))
 
 

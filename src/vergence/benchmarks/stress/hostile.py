@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -25,6 +26,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from vergence.data import open as open_source
+from vergence.data.events.source import EventSource
 from vergence.data.image.decode import DecodeError, decode, shape
 from vergence.engine.files import load_checkpoint
 from vergence.engine.logger import Table, read_csv
@@ -60,7 +62,7 @@ class Kind:
             importlib.import_module(module)
 
 
-def picture(kind: str, mode: str = "RGB", side: int = 24, **options: object) -> bytes:
+def picture(kind: str, mode: str = "RGB", side: int = 24, **options: Any) -> bytes:
     pixels = np.random.default_rng(0).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     image = Image.fromarray(pixels).resize((side, side + 8), Image.Resampling.BICUBIC)
     file = io.BytesIO()
@@ -73,7 +75,7 @@ def picture(kind: str, mode: str = "RGB", side: int = 24, **options: object) -> 
 
 def pictures(kind: str) -> Callable[[Path], list[bytes]]:
     packings = (None, "tiff_lzw", "tiff_adobe_deflate", "jpeg", "packbits")
-    several = {
+    several: dict[str, list[tuple[str, dict[str, Any]]]] = {
         "JPEG": [
             ("RGB", {}), ("L", {}), ("CMYK", {}), ("RGB", {"progressive": True}), ("RGB", {"exif": _turn()}),
         ],
@@ -87,8 +89,8 @@ def pictures(kind: str) -> Callable[[Path], list[bytes]]:
         "BMP": [("RGB", {}), ("P", {})],
         "AVIF": [("RGB", {})],
         "JPEG2000": [("RGB", {})],
-    }[kind]  # fmt: skip
-    return lambda folder: [picture(kind, mode, **options) for mode, options in several]
+    }  # fmt: skip
+    return lambda folder: [picture(kind, mode, **options) for mode, options in several[kind]]
 
 
 def _turn() -> Image.Exif:
@@ -102,8 +104,8 @@ def read_picture(folder: Path, raw: bytes) -> None:
     shape(raw)
     try:
         for size in (None, 16):
-            found = decode(raw, size=size)
-            assert found.dtype == np.uint8 and found.ndim == 3 and found.shape[2] == 3
+            pixels = decode(raw, size=size)
+            assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3
     except DecodeError as error:
         if not str(error):  # a reason is owed
             raise
@@ -301,7 +303,8 @@ def saved_logs(folder: Path) -> list[bytes]:
     whole = folder / "whole"
     if not whole.exists():
         (folder / "log.parquet").write_bytes(logs(folder)[0])
-        open_source(f"events:{folder / 'log.parquet'}?id=user&time=ts").log.save(whole)
+        log = open_source(f"events:{folder / 'log.parquet'}?id=user&time=ts")
+        cast(EventSource, log).log.save(whole)
     return [p.name.encode() + b"\0" + p.read_bytes() for p in sorted(whole.iterdir())]
 
 
@@ -357,7 +360,7 @@ class _Deed:
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         self.call = function, arguments
 
-    def __reduce__(self) -> object:
+    def __reduce__(self) -> tuple[Any, ...]:
         return self.call
 
 
@@ -516,7 +519,12 @@ _IMAGES = (
     "vergence.data.image.tar",
     "vergence.data.image.named",
 )
-_GRAPHS = ("vergence.data.graph.opening", "vergence.data.graph.planetoid", "scipy.sparse")
+_GRAPHS = (
+    "vergence.data.graph.opening",
+    "vergence.data.graph.planetoid",
+    "scipy.sparse",
+    "torch_geometric.data",
+)
 _TABLES = ("vergence.data.events.source", "vergence.data.tables.source")
 _ALL = [
     *(

@@ -63,16 +63,17 @@ class Outcome:
 def make_source(path: Path) -> None:
     """Write the scans, each with its copy's number in a corner, as a file of pictures with labels."""
     scans = load_digits()
-    pictures = []
+    raws = []
     for copy in range(COPIES):
         for pixels in scans.images:
             marked = (pixels * 15).astype(np.uint8)
             marked[0, 0] = 30 * copy
             file = io.BytesIO()
             Image.fromarray(marked).save(file, "PNG")
-            pictures.append({"bytes": file.getvalue(), "path": None})
-    for row in range(0, len(pictures), TORN):
-        pictures[row]["bytes"] = pictures[row]["bytes"][:20]
+            raws.append(file.getvalue())
+    for row in range(0, len(raws), TORN):
+        raws[row] = raws[row][:20]
+    pictures = [{"bytes": raw, "path": None} for raw in raws]
     parquet.write_table(
         pa.table({"image": pictures, "label": np.tile(scans.target, COPIES)}), path, row_group_size=1000
     )
@@ -106,23 +107,24 @@ class Command:
                     names[int(entry.name)] = (entry / "cmdline").read_bytes()
                 except OSError:
                     continue
-        found, more = set(), {self.pid}
+        below: set[int] = set()
+        more = {self.pid}
         while more:
-            more = {pid for pid, parent in parents.items() if parent in more} - found
-            found |= more
-        return {pid: names[pid] for pid in found}
+            more = {pid for pid, parent in parents.items() if parent in more} - below
+            below |= more
+        return {pid: names[pid] for pid in below}
 
 
 def alive(pids: set[int]) -> set[int]:
     """Return those that still run (an orphan that nobody waits for stays as a zombie)."""
-    found = set()
+    running = set()
     for pid in pids:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
-                found.add(pid)
+                running.add(pid)
         except OSError:
             continue
-    return found
+    return running
 
 
 def gone(pids: set[int], seconds: float) -> bool:
@@ -230,10 +232,10 @@ def torture(kills: int, *, seed: int, folder: Path, quiet: bool = False) -> Outc
                 print(f"{sum(outcome.kills.values())}: {kind}, {parts} parts done", flush=True)
         while not command.ended():
             time.sleep(0.1)
-        there = whole_or_nothing(out, plain)
+        whole = whole_or_nothing(out, plain)
         if command.code == -signal.SIGKILL:
             continue
-        again = there and "exists already" in log.read_text()  # killed when nothing was left to do
+        again = whole and "exists already" in log.read_text()  # killed when nothing was left to do
         assert command.code == 0 or again, f"exit code {command.code}: {log.read_text()[-2000:]}"
         check_finished(out, plain, outcome)
         if not quiet:
@@ -248,12 +250,12 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     began = time.monotonic()
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 else: on a busy machine nothing would happen
     with tempfile.TemporaryDirectory() as folder:
-        outcome = torture(asked.kills, seed=asked.seed, folder=Path(folder))
-    found = {
+        outcome = torture(args.kills, seed=args.seed, folder=Path(folder))
+    result = {
         "what": f"{1797 * COPIES:,} scans of digits, embed --workers ray, killed by SIGKILL and run again",
         **asdict(outcome),
         "ids_missing_or_double": 0,
@@ -262,8 +264,8 @@ def main() -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
         "versions": {name: version(name) for name in ("ray", "pylance", "torch")},
     }
-    write_json(asked.out, found)
-    print(json.dumps(found, indent=2))
+    write_json(args.out, result)
+    print(json.dumps(result, indent=2))
 
 
 if __name__ == "__main__":

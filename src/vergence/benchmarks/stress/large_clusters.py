@@ -35,28 +35,28 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=OUT)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     rng = np.random.default_rng(0)
-    group = rng.integers(0, GROUPS, asked.rows)
+    group = rng.integers(0, GROUPS, args.rows)
     centres = rng.normal(size=(GROUPS, WIDTH)) / WIDTH**0.5
-    x = centres[group] + rng.normal(size=(asked.rows, WIDTH)) * 1.33 / WIDTH**0.5
+    x = centres[group] + rng.normal(size=(args.rows, WIDTH)) * 1.33 / WIDTH**0.5
     x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
     multicut(x[:100], alpha=ALPHA)  # compiles
     before, began, cpu = peak(), time.perf_counter(), time.process_time()
-    found = multicut(x, alpha=ALPHA)
+    clusters = multicut(x, alpha=ALPHA)
     result = {
         "what": "multicut of the complete graph, greedy additive edge contraction",
         "machine": machine(),
-        "rows": asked.rows,
+        "rows": args.rows,
         "seconds": round(time.perf_counter() - began, 2),
         "cpu_seconds": round(time.process_time() - cpu, 2),
         "memory_more_than_before": peak() - before,
-        "memory_of_all_pairs": 4 * asked.rows**2,
-        "clusters": len(found),
-        "nmi_with_groups": round(float(normalized_mutual_info_score(group, found.of)), 4),
+        "memory_of_all_pairs": 4 * args.rows**2,
+        "clusters": len(clusters),
+        "nmi_with_groups": round(float(normalized_mutual_info_score(group, clusters.of)), 4),
         "bar_seconds": 60,
     }
-    write_json(asked.out, result)
+    write_json(args.out, result)
     print(json.dumps(result, indent=2))
 
 

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -30,6 +30,7 @@ import torch
 import vergence
 from vergence.benchmarks import RESULTS
 from vergence.benchmarks.environment import machine
+from vergence.data.events.source import EventSource
 from vergence.engine.files import write_json
 from vergence.evaluate import linear
 
@@ -66,12 +67,13 @@ def draw(path: Path, entities: int, seed: int = 0) -> int:
 def run(path: Path) -> dict[str, Any]:
     """Read the log, learn from it for an epoch, embed every entity, and tell time and memory."""
     began = time.perf_counter()
-    source = vergence.open(f"events:{path}?id=user&time=ts&categorical=shop&numeric=amount")
+    uri = f"events:{path}?id=user&time=ts&categorical=shop&numeric=amount"
+    source = cast(EventSource, vergence.open(uri))
     opened = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        found = vergence.learn("coles", source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS)
+        trained = vergence.learn("coles", source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS)
         learned = time.perf_counter()
-        store = found.embed(source)
+        store = trained.embed(source)
         embedded = time.perf_counter()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         few = np.sort(np.random.default_rng(1).permutation(len(source))[: min(len(source), 6_000)])
@@ -106,7 +108,7 @@ def main() -> None:
         began = time.perf_counter()
         draw(path, args.entities)
         drawn = time.perf_counter() - began
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, __file__, "--log", str(path)], check=True, stdout=subprocess.PIPE, text=True
         )
     report = {
@@ -114,7 +116,7 @@ def main() -> None:
         "machine": machine(),
         "threads": torch.get_num_threads(),
         "seconds to draw": round(drawn, 1),
-        **json.loads(told.stdout.splitlines()[-1]),
+        **json.loads(process.stdout.splitlines()[-1]),
         "command": "python -m vergence.benchmarks.stress.large_events",
     }
     print(json.dumps(report, indent=2), file=sys.stderr)

@@ -66,17 +66,18 @@ def run(key: str, nodes: int, within: float) -> dict[str, Any]:
     source = drawn(nodes, within)
     opened = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        found = vergence.learn(key, source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS[key])
+        trained = vergence.learn(key, source, out=Path(folder) / "run", quiet=True, seed=0, **SETTINGS[key])
     learned = time.perf_counter()
-    z = embed(found.encoder, source).vectors
+    z = embed(trained.encoder, source).vectors
     embedded = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     few = np.random.default_rng(1).permutation(nodes)[: min(nodes, 12_000)]
     parts = few[:2000], few[2000:4000], few[4000:]
+    labels = source.labels_of(np.arange(nodes))
 
     def probed(vectors: np.ndarray) -> float:
         strengths = (0.01, 1.0, 100.0)
-        score = node_probe(vectors, source.labels, *parts, scale="standard", strengths=strengths)
+        score = node_probe(vectors, labels, *parts, scale="standard", strengths=strengths)
         return round(score["accuracy"].value, 4)
 
     return {
@@ -105,10 +106,10 @@ def main() -> None:
     results = {}
     for key in SETTINGS:
         command = [sys.executable, __file__, "--only", key, "--nodes", str(args.nodes)]
-        told = subprocess.run(
+        process = subprocess.run(
             [*command, "--within", str(args.within)], check=True, stdout=subprocess.PIPE, text=True
         )
-        results[key] = json.loads(told.stdout.splitlines()[-1])
+        results[key] = json.loads(process.stdout.splitlines()[-1])
         print(f"{key}: {results[key]}", file=sys.stderr)
     report = {
         "date": datetime.date.today().isoformat(),

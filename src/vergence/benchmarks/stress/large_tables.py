@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def make(path: Path, rows: int) -> None:
     np.save(path.with_suffix(".origin.npy"), origin)
     schema = table_schema(DIM).with_metadata(note("vergence.benchmarks.stress.large_tables", None, ""))
 
-    def batches():
+    def batches() -> Iterator[pa.RecordBatch]:
         for start in range(0, rows, CHUNK):
             part = vectors[start : start + CHUNK]
             ids = pa.array([str(i) for i in range(start, start + len(part))])
@@ -68,19 +69,19 @@ def duplicates(path: Path) -> dict:
     from vergence.store.table import Store
     from vergence.use.nearest import duplicates
 
-    found = duplicates(path, threshold=THRESHOLD, exact=False)
+    near = duplicates(path, threshold=THRESHOLD, exact=False)
     origin = np.load(path.with_suffix(".origin.npy"))
     rows = len(Store.open(path))
     group = np.full(rows, -1)
-    for i, members in enumerate(found.groups):
+    for i, members in enumerate(near.groups):
         group[members] = i
     copies = np.arange(rows - len(origin), rows)
     together = (group[copies] == group[origin]) & (group[copies] >= 0)
     return {
         "threshold": THRESHOLD,
-        "pairs": found.total,
-        "groups": len(found.groups),
-        "recall": round(found.recall or 0, 5),
+        "pairs": near.total,
+        "groups": len(near.groups),
+        "recall": round(near.recall or 0, 5),
         "copies_with_their_origin": round(float(together.mean()), 5),
     }
 
@@ -114,23 +115,23 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("/tmp/vergence-scale"))
     parser.add_argument("--out", type=Path)
     parser.add_argument("--task", choices=TASKS, help="do one task on the store that is there")
-    asked = parser.parse_args()
-    asked.folder.mkdir(parents=True, exist_ok=True)
-    path = asked.folder / f"{asked.rows}.lance"
-    if asked.task:
+    args = parser.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    path = args.folder / f"{args.rows}.lance"
+    if args.task:
         began, busy = time.perf_counter(), time.process_time()
-        found = TASKS[asked.task](path)
-        found["seconds"] = round(time.perf_counter() - began, 1)
-        found["cpu_seconds"] = round(time.process_time() - busy, 1)
-        found["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
-        print(json.dumps(found))
+        measured = TASKS[args.task](path)
+        measured["seconds"] = round(time.perf_counter() - began, 1)
+        measured["cpu_seconds"] = round(time.process_time() - busy, 1)
+        measured["peak_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
+        print(json.dumps(measured))
         return
     if not path.exists():
-        make(path, asked.rows)
+        make(path, args.rows)
     from vergence.benchmarks.environment import machine
     from vergence.engine.files import write_json
 
-    result: dict = {"rows": asked.rows, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "tasks": {}}
+    result: dict = {"rows": args.rows, "machine": machine(), "date": time.strftime("%Y-%m-%d"), "tasks": {}}
     for task in TASKS:
         words = [
             sys.executable,
@@ -138,15 +139,15 @@ def main() -> None:
             "--task",
             task,
             "--rows",
-            str(asked.rows),
+            str(args.rows),
             "--folder",
-            asked.folder,
+            args.folder,
         ]
         done = subprocess.run([str(word) for word in words], stdout=subprocess.PIPE, text=True, check=True)
         result["tasks"][task] = json.loads(done.stdout.splitlines()[-1])
         print(task, result["tasks"][task], flush=True)
-    if asked.out:
-        write_json(asked.out, result)
+    if args.out:
+        write_json(args.out, result)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main() -> None:
     scores: dict[str, list[float]] = {"bf16": [], "fp32": []}
     rates: dict[str, list[float]] = {"bf16": [], "fp32": []}
     for seed in SEEDS:
-        for precision, found in scores.items():
+        for precision, accuracies in scores.items():
             with tempfile.TemporaryDirectory() as out:
                 run = vg.learn(
                     "simclr",
@@ -40,9 +40,9 @@ def main() -> None:
                 )
                 rates[precision].append(run.metrics[-1]["samples_per_second"])
                 table = vg.measure(run, train, test=test, protocols=("knn",))
-            found.append(table["learned"][table.columns[0]].value)
-            print(f"seed {seed}, {precision}: {100 * found[-1]:.1f}", file=sys.stderr)
-    found = {
+            accuracies.append(table["learned"][table.columns[0]].value)
+            print(f"seed {seed}, {precision}: {100 * accuracies[-1]:.1f}", file=sys.stderr)
+    result = {
         "what": f"SimCLR, {training.epochs} epochs on {len(train)} CIFAR-10 images, k-NN on others",
         "accuracy": {precision: summary(values) for precision, values in scores.items()},
         "bf16_ahead": margin(scores["bf16"], scores["fp32"]),
@@ -51,7 +51,7 @@ def main() -> None:
         "machine": machine(),
     }
     path = CHECKOUT / "benchmarks" / "results" / "precision.json"
-    write_json(path, found)
+    write_json(path, result)
 
 
 if __name__ == "__main__":

@@ -142,15 +142,16 @@ ZOOM = """async n => {
 
 def clicks(page: Page, rows: int) -> list[float]:
     """Click on points and return seconds until the neighbours of each are drawn."""
-    box, random, found = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0), []
+    box, random = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0)
+    seconds: list[float] = []
     assert box is not None
-    while len(found) < CLICKS:
+    while len(seconds) < CLICKS:
         row = int(random.integers(rows))
         x, y, ratio = page.evaluate(f"(m => [...m.place({row}), m.ratio])(window.studio.parts.map.map)")
         page.evaluate(ONE_CLICK)
         page.mouse.click(box["x"] + x / ratio, box["y"] + y / ratio)
-        found.append(page.evaluate("window.seen") / 1000)
-    return found
+        seconds.append(page.evaluate("window.seen") / 1000)
+    return seconds
 
 
 def colours(page: Page) -> list[float]:
@@ -164,7 +165,7 @@ def frames(page: Page) -> list[float]:
     return [time / 1000 for time in page.evaluate(ZOOM, FRAMES)]
 
 
-def told(seconds: list[float]) -> dict[str, float]:
+def summary(seconds: list[float]) -> dict[str, float]:
     middle, worst = statistics.median(seconds), max(seconds)
     return {"median": round(middle, 4), "worst": round(worst, 4), "times": len(seconds)}
 
@@ -178,22 +179,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS / "studio.json")
     parser.add_argument("--shots", type=Path, help="folder for screenshots")
     parser.add_argument("--store", type=Path, help="folder to keep the store in, or to take it from")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="studio-"))
-    path = asked.store or folder / "generated.lance"
+    path = args.store or folder / "generated.lance"
     if not path.exists():
-        build(path, asked.rows)
+        build(path, args.rows)
     shutil.rmtree(path / "_studio", ignore_errors=True)
     served = Served(path)
     try:
         with sync_playwright() as playwright:
-            measured = measure(playwright.chromium, served, asked)
+            measured = measure(playwright.chromium, served, args)
     finally:
         served.close()
         shutil.rmtree(folder, ignore_errors=True)
     result = {
         "what": "vergence studio in headless Chromium, seconds",
-        "rows": asked.rows,
+        "rows": args.rows,
         "width": WIDTH,
         "cores": os.cpu_count(),
         "load_average": [round(value, 1) for value in os.getloadavg()],
@@ -201,41 +202,41 @@ def main() -> None:
         **measured,
         "bars": {"first_paint": 3.0, "answer": 0.3},
     }
-    write_json(asked.out, result)
+    write_json(args.out, result)
     print(json.dumps(result, indent=2))
 
 
-def measure(chromium: Any, served: Served, asked: argparse.Namespace) -> dict[str, Any]:
+def measure(chromium: Any, served: Served, args: argparse.Namespace) -> dict[str, Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(found for name in names if (found := shutil.which(name)))
+    program = next(path for name in names if (path := shutil.which(name)))
     browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
     page, first = load(browser, served.url)
-    early = {"first_paint": round(first, 3), "click": told(clicks(page, asked.rows))}
-    shot(page, asked.shots, "pca")
+    early = {"first_paint": round(first, 3), "click": summary(clicks(page, args.rows))}
+    shot(page, args.shots, "pca")
     page.context.close()
     began = time.perf_counter()
     while served.state()["doing"]:
         time.sleep(0.5)
     early["until_better"] = round(time.perf_counter() - began, 1)
-    paints, found = [], {}
-    for i in range(asked.loads):
+    paints, settled = [], {}
+    for i in range(args.loads):
         page, seconds = load(browser, served.url)
         paints.append(seconds)
         if i == 0:
-            found["click"] = told(clicks(page, asked.rows))
-            found["colour"] = told(colours(page))
-            found["zoom_frame"] = told(frames(page))
+            settled["click"] = summary(clicks(page, args.rows))
+            settled["colour"] = summary(colours(page))
+            settled["zoom_frame"] = summary(frames(page))
         page.context.close()
-    for scheme in ("light", "dark") if asked.shots else ():
+    for scheme in ("light", "dark") if args.shots else ():
         for width in (1280, 400):
             view = {"viewport": {"width": width, "height": 900}, "color_scheme": scheme}
             page, _ = load(browser, served.url, **view)
             page.evaluate("window.studio.parts.map.open(4321)")
             page.wait_for_selector(".studio-near .studio-tile")
-            shot(page, asked.shots, f"{scheme}-{width}")
+            shot(page, args.shots, f"{scheme}-{width}")
             page.context.close()
     browser.close()
-    return {"first_paint": told(paints), **found, "while_the_map_is_worked_out": early}
+    return {"first_paint": summary(paints), **settled, "while_the_map_is_worked_out": early}
 
 
 def shot(page: Page, folder: Path | None, name: str) -> None:

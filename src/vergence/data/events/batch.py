@@ -1,4 +1,4 @@
-"""What a loader of event histories hands over: flat arrays and where each history begins."""
+"""A batch of event histories: flat arrays, and where each history begins."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ class EventBatch:
         )
 
     def _each(self, move: object) -> EventBatch:
-        found = {f.name: move(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}  # type: ignore[operator]
-        return replace(self, **found)
+        moved = {f.name: move(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}  # type: ignore[operator]
+        return replace(self, **moved)
 
 
 def stretches(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""From parquet and csv files to an ``EventLog``, a column at a time."""
+"""Reads an ``EventLog`` from parquet and csv files, a column at a time."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.columns import (
+    checked_table,
     coded,
     codes,
     floats,
@@ -20,7 +21,6 @@ from vergence.data.columns import (
     read_csv,
     read_parquet,
     reason,
-    sound,
     text,
 )
 from vergence.data.events.batch import Fields
@@ -161,7 +161,7 @@ class _Table:
             file = pq.ParquetFile(path)
             first = next(file.iter_batches(PEEK), None)
             table = file.schema_arrow.empty_table() if first is None else pa.Table.from_batches([first])
-            return sound(table, path)
+            return checked_table(table, path)
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise BadInput(f"{path} is not a parquet file that can be read: {reason(error)}") from None
 

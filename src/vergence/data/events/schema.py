@@ -1,4 +1,4 @@
-"""Which column of an event log is what: said by the user, or guessed and then shown."""
+"""Schema of an event log: which column is what, said by the user or guessed and then shown."""
 
 from __future__ import annotations
 
@@ -108,9 +108,9 @@ class EventSchema:
             BadInput: If a named column is missing, or id or time cannot be told.
         """
         for name in (self.categorical or ()) + (self.numeric or ()):
-            _there(name, table, what, "field")
+            _checked_name(name, table, what, "field")
         if self.label is not None and self.labels is None:
-            _there(self.label, table, what, "label")
+            _checked_name(self.label, table, what, "label")
         id, time = self._id(table, what), self._time(table, what)
         taken = {id, time, self.label, *(self.categorical or ()), *(self.numeric or ())}
         categorical, numeric = list(self.categorical or ()), list(self.numeric or ())
@@ -129,18 +129,18 @@ class EventSchema:
 
     def _id(self, table: pa.Table, what: str) -> str:
         if self.id is not None:
-            return _there(self.id, table, what, "id")
-        found = _named(table, IDS)
-        if found is None:
+            return _checked_name(self.id, table, what, "id")
+        column = _named(table, IDS)
+        if column is None:
             raise BadInput(
                 f"{what} has no column that looks like an entity's id among {_list(table)}; "
                 "name it: --id COLUMN."
             )
-        return found
+        return column
 
     def _time(self, table: pa.Table, what: str) -> str:
         if self.time is not None:
-            return _there(self.time, table, what, "time")
+            return _checked_name(self.time, table, what, "time")
         named = _named(table, TIMES)
         dated = [f.name for f in table.schema if pa.types.is_temporal(f.type) and f.name != self.id]
         if named is None and not dated:
@@ -150,7 +150,7 @@ class EventSchema:
         return dated[0] if dated and named not in dated else str(named)
 
 
-def _there(name: str, table: pa.Table, what: str, role: str) -> str:
+def _checked_name(name: str, table: pa.Table, what: str, role: str) -> str:
     if name not in table.column_names:
         raise unknown(f"{role} column of {what}", name, table.column_names)
     return name

@@ -1,4 +1,4 @@
-"""From edges as they were read to a checked graph: nothing missing, nothing twice, both directions."""
+"""Builds a checked graph from edges as they were read: nothing missing, nothing twice, both directions."""
 
 from __future__ import annotations
 

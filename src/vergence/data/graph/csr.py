@@ -70,8 +70,8 @@ class CSR:
         matrix = sparse.csr_array((values, (edges[0], edges[1])), shape=(n, n))
         if undirected:
             matrix = matrix.maximum(matrix.T)
-        found = cls.from_scipy(matrix)
-        return found if weights is not None else cls(found.indptr, found.indices)
+        graph = cls.from_scipy(matrix)
+        return graph if weights is not None else cls(graph.indptr, graph.indices)
 
     @classmethod
     def from_scipy(cls, matrix: Any) -> CSR:

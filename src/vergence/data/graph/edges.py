@@ -145,24 +145,24 @@ def _networkx(path: Path, uri: str, reader: str) -> NodeSource:
     import networkx as nx
 
     try:
-        found = getattr(nx, reader)(str(path))
+        network = getattr(nx, reader)(str(path))
     except Exception as error:  # noqa: BLE001 - networkx and expat raise all kinds
         raise BadInput(f"{uri} cannot be read: {' '.join(str(error).split())[:200]}.") from None
-    names = [str(node) for node in found]
-    place = {node: i for i, node in enumerate(found)}
-    edges = list(found.edges(data=True))
+    names = [str(node) for node in network]
+    place = {node: i for i, node in enumerate(network)}
+    edges = list(network.edges(data=True))
     pairs = np.array([(place[a], place[b]) for a, b, _ in edges], np.int64).reshape(-1, 2).T
     values = {}
     if edges and all("weight" in more for *_, more in edges):
         values["edge_weight"] = numbers([more["weight"] for *_, more in edges], f"{uri}: weights")
-    columns = _columns([dict(more) for _, more in found.nodes(data=True)])
+    columns = _columns([dict(more) for _, more in network.nodes(data=True)])
     label = next((name for name in _LABELS if name in columns), None)
     y, classes = None, None
     if label is not None:
         classes, y = numbered(np.array([str(value) for value in columns.pop(label)]))
     kept = [np.array(c, np.float32) for c in columns.values() if all(isinstance(v, int | float) for v in c)]
     x = np.stack(kept, axis=1) if kept else None
-    directed = bool(found.is_directed())
+    directed = bool(network.is_directed())
     graph, notes = build(Edges(pairs, len(names), values, directed), uri, x=x, y=y)
     return NodeSource(graph, uri, names=names, classes=classes, notes=notes, directed=directed)
 

@@ -50,10 +50,10 @@ def graphsage(folder: Path, name: str, uri: str) -> NodeSource:
         known, y = np.unique(y, return_inverse=True)
         classes = [str(k) for k in known]
     edges = Edges(np.array(pairs, np.int64).reshape(-1, 2).T, len(ids), directed=directed)
-    found, notes = build(edges, uri, x=_features(folder / f"{name}-feats.npy", row, uri), y=y)
+    built, notes = build(edges, uri, x=_features(folder / f"{name}-feats.npy", row, uri), y=y)
     split = Split("graphsage", *(np.flatnonzero(role == task) for task in range(3)))
     fixed = [split] if len(split.val) and len(split.test) and classes else []
-    return NodeSource(found, uri, names=ids, classes=classes, fixed=fixed, notes=notes, directed=directed)
+    return NodeSource(built, uri, names=ids, classes=classes, fixed=fixed, notes=notes, directed=directed)
 
 
 def _json(folder: Path, name: str, uri: str) -> Any:

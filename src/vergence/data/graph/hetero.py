@@ -1,4 +1,4 @@
-"""Typed graphs in HeCo's layout: features, meta-path graphs and neighbour lists of one labelled type."""
+"""Heterogeneous graphs in HeCo's layout: features, meta-path graphs, neighbour lists of one labelled type."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     if not (root / "labels.npy").is_file():
         raise BadInput(f"{uri}: there is no {root / 'labels.npy'}; the layout is that of the HeCo release.")
     y = _whole_numbers(root / "labels.npy")
-    found = sorted(p.stem for p in root.glob("*.npz"))
-    types = [stem[0] for stem in found if re.fullmatch(r"[a-z]_feat", stem)]
-    paths = [stem for stem in found if len(stem) >= 3 and stem == stem[::-1] and "_" not in stem]
+    stems = sorted(p.stem for p in root.glob("*.npz"))
+    types = [stem[0] for stem in stems if re.fullmatch(r"[a-z]_feat", stem)]
+    paths = [stem for stem in stems if len(stem) >= 3 and stem == stem[::-1] and "_" not in stem]
     if not paths:
         raise BadInput(f"{uri}: {root} holds no meta-path graph such as pap.npz.")
     target, graph, notes = paths[0][0], pyg.HeteroData(), []
@@ -103,8 +103,8 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
         matrix = _matrix(root / f"{path}.npz").tocoo()
         if matrix.shape != (len(y), len(y)):
             raise BadInput(f"{uri}: {path}.npz is {matrix.shape}, not ({len(y)}, {len(y)}).")
-        flat, told = build(Edges(np.stack([matrix.row, matrix.col]), len(y)), uri, y=y)
-        notes += [f"{path}: {note}" for note in told]
+        flat, graph_notes = build(Edges(np.stack([matrix.row, matrix.col]), len(y)), uri, y=y)
+        notes += [f"{path}: {note}" for note in graph_notes]
         flats[path] = flat
         graph[target, path, target].edge_index = flat.edge_index
     for file in sorted(root.glob("nei_*.npy")):
@@ -137,10 +137,10 @@ def _heco_splits(root: Path, n: int, uri: str) -> list[Split]:
 
 
 def _whole_numbers(path: Path) -> np.ndarray:
-    found = read_array(path)
-    if found.ndim != 1 or found.dtype.kind not in "iuf" or (found != np.rint(found)).any():
-        raise BadInput(f"{path} is not a list of whole numbers, but {found.shape} of {found.dtype}.")
-    return found.astype(np.int64)
+    values = read_array(path)
+    if values.ndim != 1 or values.dtype.kind not in "iuf" or (values != np.rint(values)).any():
+        raise BadInput(f"{path} is not a list of whole numbers, but {values.shape} of {values.dtype}.")
+    return values.astype(np.int64)
 
 
 def _matrix(path: Path) -> sp.csr_array:

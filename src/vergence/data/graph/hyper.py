@@ -57,8 +57,8 @@ class HyperSource(NodeSource):
         graph.num_hyperedges = int(edge.max(initial=-1)) + 1
         if left_out:
             notes.append(f"{left_out:,} hyperedges of more than {LARGEST} members are not expanded to pairs")
-        told = [note for note in notes if "duplicate" not in note]
-        super().__init__(graph, uri, notes=[*told, *options.pop("notes", ())], **options)
+        kept_notes = [note for note in notes if "duplicate" not in note]
+        super().__init__(graph, uri, notes=[*kept_notes, *options.pop("notes", ())], **options)
 
     def fitting_batch(self, paper: int, most: int) -> int:
         return len(self)

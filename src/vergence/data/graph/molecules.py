@@ -104,8 +104,8 @@ def _number(cell: str) -> float:
 
 
 def _numeric(header: list[str], rows: list[list[str]], smiles: int) -> list[str]:
-    found = np.array([[_number(cell) for cell in row] for row in rows])
-    return [name for i, name in enumerate(header) if i != smiles and np.isfinite(found[:, i]).all()]
+    values = np.array([[_number(cell) for cell in row] for row in rows])
+    return [name for i, name in enumerate(header) if i != smiles and np.isfinite(values[:, i]).all()]
 
 
 def _one_hot(value: int, size: int) -> list[float]:

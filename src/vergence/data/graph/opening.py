@@ -1,4 +1,4 @@
-"""Which reader a graph's name asks for."""
+"""Opens graphs: which reader a name asks for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def open_graph(uri: str, *, limit: float = 0.5) -> GraphSource:
         from vergence.data.graph.molecules import molecules
 
         file, dot, column = rest.partition(".csv:")
-        return molecules(_there(Path(file + dot.rstrip(":")).expanduser(), uri), uri, column or None)
+        return molecules(existing(Path(file + dot.rstrip(":")).expanduser(), uri), uri, column or None)
     if scheme == "points":
         return _shapes(Path(rest).expanduser(), uri)
     if scheme in FOLDERS or scheme in FILES:
@@ -66,13 +66,13 @@ def open_graph(uri: str, *, limit: float = 0.5) -> GraphSource:
         if not path.name:
             raise BadInput(f"{uri} names no data; write {scheme}:{ {**FOLDERS, **FILES}[scheme] }.")
         reader = getattr(importlib.import_module(f"vergence.data.graph.{scheme}"), scheme)
-        return reader(path.parent, path.name, uri) if scheme in FOLDERS else reader(_there(path, uri), uri)
+        return reader(path.parent, path.name, uri) if scheme in FOLDERS else reader(existing(path, uri), uri)
     path = Path(uri).expanduser()
     kind = SUFFIXES.get(path.suffix)
     if kind is None:
         return _shapes(path, uri)
     module = "matlab" if kind == "matlab" else "edges"
-    return getattr(importlib.import_module(f"vergence.data.graph.{module}"), kind)(_there(path, uri), uri)
+    return getattr(importlib.import_module(f"vergence.data.graph.{module}"), kind)(existing(path, uri), uri)
 
 
 def _scaled(name: str, uri: str) -> GraphSource:
@@ -88,10 +88,10 @@ def _scaled(name: str, uri: str) -> GraphSource:
 def _shapes(path: Path, uri: str) -> GraphSource:
     from vergence.data.graph.points import shapes
 
-    return shapes(path if path.is_dir() else _there(path, uri), uri)
+    return shapes(path if path.is_dir() else existing(path, uri), uri)
 
 
-def _there(path: Path, uri: str) -> Path:
+def existing(path: Path, uri: str) -> Path:
     if path.is_file():
         return path
     near = sorted(p.name for p in path.parent.glob(f"*{path.suffix}")) if path.parent.is_dir() else []

@@ -70,9 +70,9 @@ def planetoid(folder: Path, name: str, uri: str) -> NodeSource:
 
 def _checked(matrix: Any) -> sp.csr_array:
     """Return a sparse matrix whose indices are inside of it: scipy's own loops do not look."""
-    found = sp.csr_array(matrix)
-    found.check_format(full_check=True)
-    return found
+    csr = sp.csr_array(matrix)
+    csr.check_format(full_check=True)
+    return csr
 
 
 def _part(folder: Path, name: str, part: str, uri: str) -> Any:

@@ -1,4 +1,4 @@
-"""Shapes as clouds of points: arrays, lists of places, and the corners of meshes."""
+"""Point clouds of shapes: arrays, lists of points, and the vertices of meshes."""
 
 from __future__ import annotations
 
@@ -56,21 +56,21 @@ def shapes(path: Path, uri: str) -> GraphsSource:
     files = sorted(p for p in path.rglob("*") if p.suffix in READERS) if path.is_dir() else [path]
     if not files or files[0].suffix not in READERS:
         raise BadInput(f"{uri} holds no shapes; needs {', '.join(READERS)}, or a folder of them.")
-    found, names, groups = [], [], []
+    loaded, names, groups = [], [], []
     for file in files:
         read = _read(file)
         name = str(file.relative_to(path)) if path.is_dir() else file.name
-        found += read
+        loaded += read
         names += [name] if len(read) == 1 else [f"{name}:{i}" for i in range(len(read))]
         groups += [str(Path(name).parent)] * len(read)
-    width = found[0].shape[1]
-    other = next((name for name, cloud in zip(names, found, strict=True) if cloud.shape[1] != width), None)
+    width = loaded[0].shape[1]
+    other = next((name for name, cloud in zip(names, loaded, strict=True) if cloud.shape[1] != width), None)
     if other is not None:
         raise BadInput(f"{uri}: {names[0]} has {width} coordinates a point and {other} another number.")
     classes, labels = np.unique(groups, return_inverse=True)
     if len(classes) == 1:
-        return clouds(found, uri, names=names)
-    return clouds(found, uri, labels=labels.astype(np.int64), names=names, classes=classes.tolist())
+        return clouds(loaded, uri, names=names)
+    return clouds(loaded, uri, labels=labels.astype(np.int64), names=names, classes=classes.tolist())
 
 
 def _read(path: Path) -> list[np.ndarray]:
@@ -79,14 +79,14 @@ def _read(path: Path) -> list[np.ndarray]:
     except (OSError, ValueError, IndexError, KeyError, EOFError) as error:
         said = " ".join(str(error).split())[:120]
         raise BadInput(f"{path} is no readable {path.suffix} of points: {said}.") from None
-    found = list(array) if array.ndim == 3 else [array]
+    shapes = list(array) if array.ndim == 3 else [array]
     fits = array.ndim in (2, 3) and array.dtype.kind in "fiu" and array.shape[-1] in (2, 3)
-    if not fits or not found or len(found[0]) < 3 or not np.isfinite(array).all():
+    if not fits or not shapes or len(shapes[0]) < 3 or not np.isfinite(array).all():
         raise BadInput(
             f"{path} holds numbers {array.shape}; a shape needs 3 or more finite points, (N, 2) or (N, 3), "
             "and several shapes (n, N, 3)."
         )
-    return found
+    return shapes
 
 
 def _npy(path: Path) -> np.ndarray:

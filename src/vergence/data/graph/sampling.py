@@ -100,7 +100,9 @@ def _nodes(graph: CSR, nodes: Any) -> np.ndarray:
 
 
 @njit(nogil=True, cache=False)
-def _draw(indptr, front, starts, seed, hop, edge):
+def _draw(
+    indptr: np.ndarray, front: np.ndarray, starts: np.ndarray, seed: int, hop: int, edge: np.ndarray
+) -> None:
     """Fill each node's part of ``edge`` by places in its list: all, or some by Floyd's algorithm."""
     for i in range(len(front)):
         node, a, z = front[i], starts[i], starts[i + 1]
@@ -122,7 +124,7 @@ def _draw(indptr, front, starts, seed, hop, edge):
 
 
 @njit(nogil=True, cache=False)
-def _name(near, place, count, front):
+def _name(near: np.ndarray, place: np.ndarray, count: int, front: np.ndarray) -> int:
     """Give the nodes seen for the first time the next places; return how many there are."""
     new = 0
     for node in near:

@@ -162,8 +162,8 @@ class NodeSource(GraphSource):
         links = self.data.num_edges if self.directed else (self.data.num_edges + self._loops) // 2
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
         kinds = kinds or (0 if self.targets is None else self.targets.shape[1])
-        told = "".join(f"; {note}" for note in self.notes)
-        return f"<{len(self):,} nodes, {links:,} edges, {kinds or 'no'} classes, from {self.uri}{told}>"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<{len(self):,} nodes, {links:,} edges, {kinds or 'no'} classes, from {self.uri}{notes}>"
 
     @property
     def _small(self) -> bool:
@@ -183,7 +183,7 @@ class NodeSource(GraphSource):
         return CSR(ptr, target.astype(np.int32), None if weight is None else weight.numpy())
 
     @cached_property
-    def _heard(self) -> tuple[CSR, np.ndarray | None]:
+    def _incoming(self) -> tuple[CSR, np.ndarray | None]:
         """Whose messages each node hears, and where those edges stand in ``data``; None: in this order."""
         if not self.directed:
             return self.csr, None
@@ -302,7 +302,7 @@ class NodeSource(GraphSource):
         """
         from vergence.data.graph.sampling import neighbour_sample
 
-        heard, edges = self._heard
+        heard, edges = self._incoming
         piece = neighbour_sample(heard, self.rows[samples], self.fanouts, seed=seed)
         drawn = torch.from_numpy(piece.edges if edges is None else edges[piece.edges])
         graph = pyg.Data(edge_index=torch.from_numpy(piece.edge_index), num_nodes=len(piece.nodes))
@@ -379,8 +379,8 @@ class GraphsSource(GraphSource, ArraySource):
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
         nodes = int(np.diff(self.ptr)[self.rows].sum())
-        told = "".join(f"; {note}" for note in self.notes)
-        return f"<{len(self):,} graphs, {nodes:,} nodes, {kinds or 'no'} classes, from {self.uri}{told}>"
+        notes = "".join(f"; {note}" for note in self.notes)
+        return f"<{len(self):,} graphs, {nodes:,} nodes, {kinds or 'no'} classes, from {self.uri}{notes}>"
 
     def sample(self, i: int) -> pyg.Data:
         """Return graph ``i`` as PyG's ``Data``."""

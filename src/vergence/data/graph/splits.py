@@ -1,4 +1,4 @@
-"""Who teaches and who judges: each protocol by its own name, so that figures of two are never mixed up."""
+"""Splits of graphs, each protocol by its own name, so that figures of two are never mixed up."""
 
 from __future__ import annotations
 
@@ -146,14 +146,14 @@ def non_links(keys: np.ndarray, n: int, count: int, rng: np.random.Generator) ->
         rng: Where the draws come from.
     """
     taken = np.unique(keys)
-    found = np.empty(0, np.int64)
-    while len(found) < count:
-        drawn = rng.integers(0, n, (2, 2 * (count - len(found)) + 16))
+    pairs = np.empty(0, np.int64)
+    while len(pairs) < count:
+        drawn = rng.integers(0, n, (2, 2 * (count - len(pairs)) + 16))
         key = drawn.min(0) * n + drawn.max(0)
         key = key[(drawn[0] != drawn[1]) & ~np.isin(key, taken)]
-        found = np.concatenate([found, key])
-        found = found[np.sort(np.unique(found, return_index=True)[1])]
-    return np.stack(np.divmod(found[:count], n))
+        pairs = np.concatenate([pairs, key])
+        pairs = pairs[np.sort(np.unique(pairs, return_index=True)[1])]
+    return np.stack(np.divmod(pairs[:count], n))
 
 
 def without_edges(graph: pyg.Data, hidden: Tensor) -> pyg.Data:

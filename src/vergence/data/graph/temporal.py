@@ -1,4 +1,4 @@
-"""Graphs that grow: edges with the time at which they appear."""
+"""Temporal graphs: edges with the time at which they appear."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import njit
@@ -22,10 +22,11 @@ GOLDEN, _ONE = np.uint64(0x9E3779B97F4A7C15), np.uint64(1)
 _M1, _M2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 _SHARES = 2.0**-32
+Number: TypeAlias = int | np.integer[Any]
 
 
 @njit(inline="always")
-def mixed(state):
+def mixed(state: np.uint64) -> np.uint64:
     """Scramble a counter, uint64 to uint64: the output function of SplitMix64."""
     z = state
     z = (z ^ (z >> _S30)) * _M1
@@ -34,25 +35,25 @@ def mixed(state):
 
 
 @njit(inline="always")
-def stream(seed, number):
+def stream(seed: int, number: int) -> np.uint64:
     """Return the state from which stream ``number`` of ``seed`` starts; add ``GOLDEN`` a draw."""
     return mixed(mixed(np.uint64(seed) + GOLDEN) ^ (np.uint64(number) * _M2 + _ONE))
 
 
 @njit(inline="always")
-def below(bits, count):
+def below(bits: np.uint64, count: Number) -> np.int64:
     """Turn 64 random bits into an integer in [0, count), count below 2^32."""
     return np.int64(((bits >> _S32) * np.uint64(count)) >> _S32)
 
 
 @njit(inline="always")
-def unit(bits):
+def unit(bits: np.uint64) -> np.float64:
     """Turn the upper half of 64 random bits into a number in [0, 1)."""
     return np.float64(bits >> _S32) * _SHARES
 
 
 @njit(inline="always")
-def has_edge(indptr, indices, source, target):
+def has_edge(indptr: np.ndarray, indices: np.ndarray, source: Number, target: Number) -> bool:
     """Say whether ``target`` stands in the ascending list of ``source``."""
     low, high = indptr[source], indptr[source + 1]
     while low < high:
@@ -65,7 +66,7 @@ def has_edge(indptr, indices, source, target):
 
 
 @njit(inline="always")
-def _drawn(indptr, indices, sums, node, bits):
+def _drawn(indptr: np.ndarray, indices: np.ndarray, sums: np.ndarray, node: Number, bits: np.uint64) -> int:
     """Return the place in ``indices`` of a neighbour drawn by weight; ``node`` has one or more."""
     start, end = indptr[node], indptr[node + 1]
     if len(sums) == 0:
@@ -82,7 +83,16 @@ def _drawn(indptr, indices, sums, node, bits):
 
 
 @njit(nogil=True, cache=False)
-def _first_order(indptr, indices, sums, starts, numbers, seed, restart, walks):
+def _first_order(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    sums: np.ndarray,
+    starts: np.ndarray,
+    numbers: np.ndarray,
+    seed: int,
+    restart: float,
+    walks: np.ndarray,
+) -> None:
     length = walks.shape[1]
     for i in range(len(starts)):
         state = stream(seed, numbers[i])
@@ -104,7 +114,18 @@ def _first_order(indptr, indices, sums, starts, numbers, seed, restart, walks):
 
 
 @njit(nogil=True, cache=False)
-def _second_order(indptr, indices, sums, mutual, starts, numbers, seed, p, q, walks):
+def _second_order(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    sums: np.ndarray,
+    mutual: bool,
+    starts: np.ndarray,
+    numbers: np.ndarray,
+    seed: int,
+    p: float,
+    q: float,
+    walks: np.ndarray,
+) -> None:
     """Walk by rejection: propose by weight, accept x with α(t, x) / max α.
 
     The way back is often the outlier of α. What it has above ``most``, the largest α of the others,
@@ -234,8 +255,8 @@ class Walker:
             if (self.p, self.q) == (1.0, 1.0):
                 _first_order(*shared, starts[part], numbers[part], seed, self.restart, walks[part])
             else:
-                rest = starts[part], numbers[part], seed, self.p, self.q, walks[part]
-                _second_order(*shared, self._mutual, *rest)
+                lists = *shared, self._mutual
+                _second_order(*lists, starts[part], numbers[part], seed, self.p, self.q, walks[part])
 
         over_parts(work, len(starts), workers)
         return walks

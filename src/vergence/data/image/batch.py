@@ -1,4 +1,4 @@
-"""What a loader hands to the engine: one batch of samples, undisturbed."""
+"""A batch of images, as a loader hands it to the engine."""
 
 from __future__ import annotations
 

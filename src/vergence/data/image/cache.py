@@ -1,4 +1,4 @@
-"""Decoded pictures that are kept, so that later epochs do not decode them again."""
+"""Caches of decoded and of resized pictures, so that later epochs do not decode them again."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class DecodedCache:
 
     @classmethod
     def fitting(cls, reader: ImageReader) -> DecodedCache | None:
-        """Return an empty decoded where a look at some headers promises one size that fits in memory."""
+        """Return an empty cache where a look at some headers promises one size that fits in memory."""
         n = len(reader.names)
         seen = set()
         for i in np.unique(np.linspace(0, n - 1, min(n, _PROBES)).astype(int)).tolist():

@@ -1,4 +1,4 @@
-"""One picture, however it was written, as RGB bytes."""
+"""Decodes one picture, however it was written, into RGB bytes."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def _finish(image: Image.Image, size: int | None) -> np.ndarray:
     return np.asarray(image.reduce(factor) if factor >= 2 else image)
 
 
-def middle(pixels: np.ndarray) -> np.ndarray:
+def crop_long_side(pixels: np.ndarray) -> np.ndarray:
     """Cut what is longer than 3:1 to its middle, so that one strip does not blow up a batch's canvas."""
     height, width = pixels.shape[:2]
     longest = MAX_RATIO * min(height, width)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vergence.data.image.reader import Pixels
+from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 
 
@@ -22,4 +22,4 @@ def example(kind: str = "") -> ImageSource:
     ink, paper = rng.uniform(0, 255, (2, n, 1, 1, 3))
     pixels = (ink * share + paper * (1 - share)).astype(np.uint8)
     kinds = ["columns", "rows", "squares", "slanted"]
-    return ImageSource(Pixels(pixels, label, kinds, "example"), "memory:patterns", pixels=pixels)
+    return ImageSource(PixelReader(pixels, label, kinds, "example"), "memory:patterns", pixels=pixels)

@@ -1,4 +1,4 @@
-"""A folder of pictures; the folders inside it are the labels."""
+"""Image folders; the folders inside are the labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Several image sources as one, to learn from all of them alike."""
+"""Joins several image sources into one, to learn from all of them alike."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class _Joined(ImageReader):
             pieces, first = [], 0
             for source in sources:
                 own = source.reader.blocks
-                found = np.arange(len(source)) // _PIECE if own is None else own[source.rows]
-                pieces.append(first + found)
-                first += int(found.max(initial=-1)) + 1
+                block = np.arange(len(source)) // _PIECE if own is None else own[source.rows]
+                pieces.append(first + block)
+                first += int(block.max(initial=-1)) + 1
             self.blocks = np.concatenate(pieces)
             self.together = min(
                 source.reader.together for source in sources if source.reader.blocks is not None

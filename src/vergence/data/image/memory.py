@@ -14,7 +14,7 @@ from vergence.core.errors import BadInput
 from vergence.data.columns import coded
 from vergence.data.image.decode import DecodeError, Raw
 from vergence.data.image.named import ItemReader, hub_source
-from vergence.data.image.reader import Pixels
+from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 
 URI = "memory:images"
@@ -35,7 +35,7 @@ def open_object(data: Any, *, limit: float = 0.5) -> ImageSource | None:
     """
     if isinstance(data, np.ndarray | torch.Tensor) and data.ndim in (3, 4):
         pixels = _uint8(np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data))
-        return ImageSource(Pixels(pixels, None, None, "memory"), URI, limit=limit, pixels=pixels)
+        return ImageSource(PixelReader(pixels, None, None, "memory"), URI, limit=limit, pixels=pixels)
     if isinstance(data, list | tuple) and data and all(_is_picture(item) for item in data):
         return ImageSource(ItemReader([_raw(item) for item in data], None, None, "memory"), URI, limit=limit)
     if type(data).__module__.partition(".")[0] == "datasets" and hasattr(data, "features"):

@@ -1,4 +1,4 @@
-"""Data that goes by a name: the embedded digits, torchvision's sets, the Hugging Face hub's."""
+"""Named image sets: the embedded digits, torchvision's sets, the Hugging Face hub's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from vergence.core.errors import BadInput, WrongModality, need, unknown
 from vergence.data.columns import coded
 from vergence.data.image.decode import DecodeError, Raw
-from vergence.data.image.reader import ImageReader, Pixels, numbered
+from vergence.data.image.reader import ImageReader, PixelReader, numbered
 from vergence.data.image.source import ImageSource
 
 # A mirrored digit is another sign, ink has no colour, and hands differ in slant, place and size.
@@ -84,7 +84,7 @@ def digits(*, limit: float = 0.5) -> ImageSource:
     data = load_digits()
     grey = np.round(data.images * (255 / 16)).astype(np.uint8)
     pixels = np.repeat(grey[..., None], 3, axis=-1)
-    reader = Pixels(pixels, data.target.astype(np.int64), [str(c) for c in data.target_names], "digits")
+    reader = PixelReader(pixels, data.target.astype(np.int64), [str(c) for c in data.target_names], "digits")
     return ImageSource(reader, "digits", limit=limit, view_options=DIGIT_VIEWS, pixels=pixels)
 
 
@@ -116,7 +116,7 @@ def torchvision(uri: str, *, limit: float = 0.5) -> ImageSource:
     pixels = _rgb(getattr(data, "data", None))
     if pixels is None:
         return ImageSource(ItemReader(data, labels, classes, name), uri, limit=limit)
-    return ImageSource(Pixels(pixels, labels, classes, name), uri, limit=limit, pixels=pixels)
+    return ImageSource(PixelReader(pixels, labels, classes, name), uri, limit=limit, pixels=pixels)
 
 
 def _built(kind: type, name: str, root: Path, split: str | None) -> Any:

@@ -1,4 +1,4 @@
-"""Pictures in parquet files, as the Hugging Face hub writes them."""
+"""Image reader of parquet files, as the Hugging Face hub writes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where encoded pictures lie: the little that an image source asks of a format."""
+"""Image readers: where encoded pictures lie, the little that an image source asks of a format."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ImageReader(ABC):
         """
 
 
-class Pixels(ImageReader):
+class PixelReader(ImageReader):
     """Pictures that a library gave us decoded.
 
     Args:
@@ -70,14 +70,14 @@ def read_part(path: str | os.PathLike[str], offset: int = 0, length: int | None 
         OSError: If the file cannot be read.
     """
     with builtins.open(path, "rb") as file:
-        there = os.fstat(file.fileno()).st_size - offset
-        asked = there if length is None else length
-        if asked > there:
+        available = os.fstat(file.fileno()).st_size - offset
+        size = available if length is None else length
+        if size > available:
             raise DecodeError("the file ends in the middle of it")
-        if asked > LARGEST:
-            raise DecodeError(f"{asked:,} bytes are more than a picture may have ({LARGEST:,})")
+        if size > LARGEST:
+            raise DecodeError(f"{size:,} bytes are more than a picture may have ({LARGEST:,})")
         file.seek(offset)
-        return file.read(asked)
+        return file.read(size)
 
 
 def numbered(stem: str, n: int) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pictures as a ``Source``: small sets are decoded once into memory, photos while they are needed."""
+"""Images as a ``Source``: small sets are decoded once into memory, photos while they are needed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vergence.core.errors import BadInput
 from vergence.core.features import InputSpec
 from vergence.data.image.batch import ImageBatch
 from vergence.data.image.cache import DecodedCache, ResizedCache
-from vergence.data.image.decode import DecodeError, decode, middle
+from vergence.data.image.decode import DecodeError, crop_long_side, decode
 from vergence.data.image.reader import ImageReader
-from vergence.data.loading import ahead, batches, cores, order, stand_ins
+from vergence.data.loading import batches, cores, order, prefetch, stand_ins
 from vergence.data.source import RowSource, Skipped
 
 _AHEAD = 3  # batches that are read ahead
@@ -123,7 +123,7 @@ class ImageSource(RowSource):
         if decoded is not None:
             made = (reading.from_decoded(decoded, share) for share in shares)
         else:
-            made = ahead(shares, reading.photo, reading.batch, workers=workers, depth=_AHEAD)
+            made = prefetch(shares, reading.photo, reading.batch, workers=workers, depth=_AHEAD)
         try:
             yield from (batch for batch in made if batch is not None)
         finally:
@@ -191,7 +191,7 @@ class _Reading:
         if (photo := self.resized.get(row)) is None:
             source = self.source
             try:
-                photo = middle(decode(source.reader.read(row), size=self.size))
+                photo = crop_long_side(decode(source.reader.read(row), size=self.size))
             except (DecodeError, OSError) as error:
                 source.skipped.add(source.reader.names[row], str(error))
                 source.skipped.check(len(source), source.uri)
@@ -201,11 +201,11 @@ class _Reading:
 
     def batch(self, share: np.ndarray, photos: list[np.ndarray | None]) -> ImageBatch | None:
         """Collate photos, with stand-ins for the missing ones; None where nothing is left."""
-        found = [
+        read = [
             self._stand_in(place) if photo is None and self.replace else (place, photo)
             for place, photo in zip(share.tolist(), photos, strict=True)
         ]
-        kept = [(place, photo) for place, photo in found if photo is not None]
+        kept = [(place, photo) for place, photo in read if photo is not None]
         if not kept:
             return None
         pixels, sizes = _canvas([photo for _, photo in kept])

@@ -1,4 +1,4 @@
-"""Pictures in webdataset shards: plain tar files, read in place by byte offset."""
+"""Image reader of webdataset shards: plain tar files, read in place by byte offset."""
 
 from __future__ import annotations
 

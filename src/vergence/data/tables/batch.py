@@ -1,4 +1,4 @@
-"""What a loader of table rows hands over."""
+"""A batch of table rows."""
 
 from __future__ import annotations
 

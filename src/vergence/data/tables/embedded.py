@@ -1,4 +1,4 @@
-"""The tables that come with scikit-learn, by name."""
+"""Embedded tables: those that come with scikit-learn, by name."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def embedded(uri: str, *, limit: float = 0.5) -> TableSource:
         raise unknown("table of scikit-learn", name, NAMES)
     from sklearn import datasets
 
-    found: Any = getattr(datasets, f"load_{name}")()
-    names = tuple(str(column) for column in found.feature_names)
+    dataset: Any = getattr(datasets, f"load_{name}")()
+    names = tuple(str(column) for column in dataset.feature_names)
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     if name == "breast_cancer":
         plain = [column.removeprefix("mean ") for column in names[:10]]
         groups = tuple((p, (names[i], names[i + 10], names[i + 20])) for i, p in enumerate(plain))
     columns = Columns(names, groups=groups, one_unit=name == "digits")
-    empty = np.empty((len(found.data), 0), np.int32)
-    classes = [str(word) for word in found.target_names]
-    values = Values(columns, found.data.astype(np.float32), empty, found.target.astype(np.int64), classes)
+    empty = np.empty((len(dataset.data), 0), np.int32)
+    classes = [str(word) for word in dataset.target_names]
+    values = Values(columns, dataset.data.astype(np.float32), empty, dataset.target.astype(np.int64), classes)
     return TableSource(values, uri, limit=limit)

@@ -1,4 +1,4 @@
-"""From parquet and csv files, or a data frame, to the arrays of a table."""
+"""Reads the arrays of a table from parquet and csv files, or from a data frame."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
-        categorical[:, i], found = codes(text(table[name], name, what))
-        words.append(found)
+        categorical[:, i], vocabulary = codes(text(table[name], name, what))
+        words.append(vocabulary)
     labels: Any = None
     classes: Any = None
     if whole.label is not None:

@@ -1,4 +1,4 @@
-"""Which column of a table is what: said by the user, or guessed and then shown."""
+"""Schema of a table: which column is what, said by the user or guessed and then shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rows of a table as a ``Source``: batches are picked out of contiguous arrays."""
+"""Table rows as a ``Source``: batches are picked out of contiguous arrays."""
 
 from __future__ import annotations
 
@@ -136,14 +136,14 @@ class TableSource(ArraySource):
         """Return one row by the names of its columns, words as words, None where missing."""
         row = int(self.rows[i])
         numbers = self.values.numeric[row].tolist()
-        found: dict[str, Any] = {
+        cells: dict[str, Any] = {
             name: None if value != value else value
             for name, value in zip(self.columns.numeric, numbers, strict=True)
         }
         codes = self.values.categorical[row].tolist()
         for name, words, code in zip(self.columns.categorical, self.columns.words, codes, strict=True):
-            found[name] = words[code - 1] if code else None
-        return found
+            cells[name] = words[code - 1] if code else None
+        return cells
 
     def batch(self, index: np.ndarray) -> TableBatch:
         """Return these rows ``(B,)``, in this order."""

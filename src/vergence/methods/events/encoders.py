@@ -127,9 +127,9 @@ class EventEncoder(nn.Module):
         *_, columns = self._reading(batch)
         straight = columns == list(range(batch.numeric.shape[1]))
         numeric = self._logged(batch.numeric if straight else batch.numeric[:, columns])
-        found = torch.cat([numeric, torch.log1p(batch.gap.clamp_min(0))[:, None]], 1)
-        found = (found - self.mean) / self.deviation
-        return found.nan_to_num(0.0).clamp_(-FARTHEST, FARTHEST), found.isnan()
+        values = torch.cat([numeric, torch.log1p(batch.gap.clamp_min(0))[:, None]], 1)
+        values = (values - self.mean) / self.deviation
+        return values.nan_to_num(0.0).clamp_(-FARTHEST, FARTHEST), values.isnan()
 
     def events(self, batch: EventBatch) -> Tensor:
         """Return one vector an event, ``(N, width)`` float32."""
@@ -173,12 +173,12 @@ class EventEncoder(nn.Module):
     def _table(self, i: int, words: Sequence[str]) -> Tensor:
         known = getattr(self, f"words_{i}").cpu().numpy()
         order = np.argsort(known)
-        asked = np.fromiter((_hash(word) for word in words), np.int64, len(words))
-        at = np.minimum(np.searchsorted(known, asked, sorter=order), max(0, len(known) - 1))
+        hashes = np.fromiter((_hash(word) for word in words), np.int64, len(words))
+        at = np.minimum(np.searchsorted(known, hashes, sorter=order), max(0, len(known) - 1))
         code = np.full(len(words) + 1, UNSEEN)
         code[0] = MISSING
         if len(known):
-            code[1:] = np.where(known[order[at]] == asked, order[at] + 2, UNSEEN)
+            code[1:] = np.where(known[order[at]] == hashes, order[at] + 2, UNSEEN)
         return torch.from_numpy(code)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> EventEncoder:

@@ -159,12 +159,12 @@ class Decoder(nn.Module):
         flat = states[seen]  # (N, width), in the order of the batch
         codes = encoder.codes(batch)
         values, missing = encoder.values(batch)
-        found = {
+        costs = {
             name: cross_entropy(head(flat).float(), codes[:, i], label_smoothing=smoothing)
             for i, (name, head) in enumerate(zip(encoder.categories, self.categories, strict=True))
         }
         errors = (self.numbers(flat).float() - values).square() * ~missing
-        terms = {"categories": torch.stack(list(found.values())).sum()} if found else {}
+        terms = {"categories": torch.stack(list(costs.values())).sum()} if costs else {}
         if values.shape[1] > 1:
             terms["numbers"] = (errors[:, :-1].sum(0) / (~missing[:, :-1]).sum(0).clamp_min(1)).sum()
         return {**terms, "gap": errors[:, -1].mean()}

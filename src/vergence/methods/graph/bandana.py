@@ -68,30 +68,30 @@ class Bandana(Method):
         return torch.stack([bandwidths(graph, self.temperature) for _ in self.encoder.convs])  # type: ignore
 
     def loss(self, view: Any) -> dict[str, Tensor]:
-        told = [
-            self.told(z, view.edge_index, width, view.negatives)
+        costs = [
+            self.edge_cost(z, view.edge_index, width, view.negatives)
             for z, width in zip(self.layers(view), view.bandwidths, strict=True)
         ]
-        return {"edges": torch.stack(told).mean()}
+        return {"edges": torch.stack(costs).mean()}
 
     def layers(self, view: pyg.Data) -> list[Tensor]:
         """Return every layer's output ``(N, width)``, each heard through its own bandwidths (Sec. 4.1).
 
         The widths weigh the messages before the symmetric normalisation, where a node hears itself with 1.
         """
-        net, z, found = self.encoder, view.x.float(), []
+        net, z, outputs = self.encoder, view.x.float(), []
         steps = zip(net.convs, net.norms, net.acts, view.bandwidths, strict=True)  # type: ignore[arg-type]
         for i, (conv, norm, act, width) in enumerate(steps):
             z = conv(net.drop(z), conv.links(view.edge_index, len(z), width))  # type: ignore[operator]
             if net.final or i < net.depth - 1:  # type: ignore[operator]
                 z = act(norm(z))
-            found.append(z)
-        return found
+            outputs.append(z)
+        return outputs
 
-    def told(self, z: Tensor, edges: Tensor, width: Tensor, negatives: Tensor) -> Tensor:
+    def edge_cost(self, z: Tensor, edges: Tensor, width: Tensor, negatives: Tensor) -> Tensor:
         """Return -mean b log p(edge) - mean log p(no edge) of one layer (Sec. 4.2)."""
-        there = log_softmax(self.decoder(z[edges[0]] * z[edges[1]]), dim=1)[:, 0]
-        cost = -(width * there).mean()
+        log_share = log_softmax(self.decoder(z[edges[0]] * z[edges[1]]), dim=1)[:, 0]
+        cost = -(width * log_share).mean()
         if not negatives.shape[1]:
             return cost
         return cost - log_softmax(self.decoder(z[negatives[0]] * z[negatives[1]]), dim=1)[:, 1].mean()

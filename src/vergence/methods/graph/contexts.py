@@ -1,4 +1,4 @@
-"""What stands behind a meta-path: through whom two nodes meet, whom to keep, and a masked twin of it all."""
+"""Meta-path contexts: through whom two nodes meet, whom to keep, and a masked twin of it all."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def contexts_of(graph: Any, target: str, paths: Sequence[str], neighbours: Seque
     Raises:
         BadInput: If the list of the neighbours in the middle of a path is missing.
     """
-    n, found = int(graph[target].num_nodes), []
+    n, contexts = int(graph[target].num_nodes), []
     for path, many in zip(paths, neighbours, strict=True):
         via = path[len(path) // 2]
         if (target, "to", via) not in graph.edge_types:
@@ -67,8 +67,8 @@ def contexts_of(graph: Any, target: str, paths: Sequence[str], neighbours: Seque
             ends = graph[target, path, target].edge_index
             counts = sp.csr_array(relation(ends, n, n).maximum(sp.eye_array(n, format="csr")))
         edge_index = nearest(pathsim(counts), many)[0].to(pairs.device)
-        found.append(Context(path, via, _mean(met).to(pairs.device), edge_index, spread(edge_index, n)))
-    return found
+        contexts.append(Context(path, via, _mean(met).to(pairs.device), edge_index, spread(edge_index, n)))
+    return contexts
 
 
 def spread(edge_index: Tensor, n: int) -> Tensor:
@@ -90,8 +90,8 @@ def twin_of(
 
     masked = None if x is None else x.clone()
     if masked is not None:
-        there = masked.nonzero()
-        row, column = there[~keep(len(there), features).to(there.device)].T
+        cells = masked.nonzero()
+        row, column = cells[~keep(len(cells), features).to(cells.device)].T
         masked[row, column] = 0
     parts = []
     for context, share in zip(contexts, edges, strict=True):

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from scipy import sparse
 
 from vergence.core import BadInput, Estimator, unknown
+from vergence.data import Source
 from vergence.data.graph.csr import CSR, as_csr
 from vergence.data.graph.sampling import induced
 from vergence.data.graph.walks import Walker
@@ -86,7 +87,7 @@ class CoreWalk(Estimator):
         self.dim, self.length, self.window, self.negatives = dim, length, window, negatives
         self.epochs, self.lr, self.repeatable = epochs, lr, repeatable
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source | CSR, *, seed: int = 0) -> Self:
         """Learn a vector for every node of a graph.
 
         Args:
@@ -171,8 +172,8 @@ def propagate(
         inner = rows[:, wave]  # A22
         outer = rows @ (z * done[:, None])  # A21 Z1
         degree = (rows @ done.astype(np.float32) + inner.sum(axis=1))[:, None]  # later waves do not count
-        found = rng.uniform(-1, 1, (len(wave), z.shape[1])).astype(np.float32)
+        solution = rng.uniform(-1, 1, (len(wave), z.shape[1])).astype(np.float32)
         for _ in range(sweeps):
-            found = (outer + inner @ found) / degree
-        z[wave] = found
+            solution = (outer + inner @ solution) / degree
+        z[wave] = solution
         done[wave] = True

@@ -76,10 +76,10 @@ def sparsify(
         raise BadInput("sparsify needs one of degree, top and eps.")
     n = len(matrix)
     if top is not None:
-        found = matrix.topk(min(top, n), dim=1)
-        receiving = torch.arange(n, device=matrix.device)[:, None].expand_as(found.indices)
-        kept = found.values > 0
-        return torch.stack([found.indices[kept], receiving[kept]]), found.values[kept]
+        largest = matrix.topk(min(top, n), dim=1)
+        receiving = torch.arange(n, device=matrix.device)[:, None].expand_as(largest.indices)
+        kept = largest.values > 0
+        return torch.stack([largest.indices[kept], receiving[kept]]), largest.values[kept]
     if degree is not None:
         count = min(max(round(n * degree), 1), n * n)
         places = matrix.flatten().topk(count).indices.sort().values
@@ -117,13 +117,21 @@ def push(
     ]
     counts, columns, values = (np.concatenate([part[i] for part in parts]) for i in range(3))
     pointers = np.concatenate([[0], np.cumsum(counts)])
-    found = sp.csr_array((values, columns, pointers), shape=(nodes, nodes))
-    found.sort_indices()
-    return edges_of(found)
+    result = sp.csr_array((values, columns, pointers), shape=(nodes, nodes))
+    result.sort_indices()
+    return edges_of(result)
 
 
 @njit(cache=False, nogil=True)
-def _push(pointers, neighbours, first, last, alpha, eps, top):
+def _push(
+    pointers: np.ndarray,
+    neighbours: np.ndarray,
+    first: int,
+    last: int,
+    alpha: float,
+    eps: float,
+    top: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     n = len(pointers) - 1
     kept = np.zeros(n)
     waiting = np.zeros(n)
@@ -165,23 +173,23 @@ def _push(pointers, neighbours, first, last, alpha, eps, top):
                     queued[v] = True
                     length += 1
         root = math.sqrt(pointers[seed + 1] - pointers[seed])
-        found = 0
+        count = 0
         scores = np.empty(size)
         for i in range(size):
             v = touched[i]
             if kept[v] > 0:
                 # walks from the seed, turned into the symmetric matrix
-                scores[found] = kept[v] * root / math.sqrt(pointers[v + 1] - pointers[v])
-                touched[found] = v
-                found += 1
+                scores[count] = kept[v] * root / math.sqrt(pointers[v + 1] - pointers[v])
+                touched[count] = v
+                count += 1
             kept[v] = 0.0
             waiting[v] = 0.0
             met[v] = False
-        take = min(top, found)
-        if take < found:
-            order = np.argsort(-scores[:found], kind="mergesort")[:take]
+        take = min(top, count)
+        if take < count:
+            order = np.argsort(-scores[:count], kind="mergesort")[:take]
         else:
-            order = np.arange(found)
+            order = np.arange(count)
         while used + take > len(columns):
             columns = np.concatenate((columns, np.empty_like(columns)))
             values = np.concatenate((values, np.empty_like(values)))

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.source import GraphSource, GraphsSource
 from vergence.methods.graph.augment import lowest
 from vergence.methods.graph.encoders import GCN, build
 from vergence.nets.links import Links
@@ -94,10 +95,10 @@ class HyperConv(nn.Module):
         hyperedge = incidence[1]
         count = int(hyperedge.max()) + 1 if len(hyperedge) else 0
         links = Links(incidence, len(e), count)
-        return mean_heard(mean_heard(self.theta(e), links), links.turned()) + self.bias
+        return mean_message(mean_message(self.theta(e), links), links.transposed()) + self.bias
 
 
-def mean_heard(values: Tensor, links: Links) -> Tensor:
+def mean_message(values: Tensor, links: Links) -> Tensor:
     """Return for each hearer the mean of the values that it hears, or 0."""
     total = links.sum(values)
     return total / torch.bincount(links.target, minlength=len(total)).clamp(min=1)[:, None]
@@ -150,8 +151,8 @@ class HyperEncoder(nn.Module):
         return e
 
     def forward(self, graph: pyg.Data) -> Features:
-        found = dual(graph)
-        return Features(pooled=readout(self.edges(graph, found), found.graph, found.graphs))
+        hypergraph = dual(graph)
+        return Features(pooled=readout(self.edges(graph, hypergraph), hypergraph.graph, hypergraph.graphs))
 
 
 class HyperCluster(nn.Module):
@@ -225,18 +226,18 @@ class HyperDrop(nn.Module):
         return lowest(-score, transposed.graph, torch.ceil(self.ratio * sizes - 1e-6).long())
 
     def forward(self, graph: pyg.Data) -> Features:
-        x, found = graph.x, dual(graph)
+        x, hypergraph = graph.x, dual(graph)
         nodes, total = len(x), x.new_zeros(int(graph.num_graphs), self.out_dim)
-        e, weight = edge_features(graph, found.column), x.new_ones(len(found.column))
+        e, weight = edge_features(graph, hypergraph.column), x.new_ones(len(hypergraph.column))
         for i, conv in enumerate(self.convs):
-            both = torch.cat([found.ends, found.ends.flip(0)], dim=1)
+            both = torch.cat([hypergraph.ends, hypergraph.ends.flip(0)], dim=1)
             x = conv(x, GCN.links(both, nodes, weight.repeat(2))).relu()
             total = total + readout(x, graph.batch, len(total))
             if i < len(self.hyperconvs):
-                e = self.hyperconvs[i](e, found.incidence).relu()
-                score = self.scores[i](e, found.incidence)[:, 0].tanh()
-                kept = self.choose(score, found)
-                found, e, weight = found.keep(kept, nodes), e[kept], score[kept].clamp(0, 1)
+                e = self.hyperconvs[i](e, hypergraph.incidence).relu()
+                score = self.scores[i](e, hypergraph.incidence)[:, 0].tanh()
+                kept = self.choose(score, hypergraph)
+                hypergraph, e, weight = hypergraph.keep(kept, nodes), e[kept], score[kept].clamp(0, 1)
         return Features(pooled=total)
 
 
@@ -267,9 +268,9 @@ class EHGNN(Method):
             raise BadInput("ehgnn reads the edges of its own encoder; leave --encoder out.")
         self.ratio, self.kinds = ratio, False
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Build the clusters for the mean number of edges, and see whether edges are of kinds or numbers."""
-        if source.grain != "graphs":
+        if not isinstance(source, GraphsSource):
             raise BadInput(f"ehgnn pools the edges of each of many graphs; {source.uri} is one graph.")
         i, j = source.data.edge_index
         mean = max(1.0, int((i < j).sum()) / (len(source.ptr) - 1))
@@ -294,8 +295,8 @@ class EHGNN(Method):
         return self.last(e, transposed.incidence)
 
     def loss(self, views: pyg.Data) -> dict[str, Tensor]:
-        found = dual(views)
-        guess, wanted = self.reconstruct(views, found), edge_features(views, found.column)
+        hypergraph = dual(views)
+        guess, wanted = self.reconstruct(views, hypergraph), edge_features(views, hypergraph.column)
         if not self.kinds:
             return {"squared_error": mse_loss(guess, wanted)}
         self.watch("accuracy", (guess.argmax(1) == wanted.argmax(1)).float().mean())

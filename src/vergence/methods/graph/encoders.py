@@ -189,7 +189,7 @@ class GraphEncoder(nn.Module):
 
     def layers(self, graph: pyg.Data) -> list[Tensor]:
         """Return every layer's output, each ``(N, width)``."""
-        x, found = graph.x, []
+        x, outputs = graph.x, []
         if x is None or x.shape[1] != self.in_dim:
             got = "none" if x is None else f"{x.shape[1]}"
             raise BadInput(f"This encoder was built for {self.in_dim} node features; the graph has {got}.")
@@ -199,8 +199,8 @@ class GraphEncoder(nn.Module):
                 x = conv(self.drop(x), links)
                 if self.final or i < self.depth - 1:
                     x = norm(act(x)) if self.name == "gin" else act(norm(x))
-                found.append(x)
-        return found
+                outputs.append(x)
+        return outputs
 
     def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return whom nodes listen to: a layer of "gat" each, nothing for other kinds.
@@ -218,8 +218,8 @@ class GraphEncoder(nn.Module):
 
     def nodes(self, graph: pyg.Data) -> Tensor:
         """Return one vector a node of the batch, ``(N, D)``, seeds or not."""
-        found = self.layers(graph)
-        return torch.cat(found, dim=1) if self.concat else found[-1]
+        outputs = self.layers(graph)
+        return torch.cat(outputs, dim=1) if self.concat else outputs[-1]
 
     def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, self.readout))
@@ -269,11 +269,11 @@ class Table(nn.Module):
         """Nothing was there before."""
 
     def forward(self, graph: pyg.Data) -> Features:
-        rows, asked = len(self.vectors), graph.get("out_of")
-        if asked is not None and asked != rows:
+        rows, total = len(self.vectors), graph.get("out_of")
+        if total is not None and total != rows:
             raise BadInput(
                 f"A method without a network knows the {rows:,} samples that it learned from, and here are "
-                f"{asked:,}; learn from these."
+                f"{total:,}; learn from these."
             )
         node = graph.node if "node" in graph else graph.index
         seeds = graph.get("seeds")
@@ -351,8 +351,8 @@ def stack(
         if option not in fit:
             raise unknown(f"option of {name}", option, [*fit, "width", "layers", "readout"])
     for option, known in (("act", ACTS), ("norm", NORMS)):
-        if (asked := options.get(option, own[option])) not in known:
-            raise unknown(option, str(asked), known)
+        if (value := options.get(option, own[option])) not in known:
+            raise unknown(option, str(value), known)
     encoder = GraphEncoder(name, in_dim, widths, readout=readout, **{**own, **options})
     kept = width if isinstance(width, int) else widths
     encoder.spec = {

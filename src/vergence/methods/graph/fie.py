@@ -91,8 +91,8 @@ def em_step(x: Tensor, means: Tensor, hears: Tensor, *, variance: float) -> Tens
         variance: Of the mixture's components, above 0.
     """
     r = (normalize(x, dim=1) @ means.T / variance).softmax(1)  # (N, P)
-    heard = (hears @ (r[:, :, None] * x[:, None]).flatten(1)).unflatten(1, (len(means), -1))
-    return heard / (hears @ r)[:, :, None]
+    mean = (hears @ (r[:, :, None] * x[:, None]).flatten(1)).unflatten(1, (len(means), -1))
+    return mean / (hears @ r)[:, :, None]
 
 
 class FIELayer(nn.Module):
@@ -145,18 +145,18 @@ class FIENet(nn.Module):
 
     def nodes(self, graph: pyg.Data) -> Tensor:
         """Return one vector a node, ``(N, D)``."""
-        hears, x, found = heard(graph), normalize(graph.x.float(), dim=1), []
+        hears, x, kernels = adjacency_with_loops(graph), normalize(graph.x.float(), dim=1), []
         with torch.autocast(x.device.type, enabled=False):  # roots of kernels want all the digits
             for kernel, layer in zip(self.maps, self.layers, strict=True):
-                found.append(kernel(x))
-                x = layer(found[-1], hears)
-        return torch.cat([*found, x], dim=1)
+                kernels.append(kernel(x))
+                x = layer(kernels[-1], hears)
+        return torch.cat([*kernels, x], dim=1)
 
     def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=answer(self.nodes(graph), graph, self.readout))
 
 
-def heard(graph: pyg.Data) -> Tensor:
+def adjacency_with_loops(graph: pyg.Data) -> Tensor:
     """Return who hears whom, ``(N, N)`` sparse: neighbours and each node itself, once."""
     nodes, edges = len(graph.x), graph.edge_index
     loops = torch.arange(nodes, device=edges.device).expand(2, -1)
@@ -218,7 +218,7 @@ class FIE(Estimator):
         width = min(self.width, len(graph.x))
         net = self.network(source.in_dim, width, None if source.grain == "nodes" else "mean")
         draws = torch.Generator().manual_seed(seed)
-        hears, x = heard(graph), normalize(graph.x.float(), dim=1)
+        hears, x = adjacency_with_loops(graph), normalize(graph.x.float(), dim=1)
         for kernel, layer in zip(net.maps, net.layers, strict=True):
             kernel.place(self.centres(x, width, draws))  # type: ignore[operator]
             z = kernel(x)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, normalize, softplus
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.csr import CSR
@@ -59,8 +59,8 @@ def edges_as_nodes(graph: pyg.Data, uri: str, *, labels: Tensor | None = None) -
         y = np.full(line.nodes, -1)
         y[place.numpy()] = labels[proper].numpy()
     pairs = Edges(line.edge_index.numpy(), line.nodes)
-    found, notes = build(pairs, uri, x=torch.cat(parts, dim=1).numpy(), y=y)
-    return NodeSource(found, uri, notes=notes)
+    graph_of_edges, notes = build(pairs, uri, x=torch.cat(parts, dim=1).numpy(), y=y)
+    return NodeSource(graph_of_edges, uri, notes=notes)
 
 
 class GAINLayer(nn.Module):
@@ -134,12 +134,12 @@ class GAINEncoder(nn.Module):
 
     def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return whom nodes listen to, as ``GraphEncoder.attention`` does, but without loops."""
-        h, links, found = graph.x, Links(graph.edge_index, len(graph.x)), []
+        h, links, layers = graph.x, Links(graph.edge_index, len(graph.x)), []
         for conv in self.convs:
             shares = conv.attention(conv.w(h), links)  # type: ignore[operator]
-            found.append((graph.edge_index, shares[:, None]))
+            layers.append((graph.edge_index, shares[:, None]))
             h = conv(h, links)
-        return found
+        return layers
 
     def nodes(self, graph: pyg.Data) -> Tensor:
         """Return the vectors of all nodes of the batch, ``(N, width)``."""
@@ -193,8 +193,8 @@ class GAIN(Method):
             )
         self.walks, self.length, self.negatives = tuple(walks), length, negatives
 
-    def setup(self, source: Any) -> None:
-        if source.grain != "nodes":
+    def setup(self, source: Source) -> None:
+        if not isinstance(source, NodeSource):
             raise BadInput(f"gain learns vectors of one graph's nodes, and {source.uri} is a set of graphs.")
 
     def views(self, graph: pyg.Data) -> tuple[pyg.Data, Tensor, Tensor]:
@@ -207,17 +207,17 @@ class GAIN(Method):
         samples = torch.arange(nodes, device=graph.edge_index.device) if seeds is None else seeds
         roads = CSR.from_edges(graph.edge_index.cpu().numpy(), nodes, undirected=True).without_loops()
         starts = samples.cpu().numpy()
-        found = []
+        pieces = []
         for kind in self.walks:
             draw = int(torch.randint(2**62, ()))
-            found.append(
+            pieces.append(
                 near_pairs(roads, starts, self.length, seed=draw)
                 if kind == LOCAL
                 else far_pairs(roads, starts, 2 * self.length, seed=draw)
             )
         place = np.full(nodes, -1)
         place[starts] = np.arange(len(starts))
-        pairs = place[np.concatenate(found, axis=1)]
+        pairs = place[np.concatenate(pieces, axis=1)]
         both = torch.from_numpy(pairs[:, (pairs >= 0).all(0)]).to(samples.device)
         weight = torch.from_numpy(roads.degrees[starts].clip(1) ** 0.75).to(samples.device)
         drawn = torch.multinomial(weight, both.shape[1] * self.negatives, replacement=True)
@@ -257,7 +257,7 @@ def far_pairs(graph: CSR, starts: np.ndarray, length: int, *, seed: int) -> np.n
 
 
 @njit(cache=False, nogil=True)
-def _depth_first(indptr, indices, starts, luck):
+def _depth_first(indptr: np.ndarray, indices: np.ndarray, starts: np.ndarray, luck: np.ndarray) -> np.ndarray:
     ends = np.full(len(starts), -1, dtype=np.int64)
     for walk in range(len(starts)):
         start = starts[walk]

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 from vergence.core import BadInput, Clock, Features, Method, Recipe
 from vergence.data.graph import pyg
 from vergence.data.graph.csr import CSR
-from vergence.data.graph.source import ragged
+from vergence.data.graph.source import GraphSource, ragged
 from vergence.data.graph.walks import Walker
 from vergence.losses import info_nce
 from vergence.methods.graph.eigenvectors import canonical
@@ -138,7 +138,7 @@ class StructureGIN(nn.Module):
         self.spec: dict[str, Any] = {}
 
     @classmethod
-    def for_source(cls, source: Any, **options: Any) -> nn.Module:
+    def for_source(cls, source: GraphSource, **options: Any) -> nn.Module:
         """Make the network; it needs nothing of the source, and suits all others too."""
         return build(PLACE, **options)
 
@@ -171,8 +171,8 @@ class StructureGIN(nn.Module):
         nodes = np.arange(csr.nodes) if seeds is None else seeds.cpu().numpy()
         device = graph.edge_index.device
         pieces = [nodes[i : i + _AT_ONCE] for i in range(0, len(nodes), _AT_ONCE)]
-        found = [self.whole(subgraphs(csr, p, restart=self.restart, seed=0).to(device)) for p in pieces]
-        return Features(pooled=torch.cat(found))
+        vectors = [self.whole(subgraphs(csr, p, restart=self.restart, seed=0).to(device)) for p in pieces]
+        return Features(pooled=torch.cat(vectors))
 
 
 def lists_of(graph: pyg.Data) -> CSR:
@@ -240,7 +240,7 @@ def positions(edge_index: Tensor, ptr: Tensor, k: int) -> Tensor:
     sizes, device = (ptr[1:] - ptr[:-1]).cpu(), ptr.device
     edges, ptr = edge_index.cpu(), ptr.cpu()
     graph = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-    found = torch.zeros(len(graph), k)
+    result = torch.zeros(len(graph), k)
     for size in torch.unique(sizes[sizes > 2]).tolist():
         which = torch.nonzero(sizes == size)[:, 0]
         slot = torch.full((len(sizes),), -1)
@@ -253,5 +253,5 @@ def positions(edge_index: Tensor, ptr: Tensor, k: int) -> Tensor:
         values, vectors = torch.linalg.eigh(root[:, :, None] * a * root[:, None])
         chosen = canonical(values.flip(1).numpy(), vectors.flip(2).numpy(), min(k, size - 2))  # highest first
         rows = ptr[which][:, None] + torch.arange(size)
-        found[rows, : chosen.shape[2]] = normalize(torch.from_numpy(chosen), dim=2).float()
-    return found.to(device)
+        result[rows, : chosen.shape[2]] = normalize(torch.from_numpy(chosen), dim=2).float()
+    return result.to(device)

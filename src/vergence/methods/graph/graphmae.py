@@ -93,15 +93,15 @@ class GraphMAE(Method):
         tokens = self.token.to(view.x.dtype).expand(len(view.blank), -1)
         z = self.encoder.nodes(with_x(view, view.x.index_add(0, view.blank, tokens)))  # type: ignore[operator]
         known = self.remask(self.bridge(z), view.hidden)
-        asked = self.asked(view)
-        guess = self.decoder(self.drop(known), view.edge_index, asked)
-        return {"features": self.error(guess, view.truth[asked])}
+        masked = self.masked_nodes(view)
+        guess = self.decoder(self.drop(known), view.edge_index, masked)
+        return {"features": self.error(guess, view.truth[masked])}
 
     def remask(self, z: Tensor, hidden: Tensor) -> Tensor:
         """Set the rows of hidden nodes to 0, so that only others can tell of them (Sec. 3.1)."""
         return z.index_fill(0, hidden, 0.0)
 
-    def asked(self, view: pyg.Data) -> Tensor:
+    def masked_nodes(self, view: pyg.Data) -> Tensor:
         """Return the nodes whose features are to be told: hidden, a sample of the batch, and not all zero."""
         wanted = torch.zeros(len(view.x), dtype=torch.bool, device=view.x.device)
         wanted[view.hidden] = True
@@ -129,7 +129,7 @@ def scaled_cosine_error(guess: Tensor, truth: Tensor, *, gamma: float) -> Tensor
 
 
 def decoder_of(kind: str, width: int, features: int, *, dropout: float = 0.0) -> nn.Module:
-    """Return one graph layer ``(N, width) -> (n, features)`` of the encoder's kind, for asked nodes."""
+    """Return one graph layer ``(N, width) -> (n, features)`` of the encoder's kind, for the masked nodes."""
     return Attention(width, features, dropout) if kind == "gat" else Layer(kind, width, features)
 
 
@@ -141,14 +141,14 @@ class Layer(nn.Module):
         plain = {"layers": 1, "act": "none", "norm": "none", "final": False}
         self.net = encoders.build(kind, in_dim=width, width=features, **plain)
 
-    def forward(self, z: Tensor, edge_index: Tensor, asked: Tensor) -> Tensor:
-        return self.net.nodes(pyg.Data(x=z, edge_index=edge_index))[asked]  # type: ignore[operator]
+    def forward(self, z: Tensor, edge_index: Tensor, nodes: Tensor) -> Tensor:
+        return self.net.nodes(pyg.Data(x=z, edge_index=edge_index))[nodes]  # type: ignore[operator]
 
 
 class Attention(nn.Module):
     """Graph attention with one head, which mixes neighbours before it maps them.
 
-    Σ_j α_ij W z_j is W Σ_j α_ij z_j: so the wide product is taken for asked nodes only.
+    Σ_j α_ij W z_j is W Σ_j α_ij z_j: so the wide product is taken for the masked nodes only.
 
     Args:
         width: Of the input.
@@ -165,14 +165,14 @@ class Attention(nn.Module):
         ends = torch.empty(2, features)  # of sender, of receiver
         self.ends = nn.Parameter(ends.normal_(std=math.sqrt(2 / features)))
 
-    def forward(self, z: Tensor, edge_index: Tensor, asked: Tensor) -> Tensor:
-        """Return ``(n, F)`` of the ``asked`` nodes ``(n,)``; each node also attends to itself."""
+    def forward(self, z: Tensor, edge_index: Tensor, nodes: Tensor) -> Tensor:
+        """Return ``(n, F)`` of ``nodes`` ``(n,)``; each node also attends to itself."""
         source, target = edge_index
-        own = torch.arange(len(asked), device=z.device)
-        place = torch.full((len(z),), -1, device=z.device).index_copy(0, asked, own)
+        own = torch.arange(len(nodes), device=z.device)
+        place = torch.full((len(z),), -1, device=z.device).index_copy(0, nodes, own)
         kept = (place[target] >= 0) & (source != target)
-        source, row = torch.cat([source[kept], asked]), torch.cat([place[target[kept]], own])
+        source, row = torch.cat([source[kept], nodes]), torch.cat([place[target[kept]], own])
         sends, hears = (z @ (self.ends @ self.lift.weight).T).unbind(dim=1)
-        links = Links(torch.stack([source, row]), len(z), len(asked))
-        share = self.drop(links.softmax(leaky_relu(sends[source] + hears[asked][row], 0.2)))
+        links = Links(torch.stack([source, row]), len(z), len(nodes))
+        share = self.drop(links.softmax(leaky_relu(sends[source] + hears[nodes][row], 0.2)))
         return self.lift(links.sum(z, share))

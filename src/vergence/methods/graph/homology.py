@@ -71,12 +71,14 @@ def _square(matrix: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True)
-def _components(births, u, v, value):
+def _components(
+    births: np.ndarray, u: np.ndarray, v: np.ndarray, value: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     n = len(births)
     above = np.arange(n)
     tree = np.zeros(len(u), np.bool_)
     bars = np.empty((n, 2))
-    found = 0
+    count = 0
     for e in range(len(u)):
         a, b = u[e], v[e]
         while above[a] != a:
@@ -92,37 +94,37 @@ def _components(births, u, v, value):
             a, b = b, a
         above[b] = a  # the elder goes on
         if value[e] > births[b]:
-            bars[found] = births[b], value[e]
-            found += 1
+            bars[count] = births[b], value[e]
+            count += 1
     for a in range(n):
         if above[a] == a:
-            bars[found] = births[a], np.inf
-            found += 1
-    return bars[:found], tree
+            bars[count] = births[a], np.inf
+            count += 1
+    return bars[:count], tree
 
 
 @njit(nogil=True)
-def _triangles_over(e, n, u, v, rank):
+def _triangles_over(e: int, n: int, u: np.ndarray, v: np.ndarray, rank: np.ndarray) -> np.ndarray:
     """Return the triangles that hold edge ``e``, first to last: their last edge · n + their third point."""
     a, b = u[e], v[e]
-    found = np.empty(n, np.int64)
+    triangles = np.empty(n, np.int64)
     k = 0
     for w in range(n):
         left, right = rank[a, w], rank[b, w]
         if left < 0 or right < 0:
             continue
         if e > left and e > right:
-            found[k] = e * n + w
+            triangles[k] = e * n + w
         elif left > right:
-            found[k] = left * n + b
+            triangles[k] = left * n + b
         else:
-            found[k] = right * n + a
+            triangles[k] = right * n + a
         k += 1
-    return np.sort(found[:k])
+    return np.sort(triangles[:k])
 
 
 @njit(nogil=True)
-def _sum(a, b):
+def _sum(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return what is in one of two sorted arrays only."""
     out = np.empty(len(a) + len(b), np.int64)
     i = j = k = 0
@@ -148,7 +150,9 @@ def _sum(a, b):
 
 
 @njit(nogil=True)
-def _loops(n, u, v, value, rank, tree):
+def _loops(
+    n: int, u: np.ndarray, v: np.ndarray, value: np.ndarray, rank: np.ndarray, tree: np.ndarray
+) -> np.ndarray:
     m = len(u)
     size = 16
     while size < 2 * m:
@@ -157,7 +161,7 @@ def _loops(n, u, v, value, rank, tree):
     kept, begin, end = np.empty(1024, np.int64), np.full(m, -1, np.int64), np.zeros(m, np.int64)
     used = 0
     bars = np.empty((m, 2))
-    found = 0
+    count = 0
     for e in range(m - 1, -1, -1):
         if tree[e]:
             continue
@@ -177,8 +181,8 @@ def _loops(n, u, v, value, rank, tree):
                 column = _sum(column, kept[begin[other] : end[other]])
             summed = True
         if len(column) == 0:
-            bars[found] = value[e], np.inf
-            found += 1
+            bars[count] = value[e], np.inf
+            count += 1
             continue
         keys[slot], owner[slot] = column[0], e
         if summed:
@@ -191,9 +195,9 @@ def _loops(n, u, v, value, rank, tree):
             used += len(column)
         death = value[column[0] // n]
         if death > value[e]:
-            bars[found] = value[e], death
-            found += 1
-    return bars[:found]
+            bars[count] = value[e], death
+            count += 1
+    return bars[:count]
 
 
 def statistics(bars: np.ndarray) -> np.ndarray:

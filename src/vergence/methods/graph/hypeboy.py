@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.source import GraphSource
 from vergence.losses import info_nce
 from vergence.methods.graph.encoders import answer
 from vergence.methods.graph.views import with_x
@@ -79,9 +80,9 @@ class HypeBoy(Method):
         self.drop_features, self.drop_hyperedges = drop_features, drop_hyperedges
         self.reconstruct, self.heads = reconstruct, heads
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Refuse what has no groups of two or more."""
-        members = source.data.get("hyperedge_index")
+        members = source.data.get("hyperedge_index") if isinstance(source, GraphSource) else None
         if members is None or not (torch.bincount(members[1]) >= 2).any():
             raise BadInput(
                 f"HypeBoy learns from hyperedges of two or more nodes, of which {source.uri} has none; "
@@ -184,7 +185,7 @@ class UniGCNII(nn.Module):
         node, edge = members
         x = start = self.first(self.drop(x)).relu()
         to_edges = Links(members, len(x), many)
-        to_nodes = to_edges.turned()
+        to_nodes = to_edges.transposed()
         ones = torch.ones(len(node), device=x.device)
         size = x.new_zeros(many).index_add(0, edge, ones).clamp(min=1)
         degree = x.new_zeros(len(x)).index_add(0, node, ones)

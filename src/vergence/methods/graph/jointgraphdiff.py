@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.source import GraphSource, GraphsSource
 from vergence.methods.graph.encoders import build
 from vergence.nets import mlp
 
@@ -114,9 +116,9 @@ class ScoreNet(nn.Module):
         self.register_buffer("sizes", torch.ones(most + 1))  # how many graphs have 0, 1, … nodes
 
     @classmethod
-    def for_source(cls, source: Any, **options: Any) -> nn.Module:
+    def for_source(cls, source: GraphSource, **options: Any) -> nn.Module:
         """Make the network for the attributes and sizes of a set of graphs."""
-        if source.grain != "graphs":
+        if not isinstance(source, GraphsSource):
             raise BadInput(f"jointgraphdiff learns from sets of graphs; {source.uri} is one graph.")
         edges = source.data.get("edge_attr")
         known = {
@@ -129,7 +131,7 @@ class ScoreNet(nn.Module):
         net.look_at(source)
         return net
 
-    def look_at(self, source: Any) -> None:
+    def look_at(self, source: GraphsSource) -> None:
         """Learn the attributes' means and deviations and how large graphs are."""
         sizes = torch.from_numpy((source.ptr[1:] - source.ptr[:-1])[source.rows])
         if int(sizes.max()) >= len(self.sizes):
@@ -219,9 +221,9 @@ class ScoreNet(nn.Module):
             last = i == steps - 1
             x, e = (
                 part
-                + step * beta * (part / 2 - found / deviation)
+                + step * beta * (part / 2 - predicted / deviation)
                 + (0 if last else (step * beta).sqrt() * fresh)
-                for part, found, fresh in zip((x, e), guess, drawn, strict=True)
+                for part, predicted, fresh in zip((x, e), guess, drawn, strict=True)
             )
         linked = (e[..., 0] > 0) & pairs(mask)
         graphs = []
@@ -237,8 +239,8 @@ class ScoreNet(nn.Module):
 
 
 def _deviation(values: Tensor) -> Tensor:
-    found = values.float().std(0, correction=0)
-    return torch.where(found > 0, found, torch.ones_like(found))
+    deviation = values.float().std(0, correction=0)
+    return torch.where(deviation > 0, deviation, torch.ones_like(deviation))
 
 
 class JointGraphDiff(Method):
@@ -269,8 +271,8 @@ class JointGraphDiff(Method):
             )
         self.net = encoder
 
-    def setup(self, source: Any) -> None:
-        if source.grain != "graphs":
+    def setup(self, source: Source) -> None:
+        if not isinstance(source, GraphsSource):
             raise BadInput(f"jointgraphdiff learns from sets of graphs; {source.uri} is one graph.")
         self.net.look_at(source)
 

@@ -14,7 +14,10 @@ from torch.nn.functional import cross_entropy, elu, normalize
 from torch.utils.checkpoint import checkpoint
 
 from vergence.core import BadInput, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.hetero import HeteroSource
+from vergence.data.graph.source import GraphSource
 from vergence.methods.graph.contexts import Context, Twin, contexts_of, twin_of
 from vergence.nets import Dropout
 
@@ -78,17 +81,17 @@ class MEOW(Method):
         self.project = nn.Linear(encoder.out_dim, encoder.out_dim)
         self.twin: Twin | None = None
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Draw the masked twin of the graph, once."""
-        if not hasattr(source, "hetero"):
+        if not isinstance(source, HeteroSource):
             raise BadInput(f"MEOW learns from typed graphs, opened as hetero:FOLDER/NAME; got {source.uri}.")
         if max(self.clusters) > len(source):
             raise BadInput(
                 f"MEOW asks for {max(self.clusters)} clusters of {len(source)} nodes; lower clusters."
             )
-        found = self.encoder.contexts(source.hetero)  # type: ignore[operator]
+        contexts = self.encoder.contexts(source.hetero)  # type: ignore[operator]
         x = self.encoder.features(source.hetero)  # type: ignore[operator]
-        self.twin = twin_of(x, found, self.mask_features, self.mask_edges, seed=0)
+        self.twin = twin_of(x, contexts, self.mask_features, self.mask_edges, seed=0)
 
     def views(self, graph: pyg.Data) -> pyg.Data:
         return graph
@@ -106,11 +109,11 @@ class MEOW(Method):
         return normalize(torch.tanh(self.project(z)), dim=1)
 
     def terms(self, coarse: Tensor, fine: Tensor, asking: Tensor) -> dict[str, Tensor]:
-        found = [k_means(fine.detach(), k) for k in self.clusters]
+        clusterings = [k_means(fine.detach(), k) for k in self.clusters]
 
         def weigh(rows: Tensor) -> Tensor:  # w_ij: how many clusterings keep i and j apart
             apart = fine.new_zeros(len(rows), len(fine))
-            for own, _ in found:
+            for own, _ in clusterings:
                 apart += own[rows, None] != own
             return apart
 
@@ -118,7 +121,7 @@ class MEOW(Method):
         if self.prototypes:
             near = [
                 prototype_nce(coarse[asking], own[asking], centres, self.density(fine.detach(), own, centres))
-                for own, centres in found
+                for own, centres in clusterings
             ]
             terms["prototypes"] = self.prototypes * torch.stack(near).mean()
         return terms
@@ -205,7 +208,7 @@ class ContextEncoder(nn.Module):
     @classmethod
     def for_source(
         cls,
-        source: Any,
+        source: GraphSource,
         *,
         width: int = 64,
         neighbours: int | Sequence[int] | None = None,
@@ -225,7 +228,7 @@ class ContextEncoder(nn.Module):
         """
         from vergence.methods.graph import encoders
 
-        if not hasattr(source, "hetero"):
+        if not isinstance(source, HeteroSource):
             raise BadInput(f"MEOW learns from typed graphs, opened as hetero:FOLDER/NAME; got {source.uri}.")
         graph, target, paths = source.hetero, source.target, list(source.paths)
         kinds = sorted({target, *(path[len(path) // 2] for path in paths)})
@@ -273,10 +276,10 @@ class ContextEncoder(nn.Module):
 
     def fine(self, graph: Any, twin: Twin | None = None) -> Tensor:
         """Return ``(N, D)`` of the meta-path contexts, with masked twins if given, merged (Sec. 4.3)."""
-        found, own = self.contexts(graph), self.typed(graph, self.target)
+        contexts, own = self.contexts(graph), self.typed(graph, self.target)
         masked = None if twin is None else self.typed(graph, self.target, twin.x)
         views = []
-        for i, context in enumerate(found):
+        for i, context in enumerate(contexts):
             via = context.mean @ self.typed(graph, context.via)
             via = self.drop(self.through[context.path](via))
             views.append(self.convolve(elu(own + via), [context.spread]))

@@ -161,11 +161,11 @@ class TwoViews(nn.Module):
 
     def locals_and_globals(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
         """Return of each view the nodes ``(N, D)`` and the graphs ``(B, D)``, behind their heads."""
-        found = []
+        pairs = []
         for layers, _ in self.towers_on(graph):
             sums = encoders.answer(torch.cat(layers, dim=1), graph, self.readout)
-            found.append((self.of_node(layers[-1]), self.of_graph(sums)))
-        return found
+            pairs.append((self.of_node(layers[-1]), self.of_graph(sums)))
+        return pairs
 
     @torch.no_grad()
     def matrices(self, graph: pyg.Data) -> list[Links]:
@@ -217,11 +217,11 @@ class Tower(nn.Module):
 
     def spread(self, h: Tensor, matrix: Links) -> list[Tensor]:
         """Return every layer's output, given X Θ of the first."""
-        found: list[Tensor] = []
+        outputs: list[Tensor] = []
         for linear, bias, act in zip(self.linears, self.biases, self.acts, strict=True):
-            h = act(matrix.sum(linear(h) if found else h) + bias)
-            found.append(h)
-        return found
+            h = act(matrix.sum(linear(h) if outputs else h) + bias)
+            outputs.append(h)
+        return outputs
 
 
 class Shortcut(nn.Module):

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
 from vergence.core import BadInput, Features, Method, Recipe
+from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.source import GraphSource, GraphsSource
 from vergence.methods.graph.encoders import answer, build
 from vergence.nets import mlp, width_of
 
@@ -157,10 +158,10 @@ class NeuralFP(Method):
             raise BadInput(f"NeuralFP needs hidden of 1 or more; got {hidden}.")
         self.hidden = hidden
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Learn the targets' means and deviations, and build the predictor for as many as there are."""
-        targets = source.targets
-        if targets is None or source.labels is not None or source.grain != "graphs":
+        targets = source.targets if isinstance(source, GraphsSource) else None
+        if targets is None or source.labels is not None:
             raise BadInput(
                 f"neuralfp learns from numbers that are known of molecules, and {source.uri} has none; "
                 "open a table as smiles:FILE.csv:COLUMN."

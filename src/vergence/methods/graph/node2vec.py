@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
 
 from vergence.core import BadInput, Estimator
-from vergence.data.graph.csr import as_csr
+from vergence.data import Source
+from vergence.data.graph.csr import CSR, as_csr
 from vergence.data.graph.walks import Walker
 from vergence.methods.graph.encoders import Table
 from vergence.methods.graph.skipgram import skip_gram
@@ -61,7 +62,7 @@ class Node2Vec(Estimator):
         self.p, self.q, self.dim, self.walks, self.length, self.window = p, q, dim, walks, length, window
         self.negatives, self.epochs, self.lr, self.repeatable = negatives, epochs, lr, repeatable
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source | CSR, *, seed: int = 0) -> Self:
         """Learn a vector for every node of a graph.
 
         Args:

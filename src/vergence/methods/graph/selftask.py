@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize, one_hot
 
 from vergence.core import BadInput, Method, Recipe, unknown
+from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import row_normalise
+from vergence.data.graph.source import NodeSource, row_normalise
 from vergence.methods.graph.structure import degrees, distances
 from vergence.methods.graph.transforms import adjacency, spectral_vectors
 from vergence.methods.graph.views import with_edges, with_x
@@ -75,9 +76,9 @@ class SelfTask(Method):
         self.weight = weight
         self.pretext: Pretext | None = None
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         """Build the targets of the pretext task, and the heads, from the graph and its training labels."""
-        if source.grain != "nodes" or source.labels is None or not source.protocols:
+        if not isinstance(source, NodeSource) or source.labels is None or not source.protocols:
             raise BadInput(
                 f"SelfTask needs one graph whose nodes have labels and a split; {source.uri} is none."
             )
@@ -104,13 +105,13 @@ class SelfTask(Method):
         return (graph, None) if self.pretext is None else self.pretext.draw(graph)
 
     def loss(self, views: tuple[pyg.Data, Any]) -> dict[str, Tensor]:
-        graph, asked = views
+        graph, target = views
         z = self.nodes(graph)
         y = self.y.to(z.device)
         known = y >= 0
         terms = {"label": cross_entropy(self.classify(z[known]), y[known])}
         if self.pretext is not None:
-            terms["self"] = self.scale * self.pretext.loss(z, self.head, asked)
+            terms["self"] = self.scale * self.pretext.loss(z, self.head, target)
         return terms
 
     def nodes(self, graph: pyg.Data) -> Tensor:
@@ -132,7 +133,7 @@ class Pretext:
         """Return the graph that the encoder sees, and what is asked of it."""
         return graph, None
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
         raise NotImplementedError
 
 
@@ -142,7 +143,7 @@ class Numbers(Pretext):
     def __init__(self, targets: Tensor) -> None:
         self.targets, self.width = targets.float(), targets.shape[1]
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
         return mse_loss(head(z), self.targets.to(z.device))
 
 
@@ -202,8 +203,8 @@ class EdgeMask(Pretext):
         truth = (torch.arange(pairs.shape[1], device=device) < many).long()
         return with_edges(graph, ~torch.isin(low * n + high, hidden)), (pairs, truth)
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
-        (u, v), truth = asked
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
+        (u, v), truth = target
         return cross_entropy(head((z[u] - z[v]).abs()), truth)
 
 
@@ -232,8 +233,8 @@ class PairDistance(Pretext):
         truth = torch.cat([torch.full((len(p),), k) for p, k in zip(drawn, self.kinds, strict=True)])
         return graph, (pairs.to(graph.x.device), truth.to(graph.x.device))
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
-        (u, v), truth = asked
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
+        (u, v), truth = target
         return cross_entropy(head((z[u] - z[v]).abs()), truth)
 
 
@@ -248,8 +249,8 @@ class AttributeMask(Pretext):
         rows = torch.randperm(len(graph.x), device=graph.x.device)[:many]
         return with_x(graph, graph.x.index_fill(0, rows, 0.0)), (rows, graph.x[rows])
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
-        rows, truth = asked
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
+        rows, truth = target
         return mse_loss(head(z[rows]), truth)
 
 
@@ -274,8 +275,8 @@ class AttributeSimilarity(Pretext):
         some = torch.randperm(len(self.cosine))[: self.each]
         return graph, (self.pairs[:, some].to(graph.x.device), self.cosine[some].to(graph.x.device))
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
-        (u, v), truth = asked
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
+        (u, v), truth = target
         return mse_loss(head((z[u] - z[v]).abs())[:, 0], truth)
 
 
@@ -306,7 +307,7 @@ class ContextLabel(Pretext):
         counts = self.near @ np.eye(self.width, dtype=np.float32)[labels.numpy()]
         return row_normalise(torch.from_numpy(counts).float())
 
-    def loss(self, z: Tensor, head: nn.Module, asked: Any) -> Tensor:
+    def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
         rows = self.asked.to(z.device)
         said = head(z[rows]).softmax(1)
         cost = mse_loss(said, self.shares[self.asked].to(z.device))
@@ -321,7 +322,8 @@ def corrected_label(method: SelfTask, x: Tensor, edges: Tensor, y: Tensor, class
     return ContextLabel(method, x, edges, y, classes, corrected=True)
 
 
-PRETEXTS: dict[str, tuple[Any, float]] = {  # builder and λ
+# builder and λ
+PRETEXTS: dict[str, tuple[Any, float]] = {
     "degree": (degree, 5.0),
     "edge_mask": (EdgeMask, 10.0),
     "pair_distance": (PairDistance, 20.0),
@@ -344,12 +346,12 @@ def filled(x: Tensor, a: sp.csr_array, y: Tensor, classes: int, fill: Fill) -> T
         classes: C.
         fill: "ica", "lp" or "ensemble", the mean of both probabilities.
     """
-    found = np.zeros((len(y), classes))
+    votes = np.zeros((len(y), classes))
     if fill != "lp":
-        found += iterative(x, a, y, classes)
+        votes += iterative(x, a, y, classes)
     if fill != "ica":
-        found += propagated(x, a, y, classes)
-    guess = torch.from_numpy(found.argmax(1))
+        votes += propagated(x, a, y, classes)
+    guess = torch.from_numpy(votes.argmax(1))
     return torch.where(y >= 0, y, guess)
 
 
@@ -358,10 +360,10 @@ def propagated(x: Tensor, a: sp.csr_array, y: Tensor, classes: int) -> np.ndarra
     known = (y >= 0).numpy()
     t = sp.diags_array(1 / a.sum(axis=1).clip(1)) @ a
     fixed = np.where(known[:, None], np.eye(classes)[y.clamp(min=0).numpy()], 0.0)
-    found = fixed
+    shares = fixed
     for _ in range(100):
-        found = np.where(known[:, None], fixed, t @ found)
-    return found / found.sum(1, keepdims=True).clip(1e-12)
+        shares = np.where(known[:, None], fixed, t @ shares)
+    return shares / shares.sum(1, keepdims=True).clip(1e-12)
 
 
 def iterative(x: Tensor, a: sp.csr_array, y: Tensor, classes: int, rounds: int = 10) -> np.ndarray:
@@ -372,16 +374,16 @@ def iterative(x: Tensor, a: sp.csr_array, y: Tensor, classes: int, rounds: int =
     truth = y[y >= 0].numpy()
 
     def fit(features: sp.csr_array) -> np.ndarray:
-        found = np.zeros((len(y), classes))
+        probabilities = np.zeros((len(y), classes))
         model = LogisticRegression(max_iter=300).fit(features[known], truth)
-        found[:, model.classes_] = model.predict_proba(features)
-        return found
+        probabilities[:, model.classes_] = model.predict_proba(features)
+        return probabilities
 
-    found = fit(own)
+    shares = fit(own)
     for _ in range(rounds):
-        guess = np.where(known, y.numpy(), found.argmax(1))
-        found = fit(sp.csr_array(sp.hstack([own, sp.csr_array(a @ np.eye(classes)[guess])])))
-    return found
+        guess = np.where(known, y.numpy(), shares.argmax(1))
+        shares = fit(sp.csr_array(sp.hstack([own, sp.csr_array(a @ np.eye(classes)[guess])])))
+    return shares
 
 
 def corrected(

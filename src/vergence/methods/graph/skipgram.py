@@ -137,7 +137,7 @@ def alias_table(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @njit(cache=False, nogil=True)
-def _pair_up(scaled, share, other):
+def _pair_up(scaled: np.ndarray, share: np.ndarray, other: np.ndarray) -> None:
     """Fill each cell below 1 from a node above 1, until all hold 1."""
     order = np.argsort(scaled)
     low, high, small = 0, len(scaled) - 1, order[0]
@@ -158,7 +158,7 @@ def _pair_up(scaled, share, other):
 
 
 @njit(inline="always")
-def _sigmoid(x, table):
+def _sigmoid(x: np.float32, table: np.ndarray) -> np.float32:
     if x >= _LOW:
         return _UNIT
     if x <= -_LOW:
@@ -167,7 +167,7 @@ def _sigmoid(x, table):
 
 
 @njit(fastmath=True, nogil=True, cache=False)
-def _dot(x, y):
+def _dot(x: np.ndarray, y: np.ndarray) -> np.float32:
     total = _ZERO
     for k in range(len(x)):
         total += x[k] * y[k]
@@ -175,13 +175,26 @@ def _dot(x, y):
 
 
 @njit(fastmath=True, nogil=True, cache=False)
-def _add(scale, x, y):
+def _add(scale: np.float32, x: np.ndarray, y: np.ndarray) -> None:
     for k in range(len(x)):
         y[k] += scale * x[k]
 
 
 @njit(fastmath=True, nogil=True, cache=False)
-def learn_walks(f, g, walks, window, negatives, lr, done, total, share, other, seed, table):
+def learn_walks(
+    f: np.ndarray,
+    g: np.ndarray,
+    walks: np.ndarray,
+    window: int,
+    negatives: int,
+    lr: float,
+    done: int,
+    total: int,
+    share: np.ndarray,
+    other: np.ndarray,
+    seed: int,
+    table: np.ndarray,
+) -> None:
     """Take one step of gradient descent for every pair of every walk, in order.
 
     Position i is the context c of every position j in its window, which are the u of the pairs: the
@@ -197,7 +210,7 @@ def learn_walks(f, g, walks, window, negatives, lr, done, total, share, other, s
             length += 1
         for i in range(length):
             state += GOLDEN
-            reach = 1 + below(mixed(state), window)
+            reach = int(1 + below(mixed(state), window))
             drawn[0] = walk[i]
             for k in range(1, negatives + 1):
                 state += GOLDEN

@@ -103,7 +103,7 @@ def distances(edge_index: Tensor, nodes: int, sources: Tensor, *, most: int | No
 
 
 @njit(cache=False, nogil=True)
-def _peel(pointers, neighbours):
+def _peel(pointers: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     n = len(pointers) - 1
     core = np.empty(n, dtype=np.int64)
     for v in range(n):

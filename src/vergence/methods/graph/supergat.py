@@ -35,15 +35,15 @@ def non_edges(edge_index: Tensor, nodes: int, count: int) -> Tensor:
         count: How many; the same pair may come twice.
     """
     taken = torch.unique(edge_index[0] * nodes + edge_index[1])
-    found = edge_index.new_empty(0)
+    keys = edge_index.new_empty(0)
     for _ in range(8):  # nearly full graphs: each try finds a few
         drawn = torch.randint(nodes * nodes, (2 * count + 8,), device=edge_index.device)
         free = ~torch.isin(drawn, taken) & (drawn // nodes != drawn % nodes)
-        found = torch.cat([found, drawn[free]])
-        if len(found) >= count:
+        keys = torch.cat([keys, drawn[free]])
+        if len(keys) >= count:
             break
-    found = found[:count]
-    return torch.stack([found // nodes, found % nodes])
+    keys = keys[:count]
+    return torch.stack([keys // nodes, keys % nodes])
 
 
 class SuperGATLayer(nn.Module):
@@ -74,7 +74,7 @@ class SuperGATLayer(nn.Module):
             bound = math.sqrt(6 / (heads + 2 * width))
             self.a = nn.Parameter(torch.empty(2, heads, width).uniform_(-bound, bound))  # of i, of j
 
-    def heard(self, x: Tensor) -> Tensor:
+    def project(self, x: Tensor) -> Tensor:
         """Return ``h (N, H, width)``."""
         return (x @ self.weight).unflatten(1, (self.heads, self.width))
 
@@ -96,8 +96,8 @@ class SuperGATLayer(nn.Module):
 
         MX is asked by its mask s, as the paper says, not by e.
         """
-        found = links.dot(h, h) if self.form == "mx" else self.scores(h, links)
-        return found.mean(1)
+        scores = links.dot(h, h) if self.form == "mx" else self.scores(h, links)
+        return scores.mean(1)
 
     def attention(self, h: Tensor, links: Links) -> Tensor:
         """Return what each node pays to those it hears, ``(E, H)``; sums to 1 a node and head."""
@@ -156,9 +156,9 @@ class AttentionNet(nn.Module):
         links = Links(with_loops(graph.edge_index, len(graph.x)), len(graph.x))
         with torch.autocast(graph.x.device.type, enabled=False):  # sums over neighbours want all the digits
             x = dropout(graph.x.float(), self.dropout, self.training)
-            h1 = self.first.heard(x)
+            h1 = self.first.project(x)
             x1 = self.first(h1, links)
-            h2 = self.second.heard(dropout(nn.functional.elu(x1), self.dropout, self.training))
+            h2 = self.second.project(dropout(nn.functional.elu(x1), self.dropout, self.training))
             return [(self.first, h1, x1), (self.second, h2, self.second(h2, links))]
 
     def attention(self, graph: pyg.Data) -> list[tuple[Tensor, Tensor]]:
@@ -246,23 +246,23 @@ class SuperGAT(Method):
         terms = {"label": cross_entropy(logits[known], graph.label[known], reduction="sum")}
         terms["label"] = terms["label"] / known.sum().clamp(min=1)
         if self.edge_weight > 0:
-            pairs, truth = self.asked(graph)
+            pairs, truth = self.edge_pairs(graph)
             links = Links(pairs, len(graph.x))
-            told = [
+            costs = [
                 binary_cross_entropy_with_logits(layer.joined(h, links), truth, reduction="sum")
                 for layer, h, _ in layers
             ]
-            terms["edge"] = self.edge_weight * torch.stack(told).sum() / max(1, len(truth))
+            terms["edge"] = self.edge_weight * torch.stack(costs).sum() / max(1, len(truth))
         return terms
 
-    def asked(self, graph: pyg.Data) -> tuple[Tensor, Tensor]:
+    def edge_pairs(self, graph: pyg.Data) -> tuple[Tensor, Tensor]:
         """Draw edges and non-edges ``(2, P)`` and which they are, 1 or 0, ``(P,)``."""
         edges = graph.edge_index[:, graph.edge_index[0] != graph.edge_index[1]]
         count = int(self.edge_share * edges.shape[1])
-        there = edges[:, torch.randperm(edges.shape[1], device=edges.device)[:count]]
+        present = edges[:, torch.randperm(edges.shape[1], device=edges.device)[:count]]
         absent = non_edges(edges, len(graph.x), int(self.negatives * count))
-        pairs = torch.cat([there, absent], dim=1)
-        return pairs, (torch.arange(pairs.shape[1], device=pairs.device) < there.shape[1]).float()
+        pairs = torch.cat([present, absent], dim=1)
+        return pairs, (torch.arange(pairs.shape[1], device=pairs.device) < present.shape[1]).float()
 
     def step_end(self, clock: Clock) -> None:
         """Keep the weights that do best on the validation nodes; at the end, go back to them."""
@@ -282,9 +282,9 @@ class SuperGAT(Method):
         self.encoder.eval()
         device = self.best_accuracy.device
         for batch in self.source.loader(self.source.reading_batch):
-            asked = self.judges[batch.index]
-            if asked.any():
+            judged = self.judges[batch.index]
+            if judged.any():
                 guess = self.encoder(batch.to(device)).pooled.argmax(1).cpu()
-                right += int((guess == batch.label.cpu())[asked].sum())
+                right += int((guess == batch.label.cpu())[judged].sum())
         self.encoder.train(training)
         return right / max(1, int(self.judges.sum()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from scipy.sparse.csgraph import connected_components, shortest_path
 from scipy.spatial.distance import cdist
 
 from vergence.core import BadInput, Estimator, unknown
+from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import Table
 from vergence.methods.graph.homology import lower_star, rips, statistics
@@ -159,7 +161,7 @@ def _tensor(values: np.ndarray) -> torch.Tensor:
 
 
 @njit(nogil=True)
-def _fused(cost, first, second, alpha):
+def _fused(cost: np.ndarray, first: np.ndarray, second: np.ndarray, alpha: float) -> float:
     """Return the fused Gromov-Wasserstein cost of two graphs with equally heavy nodes."""
     n, m = cost.shape
     square = (first**2).sum(1).reshape(n, 1) / n + (second**2).sum(1).reshape(1, m) / m
@@ -205,12 +207,12 @@ def distances_between(graphs: Sequence[pyg.Data], *, alpha: float = 0.5) -> np.n
     attributes = [x / spread / width if alpha < 1 else np.zeros((len(x), 1)) for x in attributes]
     unit = np.sqrt(np.mean(np.concatenate([length.ravel() ** 2 for length in lengths]))) or 1.0
     lengths = [length / unit for length in lengths]
-    found = np.zeros((len(graphs), len(graphs)))
+    distances = np.zeros((len(graphs), len(graphs)))
     for i in range(len(graphs)):
         for j in range(i):
             cost = cdist(attributes[i], attributes[j], "sqeuclidean")
-            found[i, j] = found[j, i] = max(_fused(cost, lengths[i], lengths[j], alpha), 0.0)
-    return found
+            distances[i, j] = distances[j, i] = max(_fused(cost, lengths[i], lengths[j], alpha), 0.0)
+    return distances
 
 
 def scaled_coordinates(squared: np.ndarray, dim: int) -> np.ndarray:
@@ -274,11 +276,11 @@ class TAGraph(Estimator):
         self.function, self.bins, self.radius, self.decorate = function, bins, radius, decorate
         self.alpha, self.points, self.dim = alpha, points, dim
 
-    def summary_graphs(self, source: Any) -> list[pyg.Data]:
+    def summary_graphs(self, source: Source) -> list[pyg.Data]:
         """Return the graph of each shape of a source of clouds."""
-        if getattr(source, "grain", None) != "graphs" or source.in_dim not in (2, 3):
+        if not isinstance(source, GraphsSource) or source.in_dim not in (2, 3):
             raise BadInput(
-                f"tagraph needs point clouds, and {getattr(source, 'uri', source)} holds none; "
+                f"tagraph needs point clouds, and {source.uri} holds none; "
                 "open a folder of .npy, .xyz, .off, .obj or .ply as points:FOLDER."
             )
         batch = source.batch(np.arange(len(source)))
@@ -291,7 +293,7 @@ class TAGraph(Estimator):
             for shape in shapes
         ]  # fmt: skip
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source, *, seed: int = 0) -> Self:
         """Make and compare the graphs of all shapes of a source; nothing is drawn."""
         del seed
         self.graphs = self.summary_graphs(source)

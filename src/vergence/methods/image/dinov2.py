@@ -183,17 +183,17 @@ class DINOv2(Method):
         if self.centring == "sinkhorn":
             everyone = torch.cat([gather(crop) for crop in images.chunk(2)])  # own rows first in each half
             halves = sinkhorn(everyone, temperature=temperature).chunk(2)
-            found = [half[: len(images) // 2] for half in halves]
+            targets = [half[: len(images) // 2] for half in halves]
             hidden = gather_uneven(patches)
             hidden = sinkhorn(hidden, temperature=temperature) if len(hidden) else hidden
-            return found, hidden[: len(patches)]
-        found = list(centred(images, self.centre_images, temperature=temperature).chunk(2))
+            return targets, hidden[: len(patches)]
+        targets = list(centred(images, self.centre_images, temperature=temperature).chunk(2))
         hidden = centred(patches, self.centre_patches, temperature=temperature)
         for centre, scores in ((self.centre_images, images), (self.centre_patches, patches)):
             rows = mean_over_processes(scores.new_tensor(len(scores), dtype=torch.float32))
             mean = mean_over_processes(scores.float().sum(0)) / rows.clamp_min(1e-6)
             centre.lerp_(mean, 0.1 * (rows > 0).float())  # EMA 0.9 of batch means
-        return found, hidden
+        return targets, hidden
 
     def step_end(self, clock: Clock) -> None:
         keep = clock.cosine(self.momentum, 1.0)

@@ -1,4 +1,4 @@
-"""What answers with pictures when it is asked for a thing: a search engine, or a collection in its place."""
+"""Search engines of pictures, or a collection in the place of one."""
 
 from __future__ import annotations
 
@@ -127,5 +127,5 @@ def as_engine(pool: Any, encoder: nn.Module, *, seed: int = 0) -> SearchEngine:
     source = open_source(pool)
     if source.modality != "image":
         raise BadInput(f"Pictures are searched for; {source.uri} holds none.")
-    found = embed(encoder, source)
-    return LocalEngine.of_vectors(source.subset(found.index), found.vectors, seed=seed)
+    embeddings = embed(encoder, source)
+    return LocalEngine.of_vectors(source.subset(embeddings.index), embeddings.vectors, seed=seed)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -36,9 +37,9 @@ from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.views.pixels import colour, geometry
 from vergence.views.pixels.augment import Augment
 from vergence.views.pixels.compression import jpeg
-from vergence.views.pixels.copies import written
+from vergence.views.pixels.copies import overlay_text
 from vergence.views.pixels.geometry import quarter_turns, uniform
-from vergence.views.pixels.stickers import stuck_on
+from vergence.views.pixels.stickers import paste_sticker
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +151,9 @@ class Edits:
 
         quarters = torch.randint(1, 4, (b,), generator=generator, device=x.device)
         x = colour.on_rows(x, chosen(self.turn), quarter_turns, quarters)
-        x = colour.on_rows(x, chosen(self.text), lambda rows: written(rows, generator))
-        x = colour.on_rows(
-            x, chosen(self.sticker), lambda rows: stuck_on(rows, generator, side=(0.1, 0.5), opacity=(0.7, 1))
-        )
+        x = colour.on_rows(x, chosen(self.text), lambda rows: overlay_text(rows, generator))
+        sticker = partial(paste_sticker, generator=generator, side=(0.1, 0.5), opacity=(0.7, 1))
+        x = colour.on_rows(x, chosen(self.sticker), sticker)
         sizes = x.new_tensor([size, size]).expand(b, 2)
         angle = uniform(b, 0, 2 * torch.pi, x, generator)
         motion = geometry.affine_matrix(sizes, angle=angle)[:, :2]

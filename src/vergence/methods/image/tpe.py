@@ -1,4 +1,4 @@
-"""Search by tree-structured Parzen estimators: try what is likely among good trials and not among bad ones.
+"""Tree-structured Parzen estimators: a search that tries what is likely among good trials and not among bad.
 
 Bergstra, Bardenet, Bengio, Kégl 2011, Algorithms for Hyper-Parameter Optimization, Sec. 4.
 """

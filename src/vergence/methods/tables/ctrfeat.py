@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from vergence.core import BadInput, Method, Recipe, unknown
+from vergence.data import Source
 from vergence.data.tables.batch import TableBatch
 from vergence.data.tables.source import TableSource
 from vergence.methods.tables.encoders import TableEncoder
@@ -110,7 +111,7 @@ class ClickThrough(Method):
             raise BadInput(f"ctrfeat needs a gate_weight of 0 or more; got {gate_weight}.")
         self.gate_weight = gate_weight
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         if source.labels is None or source.labels.max() != 1:
             raise BadInput(f"ctrfeat needs a label of two classes; name it: table:{source.uri}?label=COLUMN")
 
@@ -174,7 +175,8 @@ class ClickEncoder(TableEncoder):
         if self.pair:
             sizes.append(min(100 * LARGE, math.prod(sizes[i] for i in self.pair)))
         self.sizes = sizes
-        self.tables = nn.ModuleList(  # the last number of a vector is the field's own weight
+        # the last number of a vector is the field's own weight
+        self.tables = nn.ModuleList(
             TABLES[table if size > LARGE else "full"](size, dim + 1, math.ceil(size / ratio))
             for size in sizes
         )
@@ -195,21 +197,21 @@ class ClickEncoder(TableEncoder):
 
     def fields(self, batch: TableBatch) -> list[Tensor]:
         """Return each field's values ``(B,)`` int64."""
-        found = self.codes(batch)
+        codes = self.codes(batch)
         scaled = self.scaled(batch)
         for i in range(len(self.numbers)):
             place = torch.bucketize(scaled[:, i].contiguous(), self.edges[i])
-            found.append(torch.where(scaled[:, i].isnan(), BINS, place))
+            codes.append(torch.where(scaled[:, i].isnan(), BINS, place))
         if self.pair:
-            first, second = (found[i] for i in self.pair)
-            found.append((first * self.sizes[self.pair[1]] + second) % self.sizes[-1])
-        return found
+            first, second = (codes[i] for i in self.pair)
+            codes.append((first * self.sizes[self.pair[1]] + second) % self.sizes[-1])
+        return codes
 
     def vectors(self, batch: TableBatch) -> Tensor:
         """Return the gated vectors ``(B, F, k + 1)``."""
         each = [table(value) for table, value in zip(self.tables, self.fields(batch), strict=True)]
-        found = torch.stack(each, 1)
-        return found if self.gates is None else found * self.gates(len(found))[:, :, None]
+        vectors = torch.stack(each, 1)
+        return vectors if self.gates is None else vectors * self.gates(len(vectors))[:, :, None]
 
     def forward(self, batch: TableBatch) -> Tensor:
         return self.vectors(batch)[:, :, :-1].flatten(1)
@@ -217,8 +219,8 @@ class ClickEncoder(TableEncoder):
     def logit(self, batch: TableBatch) -> Tensor:
         """Return ``(B,)``: a weight a value, the fields' products, and a network on all of them."""
         vectors = self.vectors(batch)
-        found = self.bias + vectors[:, :, -1].sum(1)
+        logit = self.bias + vectors[:, :, -1].sum(1)
         vectors = vectors[:, :, :-1]
         if self.core != "logistic":
-            found = found + fm(vectors)
-        return found if self.deep is None else found + self.deep(vectors.flatten(1))[:, 0]
+            logit = logit + fm(vectors)
+        return logit if self.deep is None else logit + self.deep(vectors.flatten(1))[:, 0]

@@ -121,9 +121,9 @@ class TableEncoder(nn.Module):
         """Translate a table's columns and codes into the encoder's, once a table."""
         columns = batch.columns
         if columns not in self._read:
-            asked = [(name, columns.numeric) for name in self.numbers]
-            asked += [(name, columns.categorical) for name in self.categories]
-            for name, known in asked:
+            wanted = [(name, columns.numeric) for name in self.numbers]
+            wanted += [(name, columns.categorical) for name in self.categories]
+            for name, known in wanted:
                 if name not in known:
                     raise unknown("column: the encoder was trained with", name, known)
             places = [columns.categorical.index(name) for name in self.categories]

@@ -1,4 +1,4 @@
-"""Ways of keeping one vector for every value of a field, of choosing fields, and of crossing them."""
+"""Embedding tables of a field's values, gates that choose fields, factorisation machines that cross them."""
 
 from __future__ import annotations
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from scipy import stats
 
 from vergence.core import BadInput, Estimator
+from vergence.data import Source
+from vergence.data.tables.source import TableSource
 from vergence.methods.tables.encoders import build
 
 SHARE = 0.9  # of the largest r for which the series converges
@@ -47,7 +49,7 @@ class InfFS(Estimator):
             raise BadInput(f"InfFS keeps 1 or more columns; got {size}.")
         self.supervised, self.alpha, self.weights, self.size = supervised, alpha, weights, size
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source, *, seed: int = 0) -> Self:
         """Rank the numeric columns of a table.
 
         Args:
@@ -57,6 +59,8 @@ class InfFS(Estimator):
         Raises:
             BadInput: If there are fewer than 2 numeric columns, or labels are asked for and missing.
         """
+        if not isinstance(source, TableSource):
+            raise BadInput(f"InfFS ranks the columns of a table; {source.uri} is none.")
         x, names = source.numeric.astype(np.float64), source.columns.numeric
         if len(names) < 2:
             raise BadInput(f"InfFS ranks 2 or more numeric columns; {source.uri} has {len(names)}.")
@@ -141,9 +145,9 @@ def spearman(x: np.ndarray) -> np.ndarray:
     rank -= rank.mean(0)
     length = np.linalg.norm(rank, axis=0)
     constant = length == 0
-    found = rank.T @ rank / np.outer(np.where(constant, 1, length), np.where(constant, 1, length))
-    found[constant], found[:, constant] = 1.0, 1.0
-    return found.clip(-1, 1)
+    correlation = rank.T @ rank / np.outer(np.where(constant, 1, length), np.where(constant, 1, length))
+    correlation[constant], correlation[:, constant] = 1.0, 1.0
+    return correlation.clip(-1, 1)
 
 
 def fisher(x: np.ndarray, y: np.ndarray) -> np.ndarray:

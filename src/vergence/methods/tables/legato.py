@@ -210,8 +210,8 @@ class ViewGraph(TableEncoder):
         if self.relate is None:
             return x.new_ones(len(x), x.shape[1], x.shape[1])
         place = torch.eye(x.shape[1], device=x.device).expand(len(x), -1, -1)
-        told = normalize(leaky_relu(self.relate(torch.cat([x, place], 2))), dim=2)
-        near = (told @ told.mT).abs()
+        relation = normalize(leaky_relu(self.relate(torch.cat([x, place], 2))), dim=2)
+        near = (relation @ relation.mT).abs()
         return near * (near >= FAINT)
 
     def forward(self, batch: TableBatch) -> Tensor:

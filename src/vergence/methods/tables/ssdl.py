@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,9 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Estimator
+from vergence.data import Source
 from vergence.data.tables.batch import TableBatch
+from vergence.data.tables.source import TableSource
 from vergence.methods.tables.encoders import TableEncoder, build, cells
 from vergence.methods.tables.tldr import nearest
 
@@ -63,7 +65,7 @@ class SSDL(Estimator):
         self.atoms, self.p, self.neighbours, self.mu = atoms, p, neighbours, mu
         self.weight, self.sparsity, self.attention, self.rounds = weight, sparsity, attention, rounds
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source, *, seed: int = 0) -> Self:
         """Learn dictionary and classifier; labels of -1 are unknown.
 
         Args:
@@ -73,6 +75,8 @@ class SSDL(Estimator):
         Raises:
             BadInput: If there are fewer than 2 classes among the labels.
         """
+        if not isinstance(source, TableSource):
+            raise BadInput(f"SSDL learns from the rows of a table; {source.uri} is none.")
         if source.labels is None or len(np.unique(source.labels[source.labels >= 0])) < 2:
             raise BadInput(f"SSDL needs labelled rows of 2 or more classes; {source.uri} has none.")
         plain, x = cells(source, what="SSDL")
@@ -156,10 +160,10 @@ class SparseCoder(TableEncoder):
 
 def one_hot(labels: np.ndarray) -> np.ndarray:
     """Return Y ``(n, C)``, zero where the label is -1."""
-    found = np.zeros((len(labels), int(labels.max()) + 1))
+    marks = np.zeros((len(labels), int(labels.max()) + 1))
     known = np.flatnonzero(labels >= 0)
-    found[known, labels[known]] = 1.0
-    return found
+    marks[known, labels[known]] = 1.0
+    return marks
 
 
 def hypergraph(x: np.ndarray, neighbours: int, *, attention: bool = True) -> sp.csr_array:
@@ -212,7 +216,7 @@ def p_laplacian(
     pair = theta.tocoo()
     u, v = pair.coords
     root = sp.diags_array(1 / np.sqrt(degree))
-    soft, found = np.array(given), []
+    soft, costs = np.array(given), []
     for _ in range(1 if p == 2 else rounds):
         apart = _apart(soft, degree, u, v)
         now = pair.data * (p / 2) * ((apart + EPS) ** ((p - 2) / 2) if p < 2 else 1.0)
@@ -225,10 +229,10 @@ def p_laplacian(
         )
         apart = _apart(soft, degree, u, v)
         smooth = (apart + EPS) ** (p / 2) if p < 2 else apart
-        found.append(0.5 * float(pair.data @ smooth) + mu * float(((soft - given) ** 2).sum()))
-        if len(found) > 1 and found[-2] - found[-1] < tolerance * found[-2]:
+        costs.append(0.5 * float(pair.data @ smooth) + mu * float(((soft - given) ** 2).sum()))
+        if len(costs) > 1 and costs[-2] - costs[-1] < tolerance * costs[-2]:
             break
-    return soft, found
+    return soft, costs
 
 
 def dictionary(
@@ -255,7 +259,7 @@ def dictionary(
     start = random.choice(len(x), atoms, replace=atoms > len(x))
     base, labels = x[start].copy(), soft[start].copy()
     code = np.zeros((len(x), atoms))
-    found = []
+    costs = []
     for _ in range(rounds):
         gram = base @ base.T + weight * labels @ labels.T
         fit = x @ base.T + weight * soft @ labels.T
@@ -269,8 +273,8 @@ def dictionary(
                 row = part[k] + (target[k] - square[k] @ part) / square[k, k]
                 part[k] = row / max(1.0, float(np.linalg.norm(row)))
         error = ((x - code @ base) ** 2).sum() + weight * ((soft - code @ labels) ** 2).sum()
-        found.append(float(error + 2 * sparsity * np.abs(code).sum()))
-    return base.astype(np.float32), labels.astype(np.float32), found
+        costs.append(float(error + 2 * sparsity * np.abs(code).sum()))
+    return base.astype(np.float32), labels.astype(np.float32), costs
 
 
 def _apart(soft: np.ndarray, degree: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Method, Recipe
+from vergence.data import Source
 from vergence.data.tables.batch import TableBatch
 from vergence.data.tables.source import TableSource
 from vergence.engine.distributed import gather
@@ -60,7 +61,9 @@ class TLDR(Method):
         self.neighbours, self.weight, self.scale = neighbours, weight, scale
         self.near = torch.empty(0, dtype=torch.int64)
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
+        if not isinstance(source, TableSource):
+            raise BadInput(f"TLDR learns from the rows of a table; {source.uri} is none.")
         self.source = source
         plain = for_source(source, "raw").eval()
         with torch.no_grad():
@@ -88,12 +91,12 @@ def nearest(rows: Tensor, k: int) -> Tensor:
     """
     if not 1 <= k < len(rows):
         raise BadInput(f"{len(rows)} rows have 1 to {len(rows) - 1} other rows; asked for {k}.")
-    found = []
+    blocks = []
     for block in torch.arange(len(rows)).split(max(1, _BLOCK // len(rows))):
         apart = torch.cdist(rows[block], rows)
         apart[torch.arange(len(block)), block] = torch.inf
-        found.append(apart.topk(k, largest=False).indices)
-    return torch.cat(found)
+        blocks.append(apart.topk(k, largest=False).indices)
+    return torch.cat(blocks)
 
 
 def principal(source: TableSource, dim: int, *, whiten: bool = False) -> LinearEncoder:

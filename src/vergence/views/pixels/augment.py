@@ -1,4 +1,4 @@
-"""One random view of every photo in a batch: drawn as tensors, made where the batch lies.
+"""Augmentation: one random view of every photo in a batch, drawn as tensors, made where the batch lies.
 
 On a CPU ``fused`` makes a view in one pass an image, with the memory of the finished view and 0.8 MB
 a thread (S = 224) beside it. Elsewhere, and under an affine motion, torch makes it step by step: on a

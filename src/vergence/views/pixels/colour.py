@@ -1,4 +1,4 @@
-"""What a view looks like: brightness, contrast, saturation, hue, greyscale, blur and solarisation.
+"""Colour transforms: brightness, contrast, saturation, hue, greyscale, blur and solarisation.
 
 Every function takes float pixels ``(B, 3, H, W)`` in [0, 1] and one number a sample, leaves its
 input as it was, and agrees with torchvision's function of the same name on float images.

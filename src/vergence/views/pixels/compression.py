@@ -1,4 +1,4 @@
-"""What JPEG leaves of a picture, for a whole batch where it lies: no bytes are written, only lost."""
+"""JPEG compression: what it leaves of a picture, for a whole batch; no bytes are written, only lost."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class Copies:
             x = change(x, factor)
 
         x = torch.where(_column(overlay), self._inset(x, batch, foreign, generator), x)
-        x = torch.where(_column(text), written(x, generator), x)
+        x = torch.where(_column(text), overlay_text(x, generator), x)
         sigma = uniform(b, *self.blur, x, generator) * size
         width = min(size - 1, int(6 * self.blur[1] * size)) // 2 * 2 + 1  # three sigmas to either side
         x = colour.on_rows(x, blur, lambda rows, s: colour.gaussian_blur(rows, s, width), sigma)
@@ -116,7 +116,7 @@ class Copies:
         else:
             ground = foreign[torch.randint(len(foreign), (len(x),), generator=generator, device=x.device)]
         share = uniform(len(x), *self.overlay, x, generator)
-        matrix = placed(share, share, self.size, self.size, self.size, generator)
+        matrix = placement_matrix(share, share, self.size, self.size, self.size, generator)
         seen = torch.cat([x, torch.ones_like(x[:, :1])], 1)  # the fourth channel says where the inset lies
         moved = geometry.warp(seen, matrix, self.size)
         return moved[:, :3] + (1 - moved[:, 3:]) * ground
@@ -125,7 +125,7 @@ class Copies:
 _COLOURS = (colour.adjust_brightness, colour.adjust_contrast, colour.adjust_saturation)
 
 
-def written(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+def overlay_text(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Write a line of random letters in a random colour over each of ``(B, 3, S, S)``.
 
     Its width is 60 to 100 % of the picture's; it lies anywhere that it fits.
@@ -136,13 +136,13 @@ def written(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
     line = glyphs[drawn].permute(0, 2, 1, 3).flatten(2)[:, None]  # (B, 1, h, 6 w)
     height, width = line.shape[2:]
     share = uniform(b, 0.6, 1.0, pixels, generator)
-    matrix = placed(share, share * height / width * 1.3, size, height, width, generator)
+    matrix = placement_matrix(share, share * height / width * 1.3, size, height, width, generator)
     cover = geometry.warp(line, matrix, size)
     ink = torch.rand((b, 3, 1, 1), generator=generator, device=pixels.device).round()
     return pixels * (1 - cover) + ink * cover
 
 
-def placed(
+def placement_matrix(
     across: Tensor, down: Tensor, size: int, height: int, width: int, generator: torch.Generator | None
 ) -> Tensor:
     """Return the maps ``(B, 2, 3)`` that put a ``height x width`` picture at a random place of a square one.

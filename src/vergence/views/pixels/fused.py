@@ -1,4 +1,4 @@
-"""Views on a CPU: one image at a time stays in the cache from its bytes to its finished view.
+"""Fused views on a CPU: one image at a time stays in the cache from its bytes to its finished view.
 
 The same numbers as ``geometry.resample`` and ``colour`` give, which work batch by batch and step by
 step: here a crop is resampled line by line with the few taps that are not zero, and every change of
@@ -122,7 +122,15 @@ _jit = numba.njit(nogil=True, fastmath=True)
 
 
 @_jit
-def _taps(start, length, n_out, mirror, whole, first, weights):
+def _taps(
+    start: np.float32,
+    length: np.float32,
+    n_out: int,
+    mirror: bool,
+    whole: np.float32,
+    first: np.ndarray,
+    weights: np.ndarray,
+) -> None:
     """Write which line of the source each output line begins at, and its weights from there.
 
     The triangle of ``geometry.Lines.taps``: ``weights (n_out, k)`` add up to ``whole``.
@@ -147,7 +155,15 @@ def _taps(start, length, n_out, mirror, whole, first, weights):
 
 
 @_jit
-def _crop(photo, box, mirror, size, planes, first, line):
+def _crop(
+    photo: np.ndarray,
+    box: np.ndarray,
+    mirror: bool,
+    size: int,
+    planes: np.ndarray,
+    first: np.ndarray,
+    line: np.ndarray,
+) -> None:
     """Resample a box of ``photo (H, 3 W)`` to ``planes (3, S²)`` in [0, 1]."""
     top, left, tall, wide = box[0], box[1], box[2], box[3]
     low, high = int(np.floor(left)), int(np.ceil(left + wide))
@@ -192,7 +208,7 @@ def _crop(photo, box, mirror, size, planes, first, line):
 
 
 @_jit
-def _contrast(red, green, blue, factor):
+def _contrast(red: np.ndarray, green: np.ndarray, blue: np.ndarray, factor: np.float32) -> None:
     r = g = b = _ZERO
     for i in range(len(red)):
         r += red[i]
@@ -206,7 +222,7 @@ def _contrast(red, green, blue, factor):
 
 
 @_jit
-def _saturation(red, green, blue, factor):
+def _saturation(red: np.ndarray, green: np.ndarray, blue: np.ndarray, factor: np.float32) -> None:
     for i in range(len(red)):
         r, g, b = red[i], green[i], blue[i]
         grey = (r * _RED + g * _GREEN + b * _BLUE) * (_ONE - factor)
@@ -216,7 +232,7 @@ def _saturation(red, green, blue, factor):
 
 
 @_jit
-def _hue(red, green, blue, turn):
+def _hue(red: np.ndarray, green: np.ndarray, blue: np.ndarray, turn: np.float32) -> None:
     """Turn the hue; see ``colour.hue_`` for the formula."""
     sextants = turn * np.float32(6)
     sign = -_ONE if sextants < _ZERO else _ONE
@@ -237,7 +253,7 @@ def _hue(red, green, blue, turn):
 
 
 @_jit
-def _blur(plane, sigma, size, spare, line):
+def _blur(plane: np.ndarray, sigma: np.float32, size: int, spare: np.ndarray, line: np.ndarray) -> None:
     """Blur one plane as ``colour.gaussian_blur`` does with its usual kernel."""
     reach = min(size // 20, int(np.ceil(sigma * np.float32(6))))  # beyond, weights are below 1e-7
     taps = np.empty(reach + 1, np.float32)
@@ -252,7 +268,7 @@ def _blur(plane, sigma, size, spare, line):
 
 
 @_jit
-def _blur_down(source, taps, size, line, out):
+def _blur_down(source: np.ndarray, taps: np.ndarray, size: int, line: np.ndarray, out: np.ndarray) -> None:
     """Blur the columns of ``source (S²)`` and write the result transposed."""
     row = line[:size]
     for y in range(size):
@@ -269,7 +285,16 @@ def _blur_down(source, taps, size, line, out):
             out[np.uintp(x * size + y)] = min(row[x], _ONE)
 
 
-def _views(photos, numbers, chosen, order, out, size, start, stop):
+def _views(
+    photos: np.ndarray,
+    numbers: np.ndarray,
+    chosen: np.ndarray,
+    order: np.ndarray,
+    out: np.ndarray,
+    size: int,
+    start: int,
+    stop: int,
+) -> None:
     """Make views ``start`` to ``stop`` of a batch.
 
     Args:

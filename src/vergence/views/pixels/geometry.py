@@ -1,4 +1,4 @@
-"""Where a view looks: crop boxes and motions, a batch at a time, and the one resampling that does them."""
+"""Geometry of views: crop boxes and motions, a batch at a time, and the one resampling that does them."""
 
 from __future__ import annotations
 

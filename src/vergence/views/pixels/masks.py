@@ -1,4 +1,4 @@
-"""Which patches of a view are hidden: a batch at a time, each sample with exactly its own share."""
+"""Patch masks: which patches of a view are hidden, each sample with exactly its own share."""
 
 from __future__ import annotations
 

@@ -11,13 +11,13 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from vergence.views.pixels import geometry
-from vergence.views.pixels.copies import placed
+from vergence.views.pixels.copies import placement_matrix
 from vergence.views.pixels.geometry import Range, uniform
 
 _SIDE = 32  # of a sticker in pixels
 
 
-def stuck_on(
+def paste_sticker(
     pixels: Tensor, generator: torch.Generator | None = None, *, side: Range, opacity: Range
 ) -> Tensor:
     """Put one sticker, drawn at random, anywhere on each of ``(B, 3, S, S)`` in [0, 1].
@@ -32,7 +32,7 @@ def stuck_on(
     drawn = stickers().to(pixels.device)
     chosen = drawn[torch.randint(len(drawn), (b,), generator=generator, device=pixels.device)]
     share = uniform(b, *side, pixels, generator)
-    moved = geometry.warp(chosen, placed(share, share, size, _SIDE, _SIDE, generator), size)
+    moved = geometry.warp(chosen, placement_matrix(share, share, size, _SIDE, _SIDE, generator), size)
     cover = moved[:, 3:] * uniform(b, *opacity, pixels, generator)[:, None, None, None]
     colour = moved[:, :3] / moved[:, 3:].clamp_min(1e-6)  # edges were mixed with the black outside
     return pixels * (1 - cover) + colour * cover
@@ -41,14 +41,14 @@ def stuck_on(
 @cache
 def stickers() -> Tensor:
     """Return all stickers, ``(L, 4, 32, 32)`` float32: colour times cover, and cover, in [0, 1]."""
-    found = []
+    pictures = []
     for colour in ("gold", "orangered", "limegreen", "deepskyblue", "hotpink", "white"):
         for draw in (_face, _heart, _star, _drop):
             picture = Image.new("RGBA", (4 * _SIDE, 4 * _SIDE))
             draw(ImageDraw.Draw(picture), colour, 4 * _SIDE)
             small = picture.resize((_SIDE, _SIDE), Image.Resampling.BOX)
-            found.append(np.asarray(small, np.float32) / 255)
-    x = torch.from_numpy(np.stack(found)).permute(0, 3, 1, 2)
+            pictures.append(np.asarray(small, np.float32) / 255)
+    x = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return torch.cat([x[:, :3] * x[:, 3:], x[:, 3:]], 1).contiguous()
 
 

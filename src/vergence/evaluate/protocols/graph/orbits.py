@@ -38,7 +38,7 @@ def orbit_counts(edge_index: Array, nodes: int) -> np.ndarray:
 
 
 @njit(cache=False, nogil=True)
-def _count(linked, pointers, neighbours):
+def _count(linked: np.ndarray, pointers: np.ndarray, neighbours: np.ndarray) -> np.ndarray:
     n = len(linked)
     counts = np.zeros((n, 15), dtype=np.int64)
     one = np.empty(n, dtype=np.int64)
@@ -90,7 +90,7 @@ def _count(linked, pointers, neighbours):
 
 
 @njit(cache=False, nogil=True)
-def _add(linked, four, degrees, counts):
+def _add(linked: np.ndarray, four: np.ndarray, degrees: np.ndarray, counts: np.ndarray) -> None:
     total, low, high = 0, 4, 0
     for i in range(4):
         degrees[i] = 0
