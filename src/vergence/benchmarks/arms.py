@@ -68,7 +68,7 @@ class Training:
     def start(self, source: Source) -> nn.Module:
         """Build the encoder with torch's present random numbers."""
         encoders = find_modality(source.modality).load("encoders")
-        return encoders.for_source(source, self.encoder, size=self.size, **self.options)  # type: ignore[no-any-return]
+        return encoders.for_source(source, self.encoder, size=self.size, **self.options)
 
     def train(self, method: Method, source: Source, seed: int) -> nn.Module:
         """Train a method and return its encoder."""

@@ -137,7 +137,7 @@ class Rows:
         return self.classes[label] if self.classes and 0 <= label < len(self.classes) else None
 
     def _picture(self, row: int) -> bytes | None:
-        assert self.source is not None
+        assert self.source is not None and self._draw is not None
         try:
             return self._draw(self.source.sample(int(row)), self.thumbnail)
         except BadInput:

@@ -6,13 +6,13 @@ from functools import partial
 
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
-from vergence.benchmarks.tasks import GRAPHS, opened
+from vergence.benchmarks.tasks import GRAPHS, Arm, opened
 from vergence.methods.graph.graphcl import GraphCL
 
 CLAIM = "Graphs are told apart better across two augmented copies than by contrast of plain copies."
 
 train = Training("gin", {"width": 32, "layers": 3}, epochs=20, batch=128)
-ARMS = {
+ARMS: dict[str, Arm] = {
     "paper": train(GraphCL),
     "identity": train(partial(GraphCL, augment="identity")),
     "untrained": train.untrained,

@@ -16,6 +16,7 @@ from vergence.benchmarks.record import Record
 from vergence.benchmarks.records._images import simclr
 from vergence.benchmarks.tasks import Arm, Metric, Task, images
 from vergence.evaluate.protocols.isc2021 import embed_pixels
+from vergence.evaluate.score import Score
 from vergence.methods.image import encoders
 from vergence.use.quasar import anchors
 from vergence.views.pixels.augment import plain
@@ -172,14 +173,14 @@ def sharpness(seed: int) -> float:
 def rating(make: Making, *, trained: bool = True) -> Arm:
     """Return the arm of a score: for kinds of damage that anchors show, and for one that none shows."""
 
-    def arm(task: Task, seed: int) -> dict[str, float]:
+    def arm(task: Task, seed: int) -> dict[str, Score | float]:
         both = (judged(seed, make, trained=trained, known=known) for known in (True, False))
         return task.scores(*both)
 
     return arm
 
 
-def laplacian(task: Task, seed: int) -> dict[str, float]:
+def laplacian(task: Task, seed: int) -> dict[str, Score | float]:
     return task.scores(*[sharpness(seed)] * 2)
 
 

@@ -11,7 +11,7 @@ import torch
 
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
-from vergence.benchmarks.tasks import NODES, Metric, opened
+from vergence.benchmarks.tasks import NODES, Arm, Metric, opened
 from vergence.data.graph.splits import Split
 from vergence.methods.graph.selftask import SelfTask
 
@@ -39,7 +39,7 @@ def five_a_class(source: Any, seed: int) -> tuple[Any, Any]:
 CLAIM = "Predicting the labels around each node, guessed and corrected, adds to the few labels there are."
 FIVE = Metric("linear probe accuracy on the public test nodes, 5 labels a class", NODES.protocol)
 train = Training("gcn", {"width": 128, "dropout": 0.5}, epochs=60)
-ARMS = {
+ARMS: dict[str, Arm] = {
     "paper": train(SelfTask),
     "not corrected": train(partial(SelfTask, task="context_label")),
     "pair distance": train(partial(SelfTask, task="pair_distance")),

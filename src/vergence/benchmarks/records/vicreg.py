@@ -40,7 +40,7 @@ def looks(source: Any, seed: int) -> tuple[TableSource, TableSource]:
 class Twice(VICReg):
     """Both looks at a thing are the views."""
 
-    def setup(self, source: TableSource) -> None:
+    def setup(self, source: TableSource) -> None:  # type: ignore[override]
         self.source = source
 
     def views(self, batch: TableBatch) -> list[TableBatch]:  # type: ignore[override]

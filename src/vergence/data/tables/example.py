@@ -24,7 +24,7 @@ def example(kind: str = "") -> TableSource:
         columns["town"] = rng.choice(["a", "b", "c"], n)
         columns["kind"] = np.where(rng.random(n) < 0.7, y, 1 - y).astype(str)
     if kind == "few labels":
-        y = np.where(np.arange(n) < 20, y, None)
+        y = np.where(np.arange(n) < 20, y.astype(object), None)  # type: ignore[call-overload]
     groups = tuple((f"g{i}", tuple(f"x{3 * i + j}" for j in range(3))) for i in range(4))
     return from_frame(
         pa.table({**columns, "y": y}), TableSchema(label="y", groups=groups), name="memory:rows"

@@ -65,7 +65,7 @@ class GraphMAE(Method):
             raise BadInput(
                 f"GraphMAE needs an encoder that answers for nodes (gat, gcn, sage, gin); got {encoder}."
             )
-        self.mask_ratio, self.replace, self.gamma = mask_ratio, replace, gamma
+        self.mask_ratio, self.replaced_share, self.gamma = mask_ratio, replace, gamma
         width, features = int(encoder.out_dim), int(encoder.in_dim)  # type: ignore[arg-type]
         self.token = nn.Parameter(torch.zeros(1, features))  # a matrix, so that it decays
         self.bridge = nn.Linear(width, width, bias=False)
@@ -81,7 +81,7 @@ class GraphMAE(Method):
         count = len(graph.x)
         order = torch.randperm(count, device=graph.x.device)
         hidden = order[: max(1, round(self.mask_ratio * count))]
-        swapped = round(self.replace * len(hidden))
+        swapped = round(self.replaced_share * len(hidden))
         x = graph.x.clone()
         x[hidden[:swapped]] = graph.x[torch.randint(count, (swapped,), device=x.device)]
         x[hidden[swapped:]] = 0
