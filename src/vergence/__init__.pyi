@@ -4,6 +4,8 @@ from .catalog import papers as papers
 from .core.errors import BadInput as BadInput
 from .core.errors import VergenceError as VergenceError
 from .core.method import Method as Method
+from .core.modality import Modality as Modality
+from .core.modality import register as register
 from .core.recipe import Recipe as Recipe
 from .data.opening import open as open
 from .data.source import Source as Source

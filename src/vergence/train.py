@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,7 @@ from torch import nn
 
 from vergence.catalog import PAPERS
 from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
@@ -25,7 +25,6 @@ from vergence.engine.training import start_fabric, train_method
 from vergence.methods import key_of, method_class
 from vergence.store.table import Store
 
-_THINGS = {"image": "images", "graph": "graphs", "events": "event sequences"}  # as a person says it
 M = TypeVar("M")
 _FITTED = ("size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup", "save_every")
 
@@ -36,13 +35,9 @@ def _same_modality(name: str, cls: type[Method] | type[Estimator], source: Sourc
     if place[:2] != ["vergence", "methods"] or place[2] in ("pairs", source.modality):
         return
     raise BadInput(
-        f"'{name}' learns from {_THINGS.get(place[2], place[2])}, but {source.uri} holds "
-        f"{_THINGS.get(source.modality, source.modality)}; simclr, vicreg, barlow and byol learn from all."
+        f"'{name}' learns from {find_modality(place[2]).noun}, but {source.uri} holds "
+        f"{find_modality(source.modality).noun}; simclr, vicreg, barlow and byol learn from all."
     )
-
-
-def _modality(name: str, part: str) -> Any:
-    return importlib.import_module(f"vergence.methods.{name}.{part}")
 
 
 def _next_folder() -> Path:
@@ -205,7 +200,7 @@ def _encoder(
     cls: type[Method], config: RunConfig, source: Source, name: str | None, options: Mapping[str, Any]
 ) -> nn.Module:
     """Build the encoder that is asked for, else the recipe's, else one that suits the source."""
-    encoders = _modality(source.modality, "encoders")
+    encoders = find_modality(source.modality).load("encoders")
     recipe = cls.recipe
     return encoders.for_source(source, name or recipe.encoder, size=config.size or recipe.size, **options)
 

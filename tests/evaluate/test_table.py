@@ -8,11 +8,12 @@ from torch import nn
 import vergence
 from vergence.core.errors import BadInput
 from vergence.data import open as open_source
-from vergence.evaluate.baselines import RawPixels, untrained
+from vergence.evaluate.baselines import untrained
 from vergence.evaluate.protocols.finetune import finetune
 from vergence.evaluate.score import Score
 from vergence.evaluate.table import Table, measure
 from vergence.methods.image.encoders import build
+from vergence.methods.image.raw import RawPixels
 
 
 class Shapes(nn.Module):

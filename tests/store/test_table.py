@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from vergence.core.errors import BadInput, VergenceError
+from vergence.data.image.decode import thumbnail
 from vergence.data.source import Skipped
-from vergence.store.rows import picture, uris
+from vergence.store.rows import uris
 from vergence.store.table import Store
 
 
@@ -320,10 +321,10 @@ def test_questions_that_make_no_sense_are_told(store):
 
 def test_small_pictures_are_exact_and_large_ones_small():
     noise = np.random.default_rng(0).integers(0, 256, (32, 20, 3), dtype=np.uint8)
-    assert (np.asarray(Image.open(io.BytesIO(picture(noise, 96)))) == noise).all()
-    large = Image.open(io.BytesIO(picture(np.zeros((400, 200, 3), np.uint8), 96)))
+    assert (np.asarray(Image.open(io.BytesIO(thumbnail(noise, 96)))) == noise).all()
+    large = Image.open(io.BytesIO(thumbnail(np.zeros((400, 200, 3), np.uint8), 96)))
     assert large.size == (48, 96)
-    assert picture("a graph", 96) is None
+    assert thumbnail("a graph", 96) is None
 
 
 def test_a_uri_leads_to_the_file(tmp_path):

@@ -19,9 +19,9 @@ from torch import nn
 from vergence import catalog
 from vergence.core import Estimator, Method
 from vergence.core.errors import BadInput, unknown
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
-from vergence.data.opening import GRAPH_SCHEMES
 from vergence.evaluate.baselines import FEATURES, features
 from vergence.evaluate.graph_table import graph_scores
 from vergence.evaluate.inputs import stratified
@@ -35,7 +35,7 @@ PAPER, UNTRAINED, PIXELS = "paper", "untrained", "raw pixels"
 GENERATED = "generated"
 
 Protocol = Callable[[nn.Module, Source, Source, int], "Score | float"]
-GRAPH_DATA = tuple(f"{scheme}:" for scheme in (*GRAPH_SCHEMES, "movielens", "sklearn"))
+GRAPH_DATA = tuple(f"{scheme}:" for scheme in (*find_modality("graph").schemes, "movielens", "sklearn"))
 NAMED: dict[str, Protocol] = {
     "knn": lambda encoder, train, test, seed: knn(*features(encoder, train, test).arrays),
     "linear": lambda encoder, train, test, seed: linear(*features(encoder, train, test).arrays, seed=seed),

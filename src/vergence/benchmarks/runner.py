@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib
 import importlib.metadata
 import multiprocessing
 import os
@@ -39,10 +38,12 @@ from vergence.benchmarks.record import (
 )
 from vergence.benchmarks.resuming import Unfinished
 from vergence.core import Estimator, Method
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.engine.files import write_json
-from vergence.evaluate.baselines import FEATURES, RawFeatures, RawPixels, RawRows
+from vergence.evaluate.baselines import FEATURES
 from vergence.evaluate.score import Score
+from vergence.methods.image.raw import RawPixels
 from vergence.train import learn
 
 
@@ -279,7 +280,7 @@ def _values(family: Sequence[Record], job: Job) -> tuple[list[float], float]:
         encoder = RawPixels(record.size) if arm == PIXELS else _raw(train)
     else:
         torch.manual_seed(seed)
-        encoders = importlib.import_module(f"vergence.methods.{train.modality}.encoders")
+        encoders = find_modality(train.modality).load("encoders")
         options = {**record.options, **record.variants.get(arm, {})}
         if record.encoder and (record.of_graphs or train.modality == "tables"):
             encoder = encoders.for_source(train, record.encoder, **options)
@@ -294,11 +295,7 @@ def _values(family: Sequence[Record], job: Job) -> tuple[list[float], float]:
 
 def _raw(source: Source) -> nn.Module:
     """Return what a source shows unlearned: the features of nodes or rows, or aggregates of histories."""
-    if source.modality == "events":
-        from vergence.evaluate.aggregates import Aggregates
-
-        return Aggregates(source)  # type: ignore[arg-type]
-    return RawRows(source) if source.modality == "tables" else RawFeatures()
+    return next(iter(find_modality(source.modality).load("raw")(source, None).values()))
 
 
 def _trained(record: Record, method: Method | Estimator, train: Source, seed: int) -> nn.Module:

@@ -9,7 +9,7 @@ from jsonargparse.typing import PositiveInt
 
 from vergence.cli.options import Options
 from vergence.cli.output import show
-from vergence.cli.source_flags import add_event_flags, source_of
+from vergence.cli.source_flags import add_source_flags, source_of
 
 
 def measure(argv: list[str]) -> None:
@@ -31,7 +31,7 @@ def measure(argv: list[str]) -> None:
         help="such as knn,linear; rotation and copies, alone, need no labels [else the usual ones]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of split, draws and k-means")
-    add_event_flags(parser)
+    add_source_flags(parser)
     asked = parser.read(argv)
     from vergence.evaluate.table import measure as api
     from vergence.train import open_run

@@ -1,68 +1,63 @@
-"""The flags that say how an event log or a table is read; they become part of the source's uri."""
+"""The flags that say how a source is read; they become part of its uri, as ``?name=value``."""
 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from vergence.cli.options import Options
 from vergence.core.errors import BadInput
+from vergence.core.modality import Modality, known_modalities
 
-FLAGS = ("id", "time", "categorical", "numeric", "label", "labels")
+
+def source_flags() -> dict[str, str]:
+    """Return the flags of all modalities, each with whose they are and its help."""
+    nouns: dict[str, list[str]] = {}
+    helps: dict[str, str] = {}
+    for modality in known_modalities():
+        for name, text in modality.flags.items():
+            nouns.setdefault(name, []).append(modality.noun)
+            helps.setdefault(name, text)
+    return {name: f"{', '.join(nouns[name])}: {text}" for name, text in helps.items()}
 
 
-def add_event_flags(parser: Options) -> None:
+def add_source_flags(parser: Options) -> None:
     """Add ``--id``, ``--time`` and their kind."""
-    parser.add_argument(
-        "--id", type=str, help="event logs: column that says whose event it is [else guessed]"
-    )
-    parser.add_argument("--time", type=str, help="event logs: column that says when [else guessed]")
-    parser.add_argument(
-        "--categorical", type=str, help="event logs, tables: columns of categories, as a,b [else guessed]"
-    )
-    parser.add_argument(
-        "--numeric", type=str, help="event logs, tables: columns of quantities, as a,b [else guessed]"
-    )
-    parser.add_argument(
-        "--label", type=str, help="event logs, tables: column of what is known about an entity or row"
-    )
-    parser.add_argument("--labels", type=str, help="event logs: file with --id and --label [else the log]")
+    for name, text in source_flags().items():
+        parser.add_argument(f"--{name}", type=str, help=text)
 
 
 def source_of(args: Any, source: str, known: str = "") -> str:
-    """Return the uri of ``source`` as the flags, or else an event log that is known, say to read it.
+    """Return the uri of ``source`` as the flags, or else a source that is known, say to read it.
 
     Args:
         args: The parsed options.
         source: As it was typed.
-        known: Uri of a log with the same columns, such as the one a run learned from, or nothing.
+        known: Uri of data with the same columns, such as that which a run learned from, or nothing.
+
+    Raises:
+        BadInput: If a flag is not for data of this kind.
     """
-    said = {name: args.get(name) for name in FLAGS if args.get(name) is not None}
-    if source.startswith("table:") or (known.startswith("table:") and ":" not in source):
-        return _table(source, known, said)
-    if not said:
-        from vergence.data.events.source import like
+    given = {name: args.get(name) for name in source_flags() if args.get(name) is not None}
+    reader = _reader(source) or (_reader(known) if ":" not in source else None)
+    if reader is None and given and ":" not in source:
+        reader = next((m for m in known_modalities() if given.keys() <= m.flags.keys()), None)
+    wrong = next((name for name in given if reader is None or name not in reader.flags), None)
+    if wrong is not None:
+        read = f"is read as {reader.noun}" if reader else "takes none"
+        raise BadInput(f"--{wrong} says how data of another kind is read; {source} {read}.")
+    if reader is None:
+        return source
+    path, _, query = source.removeprefix(f"{reader.schemes[0]}:").partition("?")
+    if _reader(source) is None and _reader(known) is reader:
+        query = known.partition("?")[2]
+    parts = {part: part for part in query.split("&") if part and part.partition("=")[0] not in given}
+    said = [f"{name}={quote(value, safe='/,')}" for name, value in given.items()]
+    whole = "&".join([*parts, *said])
+    return f"{reader.schemes[0]}:{path}" + (f"?{whole}" if whole else "")
 
-        return like(source, known)
-    from vergence.data.events import EventSchema
 
-    path, schema = EventSchema.from_uri(source)
-    if not source.startswith("events:") and known.startswith("events:"):
-        schema = EventSchema.from_uri(known)[1]
-    split = {
-        k: tuple(filter(None, v.split(","))) if k in ("categorical", "numeric") else v
-        for k, v in said.items()
-    }
-    return EventSchema(**{**vars(schema), **split}).uri(path)
-
-
-def _table(source: str, known: str, said: dict[str, str]) -> str:
-    from vergence.data.tables import TableSchema
-
-    for name in ("id", "time", "labels"):
-        if name in said:
-            raise BadInput(f"--{name} is of event logs; {source} is read as a table.")
-    path, schema = TableSchema.from_uri(source)
-    if not source.startswith("table:"):
-        schema = TableSchema.from_uri(known)[1]
-    split = {k: tuple(filter(None, v.split(","))) if k != "label" else v for k, v in said.items()}
-    return TableSchema(**{**vars(schema), **split}).uri(path)
+def _reader(uri: str) -> Modality | None:
+    """Return the modality whose flags become part of a uri with this scheme."""
+    scheme, colon, _ = uri.partition(":")
+    return next((m for m in known_modalities() if m.flags and colon and scheme == m.schemes[0]), None)

@@ -11,7 +11,7 @@ from jsonargparse.typing import PositiveInt
 
 from vergence.cli.options import Options, add_store_and_column
 from vergence.cli.output import show
-from vergence.cli.source_flags import add_event_flags, source_of
+from vergence.cli.source_flags import add_source_flags, source_of
 from vergence.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def embed(argv: list[str]) -> None:
     )
     parser.add_argument("--into", type=str, help="table that holds other embeddings of these samples already")
     parser.add_argument("--column", type=str, help="name of the new vectors in it, such as vector_dinov2")
-    add_event_flags(parser)
+    add_source_flags(parser)
     args = parser.read(argv)
     if bool(args.into) != bool(args.column) or (args.into and (args.out or args.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vergence.cli.html_page import Figure, write_page
-from vergence.store.rows import picture
+from vergence.data.image.decode import thumbnail
 from vergence.store.table import Store
 from vergence.use.clustering import Clusters
 from vergence.use.hkmeans import Curated
@@ -30,7 +30,7 @@ def search_page(out: str, store: Store, query: str | int, hits: Hits) -> None:
     rows = hits.rows[0][hits.rows[0] >= 0]
     if isinstance(query, str) and Path(query).is_file():
         with Image.open(query) as image:
-            asked_for: list[Figure] = [(picture(np.asarray(image.convert("RGB")), 192), query)]
+            asked_for: list[Figure] = [(thumbnail(np.asarray(image.convert("RGB")), 192), query)]
     else:
         asked_for = figures(store, [query if isinstance(query, int) else store.find(query)])
     near = figures(store, rows, [f"{score:.3f}" for score in hits.scores[0]])

@@ -10,24 +10,13 @@ from jsonargparse.typing import PositiveInt
 from vergence import catalog
 from vergence.cli.options import Options, config_paths, read_options
 from vergence.cli.output import show
-from vergence.cli.source_flags import FLAGS, add_event_flags, source_of
+from vergence.cli.source_flags import add_source_flags, source_flags, source_of
 from vergence.core.errors import BadInput
+from vergence.core.modality import known_modalities
 
 if TYPE_CHECKING:
     from vergence.engine import Run
 
-_IMAGES = "a folder of images, .parquet, .tar, torchvision:NAME, hf:NAME or digits"
-_GRAPHS = "planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, hyper:FILE, smiles:FILE, .edgelist or .gml"
-_EVENTS = "an event log, .parquet or .csv, or events:FILE?id=COLUMN&time=COLUMN"
-_TABLES = "table:FILE?label=COLUMN, .csv or sklearn:NAME"
-_TAKES = {  # by the room that a method lives in: an example, and what its SOURCE may be
-    "image": ("photos/", _IMAGES),
-    "use": ("photos/", _IMAGES),
-    "graph": ("planetoid:data/cora", f"a graph: {_GRAPHS}"),
-    "events": ("events.parquet --id user --time ts", _EVENTS),
-    "tables": ("'table:people.parquet?label=sick'", f"a table: {_TABLES}"),
-    "pairs": ("photos/", f"{_IMAGES}; a graph ({_GRAPHS}); {_EVENTS}; a table ({_TABLES})"),
-}
 _BY_HAND = {"method", "source", "encoder", "out", "resume", "quiet", "options"}
 
 
@@ -42,14 +31,15 @@ def learn(argv: list[str]) -> None:
 
     cls = method_class(method)
     paper = catalog.find(method)
-    key, example, takes = paper.key, *_TAKES[cls.__module__.split(".")[-2]]
+    folder = cls.__module__.split(".")[-2]
+    taken = [m for m in known_modalities() if m.name == folder] or known_modalities()
     parser = Options(
-        f"learn {key}",
+        f"learn {paper.key}",
         f"Learn with {cls.__name__}: {paper.title} ({paper.year}). "
         f"{(cls.__doc__ or '').strip().splitlines()[0]}",
-        f"vergence learn {key} {example} --epochs 50 --out runs/{key}",
+        f"vergence learn {paper.key} {taken[0].example} --epochs 50 --out runs/{paper.key}",
     )
-    parser.add_argument("source", nargs="?", type=str, help=takes)
+    parser.add_argument("source", nargs="?", type=str, help="; ".join(m.accepts for m in taken))
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument(
         "--encoder", type=str, help="name of a backbone, own or timm's [else recipe and data choose]"
@@ -58,13 +48,12 @@ def learn(argv: list[str]) -> None:
     parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
     parser.add_signature(api, skip=_BY_HAND)
     parser.set_defaults(devices="auto")
-    add_event_flags(parser)
-    taken = {action.dest for action in parser._actions}
-    parser.add_signature(cls, skip={"encoder", *taken})
+    add_source_flags(parser)
+    parser.add_signature(cls, skip={"encoder", *(action.dest for action in parser._actions)})
     asked = parser.read(rest)
-    ours = ("config", "json", "method", "source", *FLAGS)
+    ours = ("config", "json", "method", "source", *source_flags())
     given = {k: v for k, v in asked.as_dict().items() if k not in ours}
-    _done(asked, api(key, source_of(asked, asked.source), **given))
+    _done(asked, api(paper.key, source_of(asked, asked.source), **given))
 
 
 def _method(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -85,7 +74,7 @@ def _overview(argv: list[str]) -> None:
         "learn",
         "Learn a representation of unlabelled data: vergence learn METHOD SOURCE [options]. "
         f"Methods: {listed}. Options of a method: vergence learn METHOD --help. "
-        "SOURCE may be images, a graph, an event log or a table, as the method's help says.",
+        "SOURCE may be images, a graph, an event log, a table and more, as the method's help says.",
         "vergence learn simclr photos/ --epochs 50 --out runs/photos\n  vergence learn --resume runs/photos",
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")

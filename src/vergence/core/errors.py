@@ -16,6 +16,10 @@ class BadInput(VergenceError, ValueError):
     """A path, name, option or file that cannot be used as it is."""
 
 
+class WrongModality(BadInput):
+    """Data of another kind than the one who was asked reads; the next one may be asked."""
+
+
 class MissingExtra(VergenceError, ImportError):
     """An optional library is not installed."""
 

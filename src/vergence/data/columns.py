@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -129,3 +130,19 @@ def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
     code = np.zeros(len(words) + 1, np.int32)
     code[order] = np.arange(1, len(words) + 1, dtype=np.int32)  # the last place stays 0: missing
     return code[indices], tuple(words[order])
+
+
+def coded(values: list[Any]) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return labels as numbers, and their names where they were words; None, None if none is known.
+
+    >>> coded(["dog", None, "cat"])
+    (array([ 1, -1,  0]), ['cat', 'dog'])
+    """
+    known = [v for v in values if v is not None]
+    if not known:
+        return None, None
+    if all(isinstance(v, int) and -(2**63) <= v < 2**63 for v in known):
+        return np.array([-1 if v is None else v for v in values], dtype=np.int64), None
+    classes = sorted({str(v) for v in known})
+    place = {name: i for i, name in enumerate(classes)}
+    return np.array([-1 if v is None else place[str(v)] for v in values], dtype=np.int64), classes

@@ -3,33 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import glob
 import os
-import re
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, WrongModality
+from vergence.core.modality import Modality, find_modality, known_modalities
+from vergence.data.paths import expanded, files
 from vergence.data.source import Source
 
-ACCEPTED = (
-    "a folder of images, .parquet, .tar (or x-{000..003}.tar), an event log (.parquet or .csv; "
-    "events:FILE?id=COLUMN&time=COLUMN), a table (.csv; table:FILE?label=COLUMN; sklearn:NAME), "
-    "torchvision:NAME, hf:NAME, digits"
-)
-GRAPHS = (
-    "a graph (planetoid:DIR/cora, tu:DIR/MUTAG, hetero:DIR/acm, graphsage:DIR/NAME, .edgelist, .gml, "
-    ".graphml, .mat, hyper:FILE, smiles:FILE, temporal:FILE, scaled:GRAPH, karate), shapes (points:FOLDER, "
-    ".npy, .xyz, .off, .obj, .ply)"
-)
-GRAPH_SCHEMES = (
-    "planetoid", "tu", "hetero", "graphsage", "hyper", "smiles", "temporal", "points", "scaled",
-)  # fmt: skip
-SHAPE_FILES = (".npy", ".xyz", ".off", ".obj", ".ply")
-GRAPH_FILES = (".edgelist", ".gml", ".graphml", ".mat", *SHAPE_FILES)
 
-
-def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
+def open(uri: Any, *, limit: float = 0.5) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
 
     Args:
@@ -38,8 +24,13 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
             an event log (``events:log.parquet?id=user&time=ts``, or parquet and csv files without
             pictures whose columns look like an id and a time), ``movielens:folder``, a table
             (``table:people.parquet?label=sick``, or csv files that are no event log),
-            ``sklearn:breast_cancer``, or the embedded ``digits``. File names may hold ``*`` and
-            ``{000..003}``. Or one of ``GRAPHS``.
+            ``sklearn:breast_cancer``, a graph (``planetoid:folder/cora``, ``tu:folder/MUTAG``, a file
+            such as ``.edgelist``, ...), or the embedded ``digits`` and ``karate``. File names may hold
+            ``*`` and ``{000..003}``. What each modality opens is said in ``modalities/``.
+            Or what is in memory: images as an array or tensor ``(N, H, W, 3)`` or ``(N, 3, H, W)``, uint8 or
+            float in [0, 1], or as a list of PIL images; a data frame; a map-style data set of torch or of
+            Hugging Face. Or a list of any of these, uris and sources among them: they are joined, and each
+            sample keeps its label.
         limit: Share of unreadable samples that is put up with, in [0, 1], before reading stops.
 
     Raises:
@@ -54,131 +45,107 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
         return uri
     if not 0 <= limit <= 1:
         raise BadInput(f"limit is the share of unreadable samples put up with, in [0, 1]; got {limit}.")
-    from vergence.data.image import named
-
+    if isinstance(uri, list | tuple) and any(isinstance(part, str | os.PathLike | Source) for part in uri):
+        return _joined([open(part, limit=limit) for part in uri])
+    if not isinstance(uri, str | os.PathLike):
+        return _object(uri, limit)
     uri = os.fspath(uri)
-    scheme = uri.partition(":")[0]
-    if uri == "digits":
-        return named.digits(limit=limit)
-    if uri == "karate" or scheme in GRAPH_SCHEMES or Path(uri).suffix in GRAPH_FILES:
-        from vergence.data.graph.opening import open_graph
-
-        return open_graph(uri)
-    if scheme == "torchvision":
-        return named.torchvision(uri, limit=limit)
-    if scheme == "hf":
-        return named.hub(uri, limit=limit)
-    if scheme == "events":
-        from vergence.data.events import EventSchema, open_events
-
-        written, _ = EventSchema.from_uri(uri)
-        return open_events(uri, _expanded(written) or None, limit=limit)
-    if scheme == "movielens":
-        from vergence.data.events import movielens
-
-        return movielens(uri, limit=limit)
-    if scheme == "table":
-        from vergence.data.tables import TableSchema, open_table
-
-        written, _ = TableSchema.from_uri(uri)
-        return open_table(uri, _expanded(written) or None, limit=limit)
-    if scheme == "sklearn":
-        from vergence.data.tables import embedded
-
-        return embedded(uri, limit=limit)
+    scheme, colon, _ = uri.partition(":")
+    for modality in known_modalities():
+        if uri in modality.names or (colon and scheme in modality.schemes):
+            return modality.load("open")(uri, limit=limit)
+    if scheme == "memory" and colon:
+        raise BadInput(f"{uri} was in memory and cannot be opened by name again: pass the data itself.")
     path = Path(uri).expanduser()
     if path.is_dir():
         return _folder(path, uri, limit)
-    paths = [path] if path.is_file() else _expanded(str(path))
+    paths = [path] if path.is_file() else expanded(str(path))
     if not paths:
         raise _missing(path, uri)
-    return _shards(paths, Path(os.path.commonpath([p.parent for p in paths])), uri, limit)
+    return _files(paths, uri, limit)
+
+
+def _joined(sources: list[Source]) -> Source:
+    if len({source.modality for source in sources}) > 1:
+        raise BadInput(
+            "Only sources of one modality can be joined; got "
+            + " and ".join(f"{find_modality(source.modality).noun} ({source.uri})" for source in sources)
+        )
+    join = find_modality(sources[0].modality).load("join")
+    if join is None:
+        raise BadInput(f"Sources of {find_modality(sources[0].modality).noun} cannot be joined.")
+    return join(sources)
+
+
+def _object(data: Any, limit: float) -> Source:
+    def read(modality: Modality) -> Source | None:
+        opens = modality.load("open_object")
+        return opens(data, limit=limit) if opens else None
+
+    if (source := _first(read)) is not None:
+        return source
+    what = type(data).__name__
+    if hasattr(data, "shape"):
+        what += f" of shape {tuple(data.shape)}"
+    elif isinstance(data, list | tuple):
+        what += f" of {len(data)} {type(data[0]).__name__}" if data else " of nothing"
+    known = "; ".join(m.accepts_objects for m in known_modalities() if m.accepts_objects)
+    raise BadInput(f"vergence.open cannot read a {what}; it takes a name or path, and in memory: {known}.")
 
 
 def _folder(root: Path, uri: str, limit: float) -> Source:
-    from vergence.data.image.folder import FolderReader, files, is_picture
-    from vergence.data.image.source import ImageSource
-
-    if (root / "events.json").is_file():
-        from vergence.data.events import open_events
-
-        return open_events(f"events:{uri}", limit=limit)
     found = files(root)
-    pictures = [name for name in found if is_picture(name)]
-    if pictures:
-        return ImageSource(FolderReader(root, pictures), uri, limit=limit)
-    for suffix in (".parquet", ".tar"):
-        shards = [root / name for name in found if name.endswith(suffix)]
-        if shards:
-            return _shards(shards, root, uri, limit)
-    if any(name.endswith(SHAPE_FILES) for name in found):
-        from vergence.data.graph.opening import open_graph
 
-        return open_graph(f"points:{root}")
+    def read(modality: Modality) -> Source | None:
+        opens = modality.load("open_folder")
+        return opens(root, found, uri, limit=limit) if opens else None
+
+    if (source := _first(read)) is not None:
+        return source
     kinds = Counter(os.path.splitext(name)[1] or "no suffix" for name in found).most_common(3)
     inside = ", ".join(f"{count} x {kind}" for kind, count in kinds)
-    what = f"no images but {inside}" if inside else "no files"
-    raise BadInput(f"Folder {uri} holds {what}; needs {ACCEPTED}, or {GRAPHS}.")
+    what = f"only {inside}" if inside else "no files"
+    raise BadInput(f"Folder {uri} holds {what}; needs {_accepted()}.")
 
 
-def _shards(paths: list[Path], root: Path, uri: str, limit: float) -> Source:
-    from vergence.data.image.folder import is_picture
-    from vergence.data.image.source import ImageSource
-
+def _files(paths: list[Path], uri: str, limit: float) -> Source:
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path}, one of the {len(paths)} files of {uri}, is not there.")
-    if all(path.suffix == ".parquet" for path in paths):
-        from vergence.data.image.parquet import ParquetReader, has_pictures
+    root = Path(os.path.commonpath([path.parent for path in paths]))
 
-        if not has_pictures(paths[0]) and (events := _events(paths, uri, limit)) is not None:
-            return events
-        return ImageSource(ParquetReader(paths, root), uri, limit=limit)
-    if all(path.name.endswith((".csv", ".tsv", ".csv.gz")) for path in paths):
-        if (events := _events(paths, uri, limit)) is not None:
-            return events
-        from vergence.data.tables import open_table
+    def read(modality: Modality) -> Source | None:
+        if not all(path.name.lower().endswith(modality.suffixes) for path in paths):
+            return None
+        return modality.load("open_files")(paths, root, uri, limit=limit)
 
-        table = open_table(f"table:{uri}", paths, limit=limit)
-        table.notes = [*table.notes, "read as a table; an event log needs events:FILE?id=COLUMN&time=COLUMN"]
-        return table
-    if all(".tar" in path.suffixes or path.suffix == ".tgz" for path in paths):
-        from vergence.data.image.tar import TarReader
-
-        return ImageSource(TarReader(paths, root), uri, limit=limit)
-    if is_picture(uri):
-        raise BadInput(f"{uri} is a single image; open the folder it is in: {root}")
-    raise BadInput(f"{uri} is a file of no known kind; needs {ACCEPTED}, or {GRAPHS}.")
+    if (source := _first(read)) is not None:
+        return source
+    raise BadInput(f"{uri} is a file of no known kind; needs {_accepted()}.")
 
 
-def _events(paths: list[Path], uri: str, limit: float) -> Source | None:
-    """Open an event log whose columns tell that it is one, else return None."""
-    from vergence.data.events import looks_like_events, open_events
+def _first(read: Callable[[Modality], Source | None]) -> Source | None:
+    """Ask one modality after the other; where none reads it, the first that has a reason is right."""
+    refused: WrongModality | None = None
+    for modality in known_modalities():
+        try:
+            if (source := read(modality)) is not None:
+                return source
+        except WrongModality as error:
+            refused = refused or error
+    if refused is not None:
+        raise refused
+    return None
 
-    return open_events(f"events:{uri}", paths, limit=limit) if looks_like_events(paths) else None
 
-
-def _expanded(pattern: str) -> list[Path]:
-    """Return the paths that ``{000..003}``, ``{a,b}`` and ``*`` stand for; none where there is no pattern.
-
-    >>> [str(path) for path in _expanded("x-{08..10}.tar")]
-    ['x-08.tar', 'x-09.tar', 'x-10.tar']
-    """
-    found = re.search(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}", pattern)
-    if found is None:
-        return [Path(name) for name in sorted(glob.glob(pattern))] if glob.has_magic(pattern) else []
-    first, last, names = found.groups()
-    values = names.split(",") if names else [f"{i:0{len(first)}}" for i in range(int(first), int(last) + 1)]
-    filled = [pattern[: found.start()] + value + pattern[found.end() :] for value in values]
-    return [
-        path for name in filled for path in _expanded(name) or ([] if glob.has_magic(name) else [Path(name)])
-    ]
+def _accepted() -> str:
+    return "; ".join(modality.accepts for modality in known_modalities())
 
 
 def _missing(path: Path, uri: str) -> BadInput:
-    known = ["digits", "karate"]
+    known = [name for modality in known_modalities() for name in modality.names]
     if path.parent.is_dir():
         known += [str(path.parent / name) for name in os.listdir(path.parent)]
     near = difflib.get_close_matches(str(path), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"needs {ACCEPTED}, or {GRAPHS}."
+    hint = f"did you mean {near[0]}?" if near else f"needs {_accepted()}."
     return BadInput(f"Nothing found at {uri}; {hint}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 from torch import nn
 
 from vergence.core import BadInput, RunConfig
+from vergence.core.modality import find_modality
 from vergence.engine.run import Run, load_encoder, read_config
 
 
@@ -23,7 +23,7 @@ def encoder_from(config: RunConfig) -> nn.Module:
             f"The run's encoder is your own {spec.get('name')}: pass it again, load(run, encoder=...) or "
             "resume(run, encoder=...)."
         )
-    encoders = importlib.import_module(f"vergence.methods.{config.modality}.encoders")
+    encoders = find_modality(config.modality).load("encoders")
     return encoders.build(**spec)  # type: ignore[no-any-return]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import platform
 import shlex
 import sys
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from vergence.core import BadInput, Method, Recipe, RunConfig, unknown
+from vergence.core.modality import find_modality
 from vergence.core.run_config import digest
 from vergence.data.source import Source
 from vergence.engine.devices import chosen_precision, make_fabric
@@ -76,7 +76,7 @@ def _precision(config: RunConfig, source: Source) -> str:
 
 def bind_views(method: Method, source: Source, config: RunConfig) -> Callable[[Any], Any]:
     """Give a method the views that it names, and return what makes a pair of them for the health probe."""
-    kinds = importlib.import_module(f"vergence.methods.{source.modality}.views")
+    kinds = find_modality(source.modality).load("views")
     for name in config.views:
         if name not in kinds.OPTIONS:
             raise unknown("option of views", name, kinds.OPTIONS)

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import copy
-import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
-from vergence.core import input_spec
+from vergence.core import pooled
 from vergence.core.errors import BadInput
-from vergence.data import ImageBatch, Source
+from vergence.core.modality import Modality, find_modality
+from vergence.data import Source
 from vergence.engine import embed
 
 PIXELS, UNTRAINED, LEARNED = "raw pixels", "untrained encoder", "learned"
 FEATURES = "raw features"
-AGGREGATES, BOTH = "aggregates", "learned + aggregates"
-MOST = 50  # categories of a column
-_LARGEST = 32  # a photo of 224 pixels would make a vector of 150,528 numbers
 
 
 @dataclass(frozen=True)
@@ -41,104 +38,55 @@ class Split:
         return self.train_x, self.train_y, self.test_x, self.test_y
 
 
-class RawPixels(nn.Module):
-    """The central square as it is, flattened: ``(B, 3 * size * size)`` in [0, 1].
-
-    Args:
-        size: Side in pixels.
-    """
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size, self.input_spec = size, {"size": size}
-        self.out_dim = 3 * size * size
-
-    def forward(self, batch: ImageBatch | Tensor) -> Tensor:
-        from vergence.views.pixels.augment import plain
-
-        if isinstance(batch, Tensor):  # pictures of that size
-            return batch.flatten(1)
-        with torch.autocast(batch.pixels.device.type, enabled=False):  # pixels as they are, not in bfloat16
-            return plain(batch, self.size).flatten(1)
-
-
-class RawFeatures(nn.Module):
-    """Nodes' features as they are; of sets of graphs, their sum over each graph.
-
-    Where a graph has none, they are its degrees, one-hot.
-    """
-
-    def forward(self, batch: Any) -> Tensor:
-        from vergence.methods.graph.encoders import answer
-
-        return answer(batch.x.float(), batch, "sum" if "ptr" in batch else None)
-
-
-class RawRows(nn.Module):
-    """A table's own columns: standardised numbers, flags for missing ones, categories one-hot.
-
-    Args:
-        source: Tells the columns and their scale; the ``MOST`` most frequent categories are told apart.
-    """
-
-    def __init__(self, source: Any) -> None:
-        from vergence.methods.tables.encoders import for_source
-
-        super().__init__()
-        self.raw = for_source(source, "raw", embedding=1)
-        self.numbers = len(self.raw.numbers) + len(self.raw.flagged)
-        self.kinds = [min(count + 2, MOST) for count in self.raw.categories.values()]
-        self.out_dim = self.numbers + sum(self.kinds)
-
-    def forward(self, batch: Any) -> Tensor:
-        codes = zip(self.raw.codes(batch), self.kinds, strict=True)
-        told = [one_hot(code.clamp_max(kinds - 1), kinds).float() for code, kinds in codes]
-        return torch.cat([self.raw.cells(batch)[:, : self.numbers], *told], 1)
-
-
-def baselines(
-    encoder: nn.Module, modality: str, *, seed: int = 0, source: Source | None = None
-) -> dict[str, nn.Module]:
-    """Return what an encoder must beat, by name.
-
-    Raw pixels are shrunk to 32 where the encoder sees more; of event histories there are the
-    hand-made aggregates, whose fields ``source`` tells, and of tables their columns.
-    """
-    found: dict[str, nn.Module] = {}
-    if modality == "image":
-        found[PIXELS] = RawPixels(min((input_spec(encoder) or {}).get("size", _LARGEST), _LARGEST))
-    if modality == "events" and source is not None:
-        from vergence.evaluate.aggregates import Aggregates
-
-        found[AGGREGATES] = Aggregates(source)  # type: ignore[arg-type]
-    if modality == "graph":
-        found[FEATURES] = RawFeatures()
-    if modality == "tables" and source is not None:
-        found[FEATURES] = RawRows(source)
-        if not any(True for _ in encoder.parameters()):  # fitted: nothing was there before
-            return found
-    if getattr(encoder, "spec", {}).get("name") == "table":  # nothing was there before
-        return found
-    found[UNTRAINED] = untrained(encoder, modality, seed=seed)
+def baselines(encoder: nn.Module, source: Source, *, seed: int = 0) -> dict[str, nn.Module]:
+    """Return what an encoder must beat, by name: the raw input, and itself untrained."""
+    modality = find_modality(source.modality)
+    raw = modality.load("raw")
+    found: dict[str, nn.Module] = dict(raw(source, encoder)) if raw else {}
+    if (fresh := untrained(encoder, modality, seed=seed)) is not None:
+        found[UNTRAINED] = fresh
     return found
 
 
-def untrained(encoder: nn.Module, modality: str, *, seed: int = 0) -> nn.Module:
-    """Return the same architecture with fresh random weights; torch's generator is left as it was."""
+def beside(found: Mapping[str, nn.Module], encoder: nn.Module) -> dict[str, nn.Module]:
+    """Return the encoder's vectors joined with those of each baseline that asks for it (``joins``)."""
+    joins = {name: net for name, net in found.items() if getattr(net, "joins", False)}
+    return {f"{LEARNED} + {name}": Both(net, encoder) for name, net in joins.items()}
+
+
+class Both(nn.Module):
+    """The vectors of two encoders side by side."""
+
+    def __init__(self, first: nn.Module, second: nn.Module) -> None:
+        super().__init__()
+        self.first, self.second = first, second
+        self.out_dim = int(first.out_dim) + int(second.out_dim)  # type: ignore[arg-type]
+
+    def forward(self, batch: Any) -> Tensor:
+        return torch.cat([pooled(self.first(batch)).float(), pooled(self.second(batch)).float()], 1)
+
+
+def untrained(encoder: nn.Module, modality: str | Modality, *, seed: int = 0) -> nn.Module | None:
+    """Return the same architecture with fresh random weights, or None for one that has none.
+
+    torch's generator is left as it was. An encoder that knows more than its ``spec``, such as words, says
+    in ``fresh()`` what it was before.
+    """
     spec: dict[str, Any] | None = getattr(encoder, "spec", None)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if callable(anew := getattr(encoder, "fresh", None)):  # knows more than its spec, such as words
+        if callable(anew := getattr(encoder, "fresh", None)):
             fresh = anew()
         elif spec:
-            fresh = importlib.import_module(f"vergence.methods.{modality}.encoders").build(**spec)
+            known = find_modality(modality) if isinstance(modality, str) else modality
+            fresh = known.load("encoders").build(**spec)
         else:
             fresh = copy.deepcopy(encoder)
             for module in fresh.modules():
                 if callable(reset := getattr(module, "reset_parameters", None)):
                     reset()
     first = next(encoder.parameters(), None)
-    return fresh.to(first.device) if first is not None else fresh
+    return fresh if fresh is None or first is None else fresh.to(first.device)
 
 
 def features(encoder: nn.Module, train: Source, test: Source) -> Split:

@@ -60,7 +60,7 @@ def graph_rows(
     """
     asked = list(protocols) or source.protocols[:1]
     rows: dict[str, dict[str, Score]] = {}
-    for name, net in {**baselines(encoder, "graph", seed=seed), LEARNED: encoder}.items():
+    for name, net in {**baselines(encoder, source, seed=seed), LEARNED: encoder}.items():
         z, rows[name] = embed(net, source).vectors, {}
         for protocol in asked:
             found = scores_of(z, source, protocol=protocol, seed=seed)

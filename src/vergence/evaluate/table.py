@@ -18,23 +18,20 @@ from torch import nn
 
 from vergence.core import input_spec
 from vergence.core.errors import BadInput, unknown
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine.files import write_text
 from vergence.engine.run import Run
-from vergence.evaluate.aggregates import Both
 from vergence.evaluate.baselines import (
-    AGGREGATES,
-    BOTH,
     LEARNED,
     PIXELS,
     UNTRAINED,
-    RawPixels,
     Split,
     baselines,
+    beside,
     features,
 )
-from vergence.evaluate.graph_table import graph_rows
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.protocols.clustering import clustering
 from vergence.evaluate.protocols.few_shot import few_shot
@@ -51,8 +48,6 @@ if TYPE_CHECKING:
 SHOTS = (1, 5, 20)
 TEST_SHARE = 0.3
 DEFAULT = ("knn", "linear", "few_shot", "retrieval", "clustering")
-_TREES = ("boosting", "linear", "linear_auc", "knn")
-USUAL = {"events": _TREES, "tables": _TREES}  # of other modalities than most
 
 
 @dataclass
@@ -158,7 +153,7 @@ def _clustering(split: Split, seed: int) -> Scores:
 
 
 def _finetuning(split: Split, seed: int) -> Scores:
-    if not isinstance(split.encoder, RawPixels):  # nothing to train on
+    if any(True for _ in split.encoder.parameters()):  # else there is nothing to train on
         yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
 
 
@@ -268,12 +263,13 @@ def measure(
     began = time.monotonic()
     encoder = run.encoder if isinstance(run, Run) else run
     if splits and set(protocols or ()) <= set(splits):
-        found, about = graph_rows(encoder, source, protocols or (), seed=seed)
+        by_splits = find_modality(source.modality).load("splits")
+        found, about = by_splits(encoder, source, protocols or (), seed=seed)
         return Table(found, {**about, "seconds": round(time.monotonic() - began, 1)})
     if protocols and set(protocols) <= set(LABEL_FREE):
         return _without_labels(encoder, source, test, protocols, seed=seed, began=began)
     source = _labelled_source(source)
-    asked: Sequence[str] = tuple(protocols or ()) or USUAL.get(source.modality, DEFAULT)
+    asked: Sequence[str] = tuple(protocols or ()) or find_modality(source.modality).protocols or DEFAULT
     if test is None:
         assert source.labels is not None
         first, second = stratified(source.labels, TEST_SHARE, seed=seed)
@@ -285,9 +281,8 @@ def measure(
     else:
         judge = _labelled_source(test)
         _same_classes(source, judge)
-    kinds = {**baselines(encoder, source.modality, seed=seed, source=source), LEARNED: encoder}
-    if AGGREGATES in kinds:
-        kinds[BOTH] = Both(kinds[AGGREGATES], encoder)
+    rivals = baselines(encoder, source, seed=seed)
+    kinds = {**rivals, LEARNED: encoder, **beside(rivals, encoder)}
     rows: dict[str, dict[str, Score]] = {}
     with _progress(quiet) as progress:
         task = progress.add_task("measuring", total=len(kinds) * (1 + len(asked)))
@@ -332,7 +327,7 @@ def _without_labels(
         source, judge = source.subset(np.sort(rows[kept:])), source.subset(np.sort(rows[:kept]))
     else:
         judge = open_source(test)
-    kinds = {**baselines(encoder, source.modality, seed=seed, source=source), LEARNED: encoder}
+    kinds = {**baselines(encoder, source, seed=seed), LEARNED: encoder}
     scores = {
         name: {k: v for asked in protocols for k, v in LABEL_FREE[asked](net, source, judge, seed)}
         for name, net in kinds.items()

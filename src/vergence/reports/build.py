@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from vergence import catalog
 from vergence.core.errors import BadInput
+from vergence.core.modality import find_modality
 from vergence.core.run_config import RunConfig
 from vergence.data import Source
 from vergence.data import open as open_source
@@ -24,7 +25,7 @@ from vergence.evaluate.baselines import LEARNED
 from vergence.evaluate.table import Table
 from vergence.reports.figures import Line, curve, intervals, short
 from vergence.reports.looks import chart, cluster_cards, copies, neighbours
-from vergence.reports.subject import SUBJECTS, Panel, subject_of
+from vergence.reports.subject import Panel, subject_of
 from vergence.store.table import Store
 from vergence.use.clustering import clusters
 
@@ -68,7 +69,7 @@ def report(
         )
     elif not isinstance(store, Store):
         store = Store.open(store)
-    if seen is None and modality in SUBJECTS:
+    if seen is None and not find_modality(modality).thumbnail:
         seen = open_source(source)
     parts = clusters(store)
     subject = subject_of(store, parts, modality=modality, source=seen, encoder=run.encoder)

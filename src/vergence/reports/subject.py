@@ -1,14 +1,13 @@
 """What the page is about: how samples of one modality are shown, and what else there is to say of them.
 
-A modality joins in by a row of ``SUBJECTS``: a function in a file of its own here that takes ``(store,
-parts, source, encoder)`` and returns a ``Subject``. Portraits are data URIs, so that a drawing (SVG) goes
+A modality says in its descriptor which function takes ``(store, parts, source, encoder)`` and returns a
+``Subject``. Portraits are data URIs, so that a drawing (SVG) goes
 wherever a photo does: on the map, among neighbours, in clusters and pairs.
 """
 
 from __future__ import annotations
 
 import base64
-import importlib
 import io
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -21,6 +20,7 @@ from markupsafe import Markup
 from PIL import Image
 from torch import nn
 
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.reports.figures import palette
 from vergence.store.table import Store
@@ -28,11 +28,6 @@ from vergence.use.clustering import Clusters
 
 DRAWN = 600  # points of a map that are drawn when pointed at
 COLOURS = 20  # groups that get a colour of their own
-SUBJECTS = {  # of modalities that are not pictures
-    "graph": "vergence.reports.graph:subject",
-    "events": "vergence.reports.events:subject",
-    "tables": "vergence.reports.tables:subject",
-}
 _ON_MAP = 48  # pixels of the pictures that the map shows when pointed at
 
 
@@ -96,9 +91,9 @@ class Section:
 
 
 class Subject:
-    """Samples as pictures, where they are pictures, and as names otherwise.
+    """Samples as the pictures that the store holds of them, and as names where it holds none.
 
-    Other modalities override what they can show better: ``portraits``, ``facts``, ``bonds``, ``links``
+    Modalities override what they can show better: ``portraits``, ``facts``, ``bonds``, ``links``
     and ``sections``.
 
     Args:
@@ -118,8 +113,8 @@ class Subject:
     """
 
     one, many = "sample", "samples"
-    raw = "the raw pixels"
-    labelling = "Nest images in one folder a class, or pass a labelled test source, to get the table."
+    raw = "the raw input"
+    labelling = "Pass a source with labels to vergence measure, to get the table."
     unlabelled = True
     lines = drawn = ""
     around = 9
@@ -203,15 +198,29 @@ def subject_of(
         source: Holds the samples of the store's ids; None, or one that lacks some, leaves names.
         encoder: What made the embeddings.
     """
-    if modality not in SUBJECTS or source is None:
+    known = find_modality(modality)
+    make: Callable[..., Subject] | None = known.load("subject")
+    if make is None:
+        return Subject(store, parts)
+    if known.thumbnail:  # the store holds all that is shown
+        return make(store, parts, source, encoder)
+    if source is None:
         return Subject(store, parts)
     place = {name: i for i, name in enumerate(source.names)}
     rows = np.array([place.get(name, -1) for name in store.names])
     if (rows < 0).any():
         return Subject(store, parts)
-    module, _, name = SUBJECTS[modality].partition(":")
-    make: Callable[..., Subject] = getattr(importlib.import_module(module), name)
     return make(store, parts, source.subset(rows), encoder)
+
+
+class Images(Subject):
+    """Images, as the store keeps them."""
+
+    raw = "the raw pixels"
+    labelling = "Nest images in one folder a class, or pass a labelled test source, to get the table."
+
+    def __init__(self, store: Store, parts: Clusters, source: Source | None, encoder: nn.Module) -> None:
+        super().__init__(store, parts)
 
 
 def class_of(row: dict[str, Any]) -> str | None:

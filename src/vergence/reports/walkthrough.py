@@ -7,21 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from rich.console import Console
 
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.table import Table, measure
-from vergence.methods.image.encoders import shorter_side
 from vergence.reports import report
 from vergence.train import learn
 
 SAMPLES = 5_000  # of a larger source; a demo is a first look, not a result
 SEEN = 150_000  # samples seen in training, all epochs together
-LARGEST_ON_CPU = 64  # pixels
 
 
 def demo(
@@ -63,12 +61,11 @@ def demo(
     run = learn(
         method,
         train,
-        size=_affordable_size(train),
         epochs=epochs,
         out=out,
         seed=seed,
         quiet=quiet,
-        **_short_recipe(method),
+        **_short_recipe(method, train),
     )
     table = _table(run, train, test, seed, console)
     console.print("[bold]3. Embedding and looking[/]: neighbours, clusters, near-duplicates, a map")
@@ -87,20 +84,16 @@ def _small(source: Source, seed: int, console: Console) -> Source:
     return source.subset(np.sort(np.random.default_rng(seed).permutation(len(source))[:SAMPLES]))
 
 
-def _affordable_size(source: Source) -> int | None:
-    """Return the side of views that a CPU trains on in minutes; None leaves the choice to the data."""
-    large = shorter_side(source) > LARGEST_ON_CPU
-    return LARGEST_ON_CPU if large and not torch.cuda.is_available() else None
-
-
-def _short_recipe(method: str) -> dict[str, Any]:
-    """Return settings for a thousand steps or two; the papers' recipes count on far more.
+def _short_recipe(method: str, source: Source) -> dict[str, Any]:
+    """Return settings for a thousand steps or two on a CPU; the papers' recipes count on far more.
 
     Small batches give more steps, and at 0.5 a softmax minds less that a batch holds many samples of
     the same class.
     """
+    choose = getattr(find_modality(source.modality).load("encoders"), "small", None)
+    small = choose(source) if choose else {}
     if method != "simclr":
-        return {}
+        return {"size": small.get("size")}
     return {
         "optimizer": "adamw",
         "lr": 2e-3,
@@ -108,8 +101,7 @@ def _short_recipe(method: str) -> dict[str, Any]:
         "warmup": 1,
         "batch_size": 64,
         "temperature": 0.5,
-        "encoder": "resnet-tiny",
-        "encoder_options": {"width": 32},
+        **small,
     }
 
 
@@ -120,7 +112,8 @@ def _table(run: Run, train: Source, test: Source | None, seed: int, console: Con
         )
         return None
     console.print(f"[bold]2. Measuring[/] on {len(test):,} samples that were kept aside")
-    protocols = ("few_shot_knn", "knn", "linear", "retrieval", "clustering")
+    usual = ("few_shot_knn", "knn", "linear", "retrieval", "clustering")
+    protocols = find_modality(train.modality).protocols or usual
     table = measure(run, train, test=test, protocols=protocols, seed=seed, quiet=not sys.stderr.isatty())
     table.save(run.path / "measure.json")
     console.print(table)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,9 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
 
 from vergence.core.errors import BadInput
+from vergence.core.modality import find_modality
 from vergence.data.source import Source
 
 COLUMNS = ("id", "uri", "vector", "label", "class", "thumbnail")
@@ -82,7 +81,8 @@ class Rows:
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.source, self.classes = source, source.classes if source is not None else None
         self.uris = self.ids if source is None else uris(source.uri, self.ids)
-        self.thumbnail = thumbnail if source is not None and source.modality == "image" else 0
+        self.thumbnail = thumbnail
+        self._draw = None if source is None else find_modality(source.modality).load("thumbnail")
 
     @property
     def schema(self) -> pa.Schema:
@@ -103,7 +103,7 @@ class Rows:
                     "class": pa.nulls(n, pa.string()),
                     "thumbnail": pa.nulls(n, pa.binary()),
                 }
-                if self.thumbnail:
+                if self._draw and self.thumbnail:
                     pictures = list(workers.map(self._picture, self.index[part]))
                     columns["thumbnail"] = pa.array(pictures, pa.binary())
                 if self.labels is not None:
@@ -139,7 +139,7 @@ class Rows:
     def _picture(self, row: int) -> bytes | None:
         assert self.source is not None
         try:
-            return picture(self.source.sample(int(row)), self.thumbnail)
+            return self._draw(self.source.sample(int(row)), self.thumbnail)
         except BadInput:
             return None
 
@@ -187,19 +187,3 @@ def uris(root: str, names: Sequence[str]) -> list[str]:
             if (folder / names[0].partition("#")[0]).is_file():
                 return [f"{folder.resolve()}/{name}" for name in names]
     return [f"{root}#{name}" for name in names]
-
-
-def picture(sample: Any, side: int) -> bytes | None:
-    """Return an image ``(H, W, 3)`` uint8 as a small file, or None for a sample of another kind.
-
-    Up to 64 pixels it is kept exactly, as PNG; larger ones become a JPEG of ``side`` pixels.
-    """
-    if not isinstance(sample, np.ndarray) or sample.dtype != np.uint8 or sample.shape[2:] != (3,):
-        return None
-    image, file = Image.fromarray(sample), io.BytesIO()
-    image.thumbnail((side, side), Image.Resampling.LANCZOS)
-    if max(image.size) <= 64:
-        image.save(file, "PNG")
-    else:
-        image.save(file, "JPEG", quality=87)
-    return file.getvalue()

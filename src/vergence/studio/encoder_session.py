@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vergence.core.errors import BadInput, VergenceError
+from vergence.core.modality import find_modality
 from vergence.data.image.decode import DecodeError, decode, shape
 from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
@@ -74,10 +75,10 @@ class EncoderSession:
                 "studio in the folder where vergence embed was run."
             )
         try:
-            modality = read_config(Path(self.model)).modality
+            modality = find_modality(read_config(Path(self.model)).modality)
         except VergenceError as error:
             return f"The encoder of the store cannot be used: {error}"
-        if modality != "image":
+        if not modality.thumbnail:
             return f"{self.model} did not learn from pictures, so that none can be looked at."
         return None
 

@@ -8,8 +8,8 @@ from sklearn.metrics import roc_auc_score
 
 import vergence
 from vergence.engine import embed
-from vergence.evaluate.aggregates import Aggregates
 from vergence.evaluate.protocols.gradient_boosting import auc, boosting, cross_validated, linear_auc
+from vergence.methods.events.aggregates import Aggregates
 
 
 def test_aggregates_equal_those_computed_by_hand(tmp_path):

@@ -15,6 +15,11 @@ from vergence.methods.graph import encoders
 from vergence.methods.graph.bandana import Bandana, bandwidths
 from vergence.methods.graph.views import negatives
 
+CONTRACT = {
+    "kinds": ("", "graphs"),
+    "exempt": {"two": "views of a whole batch of graphs, drawn by chance, cannot be divided"},
+}
+
 
 def source(n=50, links=120, seed=0):
     rng = np.random.default_rng(seed)

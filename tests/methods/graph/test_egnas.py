@@ -31,8 +31,15 @@ SIZES = {"in_dim": 4, "edge_dim": 2, "width": 8, "cells": 2, "states": 3, "outpu
 TINY = {"width": 8, "cells": 1, "search_epochs": 3, "warmup": 0, "every": 1, "epochs": 3, "batch": 8}
 
 
+CONTRACT = {"source": lambda: rings(), "options": TINY}
+
+
 @pytest.fixture
 def source():
+    return rings()
+
+
+def rings():
     """24 rings of 3 to 6 nodes, the number of which is to be predicted."""
     rng, pairs, ptr, y = np.random.default_rng(0), [], [0], []
     for _ in range(24):

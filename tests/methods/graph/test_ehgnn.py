@@ -13,6 +13,11 @@ from vergence.data.graph.source import GraphsSource, NodeSource
 from vergence.engine import embed
 from vergence.methods.graph.ehgnn import EHGNN, Dual, HyperCluster, HyperConv, HyperDrop, HyperEncoder, dual
 
+CONTRACT = {
+    "kinds": ("graphs",),
+    "exempt": {"two": "views of a whole batch of graphs, drawn by chance, cannot be divided"},
+}
+
 
 def trees(count=24, seed=0, attr=True):
     """Trees whose edges are of the kind of their ends: 0 of equal, 1 of different atoms, 2 at the root."""

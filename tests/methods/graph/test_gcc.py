@@ -16,6 +16,11 @@ from vergence.data.graph.source import GraphsSource, NodeSource
 from vergence.engine import embed
 from vergence.methods.graph.gcc import GCC, StructureGIN, lists_of, positions, subgraphs
 
+CONTRACT = {
+    "kinds": ("graphs",),
+    "exempt": {"two": "views of a whole batch of graphs, drawn by chance, cannot be divided"},
+}
+
 SMALL = {"width": 8, "layers": 2}
 
 

@@ -11,10 +11,22 @@ from torch import nn
 from torch.nn.functional import cosine_similarity
 
 import vergence
+from two_processes import rings, two_copies
 from vergence.core import BadInput, Features
 from vergence.data.graph.pyg import Data
 from vergence.methods.graph import encoders
 from vergence.methods.graph.grace import GRACE
+
+CONTRACT = {
+    "kinds": ("", "graphs"),
+    "two": {
+        "": {
+            "source": rings,
+            "encoder": {"name": "gin", "width": 8, "norm": "none", "readout": "sum"},
+            "views": lambda method: two_copies,
+        }
+    },
+}
 
 
 class Given(nn.Module):

@@ -10,11 +10,23 @@ import torch
 from torch.nn.functional import cosine_similarity
 
 import vergence
+from two_processes import rings, two_copies
 from vergence.core import BadInput
 from vergence.data.graph.pyg import Batch
 from vergence.methods.graph import encoders
 from vergence.methods.graph.augment import AUGMENTS
 from vergence.methods.graph.graphcl import GraphCL, others_over_own
+
+CONTRACT = {
+    "kinds": ("graphs",),
+    "two": {
+        "": {
+            "source": rings,
+            "encoder": {"name": "gin", "width": 8, "norm": "batch", "readout": "sum"},
+            "views": lambda method: two_copies,
+        }
+    },
+}
 
 
 def rings(sizes=(10, 20, 5), width=3):

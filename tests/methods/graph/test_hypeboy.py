@@ -17,6 +17,8 @@ from vergence.engine import embed
 from vergence.evaluate.protocols.graph import node_probe
 from vergence.methods.graph.hypeboy import HypeBoy, UniGCNII, drop_hyperedges
 
+CONTRACT = {"source": lambda: parts(), "encoder": {"width": 32}}
+
 GROUPS = [[0, 1, 2], [1, 2], [2, 3, 4, 5], [6], [0, 5]]
 
 

@@ -12,6 +12,11 @@ from vergence.data.graph.pyg import Data
 from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.jointgraphdiff import BETA, JointGraphDiff, ScoreNet, marginal, noise, pairs
 
+CONTRACT = {
+    "kinds": ("graphs",),
+    "exempt": {"two": "views of a whole batch of graphs, drawn by chance, cannot be divided"},
+}
+
 
 def paths(sizes=(3, 5, 4, 5)):
     """Paths whose edges are worth the sum of their ends."""

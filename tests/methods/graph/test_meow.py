@@ -19,6 +19,12 @@ from vergence.methods.graph import encoders, meow
 from vergence.methods.graph.contexts import contexts_of, twin_of
 from vergence.methods.graph.meow import MEOW, AdaMEOW, k_means, prototype_nce, weighted_info_nce
 
+CONTRACT = {
+    "source": lambda: papers(),
+    "encoder": {"width": 8, "neighbours": [4, 6]},
+    "options": {"clusters": (3, 5), "mask_edges": 0.2},
+}
+
 SMALL = {"clusters": (3, 5), "mask_edges": 0.2}
 
 

@@ -9,11 +9,19 @@ import pytest
 import torch
 
 import vergence
+from two_processes import rings
 from vergence.core import BadInput
 from vergence.data.graph.pyg import Batch, Data
 from vergence.engine import embed
 from vergence.methods.graph import encoders, mvgrl
 from vergence.methods.graph.mvgrl import MVGRL, TwoViews
+
+CONTRACT = {
+    "kinds": ("", "graphs"),
+    "two": {
+        "": {"source": rings, "encoder": {"width": 8}, "views": lambda method: lambda batch: (batch, None)}
+    },
+}
 
 
 def ring(n=7, width=5):

@@ -13,6 +13,16 @@ from vergence.data.graph.source import GraphsSource
 from vergence.engine import embed
 from vergence.methods.graph.neuralfp import Convolution, Fingerprint, NeuralFP
 
+CONTRACT = {
+    "source": lambda: molecules(),
+    "encoder": {"length": 16, "depth": 1, "width": 16},
+    "options": {"hidden": 32},
+    "two": {"": {"views": lambda method: method.views}},
+    "exempt": {
+        "learns": "predicts numbers, which no vote of classes judges; a test below asks whether it does"
+    },
+}
+
 
 def molecules(count=40, seed=0, targets=True):
     """Trees with 5 atom and 3 bond features; the target counts bonds of one kind at atoms of one kind."""

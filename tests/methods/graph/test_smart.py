@@ -26,6 +26,8 @@ from vergence.methods.graph.smart import (
     unseen,
 )
 
+CONTRACT = {"source": lambda: growing(60), "options": {"snapshots": 6, "epochs": 10, "steps": 2, "width": 4}}
+
 PATH = torch.tensor([[0, 1, 1, 2], [1, 0, 2, 1]])
 FAST = {"snapshots": 6, "known": 0.5, "epochs": 10, "steps": 2, "width": 4}
 

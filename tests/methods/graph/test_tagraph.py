@@ -17,6 +17,11 @@ from vergence.data.graph.points import clouds
 from vergence.methods.graph.homology import lower_star, rips, statistics
 from vergence.methods.graph.tagraph import FUNCTIONS, TAGraph, distances_between, summary_graph, thinned
 
+CONTRACT = {
+    "source": lambda: clouds(list(np.random.default_rng(0).normal(size=(8, 60, 3)))),
+    "options": {"dim": 4, "bins": 5, "points": 50},
+}
+
 
 def reduced(births, edges):
     """Bars by the textbook: the boundary matrix of all simplices in order, columns reduced left to right."""

@@ -9,6 +9,8 @@ from vergence.core import BadInput
 from vergence.methods.image import encoders
 from vergence.methods.image.cores import CoReS, Stationary, compatibility, simplex, verification
 
+CONTRACT = {"options": {"classes": 12}}
+
 
 @pytest.mark.parametrize("count", [2, 3, 10, 100])
 def test_the_gram_matrix_of_the_simplex(count):

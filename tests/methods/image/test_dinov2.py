@@ -10,6 +10,17 @@ from vergence.losses import sinkhorn
 from vergence.methods.image.dinov2 import DINOv2
 from vergence.methods.image.encoders import build
 
+CONTRACT = {
+    "encoder": {"name": "vit-micro", "patch": 4},
+    "options": {"prototypes": 64, "hidden": 64, "bottleneck": 32, "n_local": 2},
+    "two": {
+        "trained": {"options": {"freeze_prototypes": 0}},
+        "frozen": {},
+        "centre": {"options": {"freeze_prototypes": 0, "centring": "centre"}},
+        "registers": {"options": {"freeze_prototypes": 0}, "encoder": {"registers": 2}},
+    },
+}
+
 SMALL = {"prototypes": 24, "hidden": 16, "bottleneck": 8, "n_local": 2}
 
 

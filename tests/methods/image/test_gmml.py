@@ -10,6 +10,11 @@ from vergence.methods.image.encoders import build
 from vergence.methods.image.gmml import GMML, Corrupted, cover, levels
 from vergence.nets.vit import ViT
 
+CONTRACT = {
+    "encoder": {"name": "vit-micro", "patch": 4},
+    "exempt": {"learns": "learns to paint, which a k-NN vote does not reward; its record fine-tunes"},
+}
+
 
 def vit(size=16):
     return ViT(size=size, patch=4, dim=16, depth=3, heads=2)

@@ -15,6 +15,17 @@ from vergence.store.table import Store
 from vergence.views.pixels.augment import plain
 
 
+def quick():
+    return {
+        "pool": vergence.open("digits").subset(np.arange(100, 500)), "learner": "simclr",
+        "backbone": "resnet-tiny", "rounds": 2, "queries": 3, "images": 20, "epochs": 1, "batch_size": 16,
+        "lr": 1e-3, "optimizer": "adamw",
+    }  # fmt: skip
+
+
+CONTRACT = {"source": lambda: vergence.open("digits").subset(np.arange(40)), "options": quick}
+
+
 class Pixels(nn.Module):
     input_spec, out_dim = {"size": 16}, 256
 
@@ -118,12 +129,8 @@ def test_it_asks_more_and_more_for_what_the_target_shows(digits, monkeypatch):
 
 
 def test_a_run_learns_on_from_the_target_and_what_was_found(digits, tmp_path):
-    target, pool = digits.subset(np.arange(40)), digits.subset(np.arange(100, 500))
-    options = {
-        "learner": "simclr", "backbone": "resnet-tiny", "rounds": 2, "queries": 3, "images": 20, "epochs": 1,
-        "batch_size": 16, "lr": 1e-3, "optimizer": "adamw",
-    }  # fmt: skip
-    run = vergence.learn("iexplorer", target, pool=pool, out=tmp_path / "run", quiet=True, **options)
+    target = digits.subset(np.arange(40))
+    run = vergence.learn("iexplorer", target, out=tmp_path / "run", quiet=True, **quick())
     found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["found"]
     assert [len(names) for names in found["asked"]] == [3, 3] == [len(r) for r in found["rewards"]]
     assert set(sum(found["asked"], [])) <= {str(i) for i in range(10)}

@@ -19,6 +19,16 @@ from vergence.methods.image.selfaugment import (
 from vergence.views.pixels.augment import Augment, plain
 from vergence.views.pixels.operations import Policy
 
+SMALL = {
+    "backbone": "resnet-tiny", "bases": ("crop",), "folds": 2, "repeats": 1, "trials": 4, "keep": 1,
+    "lists": 2, "search_epochs": 1, "epochs": 1, "batch_size": 32, "lr": 1e-3, "optimizer": "adamw",
+}  # fmt: skip
+CONTRACT = {"source": lambda: some_digits(), "options": {**SMALL, "trials": 2}}
+
+
+def some_digits():
+    return vergence.open("digits").subset(np.arange(160))
+
 
 class Corners(nn.Module):
     """The brightness of the four quarters of a photo: tells a turn wherever quarters differ."""
@@ -80,15 +90,12 @@ def test_views_come_after_the_policy_and_without_one_are_the_base(lit):
 
 @pytest.fixture(scope="module")
 def small():
-    return {
-        "backbone": "resnet-tiny", "bases": ("crop",), "folds": 2, "repeats": 1, "trials": 4, "keep": 1,
-        "lists": 2, "search_epochs": 1, "epochs": 1, "batch_size": 32, "lr": 1e-3, "optimizer": "adamw",
-    }  # fmt: skip
+    return SMALL
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return vergence.open("digits").subset(np.arange(160))
+    return some_digits()
 
 
 def test_a_judge_repeats_itself_and_tells_what_hides_turns(digits, small):

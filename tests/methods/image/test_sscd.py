@@ -13,6 +13,8 @@ from vergence.nets.descriptor import Descriptor, generalised_mean
 from vergence.views.pixels.augment import Augment
 from vergence.views.pixels.stickers import paste_sticker, stickers
 
+CONTRACT = {"options": {"dim": 64, "entropy": 5.0}}
+
 
 def test_the_generalised_mean_by_hand_and_its_limits():
     x = torch.tensor([[1.0, 2.0], [3.0, 0.0]]).view(1, 1, 2, 2)

@@ -3,6 +3,8 @@ import torch
 from vergence.losses import barlow_twins
 from vergence.methods.pairs.barlow import BarlowTwins
 
+CONTRACT = {"kinds": {"graph": ("", "graphs")}}
+
 
 def test_terms_are_those_of_the_projections(encoder, toy):
     method, views = BarlowTwins(encoder, hidden=24, weight=0.1).eval(), toy.draw_pair()

@@ -6,6 +6,11 @@ from vergence.core import Clock
 from vergence.losses import byol
 from vergence.methods.pairs.byol import BYOL
 
+CONTRACT = {
+    "kinds": {"graph": ("", "graphs")},
+    "options": {"momentum": 0.9},  # 240 steps, not 100,000
+}
+
 
 def test_each_view_predicts_the_teachers_vector_of_the_other(encoder, toy):
     method, views = BYOL(encoder, dim=8).eval(), toy.draw_pair()

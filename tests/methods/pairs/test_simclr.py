@@ -5,6 +5,8 @@ import torch
 from vergence.losses import nt_xent
 from vergence.methods.pairs.simclr import SimCLR
 
+CONTRACT = {"kinds": {"graph": ("", "graphs")}}
+
 
 def test_loss_is_nt_xent_of_the_projections(encoder, toy):
     method, views = SimCLR(encoder, dim=8, temperature=0.3).eval(), toy.draw_pair()

@@ -3,6 +3,8 @@ import torch
 from vergence.losses import vicreg
 from vergence.methods.pairs.vicreg import VICReg
 
+CONTRACT = {"kinds": {"graph": ("", "graphs")}}
+
 
 def test_terms_are_those_of_the_projections(encoder, toy):
     method, views = (

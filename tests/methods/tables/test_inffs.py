@@ -19,6 +19,8 @@ from vergence.methods.tables.inffs import (
     unsupervised_graph,
 )
 
+CONTRACT = {"kinds": ("few labels",)}
+
 
 @pytest.fixture(scope="module")
 def x():

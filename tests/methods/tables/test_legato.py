@@ -9,6 +9,11 @@ from vergence.core import BadInput
 from vergence.methods.tables.encoders import build, for_source
 from vergence.methods.tables.legato import GCN, LEGATO, RelationalGCN, ViewGraph, off_diagonal
 
+CONTRACT = {
+    "kinds": ("numbers",),
+    "exempt": {"learns": "a random graph of views is already wider than the row it comes from"},
+}
+
 PLACE = "vergence.methods.tables.legato:ViewGraph"
 
 

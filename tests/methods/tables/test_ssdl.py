@@ -9,6 +9,8 @@ from vergence.core import BadInput
 from vergence.data.tables import from_vectors
 from vergence.methods.tables.ssdl import SSDL, dictionary, hypergraph, one_hot, p_laplacian, pairs_of
 
+CONTRACT = {"kinds": ("few labels",), "options": {"atoms": 20, "rounds": 3}}
+
 
 @pytest.fixture(scope="module")
 def parts():

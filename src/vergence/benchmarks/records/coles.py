@@ -16,9 +16,9 @@ from vergence.data import open as open_source
 from vergence.data.events import EventBatch, EventSource
 from vergence.data.events.batch import stretches
 from vergence.engine import embed
-from vergence.evaluate.aggregates import Aggregates
 from vergence.evaluate.protocols.gradient_boosting import Classifier, cross_validated
 from vergence.evaluate.score import Score
+from vergence.methods.events.aggregates import Aggregates
 from vergence.methods.events.coles import CoLES
 from vergence.methods.events.views import Slices, draw_slices
 

@@ -14,10 +14,10 @@ from vergence.core import Estimator
 from vergence.data import Source
 from vergence.data.tables import TableSource, from_vectors
 from vergence.engine import embed
-from vergence.evaluate.baselines import RawRows
 from vergence.evaluate.score import Score, mean_score
 from vergence.methods.tables.encoders import build
 from vergence.methods.tables.inffs import InfFS, scaled, spearman, supervised_graph
+from vergence.methods.tables.raw import RawRows
 
 NOISE = 30  # columns of nothing
 TOP = 10

@@ -21,11 +21,11 @@ from vergence.core import Estimator
 from vergence.core.errors import need
 from vergence.data.graph.source import GraphsSource
 from vergence.engine import embed
-from vergence.evaluate.baselines import RawFeatures
 from vergence.evaluate.protocols.graph import rmse
 from vergence.evaluate.score import Score
 from vergence.methods.graph.encoders import Table
 from vergence.methods.graph.neuralfp import Fingerprint, NeuralFP
+from vergence.methods.graph.raw import RawFeatures
 from vergence.train import learn
 
 SIZES = {"length": 128, "depth": 4, "width": 64}  # of a fingerprint that is not trained

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from vergence.core.errors import BadInput, unknown
 from vergence.data.columns import (
     checked_table,
+    coded,
     codes,
     floats,
     numbers,
@@ -25,7 +26,6 @@ from vergence.data.columns import (
 from vergence.data.events.batch import Fields
 from vergence.data.events.log import EventLog, Names
 from vergence.data.events.schema import EventSchema
-from vergence.data.image.reader import coded
 
 PEEK = 100_000  # rows from which the schema is guessed
 SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".csv.gz")
@@ -140,12 +140,12 @@ class _Table:
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
         self.what = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
-        self.parquet = all(path.suffix == ".parquet" for path in paths)
+        self.parquet = all(path.suffix.lower() == ".parquet" for path in paths)
         self._whole: pa.Table | None = None
         for path in paths:
             if not path.is_file():
                 raise BadInput(f"{path} is not a file; an event log is one or more .parquet or .csv files.")
-            if not path.name.endswith(SUFFIXES):
+            if not path.name.lower().endswith(SUFFIXES):
                 raise BadInput(f"{path} is no event log that can be read; needs {', '.join(SUFFIXES)}.")
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -99,17 +98,3 @@ class EventSource(ArraySource):
             label=torch.from_numpy(self.labels_of(index)),
             fields=self.log.fields,
         )
-
-
-def like(uri: str | os.PathLike[str], known: str) -> str:
-    """Return the uri that reads another event log with the columns of a known one.
-
-    >>> like("new.parquet", "events:old.parquet?id=user&time=ts")
-    'events:new.parquet?id=user&time=ts'
-    >>> like("photos/", "photos/")
-    'photos/'
-    """
-    uri = os.fspath(uri)
-    if not known.startswith("events:") or ":" in uri or (Path(uri) / ABOUT).is_file():
-        return uri
-    return EventSchema.from_uri(known)[1].uri(uri)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from vergence.core.errors import BadInput
@@ -18,13 +19,25 @@ FILES = {"hyper": "FILE.txt", "temporal": "FILE.csv"}
 SUFFIXES = {".edgelist": "edgelist", ".gml": "gml", ".graphml": "graphml", ".mat": "matlab"}
 
 
-def open_graph(uri: str) -> GraphSource:
+def open_files(paths: list[Path], root: Path, uri: str, *, limit: float = 0.5) -> GraphSource:
+    """Open a file by its suffix."""
+    return open_graph(uri)
+
+
+def open_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.5) -> GraphSource | None:
+    """Open a folder of shapes."""
+    from vergence.data.graph.points import READERS
+
+    return open_graph(f"points:{root}") if any(name.endswith(tuple(READERS)) for name in names) else None
+
+
+def open_graph(uri: str, *, limit: float = 0.5) -> GraphSource:
     """Open ``karate``, ``planetoid:DIR/NAME`` and its kind, or a file by its suffix.
 
     ``hyper:hetero:DIR/acm:a`` gives the labelled nodes of a typed graph, joined by those of type ``a``;
     ``scaled:NAME`` opens any of them and lets the features of each node sum to 1;
     ``smiles:FILE.csv:COLUMN`` reads a column of numbers to predict; ``points:`` a folder of
-    shapes, or a file of them.
+    shapes, or a file of them. ``limit`` has no meaning here: a graph is read whole or not at all.
 
     Raises:
         BadInput: If the name is missing or the data is not there or not usable.

@@ -121,3 +121,19 @@ def crop_long_side(pixels: np.ndarray) -> np.ndarray:
     longest = MAX_RATIO * min(height, width)
     top, left = max(0, height - longest) // 2, max(0, width - longest) // 2
     return np.ascontiguousarray(pixels[top : top + longest, left : left + longest])
+
+
+def thumbnail(sample: object, side: int) -> bytes | None:
+    """Return an image ``(H, W, 3)`` uint8 as a small file, or None for a sample of another kind.
+
+    Up to 64 pixels it is kept exactly, as PNG; larger ones become a JPEG of ``side`` pixels.
+    """
+    if not isinstance(sample, np.ndarray) or sample.dtype != np.uint8 or sample.shape[2:] != (3,):
+        return None
+    image, file = Image.fromarray(sample), io.BytesIO()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    if max(image.size) <= 64:
+        image.save(file, "PNG")
+    else:
+        image.save(file, "JPEG", quality=87)
+    return file.getvalue()

@@ -36,24 +36,6 @@ class FolderReader(ImageReader):
         return read_part(os.path.join(self.root, self.names[i]))
 
 
-def files(root: Path) -> list[str]:
-    """Return the paths of all files under ``root``, sorted; hidden ones and link loops are left out."""
-    names, seen = [], set()
-    for folder, inside, here in os.walk(root, followlinks=True):
-        if (real := os.path.realpath(folder)) in seen:
-            inside.clear()
-            continue
-        seen.add(real)
-        inside[:] = sorted(name for name in inside if not name.startswith((".", "__MACOSX")))
-        start = os.path.relpath(folder, root)
-        names += [
-            name if start == "." else f"{start}/{name}".replace(os.sep, "/")
-            for name in here
-            if not name.startswith(".")
-        ]
-    return sorted(names)
-
-
 def is_picture(name: str) -> bool:
     """Say whether a file's name ends like a picture's."""
     return name.lower().endswith(SUFFIXES)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from vergence.core.errors import BadInput
+from vergence.data.columns import coded
 from vergence.data.image.decode import Raw
 from vergence.data.image.reader import ImageReader
 from vergence.data.image.source import ImageSource
@@ -16,11 +17,12 @@ _PIECE = 1024  # pictures that count as read together where a source does not sa
 
 
 class _Joined(ImageReader):
-    def __init__(self, sources: Sequence[ImageSource], classes: list[str]) -> None:
-        self.sources, self.classes = sources, classes
+    def __init__(
+        self, sources: Sequence[ImageSource], labels: np.ndarray | None, classes: list[str] | None
+    ) -> None:
+        self.sources, self.labels, self.classes = sources, labels, classes
         self.names = [f"{i}/{name}" for i, source in enumerate(sources) for name in source.names]
         self.of = np.repeat(np.arange(len(sources)), [len(source) for source in sources])
-        self.labels = self.of
         self.starts = np.cumsum([0, *(len(source) for source in sources)])
         if any(source.reader.blocks is not None for source in sources):
             pieces, first = [], 0
@@ -40,6 +42,27 @@ class _Joined(ImageReader):
         return source.reader.read(int(source.rows[i - self.starts[which]]))
 
 
+def join(sources: Sequence[Source]) -> ImageSource:
+    """Return all pictures of several sources with their own labels; a class is known by its name.
+
+    Raises:
+        BadInput: If one holds no images.
+    """
+    images = _images(sources)
+    words = [None if s.labels is None else [_word(s, label) for label in s.labels.tolist()] for s in images]
+    if all(found is None for found in words):
+        return _together(images, None, None)
+    every = [word for s, found in zip(images, words, strict=True) for word in found or [None] * len(s)]
+    return _together(images, *coded(every))
+
+
+def _word(source: ImageSource, label: int) -> str | int | None:
+    """Return a label by its name, where it has one."""
+    if label < 0:
+        return None
+    return source.classes[label] if source.classes and label < len(source.classes) else label
+
+
 def joined(sources: Sequence[Source], names: Sequence[str]) -> ImageSource:
     """Return all pictures of several sources, labelled by the source that they come from.
 
@@ -50,13 +73,24 @@ def joined(sources: Sequence[Source], names: Sequence[str]) -> ImageSource:
     Raises:
         BadInput: If one holds no images.
     """
+    images = _images(sources)
+    of = np.repeat(np.arange(len(images)), [len(source) for source in images])
+    return _together(images, of, list(names))
+
+
+def _images(sources: Sequence[Source]) -> list[ImageSource]:
     images = []
     for source in sources:
         if not isinstance(source, ImageSource):
             raise BadInput(f"{source.uri} holds no images; images can be joined with images only.")
         images.append(source)
+    return images
+
+
+def _together(
+    images: Sequence[ImageSource], labels: np.ndarray | None, classes: list[str] | None
+) -> ImageSource:
     limit = max(source.skipped.limit for source in images)
     options = {k: v for source in images for k, v in source.view_options.items()}
-    return ImageSource(
-        _Joined(images, list(names)), " + ".join(s.uri for s in images), limit=limit, view_options=options
-    )
+    uri = " + ".join(source.uri for source in images)
+    return ImageSource(_Joined(images, labels, classes), uri, limit=limit, view_options=options)

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from vergence.core.errors import BadInput, need, unknown
+from vergence.core.errors import BadInput, WrongModality, need, unknown
+from vergence.data.columns import coded
 from vergence.data.image.decode import DecodeError, Raw
-from vergence.data.image.reader import ImageReader, PixelReader, coded, numbered
+from vergence.data.image.reader import ImageReader, PixelReader, numbered
 from vergence.data.image.source import ImageSource
 
 # A mirrored digit is another sign, ink has no colour, and hands differ in slant, place and size.
@@ -170,11 +171,21 @@ def hub(uri: str, *, limit: float = 0.5) -> ImageSource:
         ) from None
     if split is None:
         table = table["train"] if "train" in table else next(iter(table.values()))
+    return hub_source(table, uri, name, limit=limit)
+
+
+def hub_source(table: Any, uri: str, stem: str, *, limit: float = 0.5) -> ImageSource:
+    """Return the pictures of a ``datasets.Dataset``, left encoded.
+
+    Raises:
+        WrongModality: If it has no column of images.
+    """
+    datasets = need("datasets", extra="hf")
     column = next((k for k, v in table.features.items() if isinstance(v, datasets.Image)), None)
     if column is None:
-        raise BadInput(f"{uri} has no column of images; found {', '.join(table.features)}.")
+        raise WrongModality(f"{uri} has no column of images; found {', '.join(table.features)}.")
     label = next((k for k, v in table.features.items() if isinstance(v, datasets.ClassLabel)), None)
     labels, classes = (None, None) if label is None else coded(list(table[label]))
     classes = classes or (table.features[label].names if label is not None else None)
     table = table.cast_column(column, datasets.Image(decode=False))
-    return ImageSource(HubReader(table, column, labels, classes, name), uri, limit=limit)
+    return ImageSource(HubReader(table, column, labels, classes, stem), uri, limit=limit)

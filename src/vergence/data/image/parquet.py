@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, WrongModality
+from vergence.data.columns import coded
 from vergence.data.image.cache import budget
 from vergence.data.image.decode import DecodeError
-from vergence.data.image.reader import ImageReader, coded, numbered
+from vergence.data.image.reader import ImageReader, numbered
 
 _AT_ONCE = 1024  # rows decoded before their bytes are counted
 _PICTURES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "bytes")
@@ -150,12 +151,6 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def has_pictures(path: Path) -> bool:
-    """Say whether a parquet file has a column of images."""
-    schema = _file(path).schema_arrow
-    return _find_pictures(schema, _features(schema)) is not None
-
-
 def _find_pictures(schema: pa.Schema, features: dict[str, Any]) -> str | None:
     marked = [k for k, v in features.items() if isinstance(v, dict) and v.get("_type") == "Image"]
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
@@ -169,7 +164,7 @@ def _find_pictures(schema: pa.Schema, features: dict[str, Any]) -> str | None:
 def _picture_column(schema: pa.Schema, features: dict[str, Any], path: Path) -> str:
     if (name := _find_pictures(schema, features)) is not None:
         return name
-    raise BadInput(
+    raise WrongModality(
         f"{path} has no column of images; found {', '.join(schema.names) or 'no columns'}, needs a struct "
         f"with 'bytes' as the Hugging Face hub writes it, or a binary column named 'image'."
     )

@@ -6,7 +6,6 @@ import builtins
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -88,19 +87,3 @@ def numbered(stem: str, n: int) -> list[str]:
     ['digits#0', 'digits#1']
     """
     return [f"{stem}#{i}" for i in range(n)]
-
-
-def coded(values: list[Any]) -> tuple[np.ndarray | None, list[str] | None]:
-    """Return labels as numbers, and their names where they were words; None, None if none is known.
-
-    >>> coded(["dog", None, "cat"])
-    (array([ 1, -1,  0]), ['cat', 'dog'])
-    """
-    known = [v for v in values if v is not None]
-    if not known:
-        return None, None
-    if all(isinstance(v, int) and -(2**63) <= v < 2**63 for v in known):
-        return np.array([-1 if v is None else v for v in values], dtype=np.int64), None
-    classes = sorted({str(v) for v in known})
-    place = {name: i for i, name in enumerate(classes)}
-    return np.array([-1 if v is None else place[str(v)] for v in values], dtype=np.int64), classes

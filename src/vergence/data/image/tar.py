@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vergence.core.errors import BadInput
+from vergence.data.columns import coded
 from vergence.data.image.folder import folder_labels, is_picture
-from vergence.data.image.reader import ImageReader, coded, read_part
+from vergence.data.image.reader import ImageReader, read_part
 
 _BROKEN = (ValueError, OverflowError, MemoryError, RecursionError)  # of numbers that make no sense
 

@@ -11,8 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet, text
-from vergence.data.image.reader import coded
+from vergence.data.columns import coded, codes, numbers, plain, read_csv, read_parquet, text
 from vergence.data.tables.batch import Columns
 from vergence.data.tables.schema import TableSchema
 
@@ -48,7 +47,7 @@ def read_table(paths: Sequence[Path]) -> pa.Table:
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path} is not a file; a table is one or more .parquet or .csv files.")
-        parts.append(read_parquet(path) if path.suffix == ".parquet" else read_csv(path))
+        parts.append(read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path))
     try:
         return pa.concat_tables(parts, promote_options="permissive")
     except pa.ArrowException as error:

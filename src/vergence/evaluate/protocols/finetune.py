@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import importlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from vergence import engine
 from vergence.core import BadInput, Interrupted, Method, Recipe, RunConfig, input_spec
+from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.score import Score, mean_score
@@ -114,9 +114,7 @@ def finetune(
 
 
 def _augment(encoder: nn.Module, source: Source) -> Any:
-    """Return the modality's pair view, toned down to crops and mirrors."""
-    kinds = importlib.import_module(f"vergence.methods.{source.modality}.views").KINDS
-    mild: dict[str, Any] = {}
-    if source.modality == "image":
-        mild = {"scale": (0.5, 1.0), "jitter_p": 0.0, "grey": 0.0, "blur": 0.0}
-    return kinds["pair"](**(input_spec(encoder) or {}), **{**source.view_options, **mild})
+    """Return the modality's pair view, toned down: of images to crops and mirrors."""
+    views = find_modality(source.modality).load("views")
+    options = {**source.view_options, **getattr(views, "MILD", {})}
+    return views.KINDS["pair"](**(input_spec(encoder) or {}), **options)

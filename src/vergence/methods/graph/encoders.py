@@ -265,6 +265,9 @@ class Table(nn.Module):
         self.out_dim = vectors.shape[1]
         self.spec = {"name": "table", "in_dim": 0, "rows": len(vectors), "width": self.out_dim}
 
+    def fresh(self) -> None:
+        """Nothing was there before."""
+
     def forward(self, graph: pyg.Data) -> Features:
         rows, total = len(self.vectors), graph.get("out_of")
         if total is not None and total != rows:

@@ -6,9 +6,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any, cast
 
+import torch
+
 from vergence.core import BadInput, unknown
 from vergence.data.source import Source
 from vergence.nets.image_encoder import ImageEncoder
+
+SMALL = 64  # pixels of views that a CPU can afford
 
 
 def _own() -> dict[str, Callable[..., ImageEncoder]]:
@@ -116,6 +120,13 @@ def for_source(
         side = shorter_side(source)
         size = next((s for s in (16, 32, 64) if side <= 1.25 * s), 224)
     return build(name, size=size, **options)
+
+
+def small(source: Source) -> dict[str, Any]:
+    """Return settings of ``learn`` with which a CPU trains in minutes; a GPU takes photos at their size."""
+    large = shorter_side(source) > SMALL
+    size = SMALL if large and not torch.cuda.is_available() else None
+    return {"size": size, "encoder": "resnet-tiny", "encoder_options": {"width": 32}}
 
 
 def _build_own(

@@ -84,8 +84,10 @@ class TableEncoder(nn.Module):
             self.mean.copy_(mean.nan_to_num(0.0))
             self.deviation.copy_(torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0))
 
-    def fresh(self) -> TableEncoder:
-        """Return the same network with new random weights that knows the same words and scales."""
+    def fresh(self) -> TableEncoder | None:
+        """Return the same network with new random weights that knows the same words and scales, if any."""
+        if not any(True for _ in self.parameters()):  # fitted: nothing was there before
+            return None
         new = build(**self.spec)
         known = {name for name in self.state_dict() if name in LEARNED or name.startswith("words_")}
         new.load_state_dict(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vergence.core import pooled
 from vergence.data.events import EventBatch, EventSource
 
 WORDS = 50  # most frequent categories of a field that are counted one by one
@@ -23,6 +22,8 @@ class Aggregates(nn.Module):
     Args:
         source: Tells which fields there are and which categories are frequent.
     """
+
+    joins = True  # an analyst has both
 
     def __init__(self, source: EventSource) -> None:
         super().__init__()
@@ -59,16 +60,9 @@ class Aggregates(nn.Module):
         return [events / count, (events > 0).sum(1, keepdim=True).double(), means.reshape(b, cells * m)]
 
 
-class Both(nn.Module):
-    """The vectors of two encoders side by side."""
-
-    def __init__(self, first: nn.Module, second: nn.Module) -> None:
-        super().__init__()
-        self.first, self.second = first, second
-        self.out_dim = int(first.out_dim) + int(second.out_dim)  # type: ignore[arg-type]
-
-    def forward(self, batch: EventBatch) -> Tensor:
-        return torch.cat([pooled(self.first(batch)).float(), pooled(self.second(batch)).float()], 1)
+def raw(source: EventSource, encoder: nn.Module) -> dict[str, nn.Module]:
+    """Return the aggregates; they are judged alone and joined with what was learned."""
+    return {"aggregates": Aggregates(source)}
 
 
 def _sums(values: Tensor, owner: Tensor, count: int) -> Tensor:

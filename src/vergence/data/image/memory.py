@@ -1,0 +1,128 @@
+"""Images that are in memory already: arrays, lists of pictures, data sets of torch and of Hugging Face."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+from vergence.core.errors import BadInput
+from vergence.data.columns import coded
+from vergence.data.image.decode import DecodeError, Raw
+from vergence.data.image.named import ItemReader, hub_source
+from vergence.data.image.reader import PixelReader
+from vergence.data.image.source import ImageSource
+
+URI = "memory:images"
+
+
+def open_object(data: Any, *, limit: float = 0.5) -> ImageSource | None:
+    """Take images as they are: nothing is copied but what has to be brought to uint8.
+
+    Args:
+        data: An array or a tensor ``(N, H, W, 3)``, ``(N, 3, H, W)`` or, grey, ``(N, H, W)``, uint8 or float
+            in [0, 1]; a list of PIL images or arrays ``(H, W, 3)``; a map-style data set of torch, each
+            item a picture, or a tuple of one and its label; or one of Hugging Face with a column of images.
+            The labels of a data set without ``targets`` or ``labels`` are read by one pass over its items.
+        limit: Share of unreadable pictures that is put up with, in [0, 1].
+
+    Raises:
+        BadInput: If it holds images that cannot be read as they are.
+    """
+    if isinstance(data, np.ndarray | torch.Tensor) and data.ndim in (3, 4):
+        pixels = _uint8(np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data))
+        return ImageSource(PixelReader(pixels, None, None, "memory"), URI, limit=limit, pixels=pixels)
+    if isinstance(data, list | tuple) and data and all(_is_picture(item) for item in data):
+        return ImageSource(ItemReader([_raw(item) for item in data], None, None, "memory"), URI, limit=limit)
+    if type(data).__module__.partition(".")[0] == "datasets" and hasattr(data, "features"):
+        return hub_source(data, URI, "memory", limit=limit)
+    if isinstance(data, IterableDataset):
+        raise BadInput("A data set needs a length, to be read in any order; an IterableDataset has none.")
+    if isinstance(data, Dataset) and hasattr(data, "__len__"):
+        first = _picture_of(data[0]) if len(data) else None
+        if first is None or not _is_picture(first):
+            return None
+        labels = _labels(data)
+        classes = _classes(data)
+        named, words = coded(labels) if labels is not None else (None, None)
+        return ImageSource(_Items(data, named, words or classes, "memory"), URI, limit=limit)
+    return None
+
+
+class _Items(ItemReader):
+    """A data set's items, whose pictures may be tensors."""
+
+    def read(self, i: int) -> Raw:
+        try:
+            return _raw(super().read(i))
+        except BadInput as error:
+            raise DecodeError(str(error)) from None
+
+
+def _picture_of(item: Any) -> Any:
+    return item[0] if isinstance(item, tuple | list) and item else item
+
+
+def _is_picture(item: Any) -> bool:
+    return isinstance(item, Image.Image) or (isinstance(item, np.ndarray | torch.Tensor) and item.ndim == 3)
+
+
+def _raw(item: Any) -> Raw:
+    """Return a PIL image as it is, and an array or tensor as ``(H, W, 3)`` uint8."""
+    if isinstance(item, Image.Image):
+        return item
+    return _uint8(np.asarray(item.detach().cpu() if isinstance(item, torch.Tensor) else item)[None])[0]
+
+
+def _uint8(images: np.ndarray) -> np.ndarray:
+    """Return images as ``(N, H, W, 3)`` uint8."""
+    if images.ndim == 3:
+        images = images[..., None]
+    elif images.shape[3] not in (1, 3) and images.shape[1] in (1, 3):
+        images = images.transpose(0, 2, 3, 1)
+    if images.shape[3] not in (1, 3) or 0 in images.shape:
+        raise BadInput(f"Images in memory are (N, H, W, 3), (N, 3, H, W) or (N, H, W); got {images.shape}.")
+    if images.dtype.kind == "f":
+        low, high = float(images.min()), float(images.max())
+        if not 0 <= low <= high <= 1:
+            raise BadInput(f"Images as floats are in [0, 1]; these reach from {low:g} to {high:g}.")
+        images = np.round(images * 255).astype(np.uint8)
+    if images.dtype != np.uint8:
+        raise BadInput(f"Images in memory are uint8, or float in [0, 1]; got {images.dtype}.")
+    return np.ascontiguousarray(np.broadcast_to(images, (*images.shape[:3], 3)))
+
+
+def _labels(data: Any) -> list[Any] | None:
+    """Return one label an item, None where it has none; None where no item has."""
+    if isinstance(data, Subset):
+        found = _labels(data.dataset) if hasattr(data.dataset, "targets") else None
+        if found is not None:
+            return [found[i] for i in data.indices]
+    for name in ("targets", "labels"):
+        if (held := getattr(data, name, None)) is not None and len(held) == len(data):
+            return _plain(held)
+    if isinstance(data, TensorDataset):
+        return _plain(data.tensors[1]) if len(data.tensors) > 1 and data.tensors[1].ndim == 1 else None
+    if not isinstance(data[0], tuple | list) or len(data[0]) < 2 or not _is_label(data[0][1]):
+        return None
+    return _plain([data[i][1] for i in range(len(data))])
+
+
+def _plain(labels: Sequence[Any] | np.ndarray | torch.Tensor) -> list[Any] | None:
+    found = [label.item() if hasattr(label, "item") else label for label in labels]
+    return found if all(_is_label(label) for label in found) else None
+
+
+def _is_label(label: Any) -> bool:
+    return isinstance(label, int | str | np.integer | None) or (
+        isinstance(label, torch.Tensor) and label.ndim == 0 and not label.is_floating_point()
+    )
+
+
+def _classes(data: Any) -> list[str] | None:
+    names = getattr(data.dataset if isinstance(data, Subset) else data, "classes", None)
+    return [str(name) for name in names] if isinstance(names, list | tuple) else None

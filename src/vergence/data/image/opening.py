@@ -1,0 +1,47 @@
+"""Which reader an image source asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vergence.core.errors import BadInput
+from vergence.data.image import named
+from vergence.data.image.folder import FolderReader, is_picture
+from vergence.data.image.parquet import ParquetReader
+from vergence.data.image.source import ImageSource
+from vergence.data.image.tar import TarReader
+
+
+def open_named(uri: str, *, limit: float = 0.5) -> ImageSource:
+    """Open the embedded ``digits``, ``torchvision:NAME`` or ``hf:NAME``."""
+    if uri == "digits":
+        return named.digits(limit=limit)
+    read = named.torchvision if uri.startswith("torchvision:") else named.hub
+    return read(uri, limit=limit)
+
+
+def open_files(paths: list[Path], root: Path, uri: str, *, limit: float = 0.5) -> ImageSource | None:
+    """Open parquet files or tar shards.
+
+    Raises:
+        WrongModality: If a parquet file has no column of images.
+        BadInput: If a file cannot be read, or is a single image.
+    """
+    if all(path.suffix.lower() == ".parquet" for path in paths):
+        return ImageSource(ParquetReader(paths, root), uri, limit=limit)
+    if all(".tar" in path.suffixes or path.suffix == ".tgz" for path in paths):
+        return ImageSource(TarReader(paths, root), uri, limit=limit)
+    if is_picture(uri):
+        raise BadInput(f"{uri} is a single image; open the folder it is in: {root}")
+    return None
+
+
+def open_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.5) -> ImageSource | None:
+    """Open the pictures of a folder; else its parquet files, else its tar shards."""
+    if pictures := [name for name in names if is_picture(name)]:
+        return ImageSource(FolderReader(root, pictures), uri, limit=limit)
+    for suffix in (".parquet", ".tar"):
+        if shards := [root / name for name in names if name.endswith(suffix)]:
+            return open_files(shards, root, uri, limit=limit)
+    return None

@@ -1,0 +1,24 @@
+"""Features as they are: the baseline that learned vectors of graphs have to beat."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from vergence.data.graph import pyg
+from vergence.data.graph.source import GraphSource
+from vergence.methods.graph.encoders import answer
+
+
+class RawFeatures(nn.Module):
+    """Nodes' features as they are; of sets of graphs, their sum over each graph.
+
+    Where a graph has none, they are its degrees, one-hot.
+    """
+
+    def forward(self, batch: pyg.Data) -> Tensor:
+        return answer(batch.x.float(), batch, "sum" if "ptr" in batch else None)
+
+
+def raw(source: GraphSource, encoder: nn.Module) -> dict[str, nn.Module]:
+    """Return raw features."""
+    return {"raw features": RawFeatures()}

@@ -1,0 +1,1 @@
+"""One file a modality: its ``MODALITY`` says all that the rest of the library knows of it."""

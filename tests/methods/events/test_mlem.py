@@ -1,0 +1,16 @@
+"""What the contract needs to know of MLEM; ``test_events.py`` tests its formulas."""
+
+from two_processes import halves, histories
+
+CONTRACT = {
+    "encoder": {"dim": 32},
+    "options": {"slices": 3, "shortest": 8, "longest": 24},
+    "two": {
+        "": {
+            "source": histories,
+            "encoder": {"dim": 8, "noise": 0.0},
+            "options": {"slices": 2, "shortest": 6},
+            "views": lambda method: halves,
+        }
+    },
+}
