@@ -109,7 +109,7 @@ def test_what_is_in_memory_can_be_learned_from(tmp_path):
     )
     assert len(run.embed(data, tmp_path / "store.lance")) == 16
     with pytest.raises(BadInput, match="memory:images was in memory and cannot be opened by name again"):
-        vergence.open(run.config["source"])
+        vergence.open(run.config.source)
 
 
 class Endless(IterableDataset):
