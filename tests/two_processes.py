@@ -4,8 +4,8 @@ import torch
 
 from vergence.core import Clock
 from vergence.engine.distributed import mean_over_processes
-from vergence.engine.loop import _BatchHolder, _Step
 from vergence.engine.sync_norm import synchronise_norms
+from vergence.engine.turns import BatchHolder, Objective
 
 
 def take_steps(method, batches, fabric):
@@ -13,11 +13,11 @@ def take_steps(method, batches, fabric):
     synchronise_norms(method, fabric.device)
     parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
     descend = torch.optim.SGD(parameters.values(), lr=1e-5)  # more would blow rounding up
-    forward, update = fabric.setup(_Step(method, fabric.device), descend)
+    forward, update = fabric.setup(Objective(method, fabric.device), descend)
     found = {}
     for number, batch in enumerate(batches):
         method.clock = Clock(number, len(batches), 1)
-        terms = forward(_BatchHolder(batch))
+        terms = forward(BatchHolder(batch))
         fabric.backward(sum(terms.values()))
         found |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
         taught = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}

@@ -165,9 +165,9 @@ def test_killed_for_real_and_resumed_ends_in_the_same_weights(vectors, denoise, 
         textwrap.dedent(f"""
         import sys, time, torch
         from pathlib import Path
-        sys.path.insert(0, {str(HERE)!r})
+        sys.path.insert(0, {str(HERE.parent)!r})
         torch.set_num_threads(1)
-        from conftest import Denoise, VectorEncoder, Vectors
+        from vectors import Denoise, VectorEncoder, Vectors
         from vergence.core import RunConfig
         from vergence.engine.devices import make_fabric, repeatable
         from vergence.engine.loop import train

@@ -17,6 +17,8 @@ from lightning_fabric.plugins.environments.lightning import find_free_network_po
 from PIL import Image
 from torch import nn
 
+import tiny_methods
+from vectors import Denoise, VectorEncoder, Vectors
 from vergence.core import BadInput, RunConfig
 from vergence.data.loading import batches, order
 from vergence.engine import launch
@@ -28,16 +30,7 @@ from vergence.engine.sync_norm import SyncBatchNorm
 from vergence.nets import Teacher
 
 HERE = Path(__file__).parent
-
-
-def world():
-    """Return what ``conftest`` defines, here and in processes that pytest did not start."""
-    sys.path.insert(0, str(HERE))
-    try:
-        import conftest
-    finally:
-        sys.path.remove(str(HERE))
-    return conftest
+TINY = ["contest_without_chance", "reclustered_without_chance"]
 
 
 class CrashError(Exception):
@@ -46,9 +39,8 @@ class CrashError(Exception):
 
 def blocks_and_teacher():
     """Return a method with all that may go wrong when it is divided, and nothing drawn at random."""
-    base = world()
 
-    class Encoder(base.VectorEncoder):
+    class Encoder(VectorEncoder):
         def __init__(self):
             super().__init__()
             self.net = nn.Sequential(nn.Linear(8, 16, bias=False), nn.BatchNorm1d(16), nn.ReLU())
@@ -61,8 +53,8 @@ def blocks_and_teacher():
                 x = x + block(x)
             return self.last(x)
 
-    class Followed(base.Denoise):
-        recipe = dataclasses.replace(base.Denoise.recipe, epochs=2, ema=0.9)
+    class Followed(Denoise):
+        recipe = dataclasses.replace(Denoise.recipe, epochs=2, ema=0.9)
         crash_at, divided = None, False
 
         def __init__(self, encoder):
@@ -95,12 +87,20 @@ def go(out, devices, strategy="auto", crash_at=None, resume=False):
     config = RunConfig(
         method="followed", source="vectors", recipe=method.recipe, batch_size=16, seed=1, save_every=1
     )
-    source = world().Vectors()
+    source = Vectors()
     try:
         run = train(method, source, config, out=out, fabric=fabric, quiet=True, resume=resume)
         return run, method
     except CrashError:
         return None, method
+
+
+def go_tiny(name, out, devices):
+    """Train a method with turns, or with heads that are exchanged, and return what it is in the end."""
+    method, fabric = getattr(tiny_methods, name)(), make_fabric("fp32", devices=devices)
+    config = RunConfig(method=name, source="vectors", recipe=method.recipe, batch_size=16, seed=1)
+    train(method, Vectors(), config, out=out, fabric=fabric, quiet=True)
+    return method.state_dict()
 
 
 def uneven(rank):
@@ -127,6 +127,7 @@ def one_of_two(rank, port, out):
     found["parts"] = [v for _, v in sorted(run.encoder.state_dict().items())]
     assert method.divided
     go(out / "moving", 2, "fsdp", crash_at=7, resume=True)
+    found |= {name: go_tiny(name, out / name, 2) for name in TINY}
     torch.save(found, out / f"{rank}.pt")
 
 
@@ -172,6 +173,13 @@ def test_norms_of_unequal_shares_are_the_norm_of_the_whole(two, affine):
         torch.testing.assert_close(part[3], norm.state_dict())
 
 
+@pytest.mark.parametrize("name", TINY)
+def test_turns_and_new_heads_in_two_processes_end_where_one_process_ends(two, tmp_path, name):
+    expected = go_tiny(name, tmp_path / "run", 1)
+    for found in two:
+        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["plain", "parts"])
 def test_a_run_in_two_processes_ends_where_one_process_ends(one, two, kind):
     for found in two:
@@ -211,7 +219,7 @@ def test_a_batch_that_does_not_divide_is_one_clear_line(tmp_path):
     method = blocks_and_teacher()
     config = RunConfig(method="followed", source="", recipe=method.recipe, batch_size=16, accumulate=3)
     with pytest.raises(BadInput, match="A batch of 16 does not divide into 3 equal parts"):
-        train(method, world().Vectors(), config, out=tmp_path, fabric=make_fabric("fp32"))
+        train(method, Vectors(), config, out=tmp_path, fabric=make_fabric("fp32"))
 
 
 def test_a_program_that_cannot_be_run_again_starts_no_processes():
@@ -224,7 +232,7 @@ import sys, time, torch
 from pathlib import Path
 sys.path.insert(0, {here!r})
 torch.set_num_threads(1)
-from conftest import Denoise, VectorEncoder, Vectors
+from vectors import Denoise, VectorEncoder, Vectors
 from vergence.core import RunConfig
 from vergence.engine.devices import make_fabric
 from vergence.engine.process_monitor import monitored
@@ -260,7 +268,7 @@ def rows(out):
 
 def start(tmp_path, out, *words, fail=False):
     script = tmp_path / "job.py"
-    script.write_text(textwrap.dedent(JOB).format(here=str(HERE), fail=fail))
+    script.write_text(textwrap.dedent(JOB).format(here=str(HERE.parent), fail=fail))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, script, out, *words], start_new_session=True, **pipes)
 

@@ -14,3 +14,4 @@ from .features import pooled as pooled
 from .method import Method as Method
 from .recipe import Recipe as Recipe
 from .run_config import RunConfig as RunConfig
+from .turn import Turn as Turn

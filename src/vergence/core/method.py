@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from vergence.core.clock import Clock
 from vergence.core.features import pooled
+from vergence.core.parts import Sizes, layers, sizes
 from vergence.core.recipe import Recipe
+from vergence.core.turn import Turn
 
 if TYPE_CHECKING:
     from vergence.data import Source
+
+
+class Sampler(Protocol):
+    """Chooses what makes up each batch; the same arguments give the same batches."""
+
+    def __len__(self) -> int:
+        """Return the batches an epoch and process."""
+
+    def epoch(self, epoch: int, *, seed: int, start: int, rank: int, world: int) -> Iterator[Any]:
+        """Yield the batches of an epoch for process ``rank`` of ``world``, but for the first ``start``."""
 
 
 class Method(nn.Module):
@@ -30,6 +42,7 @@ class Method(nn.Module):
             ``"pair"``, which the modality's ``views.py`` supplies.
         encoder: What is kept when training ends; takes views and batches alike.
         clock: Where training stands.
+        replaced: Sizes of the parts that ``replace`` has exchanged.
         find_unused_parameters: Whether some steps leave trainable parameters without a gradient, as those
             before a frozen head wakes do. Several processes then ask each other which, every step.
     """
@@ -43,6 +56,7 @@ class Method(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.clock = Clock()
+        self.replaced: dict[str, Sizes] = {}
         self._logged: dict[str, Tensor] = {}
 
     def loss(self, views: Any) -> dict[str, Tensor]:
@@ -62,14 +76,36 @@ class Method(nn.Module):
         """
 
     def epoch_start(self, clock: Clock, loader: Iterable[Any]) -> None:
-        """Work between epochs, such as offline clustering; ``loader`` gives unaugmented batches."""
+        """Work between epochs, such as offline clustering, neighbour mining or a policy of sampling.
+
+        What it computes lies in buffers, whose shape and type may change, or in parts (``replace``), so that
+        a run that is gone on from inside the epoch has it. Every process does all of the work, with the same
+        random numbers.
+
+        Args:
+            clock: At the first step of the epoch.
+            loader: Gives all samples that are trained on, unaugmented and in order, as often as iterated.
+        """
 
     def step_end(self, clock: Clock) -> None:
         """Work after each optimizer step, such as moving a teacher or a queue."""
 
-    def batches(self, source: Source) -> Any | None:
-        """Return an own sampler of batches, or None for the source's loader."""
+    def batches(self, source: Source) -> Sampler | None:
+        """Return an own sampler of batches, or None for the source's loader.
+
+        Args:
+            source: What is trained on; with ``Recipe.val_share`` asked once for each part.
+        """
         return None
+
+    def optimizers(self) -> dict[str, Turn]:
+        """Return the turns of several optimizers by name, or nothing where one trains everything.
+
+        A step takes the turns in order. During a turn the parameters of the others are frozen, and its loss
+        gets the views of the step's batch, the same for all turns, or those of a held-out batch. Each
+        trained parameter belongs to one turn; at least one turn takes train batches in every step.
+        """
+        return {}
 
     def no_decay(self) -> set[str]:
         """Name the parameters, besides biases and norms, that weight decay spares."""
@@ -83,6 +119,34 @@ class Method(nn.Module):
     def embed(self, batch: Any) -> Tensor:
         """Return the embeddings ``(B, D)`` of unaugmented samples."""
         return self.encode(batch)
+
+    def replace(self, name: str, module: nn.Module) -> None:
+        """Exchange a part between epochs, such as a head after a re-clustering; call it in ``epoch_start``.
+
+        The optimizer forgets what it knew of the old parameters and takes the new ones. A checkpoint holds
+        the sizes of the new part, so that a run that is gone on from there has them too.
+
+        Args:
+            name: Of the part, as in ``named_modules``; not the encoder, which is what is kept.
+            module: Of the same layers as the old part; their sizes may differ.
+
+        Raises:
+            ValueError: If there is no such part, it is of the encoder, or the layers differ.
+        """
+        parts = dict(self.named_modules())
+        if name not in parts or name.split(".")[0] in ("", "encoder"):
+            raise ValueError(f"{type(self).__name__} has no part '{name}' beside its encoder to replace.")
+        if (
+            layers(module) != layers(parts[name])
+            or module.state_dict().keys() != parts[name].state_dict().keys()
+        ):
+            raise ValueError(
+                f"{type(self).__name__}.replace('{name}') needs the layers of the old part, of any size: "
+                f"{parts[name]} differs from {module}."
+            )
+        device = next((value.device for value in parts[name].state_dict().values()), None)
+        self.set_submodule(name, module.to(device).train(parts[name].training))
+        self.replaced[name] = sizes(module)
 
     def watch(self, name: str, value: Tensor | float) -> None:
         """Log a value that is not minimised."""

@@ -27,6 +27,7 @@ class Recipe:
         gamma: That factor.
         layer_decay: Each encoder layer's rate is this share of the next one's, in (0, 1].
         clip: Largest gradient norm, or None.
+        val_share: Share of the samples that is held out of training for turns on "val" batches, in [0, 1).
         ema: Decay of the averaged copy of the encoder that is kept as the result, or None.
         encoder: Backbone that the paper's idea is usually run with here; None lets the modality choose.
         size: Side of the image views in pixels; None lets the modality choose.
@@ -47,6 +48,7 @@ class Recipe:
     gamma: float = 0.1
     layer_decay: float = 1.0
     clip: float | None = None
+    val_share: float = 0.0
     ema: float | None = None
     encoder: str | None = None
     size: int | None = None

@@ -7,7 +7,7 @@ import ctypes
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -161,7 +161,7 @@ def divides(fabric: Fabric) -> bool:
     return hasattr(type(fabric.strategy), "device_mesh")
 
 
-def on_device(batches: Iterable[Any], device: torch.device) -> Iterator[Any]:
+def on_device(batches: Iterable[Any], device: torch.device) -> Generator[Any]:
     """Yield batches on the device; on a GPU the next one is copied while the present one computes."""
     if device.type != "cuda":
         for batch in batches:

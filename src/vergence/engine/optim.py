@@ -72,11 +72,18 @@ def _layer(name: str, depth: int) -> int:
     return 0 if re.search(r"patch_embed|pos_embed|cls_token|reg_token", name) else depth + 1
 
 
-def parameter_groups(method: Method, recipe: Recipe) -> list[dict[str, Any]]:
+def parameter_groups(
+    method: Method, recipe: Recipe, of: Callable[[Tensor], bool] | None = None
+) -> list[dict[str, Any]]:
     """Split the trainable parameters by weight decay and layer-wise rate.
 
     Vectors (biases, norms) and what ``method.no_decay()`` names are spared from decay; with
     ``layer_decay < 1`` an encoder parameter's rate is ``layer_decay ** (layers above it)``.
+
+    Args:
+        method: Whose parameters.
+        recipe: Says ``layer_decay``.
+        of: Which parameters; None takes all.
     """
     blocks = [
         int(m.group(1))
@@ -87,7 +94,7 @@ def parameter_groups(method: Method, recipe: Recipe) -> list[dict[str, Any]]:
     spared = method.no_decay()
     groups: dict[tuple[bool, float], list[Tensor]] = {}
     for name, p in method.named_parameters():
-        if not p.requires_grad:
+        if not p.requires_grad or not (of is None or of(p)):
             continue
         decays = p.ndim > 1 and name not in spared
         in_encoder = name.startswith("encoder.")
@@ -99,9 +106,11 @@ def parameter_groups(method: Method, recipe: Recipe) -> list[dict[str, Any]]:
     ]
 
 
-def optimizer(method: Method, recipe: Recipe) -> torch.optim.Optimizer:
-    """Build the recipe's optimizer over the method's trainable parameters."""
-    groups = parameter_groups(method, recipe)
+def optimizer(
+    method: Method, recipe: Recipe, of: Callable[[Tensor], bool] | None = None
+) -> torch.optim.Optimizer:
+    """Build the recipe's optimizer over the method's trainable parameters; see ``parameter_groups``."""
+    groups = parameter_groups(method, recipe, of)
     lr = recipe.lr
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=recipe.momentum, nesterov=recipe.nesterov)

@@ -171,31 +171,31 @@ def _keep_alive(peer: socket.socket) -> None:
             peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-_lines: list[ProcessMonitor] = []  # the one of this process
+_monitors: list[ProcessMonitor] = []  # the one of this process
 
 
 def current() -> ProcessMonitor | None:
-    return _lines[-1] if _lines else None
+    return _monitors[-1] if _monitors else None
 
 
 def connect(fabric: Fabric) -> None:
     """Tie this process to the others; does nothing for one process."""
-    if fabric.world_size > 1 and not _lines:
-        _lines.append(ProcessMonitor(fabric))
+    if fabric.world_size > 1 and not _monitors:
+        _monitors.append(ProcessMonitor(fabric))
         atexit.register(_part)
 
 
 def _part() -> None:
-    line = _lines[-1]
-    if not line.closed:
-        line.close()
+    monitor = _monitors[-1]
+    if not monitor.closed:
+        monitor.close()
     stop_processes()
 
 
 def advise(text: str) -> None:
     """Say how to go on, should another process die."""
-    if line := current():
-        line.advice = text
+    if monitor := current():
+        monitor.advice = text
 
 
 def monitored(work: Callable[P, R]) -> Callable[P, R]:
@@ -206,9 +206,9 @@ def monitored(work: Callable[P, R]) -> Callable[P, R]:
         try:
             result = work(*args, **kwargs)
         except BaseException as error:
-            if (line := current()) is None or line.closed:
+            if (monitor := current()) is None or monitor.closed:
                 raise
-            line.fail(error)
+            monitor.fail(error)
         if started_here():  # its work is done; what follows in the program is for the first process
             raise SystemExit(0)
         return result

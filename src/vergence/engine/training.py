@@ -18,9 +18,10 @@ from torch import nn
 from vergence.core import BadInput, Method, Recipe, RunConfig, unknown
 from vergence.core.run_config import digest
 from vergence.data.source import Source
+from vergence.engine.batches import loader_spec
 from vergence.engine.devices import chosen_precision, make_fabric
 from vergence.engine.distributed import world
-from vergence.engine.loop import loader_spec, train
+from vergence.engine.loop import train
 from vergence.engine.run import Run
 
 if TYPE_CHECKING:
