@@ -21,8 +21,9 @@ def small(monkeypatch):
 
     both = made(300), made(200)
     monkeypatch.setattr(knn_revisit, "pools", lambda: both)
+    monkeypatch.setattr(knn_revisit, "FEW", (5,))
     knn_revisit.fitted.cache_clear()
-    yield Task("made", knn_revisit.RECORD.task.metrics, lambda: both)
+    yield Task("made", knn_revisit.RECORD.task.metrics[:1], lambda: both)
     knn_revisit.fitted.cache_clear()
 
 
