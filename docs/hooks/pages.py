@@ -88,7 +88,7 @@ def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> str:
     for paper in papers:
         title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
         row = [f"`{paper.key}`", title, str(paper.year), paper.modality, paper.task, paper.kind, paper.status]
-        rows.append(row + [_breakable(shown[paper.key][mark]) for mark in seen])
+        rows.append(row + [_cell(shown[paper.key][mark]) for mark in seen])
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
