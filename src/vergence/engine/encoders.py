@@ -43,8 +43,8 @@ def encoder(
     if is_place(name) and not name.startswith("vergence."):
         return _own(name, source, options)
     modality = modality or (_modality_of(name) if source is None else source.modality)
-    if scheme == "timm" and modality != "image":
-        raise BadInput(f"{name} reads images; these are {modality}.")
+    if (reads := _bringing(scheme)) not in (None, modality):
+        raise BadInput(f"{name} reads {find_modality(reads).noun}; these are {find_modality(modality).noun}.")
     encoders = _encoders_of(modality)
     return encoders.build(name, **options) if source is None else encoders.for_source(source, name, **options)
 
@@ -103,15 +103,18 @@ def encoder_from(config: RunConfig) -> nn.Module:
     """
     spec = dict(config.encoder or {})
     name = str(spec.get("name"))
-    if set(spec) <= {"name"} or (is_place(name) and not name.startswith("vergence.")):
+    encoders = _encoders_of(config.modality)
+    bare = set(spec) <= {"name"} and not is_place(name) and name not in encoders.names()
+    if bare or (is_place(name) and not name.startswith("vergence.")):
         raise BadInput(
             f"The run's encoder is your own {name}: pass it again, load(run, encoder=...) or "
             "resume(run, encoder=...)."
         )
     try:
-        return _encoders_of(config.modality).build(**spec)
+        built: nn.Module = encoders.build(**spec)
     except TypeError as error:
         raise BadInput(f"The run's encoder {name} cannot be built: {error}.") from error
+    return built
 
 
 def load(run: str | Path, *, encoder: nn.Module | None = None) -> nn.Module:
@@ -162,8 +165,8 @@ def _modality_of(name: str) -> str:
     if is_place(name):
         words = name.split(".")
         return words[2] if words[1] == "methods" else "image"
-    if name.startswith("timm:"):
-        return "image"
+    if (modality := _bringing(name.partition(":")[0])) is not None:
+        return modality
     names = {known: m.name for m in known_modalities() for known in m.load("encoders").names()}
     base = name if name in names else name.partition(".")[0]  # timm's may end in the tag of their weights
     if base in names:
@@ -177,6 +180,12 @@ def _modality_of(name: str) -> str:
             "package.module:Class."
         )
     )
+
+
+def _bringing(scheme: str) -> str | None:
+    """Return the modality whose encoders a scheme such as "timm" names."""
+    found = (m.name for m in known_modalities() if scheme in getattr(_encoders_of(m.name), "SCHEMES", ()))
+    return next(found, None)
 
 
 def _encoders_of(modality: str) -> Any:

@@ -18,8 +18,8 @@ from vergence.methods.graph.homology import lower_star, rips, statistics
 from vergence.methods.graph.tagraph import FUNCTIONS, TAGraph, distances_between, summary_graph, thinned
 
 CONTRACT = {
-    "source": lambda: clouds(list(np.random.default_rng(0).normal(size=(8, 60, 3)))),
-    "options": {"dim": 4, "bins": 5, "points": 50},
+    "source": lambda: clouds(list(np.random.default_rng(0).normal(size=(5, 40, 3)))),
+    "options": {"dim": 3, "bins": 4, "points": 30},
 }
 
 

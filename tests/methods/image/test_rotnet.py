@@ -9,6 +9,8 @@ from torch import nn
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.rotnet import RotNet
 
+CONTRACT = {"encoder": {"name": "resnet-tiny", "width": 24}}
+
 
 class Corners(nn.Module):
     """Sees the mean of each quadrant: enough to tell the turns of an image that is bright on top."""

@@ -13,6 +13,7 @@ from vergence.core.specs import class_at, is_place
 from vergence.data.source import Source
 from vergence.nets.image_encoder import ImageEncoder
 
+SCHEMES = ("timm",)  # of names that are other libraries'
 SMALL = 64  # pixels of views that a CPU can afford
 
 
