@@ -143,6 +143,7 @@ def learn(
     for note in () if quiet else source.notes:
         print(f"{source.uri}: {note}.", file=sys.stderr)
     _same_modality(config.method, cls, source)
+    source = source.with_targets(cls.reads, config.method)
     asked = ["encoder"] if encoder is not None or encoder_options else []
     _check_options(cls, config, made, [*options, *asked])
     if issubclass(cls, Estimator):

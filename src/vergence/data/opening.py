@@ -33,7 +33,8 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
 
     Args:
-        uri: A folder of images (folders inside it are labels), a parquet file, webdataset tar
+        uri: A folder of images (folders inside it are labels; ``photos/`` and ``masks/`` of the same
+            names are pictures and their masks), a parquet file, webdataset tar
             shards, a folder of either, ``torchvision:CIFAR10[:root][:split]``, ``hf:name[:split]``,
             an event log (``events:log.parquet?id=user&time=ts``, or parquet and csv files without
             pictures whose columns look like an id and a time), ``movielens:folder``, a table
@@ -96,6 +97,7 @@ def open(uri: str | os.PathLike[str] | Source, *, limit: float = 0.5) -> Source:
 
 
 def _folder(root: Path, uri: str, limit: float) -> Source:
+    from vergence.data.image.annotations import annotated_folder
     from vergence.data.image.folder import FolderReader, files, is_picture
     from vergence.data.image.source import ImageSource
 
@@ -104,6 +106,8 @@ def _folder(root: Path, uri: str, limit: float) -> Source:
 
         return open_events(f"events:{uri}", limit=limit)
     found = files(root)
+    if (annotated := annotated_folder(root, found, uri, limit=limit)) is not None:
+        return annotated
     pictures = [name for name in found if is_picture(name)]
     if pictures:
         return ImageSource(FolderReader(root, pictures), uri, limit=limit)

@@ -81,7 +81,7 @@ def apart(encoder: nn.Module, train: Any, judges: Any, seed: int) -> Score:
     """Root mean square error on the molecules that were kept."""
     source, drawn = judges
     guess = embed(encoder, source.subset(drawn.test)).vectors[:, 0]
-    return rmse(guess, source.targets[drawn.test, 0])
+    return rmse(guess, source.values[drawn.test, 0])
 
 
 RECORD = Record(

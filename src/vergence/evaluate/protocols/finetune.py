@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,12 @@ from vergence.core import BadInput, Interrupted, Method, Recipe, RunConfig, inpu
 from vergence.data import Source
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.score import Score, mean_score
+
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 
 
 class Classifier(Method):
@@ -120,3 +126,11 @@ def _augment(encoder: nn.Module, source: Source) -> Any:
     if source.modality == "image":
         mild = {"scale": (0.5, 1.0), "jitter_p": 0.0, "grey": 0.0, "blur": 0.0}
     return kinds["pair"](**(input_spec(encoder) or {}), **{**source.view_options, **mild})
+
+
+def _finetuned(split: Split, seed: int) -> Scores:
+    if any(True for _ in split.encoder.parameters()):  # else there is nothing to train on
+        yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
+
+
+PROTOCOLS = {"finetune": _finetuned}
