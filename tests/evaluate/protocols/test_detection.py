@@ -3,7 +3,7 @@ import torch
 
 from vergence.core.errors import MissingExtra
 from vergence.data.targets import Boxes
-from vergence.evaluate.protocols.detection import Detections, average_precision
+from vergence.evaluate.protocols.detection import Detections, average_precision, corloc
 
 
 def scene(pictures=12, seed=0, classes=2):
@@ -92,6 +92,20 @@ def test_the_interval_is_of_pictures_drawn_again():
     score = average_precision(half, truth, pictures=12, repeats=300)["AP50"]
     assert score.value == pytest.approx(0.5, abs=0.01)
     assert 0.15 < score.low < 0.35 and 0.65 < score.high < 0.85
+
+
+def test_corloc_is_the_share_of_pictures_whose_box_meets_a_true_one():
+    truth, _ = scene()
+    boxes = truth.xyxy.as_subclass(torch.Tensor)[torch.arange(12) * 3 + 1].clone()
+    boxes[:4] += torch.tensor([100.0, 0, 100, 0])
+    right = [
+        any(iou(box.tolist(), true.tolist()) >= 0.5 for true in truth.xyxy[truth.of == i])
+        for i, box in enumerate(boxes)
+    ]
+    score = corloc(boxes, truth)
+    assert score.value == sum(right) / 12 == pytest.approx(8 / 12) and score.n == 12
+    few = Boxes.of_samples([[[0, 0, 4, 4]], [], [[0, 0, 4, 4]]])
+    assert corloc(torch.tensor([[0.0, 0, 4, 3], [0, 0, 4, 4], [0, 0, 1, 1]]), few).value == 0.5
 
 
 def test_without_the_library_one_line_says_what_to_install(monkeypatch):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vergence.core.errors import need
 from vergence.data.targets import Boxes
-from vergence.evaluate.score import Score
+from vergence.evaluate.score import Score, mean_score
 
 NEEDS = ("boxes",)
 MOST = 100  # boxes a picture that count, the surest ones
@@ -89,6 +89,27 @@ def average_precision(
         name: Score(value, min(value, float(a)), max(value, float(b)), pictures)
         for name, value, a, b in zip(("AP", "AP50", "AP75"), values, low, high, strict=True)
     }
+
+
+def corloc(boxes: Tensor, truth: Boxes, *, overlap: float = 0.5, seed: int = 0) -> Score:
+    """Share of pictures whose one box overlaps a true one by half or more.
+
+    Args:
+        boxes: ``(B, 4)`` left, top, right, bottom, one a picture.
+        truth: Of the B pictures; those with ``share`` 0 are left out, and pictures without any.
+        overlap: Least intersection over union that counts.
+        seed: Of the bootstrap over pictures.
+
+    Source: Deselaers et al. 2010, as object discovery reports it.
+    """
+    there = truth.share > 0
+    true, of = truth.xyxy.as_subclass(Tensor)[there], truth.of[there]
+    both = torch.minimum(boxes[of, 2:], true[:, 2:]) - torch.maximum(boxes[of, :2], true[:, :2])
+    inside = both.clamp_min(0).prod(1)
+    areas = [(part[:, 2:] - part[:, :2]).prod(1) for part in (boxes[of], true)]
+    iou = inside / (areas[0] + areas[1] - inside)
+    best = torch.zeros(len(boxes)).scatter_reduce(0, of, iou.float(), "amax")
+    return mean_score(best[of.unique()] >= overlap, seed=seed)
 
 
 def _coco(library: Any, pictures: int, categories: list[int]) -> Any:
