@@ -18,7 +18,7 @@ ARMS: dict[str, Arm] = {
     "untrained": train.untrained,
     "raw": raw,
 }
-MORE = {**ARMS, "edge perturbation alone": train(partial(GraphCL, augment="perturb_edges"))}
+MORE: dict[str, Arm] = {**ARMS, "edge perturbation alone": train(partial(GraphCL, augment="perturb_edges"))}
 RIVALS = ("identity",)  # edge perturbation is one of the paper's own augmentations
 
 RECORD = Record(

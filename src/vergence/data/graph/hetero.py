@@ -43,14 +43,14 @@ class HeteroSource(NodeSource):
     def __init__(
         self, hetero: pyg.HeteroData, target: str, paths: list[str], flat: pyg.Data, uri: str, **options: Any
     ) -> None:
-        self.hetero, self.target, self.paths = hetero, target, paths
+        self.hetero, self.target_type, self.paths = hetero, target, paths
         super().__init__(flat, uri, **options)
 
     def scale_features(self) -> None:
         for kind in self.hetero.node_types:
             if "x" in self.hetero[kind]:
                 self.hetero[kind].x = row_normalise(self.hetero[kind].x, self.uri)
-        self.data.x = self.hetero[self.target].get("x")
+        self.data.x = self.hetero[self.target_type].get("x")
 
     def fitting_batch(self, paper: int, most: int) -> int:
         return len(self)
@@ -65,7 +65,7 @@ class HeteroSource(NodeSource):
 
     def hyperedges(self, via: str) -> np.ndarray:
         """Return pairs ``(2, m)`` of labelled nodes and the neighbours of type ``via`` that join them."""
-        return self.hetero[self.target, "to", via].edge_index.numpy()
+        return self.hetero[self.target_type, "to", via].edge_index.numpy()
 
 
 def hetero(folder: Path, name: str, uri: str) -> HeteroSource:

@@ -110,7 +110,9 @@ def hyper_of(typed: Any, via: str, uri: str) -> HyperSource:
     """
     kinds = [kind[2] for kind in typed.hetero.edge_types if kind[1] == "to"]
     if via not in kinds:
-        raise BadInput(f"{uri}: nodes of type '{typed.target}' have neighbours of type {', '.join(kinds)}.")
+        raise BadInput(
+            f"{uri}: nodes of type '{typed.target_type}' have neighbours of type {', '.join(kinds)}."
+        )
     x = None if typed.data.x is None else typed.data.x.numpy()
     return HyperSource(
         typed.hyperedges(via), len(typed), uri,

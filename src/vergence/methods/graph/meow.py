@@ -230,7 +230,7 @@ class ContextEncoder(nn.Module):
 
         if not isinstance(source, HeteroSource):
             raise BadInput(f"MEOW learns from typed graphs, opened as hetero:FOLDER/NAME; got {source.uri}.")
-        graph, target, paths = source.hetero, source.target, list(source.paths)
+        graph, target, paths = source.hetero, source.target_type, list(source.paths)
         kinds = sorted({target, *(path[len(path) // 2] for path in paths)})
         bare = [kind for kind in kinds if "x" not in graph[kind]]
         if neighbours is None:
