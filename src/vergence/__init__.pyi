@@ -13,6 +13,7 @@ from .data.source import Source as Source
 from .engine.run import Run as Run
 from .evaluate.table import measure as measure
 from .benchmarks.runner import bench as bench
+from .nets.facets import tokens as tokens
 from .reports.build import report as report
 from .reports.walkthrough import demo as demo
 from .store.table import Store as Store

@@ -145,6 +145,7 @@ def learn(
     for note in () if quiet else source.notes:
         print(f"{source.uri}: {note}.", file=sys.stderr)
     _same_modality(config.method, cls, source)
+    source = source.with_targets(cls.reads, config.method)
     asked = {"encoder": encoder is not None or bool(encoder_options), "init": init is not None and not resume}
     _check_options(cls, config, made, [*options, *(name for name, is_given in asked.items() if is_given)])
     if all(asked.values()) and encoder is not None:

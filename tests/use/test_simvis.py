@@ -94,7 +94,7 @@ def test_pictures_are_explained_by_an_encoders_map():
     class Net(nn.Module):
         def forward(self, pictures):
             seen = conv(pictures).relu()
-            return Features(seen.mean((2, 3)), seen)
+            return Features.of_map(seen.mean((2, 3)), seen)
 
     a, b = torch.rand(2, 2, 3, 16, 16)
     why = explain_pictures(Net(), a, b)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,9 +24,11 @@ class Estimator(ABC):
     Attributes:
         encoder: What ``fit`` leaves: takes the source's batches, answers with vectors ``(B, D)`` or
             ``Features``, and states its ``out_dim``.
+        reads: Targets that it learns from; the source must hold them.
     """
 
     encoder: nn.Module
+    reads: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def fit(self, source: Source, *, seed: int = 0) -> Self:

@@ -41,6 +41,8 @@ class Method(nn.Module):
             batch at a time and without gradient; or the *name* of a kind of view, such as
             ``"pair"``, which the modality's ``views.py`` supplies.
         encoder: What is kept when training ends; takes views and batches alike.
+        reads: Targets that it learns from, such as ``("masks",)``; the source must hold them, and batches and
+            views then carry them. Labels are in every batch.
         clock: Where training stands.
         replaced: Sizes of the parts that ``replace`` has exchanged.
         find_unused_parameters: Whether some steps leave trainable parameters without a gradient, as those
@@ -50,6 +52,7 @@ class Method(nn.Module):
     recipe: ClassVar[Recipe] = Recipe()
     views: str | Callable[..., Any] = "pair"
     encoder: nn.Module
+    reads: ClassVar[tuple[str, ...]] = ()
     find_unused_parameters: ClassVar[bool] = False
 
     def __init__(self, encoder: nn.Module) -> None:

@@ -19,7 +19,8 @@ def open(uri: Any, *, limit: float = 0.5) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
 
     Args:
-        uri: A folder of images (folders inside it are labels), a parquet file, webdataset tar
+        uri: A folder of images (folders inside it are labels; ``photos/`` and ``masks/`` of the same
+            names are pictures and their masks), a parquet file, webdataset tar
             shards, a folder of either, ``torchvision:CIFAR10[:root][:split]``, ``hf:name[:split]``,
             an event log (``events:log.parquet?id=user&time=ts``, or parquet and csv files without
             pictures whose columns look like an id and a time), ``movielens:folder``, a table

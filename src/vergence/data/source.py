@@ -7,7 +7,7 @@ import csv
 import io
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,7 @@ from vergence.data.loading import batches, order
 
 if TYPE_CHECKING:
     from vergence.core.features import InputSpec
+    from vergence.data.targets import Target
 
 
 @dataclass
@@ -67,6 +68,7 @@ class Source(ABC):
         skipped: What could not be read so far.
         view_options: Defaults of the modality's views that fit this data better than the general
             ones, such as no mirror images of digits.
+        reads: Names of the targets that its batches carry beside labels; see ``with_targets``.
         precision: In which learning computes unless the user says otherwise; "auto" goes by the hardware.
         notes: What was put right while reading, in words.
     """
@@ -78,9 +80,50 @@ class Source(ABC):
     names: Sequence[str]
     skipped: Skipped
     view_options: dict[str, Any]
+    reads: tuple[str, ...] = ()
     precision: str = "auto"
     notes: Sequence[str] = ()
     reading_batch: int = 512  # samples a forward pass when nothing is learned
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Names of what there is beside the samples; ``data.targets.KINDS`` are all that there may be."""
+        return () if self.labels is None else ("labels",)
+
+    def target(self, name: str, index: np.ndarray | None = None) -> Target:
+        """Return a target of the samples ``index``, or of all.
+
+        Raises:
+            BadInput: If there is none of that name.
+        """
+        import torch
+
+        from vergence.data.targets import Values, require
+
+        require(self, [name], "This")
+        assert self.labels is not None
+        labels = torch.from_numpy(self.labels if index is None else self.labels[index])
+        return Values(labels, None if self.classes is None else tuple(self.classes))
+
+    def with_targets(self, names: Iterable[str], who: str) -> Self:
+        """Return the same samples with batches that carry these targets.
+
+        Args:
+            names: Of targets; labels are in every batch anyhow.
+            who: The method or protocol that needs them, for the error.
+
+        Raises:
+            BadInput: If one of them is not there.
+        """
+        from vergence.data.targets import require
+
+        require(self, names := tuple(names), who)
+        reads = tuple(dict.fromkeys([*self.reads, *(name for name in names if name != "labels")]))
+        if reads == self.reads:
+            return self
+        source = copy.copy(self)
+        source.reads = reads
+        return source
 
     def fitting_batch(self, paper: int, most: int) -> int:
         """Return how many samples a step learns from unless the user says otherwise.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,22 +16,56 @@ from vergence.core.errors import BadInput
 from vergence.core.modality import Modality, find_modality
 from vergence.data import Source
 from vergence.engine import embed
+from vergence.engine.embedding import Embeddings
 
 PIXELS, UNTRAINED, LEARNED = "raw pixels", "untrained encoder", "learned"
 FEATURES = "raw features"
 
 
-@dataclass(frozen=True)
 class Split:
-    """Features and labels of the samples that teach and of those that judge, and where they came from."""
+    """An encoder, the samples that teach and those that judge; vectors are computed when they are asked for.
 
-    train_x: np.ndarray
-    train_y: np.ndarray
-    test_x: np.ndarray
-    test_y: np.ndarray
-    encoder: nn.Module
-    train: Source
-    test: Source
+    Args:
+        encoder: What is judged.
+        train: Samples that teach.
+        test: Samples that judge.
+    """
+
+    def __init__(self, encoder: nn.Module, train: Source, test: Source) -> None:
+        self.encoder, self.train, self.test = encoder, train, test
+
+    @cached_property
+    def train_embeddings(self) -> Embeddings:
+        return self._embedded(self.train)
+
+    @cached_property
+    def test_embeddings(self) -> Embeddings:
+        return self._embedded(self.test)
+
+    def _embedded(self, source: Source) -> Embeddings:
+        found = embed(self.encoder, source)
+        if not np.isfinite(found.vectors).all():
+            raise BadInput(
+                f"The encoder gives vectors of {source.uri} that are not finite; "
+                "train it again with a lower learning rate, or with --precision fp32."
+            )
+        return found
+
+    @property
+    def train_x(self) -> np.ndarray:
+        return self.train_embeddings.vectors
+
+    @property
+    def train_y(self) -> np.ndarray:
+        return _labels(self.train_embeddings)
+
+    @property
+    def test_x(self) -> np.ndarray:
+        return self.test_embeddings.vectors
+
+    @property
+    def test_y(self) -> np.ndarray:
+        return _labels(self.test_embeddings)
 
     @property
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -91,13 +125,11 @@ def untrained(encoder: nn.Module, modality: str | Modality, *, seed: int = 0) ->
 
 def features(encoder: nn.Module, train: Source, test: Source) -> Split:
     """Embed both sources; samples that cannot be read are left out."""
-    found = embed(encoder, train), embed(encoder, test)
-    for embeddings, source in zip(found, (train, test), strict=True):
-        if not np.isfinite(embeddings.vectors).all():
-            raise BadInput(
-                f"The encoder gives vectors of {source.uri} that are not finite; "
-                "train it again with a lower learning rate, or with --precision fp32."
-            )
-    first, second = found
-    assert first.labels is not None and second.labels is not None
-    return Split(first.vectors, first.labels, second.vectors, second.labels, encoder, train, test)
+    split = Split(encoder, train, test)
+    _ = split.train_embeddings, split.test_embeddings
+    return split
+
+
+def _labels(embeddings: Embeddings) -> np.ndarray:
+    assert embeddings.labels is not None
+    return embeddings.labels

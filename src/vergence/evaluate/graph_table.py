@@ -80,10 +80,10 @@ def graph_rows(
 
 def scores_of(z: Any, source: Any, *, protocol: str | None = None, seed: int = 0) -> dict[str, Score]:
     """Judge vectors ``(n, D)`` of a source's samples; the rest as ``graph_scores``."""
-    if source.labels is None and source.targets is None:
+    if source.labels is None and source.values is None:
         raise BadInput(f"measure needs labels; {source.uri} has none.")
     if source.labels is None:
-        found = multilabel_probe(z, source.targets, seed=seed)
+        found = multilabel_probe(z, source.values, seed=seed)
         return {"macro-F1": found["macro_f1"], "micro-F1": found["micro_f1"]}
     split = source.splits(protocol, seed=seed)[0]
     if split.protocol == "tu-10-fold":

@@ -65,6 +65,31 @@ def mean_score(values: Array, *, note: str = "", repeats: int = 1000, seed: int 
     return Score(mean, min(float(low), mean), max(float(high), mean), len(array), note)
 
 
+def ratio_score(part: Array, whole: Array, *, note: str = "", repeats: int = 1000, seed: int = 0) -> Score:
+    """Score the share sum(part) / sum(whole), with a bootstrap over samples of several outcomes each.
+
+    Args:
+        part: ``(n,)``, such as the right outcomes of a sample.
+        whole: ``(n,)``, all outcomes of it.
+        note: Kept with the score.
+        repeats: Resamples.
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: If there are no outcomes.
+    """
+    both = [
+        (a.cpu().numpy() if isinstance(a, Tensor) else np.asarray(a)).astype(float) for a in (part, whole)
+    ]
+    if not both[1].sum() > 0:
+        raise ValueError("ratio_score needs a whole of more than 0, got none.")
+    drawn = resampled(np.ones(len(both[1]), np.int64), repeats, seed=seed)
+    value = float(both[0].sum() / both[1].sum())
+    parts, wholes = (drawn @ each for each in both)
+    low, high = np.quantile(parts[wholes > 0] / wholes[wholes > 0], (0.025, 0.975))
+    return Score(value, min(float(low), value), max(float(high), value), len(both[1]), note)
+
+
 def resampled(counts: np.ndarray, repeats: int, *, seed: int = 0) -> np.ndarray:
     """Draw ``repeats`` bootstrap resamples ``(repeats, m)`` of a table with ``counts`` ``(m,)``."""
     total = int(counts.sum())

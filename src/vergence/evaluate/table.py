@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table as RichTable
 from torch import nn
 
-from vergence.core import input_spec
 from vergence.core.errors import BadInput, unknown
 from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
+from vergence.data.targets import require
 from vergence.engine.files import write_text
 from vergence.engine.run import Run
 from vergence.evaluate.baselines import (
@@ -33,19 +33,12 @@ from vergence.evaluate.baselines import (
     features,
 )
 from vergence.evaluate.inputs import stratified
-from vergence.evaluate.protocols.clustering import clustering
-from vergence.evaluate.protocols.few_shot import few_shot
-from vergence.evaluate.protocols.finetune import finetune
-from vergence.evaluate.protocols.gradient_boosting import boosting, linear_auc
-from vergence.evaluate.protocols.knn import knn
-from vergence.evaluate.protocols.linear import linear
-from vergence.evaluate.protocols.retrieval import retrieval
-from vergence.evaluate.score import Score, mean_score
+from vergence.evaluate.protocols import known_protocols
+from vergence.evaluate.score import Score
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-SHOTS = (1, 5, 20)
 TEST_SHARE = 0.3
 DEFAULT = ("knn", "linear", "few_shot", "retrieval", "clustering")
 
@@ -131,94 +124,6 @@ def _cell(scores: dict[str, Score], column: str) -> str:
     return str(scores[column]) if column in scores else "-"
 
 
-Scores = Iterable[tuple[str, Score]]
-
-
-def _shots(split: Split, seed: int, classifier: str, suffix: str) -> Scores:
-    smallest = np.unique(split.train_y, return_counts=True)[1].min()
-    for shots in SHOTS:
-        if shots <= smallest:
-            score = few_shot(*split.arrays, shots=shots, classifier=classifier, seed=seed)  # type: ignore[arg-type]
-            yield f"{shots} label{'s' if shots > 1 else ''}{suffix}", score
-
-
-def _retrieval(split: Split, seed: int) -> Scores:
-    if np.unique(split.test_y, return_counts=True)[1].max() > 1:
-        yield "mAP", retrieval(split.test_x, split.test_y)
-
-
-def _clustering(split: Split, seed: int) -> Scores:
-    found = clustering(split.test_x, split.test_y, seed=seed)
-    yield from (("cluster acc", found["acc"]), ("NMI", found["nmi"]))
-
-
-def _finetuning(split: Split, seed: int) -> Scores:
-    if any(True for _ in split.encoder.parameters()):  # else there is nothing to train on
-        yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
-
-
-def _turns(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scores:
-    """Score how often a linear layer tells by how many quarters a photo was turned."""
-    from vergence.methods.image.selfaugment import rotation_probe
-
-    yield "turns", mean_score(rotation_probe(encoder, train, test).mean(1))
-
-
-def _copies(encoder: nn.Module, train: Source, test: Source, seed: int) -> Scores:
-    """Score how well edited copies of a third of ``test`` are found among queries that are mostly none."""
-    from vergence.evaluate.protocols.isc2021 import challenge
-
-    size, third = (input_spec(encoder) or {}).get("size", 0), len(test) // 3
-    if not size or third < 5:
-        raise BadInput(f"copies needs an encoder of images, and 15 or more to judge by; {test.uri} has not.")
-    dealt = challenge(test, size=size, references=third, queries=third, background=third, seed=seed)
-    yield "copies, micro-AP", dealt.judge(encoder, normalised=False).micro_ap
-    yield "copies, normalised", dealt.judge(encoder).micro_ap
-
-
-def _knn_linear(split: Split, seed: int) -> Scores:
-    """Blend neighbours and a linear head; what is chosen is chosen on a fifth of the training rows."""
-    from vergence.use.knn_revisit import tuned
-
-    first, held = stratified(split.train_y, 0.2, seed=seed)
-    x, y = split.train_x, split.train_y
-    if not len(held):
-        raise BadInput("knn_linear needs 2 or more labelled samples of a class, to choose by.")
-    told = tuned(x[first], y[first], x[held], y[held]).proba(split.test_x).argmax(1).cpu().numpy()
-    yield "k-NN and linear", mean_score(told == split.test_y)
-
-
-def _trees(split: Split, seed: int) -> Scores:
-    found = boosting(*split.arrays, seed=seed)
-    yield from ((f"boosted trees{', AUC' if name == 'auc' else ''}", score) for name, score in found.items())
-
-
-def _linear_auc(split: Split, seed: int) -> Scores:
-    if (score := linear_auc(*split.arrays, seed=seed).get("auc")) is not None:
-        yield "linear, AUC", score
-
-
-PROTOCOLS: dict[str, Callable[[Split, int], Scores]] = {
-    "boosting": _trees,
-    "linear_auc": _linear_auc,
-    "knn": lambda split, seed: [("k-NN", knn(*split.arrays))],
-    "linear": lambda split, seed: [("linear", linear(*split.arrays, seed=seed))],
-    "few_shot": lambda split, seed: _shots(split, seed, "centroid", ""),
-    "few_shot_knn": lambda split, seed: _shots(split, seed, "knn", ", k-NN"),
-    "few_shot_linear": lambda split, seed: _shots(split, seed, "linear", ", linear"),
-    "retrieval": _retrieval,
-    "clustering": _clustering,
-    "finetune": _finetuning,
-    "knn_linear": _knn_linear,
-    "rotation": lambda split, seed: _turns(split.encoder, split.train, split.test, seed),
-    "copies": lambda split, seed: _copies(split.encoder, split.train, split.test, seed),
-}
-LABEL_FREE: dict[str, Callable[[nn.Module, Source, Source, int], Scores]] = {
-    "rotation": _turns,
-    "copies": _copies,
-}
-
-
 def measure(
     run: Run | nn.Module,
     source: str | Path | Source,
@@ -237,7 +142,7 @@ def measure(
         run: A run, or an encoder.
         source: Labelled samples, or what ``vergence.open`` understands; unlabelled rows are left out.
         test: Samples to judge by; None keeps back 30 % of ``source``, of each class alike.
-        protocols: None takes the usual ones of the modality; or any of ``PROTOCOLS``: "boosting"
+        protocols: None takes the usual ones of the modality; or any of ``evaluate.protocols``: "boosting"
             (gradient-boosted trees; of two classes with the area under the ROC curve, which
             "linear_auc" gives of a linear model), k-NN, linear probe, few-shot with 1, 5 and 20 labels
             a class (by class centroids, or "few_shot_knn", "few_shot_linear"), retrieval, clustering, and
@@ -245,7 +150,8 @@ def measure(
             linear head (``use.knn_revisit``). Two of photos need no labels where only they are asked for:
             "rotation" asks by how many quarters photos were turned; encoders rank by it much as by labels,
             where photos have an upright pose (SelfAugment, arXiv:2009.07724). "copies" looks for edited
-            copies of photos among others (``measure.isc2021``).
+            copies of photos among others (``evaluate.protocols.isc2021``). Two judge maps of places:
+            "miou" by a linear probe of pictures' masks, "pck" by keypoints found again in other pictures.
             A number of labels that the smallest class does not have is left out. Of graphs: the names
             of splits that come with the data, such as "public", "random-10-10-80", "heco-20" and
             "tu-10-fold", each judged as papers do; None takes the first.
@@ -257,16 +163,18 @@ def measure(
     """
     source = open_source(source)
     splits: list[str] = getattr(source, "protocols", []) if test is None else []
+    known = known_protocols()
     for name in protocols or ():
-        if name not in PROTOCOLS and name not in splits:
-            raise unknown("protocol", name, [*PROTOCOLS, *splits])
+        if name not in known and name not in splits:
+            raise unknown("protocol", name, [*known, *splits])
     began = time.monotonic()
     encoder = run.encoder if isinstance(run, Run) else run
     if splits and set(protocols or ()) <= set(splits):
         by_splits = find_modality(source.modality).load("splits")
         found, about = by_splits(encoder, source, protocols or (), seed=seed)
         return Table(found, {**about, "seconds": round(time.monotonic() - began, 1)})
-    if protocols and set(protocols) <= set(LABEL_FREE):
+    _check_targets(protocols or (), source, test)
+    if protocols and not any("labels" in known[name].needs for name in protocols):
         return _without_labels(encoder, source, test, protocols, seed=seed, began=began)
     source = _labelled_source(source)
     asked: Sequence[str] = tuple(protocols or ()) or find_modality(source.modality).protocols or DEFAULT
@@ -293,7 +201,7 @@ def measure(
             progress.advance(task)
             for protocol in asked:
                 progress.update(task, description=f"{name}: {protocol.replace('_', ' ')}")
-                rows[name].update(PROTOCOLS[protocol](split, seed))
+                rows[name].update(known[protocol].scores(split, seed))
                 progress.advance(task)
     about = {
         "source": source.uri,
@@ -307,6 +215,16 @@ def measure(
     return Table(rows, about)
 
 
+def _check_targets(names: Sequence[str], source: Source, test: str | Path | Source | None) -> None:
+    """Raise ``BadInput`` where a protocol lacks what it needs; labels are asked for with the samples."""
+    for name in names:
+        if name not in known_protocols():
+            raise BadInput(f"{name} judges on splits that come with {source.uri}: ask for it alone.")
+        others = [need for need in known_protocols()[name].needs if need != "labels"]
+        for part in (source, *([] if test is None else [open_source(test)])):
+            require(part, others, name)
+
+
 def _without_labels(
     encoder: nn.Module,
     source: Source,
@@ -316,7 +234,7 @@ def _without_labels(
     seed: int,
     began: float,
 ) -> Table:
-    """Measure by protocols of ``LABEL_FREE``."""
+    """Measure by protocols that need no labels."""
     if test is None:
         rows = np.random.default_rng(seed).permutation(len(source))
         kept = round(TEST_SHARE * len(source))
@@ -328,9 +246,10 @@ def _without_labels(
     else:
         judge = open_source(test)
     kinds = {**baselines(encoder, source, seed=seed), LEARNED: encoder}
+    splits = {name: Split(net, source, judge) for name, net in kinds.items()}
     scores = {
-        name: {k: v for asked in protocols for k, v in LABEL_FREE[asked](net, source, judge, seed)}
-        for name, net in kinds.items()
+        name: {k: v for asked in protocols for k, v in known_protocols()[asked].scores(split, seed)}
+        for name, split in splits.items()
     }
     about = {"source": source.uri, "test": len(judge), "train": len(source), "labelled": False, "seed": seed}
     return Table(scores, {**about, "seconds": round(time.monotonic() - began, 1)})
@@ -371,4 +290,4 @@ def _progress(quiet: bool) -> Progress:
     )
 
 
-__all__ = ["DEFAULT", "LEARNED", "PIXELS", "PROTOCOLS", "UNTRAINED", "Table", "measure"]
+__all__ = ["DEFAULT", "LEARNED", "PIXELS", "UNTRAINED", "Table", "measure"]

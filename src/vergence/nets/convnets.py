@@ -10,7 +10,7 @@ from torch.nn.functional import pixel_unshuffle
 
 from vergence.core import BadInput, Features
 from vergence.nets.conv import Conv3x3
-from vergence.nets.image_encoder import ImageEncoder, Images
+from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
 
 
 class ConvNet(ImageEncoder):
@@ -20,6 +20,7 @@ class ConvNet(ImageEncoder):
         super().__init__(size=size)
         self.stages = nn.ModuleList(stages)
         self.out_dim, self.depth = out_dim, len(stages)
+        self.places = [sampling(self.stages[: i + 1]) for i in range(self.depth)]
         self.to(memory_format=torch.channels_last)
 
     def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
@@ -27,7 +28,15 @@ class ConvNet(ImageEncoder):
         x = self.pixels(images)
         for stage in self.stages:
             x = stage(x)
-        return Features(x.mean((2, 3)), x, x.flatten(2).transpose(1, 2))
+        stride, offset = self.places[-1]
+        return Features.of_map(x.mean((2, 3)), x, stride=stride, offset=offset)
+
+    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+        (number,) = self.chosen([layer])
+        check_facet(self, facet, attends=False)
+        (x,) = self.layers(images, [number])
+        stride, offset = self.places[number]
+        return Features.of_map(x.mean((2, 3)), x, stride=stride, offset=offset, layer=number)
 
     def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
         wanted = self.chosen(which)
@@ -53,7 +62,8 @@ class Patches(nn.Module):
 
     def __init__(self, side: int) -> None:
         super().__init__()
-        self.side = side
+        self.side = self.kernel_size = self.stride = side
+        self.padding = 0
 
     def forward(self, x: Tensor) -> Tensor:
         if self.side == 1:

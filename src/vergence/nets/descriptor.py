@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import torch
@@ -42,7 +43,10 @@ class Descriptor(ImageEncoder):
         with torch.autocast(seen.map.device.type, enabled=False):  # cubes of small numbers
             pooled = generalised_mean(seen.map.float(), self.power)
             unit = normalize(self.linear(pooled), dim=1)
-        return Features(unit, seen.map, seen.tokens, seen.extra)
+        return dataclasses.replace(seen, pooled=unit)
+
+    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+        return self.backbone.at_layer(images, layer=layer, facet=facet)
 
     def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
         return self.backbone.layers(images, which)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, InputSpec, input_spec, unknown
+from vergence.core.features import FACETS
 from vergence.data.image.batch import ImageBatch
 from vergence.views.pixels.augment import View, plain
 
@@ -29,6 +30,43 @@ def image_size(encoder: nn.Module) -> int:
         name = type(encoder).__name__
         raise BadInput(f'{name} does not say which images it takes: give it input_spec = {{"size": 224}}.')
     return size
+
+
+def check_facet(encoder: nn.Module, facet: str, *, attends: bool) -> None:
+    """Raise ``BadInput`` for a facet that there is not, or that only a transformer has."""
+    if facet not in FACETS:
+        raise unknown("facet", facet, FACETS)
+    if facet != "token" and not attends:
+        name = getattr(encoder, "spec", {}).get("name", type(encoder).__name__)
+        raise BadInput(
+            f"{name} has no facet '{facet}', which is a transformer's; ask for 'token', or choose a vision "
+            "transformer such as vit-small32."
+        )
+
+
+def sampling(
+    modules: Iterable[nn.Module], *, without: str = "downsample"
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return the stride of a map in pixels and where its first cell has its centre, down and across.
+
+    Layers are taken in the order in which they were made. A layer of odd kernel, padded by half of it, leaves
+    the first centre where it was; one of even kernel without padding moves it by half a cell.
+
+    Args:
+        modules: That the picture goes through, one after the other; what lies inside them counts.
+        without: Names of shortcuts, which lie beside the way.
+    """
+    stride, offset = 1.0, 0.5
+    for outer in modules:
+        for name, module in outer.named_modules():
+            step = getattr(module, "stride", 1) if hasattr(module, "kernel_size") else 1
+            step = step if isinstance(step, int) else step[0]
+            if step == 1 or without in name:
+                continue
+            kernel, pad = (n if isinstance(n, int) else n[0] for n in (module.kernel_size, module.padding))  # type: ignore[union-attr]
+            offset += stride * ((kernel - 1) / 2 - pad)
+            stride *= step
+    return (stride, stride), (offset, offset)
 
 
 class ImageEncoder(nn.Module):
@@ -100,6 +138,20 @@ class ImageEncoder(nn.Module):
 
         A convolutional stage gives ``(B, D, h, w)``, a transformer block ``(B, N, D)`` without class
         and register tokens and before the final norm.
+        """
+        raise NotImplementedError
+
+    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+        """Return what one layer gives, with its place in the picture; ``vergence.tokens`` says more.
+
+        Args:
+            images: As ``forward`` takes them.
+            layer: From 0; negative numbers count from the last.
+            facet: "token", or of a transformer's attention "query", "key" or "value".
+
+        Raises:
+            BadInput: If this network has no such facet.
+            ValueError: If it has no such layer.
         """
         raise NotImplementedError
 

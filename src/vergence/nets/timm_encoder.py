@@ -12,7 +12,8 @@ from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, unknown
-from vergence.nets.image_encoder import ImageEncoder, Images
+from vergence.core.features import FACETS
+from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
 
 
 class TimmEncoder(ImageEncoder):
@@ -37,6 +38,7 @@ class TimmEncoder(ImageEncoder):
         self.num_prefix = getattr(model, "num_prefix_tokens", 0)
         self.is_vit = plain
         self.depth = len(model.blocks) if plain else len(model.feature_info)
+        self.places = _places(model) if isinstance(model, ResNet) else None
 
     def pixels(self, images: Images) -> Tensor:
         pixels = super().pixels(images)
@@ -63,18 +65,51 @@ class TimmEncoder(ImageEncoder):
         pooled = self.model.forward_head(final, pre_logits=True)
         if "cls" in need:
             extra["cls"] = final[:, 0]
-        grid, tokens = self._parts(final, pixels)
-        return Features(pooled, grid, tokens, extra)
+        return self._features(pooled, final, pixels, extra=extra)
 
-    def _parts(self, final: Tensor, pixels: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def _features(self, pooled: Tensor, final: Tensor, pixels: Tensor, **known: Any) -> Features:
         if final.ndim == 3:
             tokens = final[:, self.num_prefix :]
-            return _grid(tokens, pixels), tokens
+            grid = _grid(tokens, pixels)
+            patch = getattr(getattr(self.model, "patch_embed", None), "patch_size", None)
+            if grid is None or patch is None or not self.is_vit:
+                return Features(pooled, tokens, grid, **known)
+            return Features(pooled, tokens, grid, tuple(patch), tuple(p / 2 for p in patch), **known)
         if final.ndim != 4:
-            return None, None
+            return Features(pooled, **known)
         if final.shape[1] != self.model.num_features and final.shape[-1] == self.model.num_features:
             final = final.permute(0, 3, 1, 2)  # Swin and its kin keep channels last
-        return final, final.flatten(2).transpose(1, 2)
+        return Features.of_map(pooled, final, **self._place(-1), **known)
+
+    def _place(self, layer: int) -> dict[str, Any]:
+        """Return stride and offset of a ResNet's map; other convolutional networks do not say."""
+        return {} if self.places is None else dict(zip(("stride", "offset"), self.places[layer], strict=True))
+
+    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+        (number,) = self.chosen([layer])
+        check_facet(self, facet, attends=self.is_vit)
+        if not self.is_vit:
+            (x,) = self.layers(images, [number])
+            if x.ndim != 4:
+                raise BadInput(f"{self.spec.get('name', 'This network')} has no map at layer {number}.")
+            return Features.of_map(x.mean((2, 3)), x, **self._place(number), layer=number)
+        pixels, block = self.pixels(images), self.model.blocks[number]
+        seen: list[Tensor] = []
+        if facet == "token":
+            handle = block.register_forward_hook(lambda m, args, out: seen.append(out))
+        else:
+            which = FACETS.index(facet) - 1
+            handle = block.attn.register_forward_pre_hook(
+                lambda m, args: seen.append(_heads(m, args[0])[which].transpose(1, 2).flatten(2))
+            )
+        try:
+            self.model.forward_intermediates(
+                pixels, indices=[number], intermediates_only=True, stop_early=True
+            )
+        finally:
+            handle.remove()
+        pooled = seen[0][:, 0] if self.num_prefix else seen[0].mean(1)
+        return self._features(pooled, seen[0], pixels, layer=number, facet=facet)
 
     def patches(self, images: Images) -> Tensor:
         """Return a ViT's patch embeddings ``(B, N, D)`` before positions are added."""
@@ -105,21 +140,33 @@ def _plain(model: Any) -> bool:
 
 
 def _attention(attn: Any, x: Tensor, need: Sequence[str]) -> dict[str, Tensor]:
-    b, t, _ = x.shape
-    q, k, _ = attn.qkv(x).view(b, t, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
-    q, k = attn.q_norm(q), attn.k_norm(k)
+    q, k, _ = _heads(attn, x)
     extra = {"keys": k} if "keys" in need else {}
     if "attention" in need:
         extra["attention"] = (q.float() @ k.float().mT * attn.scale).softmax(-1)
     return extra
 
 
-def _grid(tokens: Tensor, pixels: Tensor) -> Tensor | None:
+def _places(model: ResNet) -> list[tuple[tuple[float, float], tuple[float, float]]]:
+    """Return stride and offset of the map of every layer that ``feature_info`` names."""
+    names = [name for name, _ in model.named_children()]
+    ends = [names.index(info["module"]) + 1 for info in model.feature_info]
+    return [sampling(list(model.children())[:end]) for end in ends]
+
+
+def _heads(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return queries, keys and values ``(B, heads, T, d)`` as the attention compares and mixes them."""
+    b, t, _ = x.shape
+    q, k, v = attn.qkv(x).view(b, t, 3, attn.num_heads, -1).permute(2, 0, 3, 1, 4)
+    return attn.q_norm(q), attn.k_norm(k), v
+
+
+def _grid(tokens: Tensor, pixels: Tensor) -> tuple[int, int] | None:
     count, height, width = tokens.shape[1], *pixels.shape[-2:]
     rows = round((count * height / width) ** 0.5)
     if rows == 0 or count % rows:
         return None
-    return tokens.transpose(1, 2).unflatten(2, (rows, count // rows))
+    return rows, count // rows
 
 
 def build_timm(

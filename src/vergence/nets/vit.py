@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from vergence.core import BadInput, Features
-from vergence.nets.image_encoder import ImageEncoder, Images
+from vergence.core.features import FACETS
+from vergence.nets.image_encoder import ImageEncoder, Images, check_facet
 
 
 class PatchEmbed(nn.Module):
@@ -213,8 +214,31 @@ class ViT(ImageEncoder):
         cls, tokens = x[:, 0], x[:, self.num_prefix :]
         if "cls" in need:
             extra["cls"] = cls
-        grid = tokens.transpose(1, 2).unflatten(2, (rows, columns))
-        return Features(cls if self.pool == "cls" else tokens.mean(1), grid, tokens, extra)
+        pooled = cls if self.pool == "cls" else tokens.mean(1)
+        return Features(pooled, tokens, (rows, columns), *self._place(), extra=extra)
+
+    def _place(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Return the stride and the first centre of patches, in pixels."""
+        return (self.patch, self.patch), (self.patch / 2, self.patch / 2)
+
+    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+        (number,) = self.chosen([layer])
+        check_facet(self, facet, attends=True)
+        x, rows, columns = self.start(images)
+        for block in self.blocks[:number]:
+            x = block(x)
+        last: Any = self.blocks[number]
+        if facet == "token":
+            x = last(x)
+        else:
+            x = (
+                last.attend.body.split(last.attend.norm(x))[FACETS.index(facet) - 1]
+                .transpose(1, 2)
+                .flatten(2)
+            )
+        return Features(
+            x[:, 0], x[:, self.num_prefix :], (rows, columns), *self._place(), layer=number, facet=facet
+        )
 
     def _extra(self, x: Tensor, need: Sequence[str]) -> dict[str, Tensor]:
         if "attention" not in need and "keys" not in need:

@@ -191,7 +191,7 @@ def test_links_of_graphsage_may_be_places_and_classes_marks(tmp_path):
         )
     )
     assert pairs_of(source.data) == {(0, 2), (2, 0)}
-    assert source.targets.tolist() == [[1, 0], [1, 1], [0, 0]]
+    assert source.values.tolist() == [[1, 0], [1, 1], [0, 0]]
 
 
 @pytest.mark.parametrize(

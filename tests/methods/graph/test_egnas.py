@@ -51,7 +51,7 @@ def rings():
     x = rng.random((ptr[-1], 4)).astype(np.float32)
     graph, _ = build(edges, "rings", x=x)
     graph.edge_attr = torch.from_numpy(rng.random((graph.num_edges, 2)).astype(np.float32))
-    return GraphsSource(graph, np.array(ptr), "rings", targets=np.array(y))
+    return GraphsSource(graph, np.array(ptr), "rings", values=np.array(y))
 
 
 @pytest.mark.parametrize("kind", ["max", "mean", "sum"])

@@ -44,7 +44,7 @@ def molecules(count=40, seed=0, targets=True):
         edge_index=torch.from_numpy(edges[:, order]),
         edge_attr=torch.tensor(values[order], dtype=torch.float32),
     )
-    return GraphsSource(graph, np.array(ptr), "trees", targets=np.array(y) if targets else None)
+    return GraphsSource(graph, np.array(ptr), "trees", values=np.array(y) if targets else None)
 
 
 def test_a_convolution_equals_the_formula_written_as_a_loop():
@@ -111,19 +111,19 @@ def test_targets_are_standardised_by_what_is_learned_from_and_come_back_in_their
     method = NeuralFP(Fingerprint.for_source(part))
     method.setup(part)
     method.eval()
-    assert method.centre.item() == pytest.approx(source.targets[:30].mean())
-    assert method.unit.item() == pytest.approx(source.targets[:30].std())
+    assert method.centre.item() == pytest.approx(source.values[:30].mean())
+    assert method.unit.item() == pytest.approx(source.values[:30].std())
     batch = source.batch(np.arange(40))
-    off = (method.predict(batch)[:, 0].numpy() - source.targets[:, 0]) / source.targets[:30].std()
+    off = (method.predict(batch)[:, 0].numpy() - source.values[:, 0]) / source.values[:30].std()
     assert method.loss(batch)["squared_error"].item() == pytest.approx(np.square(off).mean(), rel=1e-4)
 
 
 def test_an_unknown_target_teaches_nothing():
     source = molecules(8)
-    gaps = source.targets.copy()
+    gaps = source.values.copy()
     gaps[:3] = np.nan
     method = NeuralFP(Fingerprint.for_source(source))
-    gappy = GraphsSource(source.data, source.ptr, "gaps", targets=gaps)
+    gappy = GraphsSource(source.data, source.ptr, "gaps", values=gaps)
     method.setup(gappy)
     method.eval()
     found = method.loss(gappy.batch(np.arange(8)))["squared_error"]
@@ -143,13 +143,13 @@ def test_what_it_cannot_learn_from_is_said():
 
 def test_seconds_of_training_find_the_part_that_counts_and_a_run_is_loaded_again(tmp_path):
     source = molecules(200)
-    held = GraphsSource(source.data, source.ptr, "held", targets=source.targets).subset(np.arange(150, 200))
+    held = GraphsSource(source.data, source.ptr, "held", values=source.values).subset(np.arange(150, 200))
     part = source.subset(np.arange(150))
     method = NeuralFP(Fingerprint.for_source(part, length=16, depth=1, width=16), hidden=32)
     run = vergence.learn(method, part, epochs=40, lr=0.01, batch_size=50, out=tmp_path / "run", quiet=True)
     method.eval()
-    off = method.predict(held.batch(np.arange(50)))[:, 0].numpy() - held.targets[:, 0]
-    assert np.square(off).mean() < 0.5 * held.targets.var()
+    off = method.predict(held.batch(np.arange(50)))[:, 0].numpy() - held.values[:, 0]
+    assert np.square(off).mean() < 0.5 * held.values.var()
     vectors = embed(run.encoder, held).vectors
     np.testing.assert_allclose(embed(vergence.load(tmp_path / "run"), held).vectors, vectors, rtol=1e-5)
 

@@ -84,7 +84,7 @@ def error(encoder: nn.Module, train: Any, judges: Any, seed: int) -> Score:
     """Root mean square error on the molecules that were kept."""
     source, drawn = judges
     guess = embed(encoder, source.subset(drawn.test)).vectors[:, 0]
-    return rmse(guess, source.targets[drawn.test, 0])
+    return rmse(guess, source.values[drawn.test, 0])
 
 
 ERROR = Metric(

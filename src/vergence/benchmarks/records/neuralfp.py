@@ -64,7 +64,7 @@ class Trained(Estimator):
         missed = []
         for some in drawn:
             guess = embed(self.trained(teaches, seed, *some), source).vectors[aside, 0]
-            missed.append(rmse(guess, source.targets[aside, 0]).value)
+            missed.append(rmse(guess, source.values[aside, 0]).value)
         best = int(np.argmin(missed))
         self.encoder = self.trained(source, seed, *drawn[best])
         return self
@@ -105,7 +105,7 @@ class Fixed(Estimator):
 
     def fit(self, source: Any, *, seed: int = 0) -> Self:
         x = self.features(source, seed)
-        fitted = self.model(seed).fit(x[source.rows], source.targets[:, 0])
+        fitted = self.model(seed).fit(x[source.rows], source.values[:, 0])
         self.encoder = Table(torch.from_numpy(fitted.predict(x)[:, None]))
         return self
 
@@ -154,7 +154,7 @@ def fold(source: Any, seed: int) -> tuple[Any, tuple[Any, np.ndarray]]:
 def error(encoder: nn.Module, train: Any, judged: Any, seed: int) -> Score:
     """Root mean square error of what is predicted of the molecules that were kept."""
     source, judges = judged
-    return rmse(embed(encoder, source).vectors[judges, 0], source.targets[judges, 0])
+    return rmse(embed(encoder, source).vectors[judges, 0], source.values[judges, 0])
 
 
 def fixed(features: Callable[[Any, int], np.ndarray], model: Callable[[int], Any]) -> Arm:

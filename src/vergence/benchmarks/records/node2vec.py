@@ -35,7 +35,7 @@ class Untrained(Estimator):
 
 def groups(encoder: Any, train: Any, test: Any, seed: int, *, score: str) -> Score:
     """Half of the nodes teach one-versus-rest logistic regression; the number of labels is given."""
-    return multilabel_probe(embed(encoder, train).vectors, train.targets, splits=5, seed=seed)[score]
+    return multilabel_probe(embed(encoder, train).vectors, train.values, splits=5, seed=seed)[score]
 
 
 class Rows(Table):

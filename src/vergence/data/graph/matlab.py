@@ -16,7 +16,7 @@ from vergence.data.graph.source import NodeSource
 def matlab(path: Path, uri: str) -> NodeSource:
     """Open a ``.mat`` file with ``network`` ``(N, N)`` and, if there is one, ``group`` ``(N, C)``.
 
-    Where every node has one group, groups are labels; otherwise they are ``targets``. A matrix that is
+    Where every node has one group, groups are labels; otherwise they are ``values``. A matrix that is
     not symmetric is read as undirected.
 
     Raises:

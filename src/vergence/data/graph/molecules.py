@@ -29,7 +29,7 @@ class MoleculeSource(GraphsSource):
     Attributes:
         smiles: One a molecule, of the whole table as far as it could be read; row i of this source
             is ``smiles[rows[i]]``.
-        target_names: Of the columns of ``targets``.
+        target_names: Of the columns of ``values``.
     """
 
     smiles: list[str]
@@ -73,7 +73,7 @@ def molecules(path: Path, uri: str, column: str | None = None) -> MoleculeSource
     graphs, ptr = join_molecules(built)
     notes = [f"{len(wrong):,} rows are no molecules and were left out"] if wrong else []
     source = MoleculeSource(
-        graphs, ptr, uri, targets=targets if wanted else None,
+        graphs, ptr, uri, values=targets if wanted else None,
         names=[f"{path.name}#{i}" for i in kept], notes=notes,
     )  # fmt: skip
     source.smiles, source.target_names = [rows[i][at].strip() for i in kept], wanted

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,9 @@ from vergence.data.graph.splits import Split, folds_10, half, random_10_10_80
 from vergence.data.loading import batches, order
 from vergence.data.source import ArraySource, RowSource, Skipped
 
+if TYPE_CHECKING:
+    from vergence.data.targets import Target
+
 DEGREES = 256  # columns of the degree one-hot of graphs without features; the last holds all above
 WHOLE = 200_000  # nodes of the largest graph that is read, and learned from, in one piece
 _WHOLE_EDGES = 5_000_000  # directed
@@ -31,7 +34,7 @@ class GraphSource(RowSource):
 
     Attributes:
         grain: "nodes" where the samples are the nodes of one graph, "graphs" where they are graphs.
-        targets: ``(n, C)`` marks of several classes at once, or numbers to predict; None where
+        values: ``(n, C)`` marks of several classes at once, or numbers to predict; None where
             ``labels`` says it all.
         notes: What was put right while reading, in words.
         data: The graph, or all graphs one behind the other, with the features ``x`` of nodes or None.
@@ -40,10 +43,25 @@ class GraphSource(RowSource):
     modality = "graph"
     precision = "fp32"  # sums over neighbours in bfloat16 lose what they sum, and sparse products know none
     grain: ClassVar[Literal["nodes", "graphs"]]
-    targets: np.ndarray | None
+    values: np.ndarray | None
     notes: tuple[str, ...]
     in_dim: int
     data: pyg.Data
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        own = "tags" if self.grain == "nodes" else "values"
+        return super().targets if self.values is None else (*super().targets, own)
+
+    def target(self, name: str, index: np.ndarray | None = None) -> Target:
+        if self.values is None or name not in ("tags", "values") or name not in self.targets:
+            return super().target(name, index)
+        from vergence.data.targets import Tags, Values
+
+        values = torch.from_numpy(self.values if index is None else self.values[index])
+        return (
+            Values(values.float()) if name == "values" else Tags(values > 0, torch.ones_like(values).bool())
+        )
 
     def splits(self, protocol: str | None = None, *, seed: int = 0) -> list[Split]:
         """Return the splits of a protocol: one, or one a fold.
@@ -147,7 +165,7 @@ class NodeSource(GraphSource):
         self.skipped, self.view_options = Skipped(), {}
         self._names = names if names is not None else [str(i) for i in range(int(graph.num_nodes or 0))]
         self._labels = y.numpy().astype(np.int64) if y is not None and y.ndim == 1 else None
-        self._targets = y.numpy() if y is not None and y.ndim == 2 else None
+        self._values = y.numpy() if y is not None and y.ndim == 2 else None
         self.in_dim = DEGREES if graph.x is None else graph.x.shape[1]
         self.choose_rows(np.arange(int(graph.num_nodes or 0)))
 
@@ -156,12 +174,12 @@ class NodeSource(GraphSource):
         self.whole = len(rows) == self.data.num_nodes and bool((rows == np.arange(len(rows))).all())
         self.names = self._names if self.whole else [self._names[i] for i in rows.tolist()]
         self.labels = None if self._labels is None else self._labels[rows]
-        self.targets = None if self._targets is None else self._targets[rows]
+        self.values = None if self._values is None else self._values[rows]
 
     def __repr__(self) -> str:
         links = self.data.num_edges if self.directed else (self.data.num_edges + self._loops) // 2
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
-        kinds = kinds or (0 if self.targets is None else self.targets.shape[1])
+        kinds = kinds or (0 if self.values is None else self.values.shape[1])
         notes = "".join(f"; {note}" for note in self.notes)
         return f"<{len(self):,} nodes, {links:,} edges, {kinds or 'no'} classes, from {self.uri}{notes}>"
 
@@ -233,7 +251,7 @@ class NodeSource(GraphSource):
         if self.labels is not None:
             enough = (self.labels >= 0).sum() // 10 >= 5 * len(np.unique(self.labels))  # a tenth must teach
             return [*self.fixed, *(["random-10-10-80"] if enough else [])]
-        return [*self.fixed] if self.targets is None else [*self.fixed, "random-50-50"]
+        return [*self.fixed] if self.values is None else [*self.fixed, "random-50-50"]
 
     def _splits(self, protocol: str, seed: int) -> list[Split]:
         if protocol in self.fixed:
@@ -334,7 +352,7 @@ class GraphsSource(GraphSource, ArraySource):
         ptr: ``(n + 1,)``, where each graph's nodes begin.
         uri: What was opened.
         labels: ``(n,)``, -1 where unknown, or None.
-        targets: ``(n, T)`` numbers to predict, NaN where unknown, or None.
+        values: ``(n, T)`` numbers to predict, NaN where unknown, or None.
         names: One a graph; None counts.
         classes: Names of the labels.
         notes: See ``GraphSource``.
@@ -349,7 +367,7 @@ class GraphsSource(GraphSource, ArraySource):
         uri: str,
         *,
         labels: np.ndarray | None = None,
-        targets: np.ndarray | None = None,
+        values: np.ndarray | None = None,
         names: Sequence[str] | None = None,
         classes: list[str] | None = None,
         notes: Sequence[str] = (),
@@ -360,7 +378,7 @@ class GraphsSource(GraphSource, ArraySource):
         if len(empty):
             raise BadInput(f"{uri}: graph {empty[0] + 1} has no nodes; remove it or give it one.")
         self.data, self.ptr, self.uri, self.classes = graphs, np.asarray(ptr, np.int64), uri, classes
-        self._labels, self._targets, self.notes = labels, targets, tuple(notes)
+        self._labels, self._values, self.notes = labels, values, tuple(notes)
         self.skipped, self.view_options = Skipped(), {}
         self._names = names if names is not None else [str(i) for i in range(len(ptr) - 1)]
         check_features(None if graphs.x is None else graphs.x.numpy(), uri)
@@ -374,7 +392,7 @@ class GraphsSource(GraphSource, ArraySource):
         self.rows = rows
         self.names = [self._names[i] for i in rows.tolist()]
         self.labels = None if self._labels is None else self._labels[rows]
-        self.targets = None if self._targets is None else self._targets[rows]
+        self.values = None if self._values is None else self._values[rows]
 
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
@@ -419,8 +437,8 @@ class GraphsSource(GraphSource, ArraySource):
         batch.index = torch.from_numpy(index.astype(np.int64))
         batch.label = torch.from_numpy(self.labels_of(index))
         batch.out_of = len(self)
-        if self.targets is not None:
-            batch.target = torch.from_numpy(self.targets[index].astype(np.float32))
+        if self.values is not None:
+            batch.target = torch.from_numpy(self.values[index].astype(np.float32))
         return batch
 
 

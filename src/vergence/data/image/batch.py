@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from vergence.data.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,26 +24,31 @@ class ImageBatch:
         label: ``(B,)`` int64, -1 where unknown.
         sizes: ``(B, 2)`` int64, the height and width that are really photo; None where every
             photo fills the canvas.
+        targets: What the source was asked for beside labels, by name, in the canvas's pixels; None
+            where nothing was asked for.
     """
 
     pixels: Tensor
     index: Tensor
     label: Tensor
     sizes: Tensor | None = None
+    targets: Mapping[str, Target] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
-        moved = {
-            f.name: value.to(device, non_blocking=non_blocking)
-            for f in fields(self)
-            if (value := getattr(self, f.name)) is not None
-        }
-        return replace(self, **moved)
+        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> ImageBatch:
-        pinned = {
-            f.name: value.pin_memory() for f in fields(self) if (value := getattr(self, f.name)) is not None
-        }
-        return replace(self, **pinned)
+        return self._each(lambda part: part.pin_memory())
+
+    def _each(self, change: Callable[[Any], Any]) -> ImageBatch:
+        changed = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(value, Mapping):
+                changed[f.name] = {name: change(part) for name, part in value.items()}
+            elif value is not None:
+                changed[f.name] = change(value)
+        return replace(self, **changed)

@@ -87,10 +87,11 @@ class ResizedCache:
 
     Args:
         size: What they were shrunk towards.
+        whole: Whether long ones were left uncut.
     """
 
-    def __init__(self, size: int | None) -> None:
-        self.size = size
+    def __init__(self, size: int | None, *, whole: bool = False) -> None:
+        self.size, self.whole = size, whole
         self._room = budget()
         self._photos: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()

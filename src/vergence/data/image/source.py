@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,10 @@ from vergence.data.image.decode import DecodeError, crop_long_side, decode
 from vergence.data.image.reader import ImageReader
 from vergence.data.loading import batches, cores, order, prefetch, stand_ins
 from vergence.data.source import RowSource, Skipped
+
+if TYPE_CHECKING:
+    from vergence.data.image.annotations import Files
+    from vergence.data.targets import Target
 
 _AHEAD = 3  # batches that are read ahead
 
@@ -34,9 +38,9 @@ class Caches:
             self.decoded, self.looked = DecodedCache.fitting(self.reader), True
         return self.decoded
 
-    def find_resized(self, size: int | None) -> ResizedCache:
-        if self.resized.size != size:
-            self.resized = ResizedCache(size)
+    def find_resized(self, size: int | None, whole: bool) -> ResizedCache:
+        if (self.resized.size, self.resized.whole) != (size, whole):
+            self.resized = ResizedCache(size, whole=whole)
         return self.resized
 
 
@@ -49,6 +53,7 @@ class ImageSource(RowSource):
         limit: Share of unreadable pictures that is put up with, in [0, 1].
         view_options: See ``Source``.
         pixels: ``(n, H, W, 3)`` uint8, where they are decoded already.
+        targets: What else is known of the pictures, by name: of all of them at once, or in files.
     """
 
     modality = "image"
@@ -61,7 +66,9 @@ class ImageSource(RowSource):
         limit: float = 0.5,
         view_options: dict[str, Any] | None = None,
         pixels: np.ndarray | None = None,
+        targets: Mapping[str, Target | Files] | None = None,
     ) -> None:
+        self._targets = dict(targets or {})
         self.uri, self.reader, self.classes = uri, reader, reader.classes
         self.skipped = Skipped(limit)
         self.view_options = dict(view_options or {})
@@ -91,6 +98,30 @@ class ImageSource(RowSource):
         except (DecodeError, OSError) as error:
             raise BadInput(f"{self.names[i]} in {self.uri} cannot be read: {error}.") from None
 
+    @property
+    def targets(self) -> tuple[str, ...]:
+        return (*super().targets, *self._targets)
+
+    def target(self, name: str, index: np.ndarray | None = None) -> Target:
+        if name not in self._targets:
+            return super().target(name, index)
+        return self._target(name, self.rows if index is None else self.rows[index], None)
+
+    def _target(self, name: str, rows: np.ndarray, sizes: np.ndarray | None) -> Target:
+        """Return a target of pictures ``rows`` of the reader; ``sizes`` ``(B, 2)`` are compared with."""
+        from vergence.data.image.annotations import Files
+
+        kept = self._targets[name]
+        if isinstance(kept, Files):
+            return kept.load(rows, sizes, self.skipped)
+        return kept.pick(torch.from_numpy(rows))
+
+    def batch_targets(self, index: np.ndarray, sizes: np.ndarray) -> dict[str, Target]:
+        """Return the targets that a batch of these samples carries; ``sizes`` ``(B, 2)`` are its photos'."""
+        height, width = sizes.max(0).tolist()
+        found = {name: self._target(name, self.rows[index], sizes) for name in self.reads}
+        return {name: target.on_canvas(height, width) for name, target in found.items()}
+
     def loader(
         self,
         batch_size: int,
@@ -107,6 +138,8 @@ class ImageSource(RowSource):
     ) -> Iterator[ImageBatch]:
         workers = workers or cores()
         size, n = size_of(spec), len(self)
+        if self.reads:  # pictures as they are, so that what is known of their pixels stays true
+            size = None
         places = order(
             n,
             shuffle=shuffle,
@@ -181,7 +214,7 @@ class _Reading:
         self.source, self.places, self.size, self.decoded = source, places, size, decoded
         self.replace = replace
         self.rows = source.rows[places]  # on the reader
-        self.resized = source.caches.find_resized(size)
+        self.resized = source.caches.find_resized(size, bool(source.reads))
 
     def photo(self, place: int) -> np.ndarray | None:
         """Return one photo, or None where it cannot be read."""
@@ -191,7 +224,8 @@ class _Reading:
         if (photo := self.resized.get(row)) is None:
             source = self.source
             try:
-                photo = crop_long_side(decode(source.reader.read(row), size=self.size))
+                photo = decode(source.reader.read(row), size=self.size)
+                photo = photo if source.reads else crop_long_side(photo)
             except (DecodeError, OSError) as error:
                 source.skipped.add(source.reader.names[row], str(error))
                 source.skipped.check(len(source), source.uri)
@@ -225,10 +259,15 @@ class _Reading:
 
     def _filled(self, share: np.ndarray, pixels: np.ndarray, sizes: torch.Tensor | None) -> ImageBatch:
         index = self.places[share]
+        source, targets = self.source, None
+        if source.reads:
+            shapes = np.full((len(index), 2), pixels.shape[1:3]) if sizes is None else sizes.numpy()
+            targets = source.batch_targets(index, shapes)
         return ImageBatch(
+            targets=targets,
             pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
             index=torch.from_numpy(index.astype(np.int64)),
-            label=torch.from_numpy(self.source.labels_of(index)),
+            label=torch.from_numpy(source.labels_of(index)),
             sizes=sizes,
         )
 

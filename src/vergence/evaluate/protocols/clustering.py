@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -10,6 +12,11 @@ from torch.nn.functional import normalize
 from vergence.evaluate.inputs import Array, labelled
 from vergence.evaluate.score import Score, mean_score, resampled
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 _FULL = 20_000  # rows up to which every step of k-means looks at all of them
 
 
@@ -91,3 +98,11 @@ def _nmi(tables: np.ndarray) -> np.ndarray:
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1)
+
+
+def _clustering(split: Split, seed: int) -> Scores:
+    found = clustering(split.test_x, split.test_y, seed=seed)
+    yield from (("cluster acc", found["acc"]), ("NMI", found["nmi"]))
+
+
+PROTOCOLS = {"clustering": _clustering}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -15,6 +16,12 @@ from vergence.evaluate.protocols.knn import knn_predict
 from vergence.evaluate.protocols.linear import SoftmaxPath
 from vergence.evaluate.score import Score, mean_score
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
+SHOTS = (1, 5, 20)
 CLASSIFIERS = ("centroid", "knn", "linear")
 STRENGTH = 1e-2  # one label a class leaves nothing to choose it by
 
@@ -91,3 +98,18 @@ def _predict(classifier: str, x: Tensor, y: Tensor, queries: Tensor, classes: in
     unit = normalize(x, dim=1)
     sums = torch.zeros(classes, x.shape[1], device=x.device).index_add_(0, y, unit)
     return (queries @ normalize(sums, dim=1).T).argmax(1)
+
+
+def _shots(split: Split, seed: int, classifier: str, suffix: str) -> Scores:
+    smallest = np.unique(split.train_y, return_counts=True)[1].min()
+    for shots in SHOTS:
+        if shots <= smallest:
+            score = few_shot(*split.arrays, shots=shots, classifier=classifier, seed=seed)  # type: ignore[arg-type]
+            yield f"{shots} label{'s' if shots > 1 else ''}{suffix}", score
+
+
+PROTOCOLS = {
+    "few_shot": partial(_shots, classifier="centroid", suffix=""),
+    "few_shot_knn": partial(_shots, classifier="knn", suffix=", k-NN"),
+    "few_shot_linear": partial(_shots, classifier="linear", suffix=", linear"),
+}

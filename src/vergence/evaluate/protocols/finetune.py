@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,12 @@ from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.score import Score, mean_score
+
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 
 
 class Classifier(Method):
@@ -118,3 +124,11 @@ def _augment(encoder: nn.Module, source: Source) -> Any:
     views = find_modality(source.modality).load("views")
     options = {**source.view_options, **getattr(views, "MILD", {})}
     return views.KINDS["pair"](**(input_spec(encoder) or {}), **options)
+
+
+def _finetuned(split: Split, seed: int) -> Scores:
+    if any(True for _ in split.encoder.parameters()):  # else there is nothing to train on
+        yield "fine-tuned", finetune(split.encoder, split.train, split.test, seed=seed)
+
+
+PROTOCOLS = {"finetune": _finetuned}

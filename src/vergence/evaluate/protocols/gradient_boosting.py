@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import stats
@@ -11,6 +11,11 @@ from scipy import stats
 from vergence.evaluate.inputs import Array, labelled
 from vergence.evaluate.score import Score, mean_score
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 Classifier = Literal["boosting", "linear"]
 SETTINGS: dict[str, Any] = {
     "max_iter": 100,
@@ -138,3 +143,16 @@ def _spread(values: np.ndarray) -> Score:
     if len(values) > 1:
         slack = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
     return Score(mean, max(0.0, mean - slack), min(1.0, mean + slack), len(values), "folds")
+
+
+def _boosting(split: Split, seed: int) -> Scores:
+    found = boosting(*split.arrays, seed=seed)
+    yield from ((f"boosted trees{', AUC' if name == 'auc' else ''}", score) for name, score in found.items())
+
+
+def _linear_auc(split: Split, seed: int) -> Scores:
+    if (score := linear_auc(*split.arrays, seed=seed).get("auc")) is not None:
+        yield "linear, AUC", score
+
+
+PROTOCOLS = {"boosting": _boosting, "linear_auc": _linear_auc}

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import pooled
+from vergence.core import input_spec, pooled
 from vergence.core.errors import BadInput
 from vergence.data import Source
 from vergence.engine import embed
@@ -38,6 +38,11 @@ from vergence.use.topk import topk
 from vergence.views.pixels.augment import plain
 from vergence.views.pixels.copies import EDITS, Copies
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS: tuple[str, ...] = ()  # copies are made
 _PRECISION = 0.9
 _BLOCK = 1 << 23  # numbers held at a time while resampling
 
@@ -327,3 +332,18 @@ def embed_pixels(encoder: nn.Module, pixels: Tensor, batch: int = 256) -> np.nda
     found = [pooled(encoder(part.to(device))).float().cpu() for part in pixels.split(batch)]
     encoder.train(training)
     return torch.cat(found).numpy()
+
+
+def _copies(split: Split, seed: int) -> Scores:
+    """Score how well edited copies of a third of the test are found among queries that are mostly none."""
+    size, third = (input_spec(split.encoder) or {}).get("size", 0), len(split.test) // 3
+    if not size or third < 5:
+        raise BadInput(
+            f"copies needs an encoder of images, and 15 or more to judge by; {split.test.uri} has not."
+        )
+    dealt = challenge(split.test, size=size, references=third, queries=third, background=third, seed=seed)
+    yield "copies, micro-AP", dealt.judge(split.encoder, normalised=False).micro_ap
+    yield "copies, normalised", dealt.judge(split.encoder).micro_ap
+
+
+PROTOCOLS = {"copies": _copies}

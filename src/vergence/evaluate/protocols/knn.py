@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
-from vergence.evaluate.inputs import Array, labelled
+from vergence.core.errors import BadInput
+from vergence.evaluate.inputs import Array, labelled, stratified
 from vergence.evaluate.score import Score, mean_score
 from vergence.use.topk import topk
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 _BLOCK = 1 << 24  # votes held at a time
 
 
@@ -56,3 +64,22 @@ def knn_predict(
         votes = torch.zeros(len(block), classes, device=weight.device)
         guesses.append(votes.scatter_add_(1, bank_labels[row], weight).argmax(1))
     return torch.cat(guesses)
+
+
+def _knn(split: Split, seed: int) -> Scores:
+    yield "k-NN", knn(*split.arrays)
+
+
+def _knn_linear(split: Split, seed: int) -> Scores:
+    """Blend neighbours and a linear head; what is chosen is chosen on a fifth of the training rows."""
+    from vergence.use.knn_revisit import tuned
+
+    first, held = stratified(split.train_y, 0.2, seed=seed)
+    x, y = split.train_x, split.train_y
+    if not len(held):
+        raise BadInput("knn_linear needs 2 or more labelled samples of a class, to choose by.")
+    told = tuned(x[first], y[first], x[held], y[held]).proba(split.test_x).argmax(1).cpu().numpy()
+    yield "k-NN and linear", mean_score(told == split.test_y)
+
+
+PROTOCOLS = {"knn": _knn, "knn_linear": _knn_linear}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -12,6 +13,11 @@ from torch.nn.functional import cross_entropy, one_hot
 from vergence.evaluate.inputs import Array, labelled, stratified
 from vergence.evaluate.score import Score, mean_score
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 STRENGTHS = tuple(10 ** (-i / 2) for i in range(13))  # strong to weak
 PATIENCE = 3
 
@@ -134,16 +140,27 @@ def linear(
     return mean_score(guess == test_y, note=f"L2 {strength:.1e}")
 
 
-def choose_strength(x: Tensor, y: Tensor, classes: int, *, strengths: Iterable[float], seed: int) -> float:
-    """Return the L2 strength whose regression does best on a held-out fifth of ``x``.
+def choose_strength(
+    x: Tensor,
+    y: Tensor,
+    classes: int,
+    *,
+    strengths: Iterable[float],
+    seed: int,
+    aside: Tensor | None = None,
+) -> float:
+    """Return the L2 strength whose regression does best on a held-out fifth, or on the rows ``aside``.
 
     Accuracy decides, cross-entropy between equals. Where no row can be held out, since every class
     has only one, the strongest is taken.
     """
     strengths = list(strengths)
-    fit, held = (
-        torch.as_tensor(rows, device=x.device) for rows in stratified(y.cpu().numpy(), 0.2, seed=seed)
-    )
+    if aside is None:
+        fit, held = (
+            torch.as_tensor(rows, device=x.device) for rows in stratified(y.cpu().numpy(), 0.2, seed=seed)
+        )
+    else:
+        fit, held = torch.nonzero(~aside)[:, 0], torch.nonzero(aside)[:, 0]
     if not len(held):
         return strengths[0]
     path = SoftmaxPath(x[fit], y[fit], classes)
@@ -159,3 +176,10 @@ def choose_strength(x: Tensor, y: Tensor, classes: int, *, strengths: Iterable[f
             if waited == PATIENCE:
                 break
     return chosen
+
+
+def _linear(split: Split, seed: int) -> Scores:
+    yield "linear", linear(*split.arrays, seed=seed)
+
+
+PROTOCOLS = {"linear": _linear}

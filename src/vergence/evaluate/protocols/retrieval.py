@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -11,6 +13,11 @@ from vergence.core.errors import BadInput
 from vergence.evaluate.inputs import Array, labelled
 from vergence.evaluate.score import Score, mean_score
 
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
 _BLOCK = 1 << 24  # scores held at a time
 
 
@@ -66,3 +73,11 @@ def _ascending(score: Tensor) -> Tensor:
         if score.device.type == "cpu"
         else score.sort(1).values
     )
+
+
+def _retrieval(split: Split, seed: int) -> Scores:
+    if np.unique(split.test_y, return_counts=True)[1].max() > 1:
+        yield "mAP", retrieval(split.test_x, split.test_y)
+
+
+PROTOCOLS = {"retrieval": _retrieval}

@@ -345,9 +345,9 @@ def train(
         lr: First rate of Adam; falls along half a cosine.
         seed: Of order and hold-out.
     """
-    if source.targets is not None:
-        net.offset.copy_(torch.from_numpy(np.nanmean(source.targets, axis=0)))
-        net.unit.copy_(torch.from_numpy(np.nanstd(source.targets, axis=0)).clamp(min=1e-6))
+    if source.values is not None:
+        net.offset.copy_(torch.from_numpy(np.nanmean(source.values, axis=0)))
+        net.unit.copy_(torch.from_numpy(np.nanstd(source.values, axis=0)).clamp(min=1e-6))
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(source))
     held, rows = rows[: max(1, len(rows) // 9)], rows[max(1, len(rows) // 9) :]
@@ -434,7 +434,7 @@ class EGNAS(Estimator):
         Raises:
             BadInput: If the source is not that.
         """
-        if not isinstance(source, GraphsSource) or (source.targets is None and source.labels is None):
+        if not isinstance(source, GraphsSource) or (source.values is None and source.labels is None):
             raise BadInput(
                 f"EGNAS searches on a set of graphs with targets or labels; {source.uri} is not one."
             )
@@ -452,8 +452,8 @@ class EGNAS(Estimator):
 
     def sizes(self, source: GraphsSource) -> dict[str, Any]:
         """Return the arguments of a network for this source, but for its genotype."""
-        if source.targets is not None:
-            many = source.targets.shape[1]
+        if source.values is not None:
+            many = source.values.shape[1]
         elif source.labels is not None:
             many = int(source.labels.max()) + 1
         else:
@@ -467,9 +467,9 @@ class EGNAS(Estimator):
     def search(self, source: GraphsSource, seed: int) -> Genotype:
         """Return the genotype that the operations' weights end at."""
         net = EGNASNet(**self.sizes(source), edge_ops=self.edge_ops)
-        if source.targets is not None:
-            net.offset.copy_(torch.from_numpy(np.nanmean(source.targets, axis=0)))
-            net.unit.copy_(torch.from_numpy(np.nanstd(source.targets, axis=0)).clamp(min=1e-6))
+        if source.values is not None:
+            net.offset.copy_(torch.from_numpy(np.nanmean(source.values, axis=0)))
+            net.unit.copy_(torch.from_numpy(np.nanstd(source.values, axis=0)).clamp(min=1e-6))
         alphas = list(net.choices.parameters())
         ours = {id(p) for p in alphas}
         weights = [p for p in net.parameters() if id(p) not in ours]

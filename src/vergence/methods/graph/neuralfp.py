@@ -160,7 +160,7 @@ class NeuralFP(Method):
 
     def setup(self, source: Source) -> None:
         """Learn the targets' means and deviations, and build the predictor for as many as there are."""
-        targets = source.targets if isinstance(source, GraphsSource) else None
+        targets = source.values if isinstance(source, GraphsSource) else None
         if targets is None or source.labels is not None:
             raise BadInput(
                 f"neuralfp learns from numbers that are known of molecules, and {source.uri} has none; "

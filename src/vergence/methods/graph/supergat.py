@@ -198,6 +198,7 @@ class SuperGAT(Method):
         negatives: Non-edges for each of them, above 0, p_n.
     """
 
+    reads = ("labels",)
     recipe = Recipe(
         optimizer="adam", lr=5e-3, lr_scaling="none", weight_decay=8.228864972965771e-3, epochs=500,
         schedule="constant", encoder=PLACE,

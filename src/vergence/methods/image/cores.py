@@ -79,6 +79,7 @@ class CoReS(Method):
         classes: K, the same for every version. Labels of a source are vertices: they must keep their order.
     """
 
+    reads = ("labels",)
     recipe = Recipe(
         optimizer="sgd", lr=0.1, lr_scaling="none", batch=128, epochs=100, weight_decay=5e-4,
         schedule="steps", milestones=(0.7,), gamma=0.1,

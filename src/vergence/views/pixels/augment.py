@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,9 @@ from vergence.core.errors import BadInput, unknown
 from vergence.data.image.batch import ImageBatch
 from vergence.views.pixels import colour, geometry
 from vergence.views.pixels.geometry import Range, uniform
+
+if TYPE_CHECKING:
+    from vergence.data.targets import Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class View:
         matrix: ``(B, 2, 3)``, the whole motion: maps ``(x, y, 1)`` in the view to ``(x, y)`` in the
             source, both in pixels with the first pixel's centre at 0.5.
         mask: ``(B, N)`` bool, the hidden patches in reading order; None where nothing is hidden.
+        targets: The batch's, moved with the pixels; None where it has none.
     """
 
     pixels: Tensor
@@ -43,6 +47,7 @@ class View:
     angle: Tensor
     matrix: Tensor
     mask: Tensor | None = None
+    targets: Mapping[str, Target] | None = None
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -196,7 +201,8 @@ class Augment:
         sigma = uniform(b, 0.1, 2.0, sizes, generator)
         solarize = self._chosen(self.solarize, sizes, generator)
         drawn = Drawn(box, flip, matrix, factors, order, grey, blur, sigma, solarize)
-        return View(self._made(batch, sizes, drawn), box, flip, angle, matrix)
+        pixels = self._made(batch, sizes, drawn)
+        return View(pixels, box, flip, angle, matrix, targets=_moved(batch, matrix, self.size, sizes))
 
     def _made(self, batch: ImageBatch, sizes: Tensor, drawn: Drawn) -> Tensor:
         """Return the pixels of a view: in one pass an image on a CPU, else step by step."""
@@ -281,6 +287,25 @@ def blocks(pixels: Tensor, size: int) -> Iterator[slice]:
         rows = max(1, 2**16 * torch.get_num_threads() // max(size * size, height * width))
     for start in range(0, b, rows):
         yield slice(start, start + rows)
+
+
+def _moved(batch: ImageBatch, matrix: Tensor, size: int, sizes: Tensor) -> Mapping[str, Target] | None:
+    if batch.targets is None:
+        return None
+    from vergence.views.pixels.targets import moved_targets
+
+    return moved_targets(batch.targets, matrix, size, sizes)
+
+
+def centre_view(batch: ImageBatch, size: int) -> View:
+    """Return the central square of every photo as a view, with its targets; the pixels are ``plain``'s."""
+    sizes = photo_sizes(batch)
+    box = geometry.centre_boxes(sizes)
+    none = torch.zeros(len(box), device=box.device)
+    matrix = geometry.box_matrix(box, size)
+    return View(
+        plain(batch, size), box, none.bool(), none, matrix, targets=_moved(batch, matrix, size, sizes)
+    )
 
 
 def plain(batch: ImageBatch, size: int) -> Tensor:

@@ -16,6 +16,7 @@ from vergence.core.errors import BadInput, unknown
 from vergence.evaluate.inputs import Array, labelled
 from vergence.evaluate.score import Score, mean_score
 
+NEEDS = ("labels",)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 KERNELS = ("rbf", "linear")
 ITERATIONS = 200_000

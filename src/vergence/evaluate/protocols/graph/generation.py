@@ -16,6 +16,7 @@ from vergence.evaluate.score import resampled
 
 Graph: TypeAlias = tuple[Array, int]  # edge_index (2, E) and how many nodes
 Kernel = Literal["emd", "tv"]
+NEEDS: tuple[str, ...] = ()  # graphs are compared with graphs
 KERNELS = ("emd", "tv")
 BINS = 100
 SPECTRUM = 200

@@ -14,6 +14,7 @@ from vergence.evaluate.protocols.graph.curves import average_precision, roc_auc
 from vergence.evaluate.protocols.linear import STRENGTHS, SoftmaxPath, choose_strength
 from vergence.evaluate.score import Score
 
+NEEDS: tuple[str, ...] = ()  # edges that were held out
 OPS = ("hadamard", "mean", "l1", "l2", "concat")
 _BLOCK = 1_000_000  # pairs whose vectors are multiplied at a time
 

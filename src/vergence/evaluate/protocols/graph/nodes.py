@@ -22,6 +22,7 @@ from vergence.evaluate.protocols.graph.curves import f1, macro_auc, macro_f1
 from vergence.evaluate.protocols.graph.logistic import fit_logistic
 from vergence.evaluate.score import Score, mean_score, resampled
 
+NEEDS = ("labels",)  # the multi-label probe: tags
 STRENGTHS = tuple(2.0**i for i in range(-10, 10))  # C of GRACE, arXiv:2006.04131
 WIDE = tuple(2.0**i for i in range(-8, 17))  # 20 nodes a class may want to be fitted closely
 SCALES = ("none", "unit", "standard")

@@ -14,6 +14,7 @@ from vergence.evaluate.protocols.graph.curves import Amount
 from vergence.evaluate.protocols.graph.nodes import part_rows
 from vergence.evaluate.score import mean_score
 
+NEEDS = ("values",)
 STRENGTHS = tuple(10.0 ** (i / 2) for i in range(-8, 13))
 
 

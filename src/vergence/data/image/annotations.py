@@ -1,0 +1,216 @@
+"""Targets that lie in files beside pictures: masks as PNG, boundaries as PNG or as BSDS has them."""
+
+from __future__ import annotations
+
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.io import loadmat
+from torchvision.tv_tensors import Mask
+
+from vergence.core.errors import BadInput
+from vergence.data.image.decode import DecodeError
+from vergence.data.image.folder import PICTURES, FolderReader, is_picture
+from vergence.data.image.reader import read_part
+from vergence.data.image.source import ImageSource
+from vergence.data.source import Skipped
+from vergence.data.targets import VOID, Boundaries, Masks, Target, owners
+
+FOLDERS = {
+    "masks": ("masks", "SegmentationClass", "Annotations"),
+    "boundaries": ("boundaries", "groundTruth"),
+}
+SUFFIXES = (".png", ".mat")
+_LOOKED = 16  # files that tell how masks are coded
+_VOC_VOID = 255
+
+
+class Files(ABC):
+    """One file a picture, read when it is asked for.
+
+    Args:
+        root: The folder.
+        names: Paths inside it, one a picture; None where a picture has none.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str | None]) -> None:
+        self.root, self.names = root, names
+
+    @abstractmethod
+    def read(self, i: int) -> np.ndarray:
+        """Return what is known of picture ``i``: maps ``(..., H, W)``.
+
+        Raises:
+            DecodeError: If the file cannot be used.
+            OSError: If it cannot be read.
+        """
+
+    @abstractmethod
+    def load(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> Target:
+        """Return the target of pictures ``rows (B,)``, on a canvas as large as the largest of them.
+
+        Args:
+            rows: Which pictures.
+            sizes: ``(B, 2)`` height and width of each picture; None does not compare.
+            skipped: Where it is noted that a file cannot be used; its target then counts as not known.
+        """
+
+    def maps(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> list[np.ndarray | None]:
+        """Read the maps of some pictures; None for what cannot be used."""
+        found: list[np.ndarray | None] = []
+        for k, i in enumerate(rows.tolist()):
+            name, maps = self.names[i], None
+            if name is not None:
+                try:
+                    maps = self.read(i)
+                    if sizes is not None and tuple(maps.shape[-2:]) != tuple(sizes[k]):
+                        (h, w), (tall, wide) = maps.shape[-2:], sizes[k]
+                        raise DecodeError(f"is {h} x {w} pixels, its picture {tall} x {wide}")
+                except (DecodeError, OSError) as error:
+                    skipped.add(f"{self.root.name}/{name}", str(error))
+                    maps = None
+            found.append(maps)
+        return found
+
+    def raw(self, i: int) -> bytes:
+        return read_part(os.path.join(self.root, str(self.names[i])))
+
+
+class MaskFiles(Files):
+    """PNG files of one class a pixel: numbers of a palette or of grey.
+
+    255 is unknown, as PASCAL VOC has it; of files of 0 and 255 alone it is class 1.
+    """
+
+    def __init__(self, root: Path, names: Sequence[str | None]) -> None:
+        super().__init__(root, names)
+        self.binary = False
+        values: set[int] = set()
+        for i in [i for i, name in enumerate(names) if name is not None][:_LOOKED]:
+            try:
+                values |= set(np.unique(self._numbers(i)).tolist())
+            except (DecodeError, OSError):
+                continue
+        self.binary = values == {0, _VOC_VOID}
+
+    def read(self, i: int) -> np.ndarray:
+        numbers = self._numbers(i)
+        if self.binary:
+            return (numbers > 0).astype(np.int16)
+        return np.where(numbers == _VOC_VOID, VOID, numbers).astype(np.int16)
+
+    def load(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> Masks:
+        maps = self.maps(rows, sizes, skipped)
+        canvas = np.full((len(maps), *_largest(maps, sizes)), VOID, np.int16)
+        for page, one in zip(canvas, maps, strict=True):
+            if one is not None:
+                page[: one.shape[0], : one.shape[1]] = one
+        return Masks(Mask(torch.from_numpy(canvas)))
+
+    def _numbers(self, i: int) -> np.ndarray:
+        try:
+            with Image.open(io.BytesIO(self.raw(i))) as image:
+                if image.mode not in ("1", "L", "P", "I", "I;16"):
+                    raise DecodeError(f"holds colours ({image.mode}), not one class a pixel")
+                numbers = np.asarray(image).astype(np.int32)
+        except DecodeError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a decoder may raise anything on broken bytes
+            raise DecodeError(str(error) or type(error).__name__) from None
+        if numbers.min(initial=0) < 0 or numbers.max(initial=0) > np.iinfo(np.int16).max:
+            raise DecodeError("holds classes beyond 32,767")
+        return numbers
+
+
+class BoundaryFiles(Files):
+    """Boundary maps: PNG files, bright where a boundary is, or MATLAB files of BSDS with several people's."""
+
+    def read(self, i: int) -> np.ndarray:
+        raw = self.raw(i)
+        try:
+            if str(self.names[i]).endswith(".mat"):
+                people = loadmat(io.BytesIO(raw), variable_names=["groundTruth"])["groundTruth"]
+                return np.stack([one["Boundaries"][0, 0] > 0 for one in people.ravel()]).astype(np.float32)
+            with Image.open(io.BytesIO(raw)) as image:
+                return np.asarray(image.convert("L")).astype(np.float32)[None] / 255
+        except Exception as error:  # noqa: BLE001 - so may scipy
+            raise DecodeError(str(error) or type(error).__name__) from None
+
+    def load(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> Boundaries:
+        maps = self.maps(rows, sizes, skipped)
+        known = [one if one is not None else np.zeros((0, 1, 1), np.float32) for one in maps]
+        canvas = np.zeros((sum(map(len, known)), *_largest(maps, sizes)), np.float32)
+        for page, layer in zip(canvas, (layer for one in known for layer in one), strict=True):
+            page[: layer.shape[0], : layer.shape[1]] = layer
+        return Boundaries(owners(known), Mask(torch.from_numpy(canvas)))
+
+
+def _largest(maps: Sequence[np.ndarray | None], sizes: np.ndarray | None) -> tuple[int, int]:
+    """Return the height and width of a canvas for maps, or for the pictures that they are of."""
+    if sizes is not None:
+        tall, wide = sizes.max(0).tolist()
+        return tall, wide
+    shapes = np.array([one.shape[-2:] for one in maps if one is not None] or [(1, 1)])
+    tall, wide = shapes.max(0).tolist()
+    return tall, wide
+
+
+def annotated_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.5) -> ImageSource | None:
+    """Open a folder that holds pictures and, beside them, what is said about them.
+
+    A folder such as ``photos/`` with one such as ``masks/`` beside it, whose files have the same paths
+    but for the suffix, holds pictures and their masks. Folders inside ``photos/`` are labels.
+
+    Args:
+        root: The folder.
+        names: Paths of all files in it.
+        uri: What was opened.
+        limit: See ``vergence.open``.
+
+    Returns:
+        The pictures with their targets; None where there are only pictures.
+
+    Raises:
+        BadInput: If no file of the one folder goes with one of the other.
+    """
+    folders = {name.split("/", 1)[0] for name in names if "/" in name}
+    pictures = [folder.rstrip("/") for folder in PICTURES if folder.rstrip("/") in folders]
+    said = {kind: [f for f in FOLDERS[kind] if f in folders] for kind in FOLDERS}
+    if len(pictures) != 1 or not any(said.values()):
+        return None
+    (folder,) = pictures
+    own = [name for name in _inside(names, folder) if is_picture(name)]
+    targets: dict[str, Files] = {}
+    notes = []
+    for kind, there in said.items():
+        for other in there[:1]:
+            by_stem = {_stem(name): name for name in _inside(names, other) if name.endswith(SUFFIXES)}
+            paired = [by_stem.get(_stem(name)) for name in own]
+            if not any(paired):
+                kinds = " or ".join(SUFFIXES)
+                raise BadInput(
+                    f"{uri} holds {folder}/ and {other}/, but no {kinds} file of {other}/ has the name of "
+                    f"one of {folder}/; open {root / folder} for the pictures alone."
+                )
+            targets[kind] = READERS[kind](root / other, paired)
+            notes.append(f"{other}/ holds the {kind} of {folder}/")
+    source = ImageSource(FolderReader(root / folder, own), uri, limit=limit, targets=targets)
+    source.notes = notes
+    return source
+
+
+def _inside(names: Sequence[str], folder: str) -> list[str]:
+    return [name.removeprefix(f"{folder}/") for name in names if name.startswith(f"{folder}/")]
+
+
+def _stem(name: str) -> str:
+    return str(PurePosixPath(name).with_suffix(""))
+
+
+READERS: dict[str, type[MaskFiles] | type[BoundaryFiles]] = {"masks": MaskFiles, "boundaries": BoundaryFiles}

@@ -1,0 +1,65 @@
+"""Frozen maps of pictures with the targets that lie on them: what dense protocols judge."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vergence.core import Features
+from vergence.data.image.batch import ImageBatch
+from vergence.data.source import Source
+from vergence.data.targets import joined
+from vergence.engine import embed
+from vergence.nets.image_encoder import image_size
+from vergence.views.pixels.augment import centre_view
+
+
+class _NoMapError(Exception):
+    """The encoder answers with a vector only."""
+
+
+def dense(encoder: nn.Module, source: Source, name: str) -> tuple[Features, Any] | None:
+    """Return the tokens of every picture's central square, and a target moved along with it.
+
+    Args:
+        encoder: Of images.
+        source: Holds the target.
+        name: Of the target.
+
+    Returns:
+        ``Features`` of all n pictures with ``tokens (n, N, D)``, a grid, ``stride`` and ``offset``: where the
+        encoder does not say, as if its cells divided the picture evenly. None where it has no map.
+    """
+    size = image_size(encoder)
+    targets, counts, places = [], [], []
+
+    def read(batch: ImageBatch) -> Tensor:
+        with torch.autocast(batch.pixels.device.type, enabled=False):
+            view = centre_view(batch, size)
+        assert view.targets is not None
+        targets.append(view.targets[name].to("cpu"))
+        counts.append(len(view))
+        answer = encoder(view.pixels)
+        if not isinstance(answer, Features) or answer.tokens is None or answer.grid is None:
+            raise _NoMapError
+        places.append((answer.grid, answer.stride, answer.offset))
+        return answer.tokens
+
+    try:
+        tokens = torch.from_numpy(embed(encoder, source.with_targets([name], "This"), read=read).vectors)
+    except _NoMapError:
+        return None
+    grid, stride, offset = places[0]
+    if stride is None or offset is None:
+        stride = tuple(size / n for n in grid)
+        offset = tuple(s / 2 for s in stride)
+    return Features(tokens.mean(1), tokens, grid, stride, offset), joined(targets, counts)
+
+
+def of_pictures(features: Features, rows: Tensor) -> Features:
+    """Return the features of the pictures ``rows``."""
+    assert features.tokens is not None
+    return dataclasses.replace(features, pooled=features.pooled[rows], tokens=features.tokens[rows])
