@@ -51,7 +51,7 @@ def mechanism_result(mechanism: Mechanism, scores: Scores, seconds: float) -> di
         "metric": metric.name,
         "less_is_better": metric.less_is_better,
         "seeds": list(mechanism.seeds),
-        "arms": {arm: summary(found) for arm, found in values.items()},
+        "arms": {arm: summary(by_seed) for arm, by_seed in values.items()},
         "rivals": list(mechanism.all_rivals),
         "margins": {rival: margins[rival] for rival in mechanism.all_rivals},
         "clear": enough and all(margins[rival]["low"] > 0 for rival in mechanism.all_rivals),
@@ -68,7 +68,7 @@ def _values(comparison: Comparison, metric: Metric, scores: Scores) -> dict[str,
 
 def _margins(values: dict[str, list[float]], metric: Metric) -> dict[str, dict[str, float]]:
     sign = -1.0 if metric.less_is_better else 1.0
-    signed = {arm: [sign * value for value in found] for arm, found in values.items()}
+    signed = {arm: [sign * value for value in scores] for arm, scores in values.items()}
     return {arm: margin(signed[PAPER], signed[arm]) for arm in signed if arm != PAPER}
 
 
@@ -82,7 +82,7 @@ def _judged(record: Record, metric: Metric, scores: Scores) -> dict[str, Any]:
         "seeds": list(record.seeds),
         "metric": metric.name,
         "less_is_better": metric.less_is_better,
-        "arms": {arm: summary(found) for arm, found in values.items() if arm not in (UNTRAINED, RAW)},
+        "arms": {arm: summary(by_seed) for arm, by_seed in values.items() if arm not in (UNTRAINED, RAW)},
         "untrained": summary(values[UNTRAINED]) if UNTRAINED in values else None,
         "raw_features": summary(values[RAW]) if RAW in values else None,
         "margins": margins,

@@ -93,11 +93,11 @@ def run_record(
     jobs = [job for job in jobs_of(compared) if only in (None, part_of(compared[job.place]))]
     scores: list[Scores] = [{} for _ in compared]
     seconds = [0.0 for _ in compared]
-    for done, (job, found, took) in enumerate(_rest(record.key, compared, jobs, workers, unfinished), 1):
-        scores[job.place][job.arm, job.seed] = found
+    for done, (job, outcome, took) in enumerate(_rest(record.key, compared, jobs, workers, unfinished), 1):
+        scores[job.place][job.arm, job.seed] = outcome
         seconds[job.place] += took
         if not quiet:
-            values = ", ".join(f"{value:.4g}" for value in found.values())
+            values = ", ".join(f"{value:.4g}" for value in outcome.values())
             what = f"{record.key} {done}/{len(jobs)}: {job.arm}, seed {job.seed}"
             print(f"{what}: {values} in {took:.0f} s", file=sys.stderr)
     result = title(record)
@@ -153,10 +153,10 @@ def run_job(compared: Sequence[Comparison], job: Job) -> tuple[dict[str, float],
     task = compared[job.place].task
     outcome = compared[job.place].arms[job.arm](task, job.seed)
     names = [metric.name for metric in task.metrics]
-    found: Mapping[str, Score | float] = outcome if isinstance(outcome, Mapping) else {names[0]: outcome}
-    if unknown := set(found) - set(names):
+    result: Mapping[str, Score | float] = outcome if isinstance(outcome, Mapping) else {names[0]: outcome}
+    if unknown := set(result) - set(names):
         raise ValueError(f"The arm '{job.arm}' returns {sorted(unknown)}; the task's metrics are {names}.")
-    values = {name: float(s.value if isinstance(s, Score) else s) for name, s in found.items()}
+    values = {name: float(s.value if isinstance(s, Score) else s) for name, s in result.items()}
     return values, time.monotonic() - began
 
 

@@ -30,8 +30,8 @@ def papers(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     listed = []
     for paper in catalog.papers(args.family, modality=args.modality, task=args.task):
-        found = result(paper.key)
-        row = {**dataclasses.asdict(paper), "status": paper.status, "result": found, **proof(found)}
+        record = result(paper.key)
+        row = {**dataclasses.asdict(paper), "status": paper.status, "result": record, **proof(record)}
         listed.append(row)
     print(json.dumps(listed, indent=2, ensure_ascii=False) if args.json else _table(listed))
 
@@ -120,5 +120,5 @@ def _table(rows: list[dict[str, Any]]) -> str:
         for line in cells
     ]
     counted = [row for row in rows if row["number"] is not None]
-    there = sum(row["status"] == "in" for row in counted)
-    return "\n".join([*lines, "", f"{len(counted)} papers, {there} of them in; the others are planned."])
+    present = sum(row["status"] == "in" for row in counted)
+    return "\n".join([*lines, "", f"{len(counted)} papers, {present} of them in; the others are planned."])

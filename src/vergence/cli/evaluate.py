@@ -33,18 +33,18 @@ def measure(argv: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of split, draws and k-means")
     add_source_flags(parser)
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.evaluate.table import measure as api
     from vergence.train import open_run
 
-    named = asked.protocols
+    named = args.protocols
     protocols = tuple(named.replace(",", " ").split() if isinstance(named, str) else named or ())
-    run = open_run(asked.run)
+    run = open_run(args.run)
     known = run.config.source
-    source, test = (path and source_of(asked, path, known) for path in (asked.source, asked.test))
-    table = api(run, source, test=test, protocols=protocols or None, seed=asked.seed, quiet=asked.json)
+    source, test = (path and source_of(args, path, known) for path in (args.source, args.test))
+    table = api(run, source, test=test, protocols=protocols or None, seed=args.seed, quiet=args.json)
     table.save(run.path / "measure.json")
-    show(asked, table.to_dict(), str(table).rstrip())
+    show(args, table.to_dict(), str(table).rstrip())
 
 
 def report(argv: list[str]) -> None:
@@ -58,21 +58,21 @@ def report(argv: list[str]) -> None:
     parser.add_argument("--source", type=str, help="data to look at [else what the run learned from]")
     parser.add_argument("--store", type=str, help="its embeddings, where they were made already")
     parser.add_argument("--out", type=str, help="where the page goes [else report.html in the run]")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.evaluate.table import Table
     from vergence.reports import report as api
     from vergence.train import open_run
 
-    run = open_run(asked.run)
+    run = open_run(args.run)
     saved = run.path / "measure.json"
     page = api(
         run,
-        asked.source or run.config.source,
-        store=asked.store,
+        args.source or run.config.source,
+        store=args.store,
         table=Table.load(saved) if saved.exists() else None,
-        out=asked.out,
+        out=args.out,
     )
-    show(asked, {"report": str(page)}, str(page))
+    show(args, {"report": str(page)}, str(page))
 
 
 def bench(argv: list[str]) -> None:
@@ -95,11 +95,11 @@ def bench(argv: list[str]) -> None:
     parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/KEY.json]")
     parser.add_argument("--workers", type=PositiveInt, default=2, help="arms at a time")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.benchmarks.runner import bench as api
 
-    path = Path(api(asked.key, only=asked.only, out=asked.out, workers=asked.workers, quiet=asked.quiet))
-    show(asked, json.loads(path.read_text()), str(path))
+    path = Path(api(args.key, only=args.only, out=args.out, workers=args.workers, quiet=args.quiet))
+    show(args, json.loads(path.read_text()), str(path))
 
 
 def _bench_speed(argv: list[str]) -> None:
@@ -113,8 +113,8 @@ def _bench_speed(argv: list[str]) -> None:
     parser.add_argument("--repeats", type=PositiveInt, default=5, help="rounds of each after a warm-up")
     parser.add_argument("--quick", action="store_true", help="as little work as runs, to try it out")
     parser.add_argument("--out", type=str, help="folder to write to [else benchmarks/results]")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.benchmarks.speed.harness import speed
 
-    paths = speed(asked.only, repeats=asked.repeats, quick=asked.quick, out=asked.out, quiet=asked.json)
-    show(asked, {path.stem: json.loads(path.read_text()) for path in paths}, "\n".join(map(str, paths)))
+    paths = speed(args.only, repeats=args.repeats, quick=args.quick, out=args.out, quiet=args.json)
+    show(args, {path.stem: json.loads(path.read_text()) for path in paths}, "\n".join(map(str, paths)))

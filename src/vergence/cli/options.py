@@ -41,9 +41,12 @@ class Options(ClearErrors, ArgumentParser):
         self.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
 
     def add_signature(self, function: Callable[..., Any], skip: Collection[str] = ()) -> None:
-        """Make options of a function's (or class's) keyword arguments, explained by its docstring."""
+        """Make options of a function's (or class's) keyword arguments, explained by its docstring.
+
+        An option that is there already stays as it is.
+        """
         add = self.add_class_arguments if inspect.isclass(function) else self.add_function_arguments
-        add(function, as_group=False, skip=set(skip))
+        add(function, as_group=False, skip={*skip, *(action.dest for action in self._actions)})
 
     def read(self, argv: list[str]) -> Namespace:
         """Parse ``argv``.

@@ -51,11 +51,11 @@ def learn(argv: list[str]) -> None:
     parser.add_signature(api, skip=_BY_HAND)
     parser.set_defaults(devices="auto")
     add_source_flags(parser)
-    parser.add_signature(cls, skip={"encoder", *(action.dest for action in parser._actions)})
-    asked = parser.read(rest)
+    parser.add_signature(cls, skip={"encoder"})
+    args = parser.read(rest)
     ours = ("config", "json", "method", "source", *source_flags())
-    given = {k: v for k, v in asked.as_dict().items() if k not in ours}
-    _done(asked, api(paper.key, source_of(asked, asked.source), **given))
+    given = {k: v for k, v in args.as_dict().items() if k not in ours}
+    _done(args, api(paper.key, source_of(args, args.source), **given))
 
 
 def _method(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -104,11 +104,11 @@ def _resume(argv: list[str]) -> None:
         help="copy the networks to every process, or give each a part [else the run's]",
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.train import resume
 
     names = ("devices", "nodes", "strategy", "workers", "quiet")
-    _done(asked, resume(asked.resume, **{name: asked[name] for name in names}))
+    _done(args, resume(args.resume, **{name: args[name] for name in names}))
 
 
 def demo(argv: list[str]) -> None:
@@ -129,19 +129,19 @@ def demo(argv: list[str]) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of draws, split and training")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
-    asked = parser.read(argv)
+    args = parser.read(argv)
     from vergence.reports.walkthrough import demo as api
 
-    given = {k: v for k, v in asked.as_dict().items() if k not in ("config", "json")}
+    given = {k: v for k, v in args.as_dict().items() if k not in ("config", "json")}
     page = api(**given)
-    show(asked, {"report": str(page), "run": str(page.parent)}, str(page))
+    show(args, {"report": str(page), "run": str(page.parent)}, str(page))
 
 
-def _done(asked: Any, run: Run) -> None:
+def _done(args: Any, run: Run) -> None:
     from vergence.engine.distributed import rank
 
     if rank() > 0:
         return
     last = run.metrics[-1] if run.metrics else {}
-    found = {"run": str(run.path), "method": run.config.method, "last": last}
-    show(asked, found, f"{run.path}")
+    result = {"run": str(run.path), "method": run.config.method, "last": last}
+    show(args, result, f"{run.path}")

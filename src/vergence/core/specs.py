@@ -51,12 +51,12 @@ def class_at(place: str, *, anywhere: bool = False) -> type[nn.Module]:
     if not anywhere and module.partition(".")[0] != "vergence":
         raise BadInput(f"'{place}' is not in vergence, and a file does not choose what code is loaded.")
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        cls = getattr(importlib.import_module(module), name, None)
     except ModuleNotFoundError as error:
         raise BadInput(f"There is no encoder at '{place}': {error}.") from error
-    if not (inspect.isclass(found) and issubclass(found, nn.Module)):
+    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
         raise BadInput(f"There is no encoder at '{place}': {module} has no network of that name.")
-    return found
+    return cls
 
 
 def wrapping(wrapper: nn.Module, encoder: nn.Module, **options: Any) -> dict[str, Any]:

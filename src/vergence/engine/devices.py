@@ -39,7 +39,8 @@ def best_precision(device: torch.device) -> torch.dtype:
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
     if device.type == "cpu":
-        known = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
+        # torch has no public name for what a CPU is fast at
+        known = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()  # noqa: SLF001
         used = torch.backends.cpu.get_cpu_capability() == "AVX512"
         return torch.bfloat16 if known and used else torch.float32
     return torch.float32

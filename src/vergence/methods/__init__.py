@@ -45,10 +45,10 @@ def method_class(key: str) -> type[Method] | type[Estimator]:
     if paper.code is None:
         raise BadInput(f"'{key}' ({paper.title}) is planned but not there yet; see: vergence papers")
     module, _, name = paper.code.partition(":")
-    found = getattr(importlib.import_module(module), name) if name else None
-    if not (inspect.isclass(found) and issubclass(found, Method | Estimator)):
+    cls = getattr(importlib.import_module(module), name) if name else None
+    if not (inspect.isclass(cls) and issubclass(cls, Method | Estimator)):
         raise BadInput(f"'{key}' ({paper.title}) is not something to train; it lives in {module}.")
-    return found
+    return cls
 
 
 def key_of(cls: type) -> str:

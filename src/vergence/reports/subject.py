@@ -136,15 +136,15 @@ class Subject:
 
         Each with ``(n,)`` numbers of colours, -1 for none, and their names.
         """
-        found = []
+        groupings = []
         if self.classes:
             number = {name: i for i, name in enumerate(self.classes)}
             rows = self.store.read(["class", "label"]).to_pylist()
             of = np.array([number.get(class_of(row) or "", -1) for row in rows])
-            found.append(("class", of, self.classes))
+            groupings.append(("class", of, self.classes))
         of = np.where(self.parts.of < COLOURS, self.parts.of, -1)
-        found.append(("cluster", of, [str(i + 1) for i in range(min(len(self.parts), COLOURS))]))
-        return found
+        groupings.append(("cluster", of, [str(i + 1) for i in range(min(len(self.parts), COLOURS))]))
+        return groupings
 
     @cached_property
     def palette(self) -> list[tuple[int, int]]:
@@ -155,9 +155,9 @@ class Subject:
         """Return these rows as the page shows them."""
         if not len(rows):
             return []
-        found = self.store.take(rows, ["id", "class", "label"]).to_pylist()
-        told = zip(found, self.portraits(rows), self.facts(rows), strict=True)
-        return [Picture(row["id"], class_of(row), uri, _is_small(uri), fact) for row, uri, fact in told]
+        records = self.store.take(rows, ["id", "class", "label"]).to_pylist()
+        described = zip(records, self.portraits(rows), self.facts(rows), strict=True)
+        return [Picture(row["id"], class_of(row), uri, _is_small(uri), fact) for row, uri, fact in described]
 
     def portraits(self, rows: Sequence[int] | np.ndarray) -> list[str | None]:
         """Return what these rows look like, as data URIs."""

@@ -52,7 +52,7 @@ def save_json(store: Store, name: str, words: dict[str, Any]) -> None:
 def load_json(store: Store, name: str) -> dict[str, Any]:
     """Return names with values that were kept; none where there are none or the file is broken."""
     try:
-        found = json.loads((store.path / FOLDER / f"{name}.json").read_text())
+        values = json.loads((store.path / FOLDER / f"{name}.json").read_text())
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return values if isinstance(values, dict) else {}

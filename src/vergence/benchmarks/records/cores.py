@@ -88,7 +88,7 @@ def listed(queries: nn.Module, gallery: nn.Module, test: Source, seed: int) -> S
     return mean_score((second.labels[rows.numpy()] == first.labels[:, None]).mean(1))
 
 
-def unseen(found: list[nn.Module], test: Source, seed: int) -> float:
+def unseen(models: list[nn.Module], test: Source, seed: int) -> float:
     """AM: mean accuracy of verification of every version against itself and those before."""
     assert test.labels is not None
     some = test.subset(np.flatnonzero(test.labels >= VERSIONS[-1]))
@@ -96,7 +96,7 @@ def unseen(found: list[nn.Module], test: Source, seed: int) -> float:
     random = np.random.default_rng(seed)
     first, second = random.integers(len(some), size=(2, PAIRS))
     same = some.labels[first] == some.labels[second]
-    x = [embed(version, some).vectors for version in found]
+    x = [embed(version, some).vectors for version in models]
     width = max(part.shape[1] for part in x)
     x = [of_width(part, width) for part in x]
     table = [[verification(new[first], old[second], same, seed=seed) for old in x] for new in x]
@@ -107,11 +107,11 @@ def arm(kind: str) -> Arm:
     """Return the arm of all versions of a kind: searched across, searched anew, and told apart."""
 
     def measure(task: Task, seed: int) -> dict[str, Score | float]:
-        first, *_, last = found = versions(kind, seed)
+        first, *_, last = models = versions(kind, seed)
         test = task.data(seed)[1]
         crossed = listed(last, first, test, seed)  # queries by the last version, gallery by the first
         lost = listed(last, last, test, seed).value - crossed.value
-        return task.scores(crossed, lost, unseen(found, test, seed))
+        return task.scores(crossed, lost, unseen(models, test, seed))
 
     return measure
 

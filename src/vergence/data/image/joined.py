@@ -50,9 +50,9 @@ def join(sources: Sequence[Source]) -> ImageSource:
     """
     images = _images(sources)
     words = [None if s.labels is None else [_word(s, label) for label in s.labels.tolist()] for s in images]
-    if all(found is None for found in words):
+    if all(own is None for own in words):
         return _together(images, None, None)
-    every = [word for s, found in zip(images, words, strict=True) for word in found or [None] * len(s)]
+    every = [word for s, own in zip(images, words, strict=True) for word in own or [None] * len(s)]
     return _together(images, *coded(every))
 
 

@@ -99,9 +99,9 @@ def _uint8(images: np.ndarray) -> np.ndarray:
 def _labels(data: Any) -> list[Any] | None:
     """Return one label an item, None where it has none; None where no item has."""
     if isinstance(data, Subset):
-        found = _labels(data.dataset) if hasattr(data.dataset, "targets") else None
-        if found is not None:
-            return [found[i] for i in data.indices]
+        labels = _labels(data.dataset) if hasattr(data.dataset, "targets") else None
+        if labels is not None:
+            return [labels[i] for i in data.indices]
     for name in ("targets", "labels"):
         if (held := getattr(data, name, None)) is not None and len(held) == len(data):
             return _plain(held)
@@ -113,8 +113,8 @@ def _labels(data: Any) -> list[Any] | None:
 
 
 def _plain(labels: Sequence[Any] | np.ndarray | torch.Tensor) -> list[Any] | None:
-    found = [label.item() if hasattr(label, "item") else label for label in labels]
-    return found if all(_is_label(label) for label in found) else None
+    values = [label.item() if hasattr(label, "item") else label for label in labels]
+    return values if all(_is_label(label) for label in values) else None
 
 
 def _is_label(label: Any) -> bool:

@@ -79,9 +79,9 @@ def _moments(values: Tensor, owner: Tensor, count: int) -> list[Tensor]:
     apart = torch.where(known, filled - mean[owner], 0.0)
     deviation = (_sums(apart.square(), owner, count) / n.clamp_min(1)).sqrt()
     where = owner[:, None].expand_as(values)
-    found = [mean, deviation]
+    moments = [mean, deviation]
     for reduce, fill in (("amin", torch.inf), ("amax", -torch.inf)):
         ends = torch.full_like(total, fill)
         ends.scatter_reduce_(0, where, torch.where(known, values, fill), reduce)
-        found.append(torch.where(n > 0, ends, 0.0))
-    return [*found, total]
+        moments.append(torch.where(n > 0, ends, 0.0))
+    return [*moments, total]

@@ -40,14 +40,14 @@ class Message(nn.Module):
         return self.gate(e).sigmoid() * v[edges[0]] + self.shift(e)
 
     def forward(self, v: Tensor, e: Tensor, edges: Tensor) -> Tensor:
-        told, there = self.messages(v, e, edges), edges[1]
+        messages, target = self.messages(v, e, edges), edges[1]
         if self.kind == "max":
-            where = there[:, None].expand_as(told)
-            got = torch.zeros_like(v).scatter_reduce(0, where, told, "amax", include_self=False)
+            where = target[:, None].expand_as(messages)
+            got = torch.zeros_like(v).scatter_reduce(0, where, messages, "amax", include_self=False)
         else:
-            got = torch.zeros_like(v).index_add(0, there, told)
+            got = torch.zeros_like(v).index_add(0, target, messages)
             if self.kind == "mean":
-                got = got / torch.bincount(there, minlength=len(v)).clamp(min=1)[:, None]
+                got = got / torch.bincount(target, minlength=len(v)).clamp(min=1)[:, None]
         return self.after(got)
 
 
@@ -118,9 +118,9 @@ class Choice(nn.Module):
         It is the weight that "none" does not have, times 1 less the normalised entropy of the others.
         """
         share = {name: float(weight.detach()) for name, weight in self.shares().items() if name != "none"}
-        there = sum(share.values())
-        entropy = -sum(w / there * math.log(w / there) for w in share.values() if w > 0)
-        return there * (1 - entropy / math.log(max(2, len(share))))
+        total = sum(share.values())
+        entropy = -sum(w / total * math.log(w / total) for w in share.values() if w > 0)
+        return total * (1 - entropy / math.log(max(2, len(share))))
 
     def decide(self) -> None:
         """Take the heaviest operation but "none"."""
@@ -166,8 +166,8 @@ class Cell(nn.Module):
         self.join = nn.ModuleDict({side: nn.Linear(new * width, width) for side in inputs})
 
     def _state(self, side: str, i: int, vs: list[Tensor], es: list[Tensor], edges: Tensor) -> Tensor:
-        found = zip(self.places[side][i], self.ops[side][i], strict=True)  # type: ignore[index]
-        total = sum(op(vs[j], es[j], edges) for j, op in found)
+        operations = zip(self.places[side][i], self.ops[side][i], strict=True)  # type: ignore[index]
+        total = sum(op(vs[j], es[j], edges) for j, op in operations)
         return total if isinstance(total, Tensor) else torch.zeros_like((vs if side == "nodes" else es)[0])
 
     def forward(self, v: Tensor, e: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
@@ -240,9 +240,9 @@ class EGNASNet(nn.Module):
         }
 
     def choice(self, side: str, i: int, j: int) -> Choice:
-        found = self.choices[f"{side}-{i}-{j}"]
-        assert isinstance(found, Choice)
-        return found
+        choice = self.choices[f"{side}-{i}-{j}"]
+        assert isinstance(choice, Choice)
+        return choice
 
     def genotype(self) -> Genotype:
         """Return what was decided."""

@@ -144,10 +144,10 @@ class Monitor(nn.Module):
         with torch.no_grad():
             z = self.vectors(graph.x, graph.edge_index)
             moved = self.vectors(self.anchor_x, self.anchor_edges).mean(0) - self.home
-            told, memory = self.rnn(self.pooled(z - moved, graph), self.memory)
+            state, memory = self.rnn(self.pooled(z - moved, graph), self.memory)
             self.memory.copy_(memory)
             self.seen += 1
-            loss = self.level[0] + self.level[1] * self.read(told)[0, 0]
+            loss = self.level[0] + self.level[1] * self.read(state)[0, 0]
         return max(float(loss), 0.0)
 
     def forward(self, graph: pyg.Data) -> Features:
@@ -352,12 +352,12 @@ def trained(shot: pyg.Data, classes: int) -> nn.Module:
 
 def unseen(shots: Sequence[pyg.Data]) -> list[pyg.Data]:
     """Return the snapshots without the labels that ``trained`` reads of the first one."""
-    taught, found = shots[0].node[torch.nonzero(shots[0].y >= 0)[::2, 0]], []
+    taught, views = shots[0].node[torch.nonzero(shots[0].y >= 0)[::2, 0]], []
     for shot in shots:
         view = copy.copy(shot)
         view.y = torch.where(torch.isin(shot.node, taught), -1, shot.y)
-        found.append(view)
-    return found
+        views.append(view)
+    return views
 
 
 def snapshots_of(source: TemporalSource, count: int) -> list[pyg.Data]:

@@ -29,8 +29,8 @@ class RawRows(nn.Module):
 
     def forward(self, batch: TableBatch) -> Tensor:
         codes = zip(self.raw.codes(batch), self.kinds, strict=True)
-        told = [one_hot(code.clamp_max(kinds - 1), kinds).float() for code, kinds in codes]
-        return torch.cat([self.raw.cells(batch)[:, : self.numbers], *told], 1)
+        marks = [one_hot(code.clamp_max(kinds - 1), kinds).float() for code, kinds in codes]
+        return torch.cat([self.raw.cells(batch)[:, : self.numbers], *marks], 1)
 
 
 def raw(source: TableSource, encoder: nn.Module) -> dict[str, nn.Module]:
