@@ -42,9 +42,9 @@ PACKAGES = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    found = {path.stem: json.loads(path.read_text()) for path in sorted(PUBLISHED.glob("*.json"))}
-    speeds = [result for name, result in found.items() if name.startswith("speed-")]
-    results = {name: result for name, result in found.items() if name in KEYS}
+    published = {path.stem: json.loads(path.read_text()) for path in sorted(PUBLISHED.glob("*.json"))}
+    speeds = [result for name, result in published.items() if name.startswith("speed-")]
+    results = {name: result for name, result in published.items() if name in KEYS}
     pages = {
         "papers.md": papers_page(results),
         "speed.md": speed_page(speeds),
@@ -60,11 +60,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def papers_page(results: dict[str, dict[str, Any]]) -> str:
     counted = [paper for paper in catalog.PAPERS if paper.number is not None]
-    there = sum(paper.status == "in" for paper in counted)
+    available = sum(paper.status == "in" for paper in counted)
     parts = [
         "# Papers",
-        f"{len(counted)} papers; {there} are in, the others are planned. Beside them stand references that "
-        "everybody expects. Three marks say what is shown of a paper, each empty where nothing is yet. "
+        f"{len(counted)} papers; {available} are in, the others are planned. Beside them stand references "
+        "that everybody expects. Three marks say what is shown of a paper, each empty where nothing is yet. "
         "*Parity*: the largest difference from the official code, a port of it or a second derivation, as a "
         "share of the largest value. *Mechanism*: in the smallest world where the paper's idea must matter, "
         "the lead over the rival that comes nearest, in points with its 90 % interval. *Real data*: the run "
@@ -109,15 +109,15 @@ def _parities(results: dict[str, dict[str, Any]]) -> str:
 def _mechanisms(results: dict[str, dict[str, Any]]) -> str:
     rows, worlds = [], []
     for key, result in results.items():
-        if found := result.get("mechanism"):
-            plain = found["less_is_better"]
-            arms = {arm: _spread(score, plain) for arm, score in found["arms"].items()}
+        if mechanism := result.get("mechanism"):
+            plain = mechanism["less_is_better"]
+            arms = {arm: _spread(score, plain) for arm, score in mechanism["arms"].items()}
             ours = arms.pop("paper")
             others = "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items())
-            lead, clear = marks(result)["mechanism"], "yes" if found["clear"] else "no"
-            metric = _cell(found["metric"])
+            lead, clear = marks(result)["mechanism"], "yes" if mechanism["clear"] else "no"
+            metric = _cell(mechanism["metric"])
             rows.append(f"| `{key}` | {metric} | **{ours}** | {others} | {lead} | {clear} |")
-            worlds.append(f"- `{key}`: {_cell(found['world'])}")
+            worlds.append(f"- `{key}`: {_cell(mechanism['world'])}")
     head = [
         "| key | metric | the paper's idea | without it | lead over the nearest rival | clear of all |",
         "|---|---|---|---|---|---|",
@@ -132,29 +132,29 @@ def _records(results: dict[str, dict[str, Any]]) -> str:
     ]
     notes = []
     for key, result in results.items():
-        for found in (result, *(result.get("also") or ())):
-            if "arms" not in found:
+        for comparison in (result, *(result.get("also") or ())):
+            if "arms" not in comparison:
                 continue
-            rows.append("| " + " | ".join(_record(key, found)) + " |")
-            if found.get("note"):
-                where = "" if found is result else f", {_breakable(found['source'])}"
-                notes.append(f"- `{key}`{where}: {_cell(found['note'])}")
+            rows.append("| " + " | ".join(_record(key, comparison)) + " |")
+            if comparison.get("note"):
+                where = "" if comparison is result else f", {_breakable(comparison['source'])}"
+                notes.append(f"- `{key}`{where}: {_cell(comparison['note'])}")
     return "\n".join(rows) + ("\n\n" + "\n".join(notes) if notes else "")
 
 
-def _record(key: str, found: dict[str, Any]) -> list[str]:
-    plain = found.get("less_is_better", False)
-    arms = {arm: _spread(score, plain) for arm, score in found["arms"].items()}
+def _record(key: str, comparison: dict[str, Any]) -> list[str]:
+    plain = comparison.get("less_is_better", False)
+    arms = {arm: _spread(score, plain) for arm, score in comparison["arms"].items()}
     ours = arms.pop("paper")
-    raw = found.get("raw_pixels")  # of results before raw pixels became an arm like others
+    raw = comparison.get("raw_pixels")  # of results before raw pixels became an arm like others
     return [
         f"`{key}`",
-        f"{_breakable(found['source'])}, {found['train']:,} / {found['test']:,}",
-        _cell(found["metric"]),
+        f"{_breakable(comparison['source'])}, {comparison['train']:,} / {comparison['test']:,}",
+        _cell(comparison["metric"]),
         f"**{ours}**",
         "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items()),
-        _spread(found["untrained"], plain),
-        f"{100 * raw:.1f}" if raw is not None else _spread(found.get("raw_features"), plain),
+        _spread(comparison["untrained"], plain),
+        f"{100 * raw:.1f}" if raw is not None else _spread(comparison.get("raw_features"), plain),
     ]
 
 

@@ -59,8 +59,8 @@ def city(source: Any, seed: int) -> tuple[Any, Any]:
     shape = start[:, None] + along * (end - start)[:, None] + np.sin(np.pi * along) * bend
     middle = shape.mean(1)
     length = np.linalg.norm(np.diff(shape, axis=1), axis=2).sum(1)
-    said = np.where(rng.random(m) < 0.2, rng.integers(0, 5, m), kind)
-    limit = np.eye(15)[np.take(LIMITS, said) // 10] * (rng.random(m) < 0.5)[:, None]
+    stated = np.where(rng.random(m) < 0.2, rng.integers(0, 5, m), kind)
+    limit = np.eye(15)[np.take(LIMITS, stated) // 10] * (rng.random(m) < 0.5)[:, None]
     parts = [
         length[:, None] / BLOCK,
         middle / (SIDE * BLOCK),
