@@ -21,8 +21,6 @@ from vergence.data.targets import (
     Masks,
     Tags,
     Values,
-    check_names,
-    require,
 )
 
 N, H, W = 10, 12, 16
@@ -133,12 +131,12 @@ def test_maps_of_another_size_than_the_pictures_are_one_line():
 
 def test_what_is_missing_or_does_not_exist_is_said_by_name():
     with pytest.raises(BadInput) as error:
-        require(source(targets={"masks": everything()["masks"]}), ["labels", "boxes"], "lost")
+        source(targets={"masks": everything()["masks"]}).require(["labels", "boxes"], "lost")
     assert str(error.value) == "lost needs boxes, which made does not hold: of targets it has labels, masks."
     with pytest.raises(BadInput, match="graphcl needs keypoints, which karate does not hold"):
         vergence.open("karate").with_targets(["keypoints"], "graphcl")
     with pytest.raises(BadInput, match="Unknown target 'boxs'; did you mean 'boxes'"):
-        check_names(["boxs"])
+        source().require(["boxs"], "lost")
     with pytest.raises(ValueError, match="got 1 boxes and 2 labels"):
         Boxes.of_samples([[[0, 0, 1, 1]]], [[0, 1]])
 

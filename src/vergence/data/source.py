@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.data.loading import batches, order
 
 if TYPE_CHECKING:
@@ -98,12 +98,23 @@ class Source(ABC):
         """
         import torch
 
-        from vergence.data.targets import Values, require
+        from vergence.data.targets import Values
 
-        require(self, [name], "This")
+        self.require([name], "This")
         assert self.labels is not None
         labels = torch.from_numpy(self.labels if index is None else self.labels[index])
         return Values(labels, None if self.classes is None else tuple(self.classes))
+
+    def require(self, names: Iterable[str], who: str) -> None:
+        """Raise ``BadInput`` if a target is missing that ``who``, a method or protocol, needs."""
+        for name in names:
+            if name not in self.targets:
+                from vergence.data.targets import KINDS
+
+                if name not in KINDS:
+                    raise unknown("target", name, KINDS)
+                has = f"it has {', '.join(self.targets)}" if self.targets else "it has none"
+                raise BadInput(f"{who} needs {name}, which {self.uri} does not hold: of targets {has}.")
 
     def with_targets(self, names: Iterable[str], who: str) -> Self:
         """Return the same samples with batches that carry these targets.
@@ -115,9 +126,7 @@ class Source(ABC):
         Raises:
             BadInput: If one of them is not there.
         """
-        from vergence.data.targets import require
-
-        require(self, names := tuple(names), who)
+        self.require(names := tuple(names), who)
         reads = tuple(dict.fromkeys([*self.reads, *(name for name in names if name != "labels")]))
         if reads == self.reads:
             return self

@@ -13,16 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, KeyPoints, Mask
 
-from vergence.core.errors import BadInput, unknown
-
-if TYPE_CHECKING:
-    from vergence.data.source import Source
+from vergence.core.errors import BadInput
 
 MAP = {"map": True}  # of fields that lie over the picture
 VOID = -1  # a pixel whose class nobody said, or that lies outside of the picture
@@ -265,26 +262,6 @@ KINDS: dict[str, type[Target]] = {
     "attributes": Tags, "tags": Tags, "pose": Values, "parts": Values, "domain": Values, "group": Values,
     "action": Values, "audio": Values, "values": Values,
 }  # fmt: skip
-
-
-def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return names of targets.
-
-    Raises:
-        BadInput: If there is no such kind.
-    """
-    for name in (names := tuple(names)):
-        if name not in KINDS:
-            raise unknown("target", name, KINDS)
-    return names
-
-
-def require(source: Source, names: Iterable[str], who: str) -> None:
-    """Raise ``BadInput`` if a source lacks a target that ``who``, a method or protocol, needs."""
-    for name in check_names(names):
-        if name not in source.targets:
-            has = f"it has {', '.join(source.targets)}" if source.targets else "it has none"
-            raise BadInput(f"{who} needs {name}, which {source.uri} does not hold: of targets {has}.")
 
 
 def joined(parts: Sequence[T], counts: Sequence[int]) -> T:

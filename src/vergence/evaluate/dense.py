@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from vergence.core import Features
 from vergence.data.image.batch import ImageBatch
 from vergence.data.source import Source
-from vergence.data.targets import joined
 from vergence.engine import embed
 from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import centre_view
@@ -33,6 +32,8 @@ def dense(encoder: nn.Module, source: Source, name: str) -> tuple[Features, Any]
         ``Features`` of all n pictures with ``tokens (n, N, D)``, a grid, ``stride`` and ``offset``: where the
         encoder does not say, as if its cells divided the picture evenly. None where it has no map.
     """
+    from vergence.data.targets import joined  # loads torchvision
+
     size = image_size(encoder)
     targets, counts, places = [], [], []
 

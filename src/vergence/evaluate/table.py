@@ -20,7 +20,6 @@ from vergence.core.errors import BadInput, unknown
 from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
-from vergence.data.targets import require
 from vergence.engine.files import write_text
 from vergence.engine.run import Run
 from vergence.evaluate.baselines import (
@@ -222,7 +221,7 @@ def _check_targets(names: Sequence[str], source: Source, test: str | Path | Sour
             raise BadInput(f"{name} judges on splits that come with {source.uri}: ask for it alone.")
         others = [need for need in known_protocols()[name].needs if need != "labels"]
         for part in (source, *([] if test is None else [open_source(test)])):
-            require(part, others, name)
+            part.require(others, name)
 
 
 def _without_labels(

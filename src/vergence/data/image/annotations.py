@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vergence.core.errors import BadInput
-from vergence.data.image.folder import FolderReader, is_picture
+from vergence.data.image.folder import PICTURES, FolderReader, is_picture
 from vergence.data.image.source import ImageSource
 from vergence.data.image.target_files import BoundaryFiles, Files, MaskFiles
 
-PICTURES = ("photos", "images", "imgs", "JPEGImages")
 FOLDERS = {
     "masks": ("masks", "SegmentationClass", "Annotations"),
     "boundaries": ("boundaries", "groundTruth"),
@@ -37,7 +36,7 @@ def annotated_folder(root: Path, names: Sequence[str], uri: str, *, limit: float
         BadInput: If no file of the one folder goes with one of the other.
     """
     folders = {name.split("/", 1)[0] for name in names if "/" in name}
-    pictures = [folder for folder in PICTURES if folder in folders]
+    pictures = [folder.rstrip("/") for folder in PICTURES if folder.rstrip("/") in folders]
     said = {kind: [f for f in FOLDERS[kind] if f in folders] for kind in FOLDERS}
     if len(pictures) != 1 or not any(said.values()):
         return None

@@ -14,6 +14,7 @@ SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico"),
 )
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+PICTURES = ("photos/", "images/", "imgs/", "JPEGImages/")  # beside which targets may lie
 
 
 class FolderReader(ImageReader):

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from vergence.core.errors import BadInput
 from vergence.data.image import named
-from vergence.data.image.annotations import annotated_folder
-from vergence.data.image.folder import FolderReader, is_picture
+from vergence.data.image.folder import PICTURES, FolderReader, is_picture
 from vergence.data.image.parquet import ParquetReader
 from vergence.data.image.source import ImageSource
 from vergence.data.image.tar import TarReader
@@ -40,8 +39,11 @@ def open_files(paths: list[Path], root: Path, uri: str, *, limit: float = 0.5) -
 
 def open_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.5) -> ImageSource | None:
     """Open the pictures of a folder, with their targets; else its parquet files, else its tar shards."""
-    if (annotated := annotated_folder(root, names, uri, limit=limit)) is not None:
-        return annotated
+    if any(name.startswith(PICTURES) for name in names):
+        from vergence.data.image.annotations import annotated_folder  # loads torchvision
+
+        if (annotated := annotated_folder(root, names, uri, limit=limit)) is not None:
+            return annotated
     if pictures := [name for name in names if is_picture(name)]:
         return ImageSource(FolderReader(root, pictures), uri, limit=limit)
     for suffix in (".parquet", ".tar"):

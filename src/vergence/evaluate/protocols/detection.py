@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from vergence.core.errors import need
-from vergence.data.targets import Boxes
 from vergence.evaluate.score import Score, mean_score
+
+if TYPE_CHECKING:
+    from vergence.data.targets import Boxes
 
 NEEDS = ("boxes",)
 MOST = 100  # boxes a picture that count, the surest ones
