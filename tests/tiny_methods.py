@@ -4,12 +4,15 @@ import os
 import signal
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, softplus
 
 from vectors import VectorEncoder
-from vergence.core import Method, Recipe, Turn
+from vergence.core import Estimator, Method, Recipe, Stage, Turn
+from vergence.engine import embed
+from vergence.methods.graph.grace import GRACE
 from vergence.nets import PrototypeHead, mlp
 
 killed_at = None  # a moment, such as ("learner", 7)
@@ -163,3 +166,68 @@ def reclustered(**options):
 
 def reclustered_without_chance():
     return without_chance(reclustered(turns=True))
+
+
+class Centres(Estimator):
+    """Chooses nodes as centres, at random, by what an encoder says of them."""
+
+    def __init__(self, *, encoder=None, count=3):
+        self.given, self.count = encoder, count
+
+    def fit(self, source, *, seed=0):
+        moment("fitting")
+        z = torch.from_numpy(embed(self.given, source).vectors)
+        chosen = torch.from_numpy(np.random.default_rng(seed).permutation(len(z))[: self.count])
+        self.centres_, self.encoder = z[chosen], self.given
+        return self
+
+
+class Nearest(Method):
+    """Learns which centre is nearest by now."""
+
+    recipe = Recipe(optimizer="adam", lr=1e-2, lr_scaling="none", batch=34, epochs=6, schedule="constant")
+
+    def __init__(self, encoder, centres):
+        super().__init__(encoder)
+        self.head = nn.Linear(encoder.out_dim, len(centres))
+        self.register_buffer("centres", centres)
+
+    def views(self, graph):
+        return graph
+
+    def loss(self, graph):
+        moment("nearest", self.clock.step)
+        z = self.encode(graph)
+        self.watch("centres", len(self.centres))
+        return {"tell": cross_entropy(self.head(z), torch.cdist(z.detach(), self.centres).argmin(1))}
+
+
+class ThreeStages(Method):
+    """Contrasts first, chooses centres then, and learns them at last: GRACE, an estimator, a method."""
+
+    recipe = Recipe(epochs=4, encoder="gcn")
+
+    def __init__(self, encoder, *, count=3):
+        super().__init__(encoder)
+        self.count = count
+
+    def stages(self, source):
+        def nearest(before):
+            moment("making")
+            return Nearest(before["contrast"].encoder, before["centres"].centres_)
+
+        return [
+            Stage("contrast", lambda before: Contrast(self.encoder)),
+            Stage("centres", lambda before: Centres(encoder=before["contrast"].encoder, count=self.count)),
+            Stage("nearest", nearest),
+        ]
+
+
+class Contrast(GRACE):
+    """A short GRACE whose averaged encoder is kept."""
+
+    recipe = replace(GRACE.recipe, epochs=4, ema=0.5)
+
+    def loss(self, views):
+        moment("contrast", self.clock.step)
+        return super().loss(views)

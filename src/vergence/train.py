@@ -22,7 +22,8 @@ from vergence.engine.encoders import encoder_from, initial_encoder, new_encoder,
 from vergence.engine.fitting import fit
 from vergence.engine.process_monitor import monitored
 from vergence.engine.run import fill, read_config
-from vergence.engine.training import start_fabric, train_method
+from vergence.engine.stages import train_method
+from vergence.engine.training import start_fabric
 from vergence.methods import key_of, method_class
 from vergence.store.table import Store
 
@@ -152,7 +153,7 @@ def learn(
         raise BadInput(f"Either --encoder or --init: {init} brings its architecture with its weights.")
     if issubclass(cls, Estimator):
         estimator = _estimator(method if isinstance(method, Estimator) else cls, config, encoder)
-        return fit(estimator, source, config, out=folder, quiet=quiet)
+        return fit(estimator, source, config, out=folder, resume=resume, quiet=quiet)
     fabric = start_fabric(config, cls, source)
     folder = fabric.broadcast(folder)
     torch.manual_seed(seed)
@@ -282,11 +283,10 @@ def resume(
     """
     folder = Path(run)
     config = read_config(folder)
-    if config.recipe is None:
-        raise BadInput(f"{folder} was fitted in one go: there is nothing to go on with.")
+    if config.recipe is None and not config.stage:
+        what = "has ended" if config.stages else "was fitted in one go"
+        raise BadInput(f"{folder} {what}: there is nothing to go on with.")
     cls = _class_of(_method_of(config, folder) if method is None else method)
-    if issubclass(cls, Estimator):
-        raise BadInput(f"{cls.__name__} is fitted, not trained by steps: it cannot go on with {folder}.")
     source = open_source(config.source if source is None else source)
     if changed := config.differs(len(source), source.names):
         raise BadInput(
@@ -296,6 +296,9 @@ def resume(
     config = config.replace(
         devices=devices, nodes=nodes, strategy=strategy or config.strategy, workers=workers
     )
+    if issubclass(cls, Estimator):
+        estimator = _estimator(method if isinstance(method, Estimator) else cls, config, None)
+        return fit(estimator, source, config, out=folder, resume=True, quiet=quiet)
     fabric = start_fabric(config, cls, source)
     torch.manual_seed(config.seed)
     if not isinstance(method, Method):

@@ -14,4 +14,5 @@ from .features import pooled as pooled
 from .method import Method as Method
 from .recipe import Recipe as Recipe
 from .run_config import RunConfig as RunConfig
+from .stage import Stage as Stage
 from .turn import Turn as Turn

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from vergence.core.features import pooled
+from vergence.core.stage import Stage
 
 if TYPE_CHECKING:
     from vergence.data import Source
@@ -33,6 +35,14 @@ class Estimator(ABC):
     @abstractmethod
     def fit(self, source: Source, *, seed: int = 0) -> Self:
         """Compute ``encoder`` from unlabelled data; the same seed gives the same one."""
+
+    def stages(self, source: Source) -> Sequence[Stage] | None:
+        """Return the stages of an estimator that the engine trains, or None where ``fit`` does it all.
+
+        See ``Method.stages``. Its ``fit`` then calls ``vergence.engine.stages.fit_stages``, which runs them
+        without leaving a run.
+        """
+        return None
 
     @property
     def found(self) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import torch
@@ -12,6 +12,7 @@ from vergence.core.clock import Clock
 from vergence.core.features import pooled
 from vergence.core.parts import Sizes, layers, sizes
 from vergence.core.recipe import Recipe
+from vergence.core.stage import Stage
 from vergence.core.turn import Turn
 
 if TYPE_CHECKING:
@@ -109,6 +110,14 @@ class Method(nn.Module):
         trained parameter belongs to one turn; at least one turn takes train batches in every step.
         """
         return {}
+
+    def stages(self, source: Source) -> Sequence[Stage] | None:
+        """Return the stages of a paper that has several, or None where the method itself is trained.
+
+        Each makes an ordinary ``Method``, this one included, or ``Estimator``, and may look at those before.
+        The encoder of the last is what is kept.
+        """
+        return None
 
     def no_decay(self) -> set[str]:
         """Name the parameters, besides biases and norms, that weight decay spares."""

@@ -58,6 +58,8 @@ class RunConfig:
         versions: Of the libraries.
         seconds: That training took; None until it ends.
         found: What an estimator found besides vectors.
+        stages: Names of the stages, in order; none of a run of one.
+        stage: The one that is running; None once the run has ended.
     """
 
     method: str
@@ -95,6 +97,8 @@ class RunConfig:
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
     found: dict[str, Any] = field(default_factory=dict)
+    stages: list[str] = field(default_factory=list)
+    stage: str | None = None
 
     def replace(self, **changes: Any) -> RunConfig:
         """Return these settings with some changed."""

@@ -111,6 +111,12 @@ class _Plain:
         return on_device(self.batches.load(), self.batches.device)
 
 
+def parts_of(source: Source, config: RunConfig) -> tuple[Source, Source | None]:
+    """Return what is trained on and what is held out, None where nothing is."""
+    share = config.recipe.val_share if config.recipe is not None else 0.0
+    return split(source, share, config.seed) if share else (source, None)
+
+
 def split(source: Source, share: float, seed: int) -> tuple[Source, Source]:
     """Split a source at random into a part to train on and one that is held out.
 

@@ -4,29 +4,48 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vergence.core import BadInput, VergenceError
+from vergence.core import BadInput, RunConfig, VergenceError
 from vergence.core.errors import out_of_memory
 from vergence.engine import process_monitor
 from vergence.engine.distributed import rank
 from vergence.engine.files import DiskTrouble, first_line, load_checkpoint, save_checkpoint
 
 
+@dataclass(frozen=True, slots=True)
+class StagePlace:
+    """Where in a run of several stages one of them is trained.
+
+    Args:
+        stage: Its name.
+        steps: Of the stages before.
+        seconds: That these took.
+        config: Of the whole run.
+    """
+
+    stage: str
+    steps: int
+    seconds: float
+    config: RunConfig
+
+
 class Checkpoint:
-    """The file ``checkpoint/last.pt`` of a run.
+    """A file of the folder ``checkpoint`` of a run.
 
     Args:
         out: The run's folder.
+        name: "last", which training goes on from, or a stage that has ended.
 
     Attributes:
         path: The file.
         step: The step that is saved, 0 before the first.
     """
 
-    def __init__(self, out: Path) -> None:
-        self.out, self.path, self.step = out, out / "checkpoint" / "last.pt", 0
+    def __init__(self, out: Path, name: str = "last") -> None:
+        self.out, self.path, self.step = out, out / "checkpoint" / f"{name}.pt", 0
 
     def read(self) -> dict[str, Any]:
         """Return what was written, on the CPU."""

@@ -9,16 +9,24 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vergence.core import BadInput, Estimator, RunConfig
+from vergence.core import BadInput, Estimator, Method, RunConfig
 from vergence.data.source import Source
-from vergence.engine.files import write_text, write_yaml
+from vergence.engine.files import write_yaml
+from vergence.engine.logger import write_missing_tables
 from vergence.engine.run import Run, save_encoder
-from vergence.engine.training import described
+from vergence.engine.stages import run_stages
+from vergence.engine.training import described, start_fabric
 
-_TABLES = {"metrics": "step,epoch,loss", "health": "step,epoch,note", "skipped": "name,reason"}  # no rows
 
-
-def fit(estimator: Estimator, source: Source, config: RunConfig, *, out: Path, quiet: bool = False) -> Run:
+def fit(
+    estimator: Estimator,
+    source: Source,
+    config: RunConfig,
+    *,
+    out: Path,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Run:
     """Fit ``estimator`` on ``source`` and leave a run at ``out``, as training does.
 
     Args:
@@ -26,11 +34,19 @@ def fit(estimator: Estimator, source: Source, config: RunConfig, *, out: Path, q
         source: Unlabelled data.
         config: As asked; says the seed.
         out: The run's folder.
+        resume: Go on with one that has stages.
         quiet: Print nothing.
 
     Raises:
         BadInput: If what was fitted is not finite.
     """
+    torch.manual_seed(config.seed)
+    stages = estimator.stages(source)
+    if stages is not None:
+        fabric = start_fabric(config.replace(devices=1, nodes=1), Method, source)
+        return run_stages(
+            estimator, stages, source, config, out=out, fabric=fabric, resume=resume, quiet=quiet
+        )
     began = time.monotonic()
     estimator.fit(source, seed=config.seed)
     seconds = round(time.monotonic() - began, 1)
@@ -40,8 +56,7 @@ def fit(estimator: Estimator, source: Source, config: RunConfig, *, out: Path, q
     save_encoder(encoder, out / "encoder.safetensors")
     config = described(config, source, encoder).replace(seconds=seconds, found=dict(estimator.found))
     write_yaml(out / "config.yaml", config.to_dict())
-    for name, header in _TABLES.items():
-        write_text(out / f"{name}.csv", f"{header}\n")
+    write_missing_tables(out)
     if not quiet:
         print(
             f"{config.method}: {len(source):,} samples of {source.uri} in {seconds} s; {out}", file=sys.stderr

@@ -65,6 +65,8 @@ class Health:
             first: The look before training.
             dim: Width of the embedding.
         """
+        if dim == 1:
+            return ""  # unit vectors of one number say nothing
         cause = "Likely causes: too high a learning rate, or too weak a term that keeps samples apart."
         if not math.isfinite(self.std):
             return (

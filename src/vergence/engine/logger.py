@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vergence.core.errors import BadInput
-from vergence.engine.files import disk_errors, first_line, write_whole
+from vergence.engine.files import disk_errors, first_line, write_text, write_whole
 
 
 class Table:
@@ -41,15 +41,20 @@ class Table:
             with disk_errors(self.path):
                 self.path.unlink(missing_ok=True)
             return
-        self.columns = columns = list(kept[0])
+        self._rewrite(kept, list(kept[0]))
+
+    def _rewrite(self, rows: list[dict[str, str]], columns: list[str]) -> None:
+        self.columns = columns
         text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, columns)
+        writer = csv.DictWriter(text, columns, restval="")
         writer.writeheader()
-        writer.writerows(kept)
+        writer.writerows(rows)
         write_whole(self.path, lambda temporary: temporary.write_text(text.getvalue(), newline=""))
 
     def add(self, row: dict[str, Any]) -> None:
         fresh = self.columns is None
+        if self.columns is not None and any(name not in self.columns for name in row):
+            self._rewrite(_whole_rows(self.path), [*self.columns, *(n for n in row if n not in self.columns)])
         self.columns = self.columns or list(row)
         mode = "x" if fresh else "r+"  # never to begin anew, without a header, where somebody deleted it
         with disk_errors(self.path), self.path.open(mode, newline="") as file:
@@ -127,6 +132,14 @@ class Events:
             self._file.close()
 
 
+def write_missing_tables(out: Path) -> None:
+    """Leave tables without rows in a run in which nothing was trained or skipped."""
+    headers = {"metrics": "step,epoch,loss", "health": "step,epoch,note", "skipped": "name,reason"}
+    for name, header in headers.items():
+        if not (out / f"{name}.csv").exists():
+            write_text(out / f"{name}.csv", f"{header}\n")
+
+
 class Logger:
     """Writes ``metrics.csv``, ``health.csv`` and TensorBoard events, and shows progress.
 
@@ -136,14 +149,18 @@ class Logger:
         epochs: For display.
         start: Step from which a resumed run goes on; later rows are forgotten.
         quiet: Show nothing, as processes other than the first do.
+        stage: Name of the stage that is trained, in a column of its own; "" for a run of one.
     """
 
-    def __init__(self, out: Path, *, total: int, epochs: int, start: int = 0, quiet: bool = False) -> None:
+    def __init__(
+        self, out: Path, *, total: int, epochs: int, start: int = 0, quiet: bool = False, stage: str = ""
+    ) -> None:
         self.metrics, self.health = Table(out / "metrics.csv"), Table(out / "health.csv")
         for table in (self.metrics, self.health):
             table.rewind(start or -1)  # step 0 is looked at again
         self.events = Events(out / "tensorboard", start + 1 if start else 0)
         self.total, self.epochs, self.quiet = total, epochs, quiet
+        self.stage = {"stage": stage} if stage else {}
         self.console = Console(stderr=True, quiet=quiet)
         self.live = not quiet and sys.stderr.isatty()
         self.progress = Progress(
@@ -163,7 +180,7 @@ class Logger:
 
     def row(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write one row of means since the last."""
-        self.metrics.add({"step": step, "epoch": epoch, **values})
+        self.metrics.add({"step": step, "epoch": epoch, **self.stage, **values})
         self.events.add("train", step, values)
         loss, rate = f"loss {values['loss']:.4f}", f"{values['samples_per_second']:,.0f} samples/s"
         self.progress.update(self.task, completed=step, epoch=f"{epoch}/{self.epochs}", loss=loss, rate=rate)
@@ -173,7 +190,7 @@ class Logger:
 
     def check(self, step: int, epoch: int, values: dict[str, float], note: str) -> None:
         """Write one look at the encoder's health; ``note`` is shown at once when there is one."""
-        self.health.add({"step": step, "epoch": epoch, **values, "note": note})
+        self.health.add({"step": step, "epoch": epoch, **self.stage, **values, "note": note})
         self.events.add("health", step, {name: v for name, v in values.items() if math.isfinite(v)})
         if note:
             self.say(f"[bold yellow]step {step}: {note}[/]")

@@ -27,8 +27,8 @@ from vergence.core import (
 )
 from vergence.data.source import Source
 from vergence.engine import process_monitor
-from vergence.engine.batches import Batches, split
-from vergence.engine.checkpoint import Checkpoint
+from vergence.engine.batches import Batches, parts_of
+from vergence.engine.checkpoint import Checkpoint, StagePlace
 from vergence.engine.devices import divides, make_fabric, repeatable
 from vergence.engine.distributed import StopVote, merged, rank, world
 from vergence.engine.files import write_text, write_yaml
@@ -62,6 +62,7 @@ def train(
     pair: Callable[[Any], Any] | None = None,
     resume: bool = False,
     quiet: bool = False,
+    place: StagePlace | None = None,
 ) -> Run:
     """Train ``method`` on ``source`` and leave a run at ``out``.
 
@@ -75,13 +76,14 @@ def train(
         pair: Makes two views for the alignment that health reports.
         resume: Go on from ``out/checkpoint/last.pt``.
         quiet: Print nothing.
+        place: Of a stage in a run of several, whose checkpoint it leaves instead of an encoder.
 
     Raises:
         Interrupted: After SIGINT, SIGTERM or SIGHUP, once the state is saved.
         VergenceError: If the loss stops being a number, the disk refuses, memory does not suffice, or too
             much data is unreadable.
     """
-    training = _Training(method, source, config, out, fabric or make_fabric())
+    training = _Training(method, source, config, out, fabric or make_fabric(), place)
     with training.checkpoint.explaining_failures(lambda: training.step):
         training.prepare(resume, pair, quiet)
         try:
@@ -102,24 +104,30 @@ def seed_step(seed: int, step: int, process: int) -> None:
 class _Training:
     """One run from its first step, or its last checkpoint, to its end."""
 
-    def __init__(self, method: Method, source: Source, config: RunConfig, out: Path, fabric: Fabric) -> None:
+    def __init__(
+        self,
+        method: Method,
+        source: Source,
+        config: RunConfig,
+        out: Path,
+        fabric: Fabric,
+        place: StagePlace | None,
+    ) -> None:
         if config.recipe is None or config.batch_size is None:
             raise ValueError("train needs settings with their recipe and batch_size: see training.resolved.")
         self.method, self.source, self.config, self.out = method, source, config, out
         self.recipe, self.batch_size, self.fabric = config.recipe, config.batch_size, fabric
         self.seed, self.accumulate, self.save_every = config.seed, config.accumulate, config.save_every
-        held_out: Source | None = None
-        if self.recipe.val_share:
-            source, held_out = split(source, self.recipe.val_share, self.seed)
-        self.train_source = source
+        self.train_source, held_out = parts_of(source, config)
         batches = partial(Batches, method, config=config, device=fabric.device)
-        self.batches = batches(source)
+        self.batches = batches(self.train_source)
         self.val_batches = batches(held_out) if held_out is not None else None
         self.per_epoch = self.batches.per_epoch
         self.total = self.recipe.epochs * self.per_epoch
         self.probe_every = max(1, self.recipe.epochs // PROBES)  # epochs
         self.log_every = max(1, min(50, self.per_epoch // 4))
-        self.checkpoint, self.step, self.seconds = Checkpoint(out), 0, 0.0
+        self.checkpoint, self.step, self.place = Checkpoint(out), 0, place
+        self.steps_before, self.seconds = (place.steps, place.seconds) if place else (0, 0.0)
         self.means, self.losses = Means(), deque[float](maxlen=50)
 
     @property
@@ -136,7 +144,7 @@ class _Training:
             with self.checkpoint.restoring():
                 self.shapes.load_state_dict(state["shapes"], state["method"])
         self.divided = divides(self.fabric)
-        self.place()
+        self.put_on_device()
         self.averaged = Teacher(method.encoder) if self.recipe.ema else None
         if self.divided:
             self.divide(state)
@@ -149,8 +157,10 @@ class _Training:
         self.logger: Logger | NullLogger = NullLogger()
         self.health_probe: HealthProbe | None = None
         if rank() == 0:
+            total, start = (self.steps_before + step for step in (self.total, self.step))
+            stage = self.place.stage if self.place else ""
             self.logger = Logger(
-                self.out, total=self.total, epochs=self.recipe.epochs, start=self.step, quiet=quiet
+                self.out, total=total, epochs=self.recipe.epochs, start=start, quiet=quiet, stage=stage
             )
         if rank() == 0 or self.divided:
             batch = self.batches.few(min(PROBED, len(self.source)), self.source)
@@ -164,7 +174,8 @@ class _Training:
         if not resume:
             self.save()  # a run can be resumed from the moment that it has a config.yaml
         if rank() == 0:
-            write_yaml(self.out / "config.yaml", self.config.to_dict())
+            config = self.place.config if self.place else self.config
+            write_yaml(self.out / "config.yaml", config.to_dict())
 
     def divide(self, state: dict[str, Any] | None) -> None:
         """Give each process its part of the networks, and of the checkpoint that is gone on from."""
@@ -184,7 +195,7 @@ class _Training:
             load_optimizer(turn.optimizer, state["optimizer"])
         turn.accept(self.fabric, forward, self.fabric.setup_optimizers(turn.optimizer))
 
-    def place(self) -> None:
+    def put_on_device(self) -> None:
         """Put the networks on the device; let norms see the samples of all processes."""
         if not self.divided:
             self.method.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -243,7 +254,7 @@ class _Training:
         """Make the optimizers anew after a part was replaced; what they know of other parameters stays."""
         if self.divided:
             raise BadInput("Methods that replace parts take --strategy ddp, not fsdp.")
-        self.place()
+        self.put_on_device()
         old, self.turns = self.turns, self.make_turns()
         self.turns.inherit(old)
         del old
@@ -317,7 +328,7 @@ class _Training:
             )
         means = {"loss": sum(means[name] for name in self.turns.losses(every=1)), **means}
         row = {**rates, **means, "samples_per_second": rate * self.batch_size}
-        self.logger.row(self.step, self.step // self.per_epoch, row)
+        self.logger.row(self.steps_before + self.step, self.step // self.per_epoch, row)
         if len(self.losses) >= 10:
             middle = statistics.median(self.losses)
             spread = statistics.median(abs(loss - middle) for loss in self.losses)
@@ -335,10 +346,10 @@ class _Training:
         if self.divided:  # all processes take part: none has all of the encoder
             next(iter(self.turns)).forward(lambda: results.append(probe()))
         health = results[0] if results else probe()
-        if first is not None or self.step == 0:
+        if first is not None or self.steps_before + self.step == 0:
             dim = int(getattr(self.method.encoder, "out_dim", 0))
             note = health.trouble(first, dim) if first is not None else ""
-            self.logger.check(self.step, self.step // self.per_epoch, health.row(), note)
+            self.logger.check(self.steps_before + self.step, self.step // self.per_epoch, health.row(), note)
         return health
 
     def save(self) -> None:
@@ -348,13 +359,16 @@ class _Training:
             state = whole({name: part.state_dict() for name, part in self._parts().items()})
         if any((shapes := self.shapes.state_dict()).values()):
             state["shapes"] = shapes
-        self.checkpoint.write(self.step, {"seconds": self.seconds, **state})
+        stage = {"stage": self.place.stage} if self.place else {}
+        self.checkpoint.write(self.step, {"seconds": self.seconds, **stage, **state})
         self.saved = time.monotonic()
         self.fabric.barrier()
         process_monitor.advise(self.checkpoint.advice())
 
     def finish(self) -> Run:
-        """Leave the encoder and the time it took; return the run."""
+        """Leave the encoder and the time it took, or what a stage has come to; return the run."""
+        if self.place is not None:
+            return self.finish_stage(self.place.stage)
         encoder = self.averaged.network if self.averaged is not None else self.method.encoder
         if self.divided:
             self.entire.load_state_dict(whole(encoder.state_dict()))
@@ -367,6 +381,15 @@ class _Training:
                 self.logger.say(f"{bad} samples could not be read; see {self.out / 'skipped.csv'}.")
         self.fabric.barrier()
         return Run(self.out, encoder)
+
+    def finish_stage(self, name: str) -> Run:
+        """Leave the method as later stages see it: with the averaged encoder, where there is one."""
+        if self.averaged is not None:
+            self.method.encoder.load_state_dict(self.averaged.network.state_dict())
+        state = {"method": self.method.state_dict(), "shapes": self.shapes.state_dict()}
+        Checkpoint(self.out, name).write(self.step, {"seconds": self.seconds, **state})
+        self.fabric.barrier()
+        return Run(self.out, self.method.encoder)
 
     def _parts(self) -> dict[str, Any]:
         parts = {"method": self.method, **self.turns.optimizers(), "averaged": self.averaged}

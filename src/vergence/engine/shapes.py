@@ -12,6 +12,13 @@ from vergence.core import Method
 from vergence.core.parts import resize
 
 
+def restore_method(method: Method, state: Mapping[str, Any]) -> None:
+    """Bring a method to what a checkpoint holds of it."""
+    if "shapes" in state:
+        Shapes(method).load_state_dict(state["shapes"], state["method"])
+    method.load_state_dict(state["method"])
+
+
 class Shapes:
     """The shapes and types that a method's buffers had at first.
 

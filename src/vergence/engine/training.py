@@ -1,4 +1,4 @@
-"""Runs of what is trained: settings are resolved and views bound, then the loop begins."""
+"""Settings of what is trained: resolved and described; devices started, views bound."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import dataclasses
 import platform
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -19,45 +18,9 @@ from vergence.data.source import Source
 from vergence.engine.batches import loader_spec
 from vergence.engine.devices import chosen_precision, make_fabric
 from vergence.engine.distributed import world
-from vergence.engine.loop import train
-from vergence.engine.run import Run
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-
-def train_method(
-    method: Method,
-    source: Source,
-    config: RunConfig,
-    *,
-    out: Path,
-    fabric: Fabric | None = None,
-    resume: bool = False,
-    quiet: bool = False,
-) -> Run:
-    """Train ``method`` on ``source`` and leave a run at ``out``.
-
-    Args:
-        method: With its encoder; seed torch before it is made.
-        source: Of its modality.
-        config: As asked, where what is None follows the method's recipe and the source; or, with its
-            ``recipe``, that of a run to go on with.
-        out: The run's folder.
-        fabric: Devices and precision; None starts what ``config`` says.
-        resume: Go on from the checkpoint in ``out``.
-        quiet: Print nothing.
-
-    Raises:
-        BadInput: For an option of views that the modality does not have.
-    """
-    fabric = fabric or start_fabric(config, type(method), source)
-    config = config.replace(size=loader_spec(method.encoder, config).get("size"))
-    pair = bind_views(method, source, config)
-    if config.recipe is None:
-        config = resolved(config, method.recipe, source, resume=resume)
-    config = described(config, source, method.encoder, fabric)
-    return train(method, source, config, out=out, fabric=fabric, pair=pair, resume=resume, quiet=quiet)
 
 
 def start_fabric(config: RunConfig, method: type[Method], source: Source) -> Fabric:

@@ -38,7 +38,7 @@ _SIGNS = {
     "alignment": ("Alignment", "Distance between two views of one sample: lower is more stable."),
     "uniformity": ("Uniformity", "How evenly samples fill the sphere: 0 is one point, lower is better."),
 }
-_NOT_LOSS = {"step", "epoch", "lr", "loss", "samples_per_second"}
+_NOT_LOSS = {"step", "epoch", "stage", "lr", "loss", "samples_per_second"}
 
 
 def report(
@@ -216,11 +216,12 @@ def _curves(run: Run) -> list[Panel]:
     if not rows:
         return []
     x = _epochs(run, rows)
-    terms = [name for name in rows[0] if name not in _NOT_LOSS]
+    rates = [name for name in rows[0] if name.rpartition("/")[2] == "lr"]  # one a turn
+    terms = [name for name in rows[0] if name not in _NOT_LOSS and name not in rates]
     names = ["loss", *(terms if len(terms) > 1 else [])]
     shown = [
         ("Loss", "What is minimised" + (": the sum of its terms." if len(names) > 1 else "."), names),
-        ("Learning rate", "Its peak; warm-up comes before, decay after.", ["lr"]),
+        ("Learning rate", "Its peak; warm-up comes before, decay after.", rates),
         ("Speed", "Samples a second, reading and augmenting included.", ["samples_per_second"]),
     ]
     panels = []
@@ -228,7 +229,7 @@ def _curves(run: Run) -> list[Panel]:
         lines = [Line(name, x, _numbers(rows, name), i) for i, name in enumerate(columns)]
         if not lines or not np.isfinite(lines[0].y).any():
             continue
-        last = np.nanmax(lines[0].y) if columns == ["lr"] else _last(lines[0].y)
+        last = np.nanmax(lines[0].y) if columns == rates else _last(lines[0].y)
         legend = [line.name for line in lines] if len(lines) > 1 else []
         panels.append(Panel(title, how, curve(lines, label=title), last, legend=legend))
     return panels

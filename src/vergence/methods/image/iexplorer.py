@@ -41,7 +41,7 @@ from vergence.data import Source
 from vergence.data.image.joined import joined
 from vergence.engine import embed
 from vergence.engine.encoders import initial_encoder
-from vergence.engine.training import train_method
+from vergence.engine.stages import train_method
 from vergence.methods import method_class
 from vergence.methods.image import encoders
 from vergence.methods.image.search_engines import SearchEngine, as_engine

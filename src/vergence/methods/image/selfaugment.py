@@ -44,7 +44,7 @@ from vergence.core import BadInput, Estimator, Method, RunConfig, input_spec, po
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
 from vergence.engine import embed
-from vergence.engine.training import train_method
+from vergence.engine.stages import train_method
 from vergence.methods import method_class
 from vergence.methods.image import encoders
 from vergence.methods.image.tpe import ParzenSearch
