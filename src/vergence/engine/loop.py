@@ -375,7 +375,8 @@ class _Training:
             encoder = self.entire
         if rank() == 0:
             save_encoder(encoder, self.out / "encoder.safetensors")
-            ended = self.config.replace(seconds=round(self.seconds, 1))
+            spec = getattr(encoder, "spec", None) or self.config.encoder  # parts may have been exchanged
+            ended = self.config.replace(encoder=spec, seconds=round(self.seconds, 1))
             write_yaml(self.out / "config.yaml", ended.to_dict())
             if bad := len(self.source.skipped.reasons):
                 self.logger.say(f"{bad} samples could not be read; see {self.out / 'skipped.csv'}.")
