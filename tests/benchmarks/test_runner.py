@@ -192,9 +192,9 @@ def test_processes_of_a_killed_run_end_with_it(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(
         "import multiprocessing, time\n"
-        "from vergence.benchmarks.runner import _end_with_parent\n"
+        "from vergence.benchmarks.runner import end_with_parent\n"
         "if __name__ == '__main__':\n"
-        "    child = multiprocessing.get_context('spawn').Process(target=_end_with_parent)\n"
+        "    child = multiprocessing.get_context('spawn').Process(target=end_with_parent)\n"
         "    child.start()\n"
         "    print(child.pid, flush=True)\n"
         "    time.sleep(60)\n"

@@ -1,4 +1,4 @@
-"""Where runs of record find data and leave results, and the machine they run on."""
+"""Folders and machine of runs of record: where data lie, where results go, what they ran on."""
 
 from __future__ import annotations
 

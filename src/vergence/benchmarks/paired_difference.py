@@ -1,4 +1,4 @@
-"""By how much one arm of a run of record is ahead of another, seed by seed."""
+"""Paired differences: by how much one arm of a run of record is ahead of another, seed by seed."""
 
 from __future__ import annotations
 

@@ -203,10 +203,10 @@ def _run_job_of(key: str, job: Job) -> tuple[dict[str, float], float]:
 
 def _begin_worker() -> None:
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Leave when the process that waits for the answers is no more, even if it was killed."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -1,4 +1,4 @@
-"""Where training stands, and the schedules that are read off it."""
+"""Clock: where training stands, and the schedules that are read off it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A user's mistakes, said in one line; imports nothing, so that the command line starts fast."""
+"""Errors of the user, said in one line; imports nothing, so that the command line starts fast."""
 
 from __future__ import annotations
 

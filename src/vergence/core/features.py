@@ -1,4 +1,4 @@
-"""What an encoder takes, and what it returns when more than one vector a sample is wanted."""
+"""Features: what an encoder returns when more than a vector a sample is wanted, and what it takes."""
 
 from __future__ import annotations
 
@@ -70,10 +70,10 @@ class Features:
         step, first = xy.new_tensor([right, down]), xy.new_tensor([left, top])
         cell = (xy - first) / step + 0.5  # in cells; the first centre is 0.5
         place = (2 * cell / xy.new_tensor([w, h]) - 1).to(cells.dtype)
-        found = grid_sample(
+        sampled = grid_sample(
             cells, place[:, None], mode="bilinear", padding_mode="border", align_corners=False
         )
-        return found[:, :, 0].transpose(1, 2)
+        return sampled[:, :, 0].transpose(1, 2)
 
     def centres(self) -> Tensor:
         """Return the parts' centres ``(N, 2)`` as (x, y) in pixels; see ``at`` for what is raised."""

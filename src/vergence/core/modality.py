@@ -1,4 +1,4 @@
-"""What the library knows of a modality, said once, and which modalities there are. Imports nothing heavy."""
+"""Modalities: what the library knows of each, said once, and which there are. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -88,8 +88,8 @@ class Modality:
         module, _, attribute = getattr(self, what).partition(":")
         if not module:
             return None
-        found = importlib.import_module(module)
-        return getattr(found, attribute) if attribute else found
+        loaded = importlib.import_module(module)
+        return getattr(loaded, attribute) if attribute else loaded
 
 
 _registered: dict[str, Modality] = {}
@@ -135,8 +135,8 @@ def known_modalities() -> list[Modality]:
 @cache
 def _own() -> dict[str, Modality]:
     folder = importlib.import_module(GROUP).__path__
-    found = [importlib.import_module(f"{GROUP}.{m.name}").MODALITY for m in pkgutil.iter_modules(folder)]
-    return {modality.name: modality for modality in found}
+    modalities = [importlib.import_module(f"{GROUP}.{m.name}").MODALITY for m in pkgutil.iter_modules(folder)]
+    return {modality.name: modality for modality in modalities}
 
 
 @cache

@@ -1,4 +1,4 @@
-"""How a paper trains: the defaults that the engine follows unless the user says otherwise."""
+"""Recipe: the training defaults of a paper, which the engine follows unless the user says otherwise."""
 
 from __future__ import annotations
 

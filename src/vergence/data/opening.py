@@ -1,4 +1,4 @@
-"""One door to all data: from what the user names to a ``Source``."""
+"""Opens data: from what the user names, or holds in memory, to a ``Source``."""
 
 from __future__ import annotations
 
@@ -95,15 +95,15 @@ def _object(data: Any, limit: float) -> Source:
 
 
 def _folder(root: Path, uri: str, limit: float) -> Source:
-    found = files(root)
+    names = files(root)
 
     def read(modality: Modality) -> Source | None:
         opens = modality.load("open_folder")
-        return opens(root, found, uri, limit=limit) if opens else None
+        return opens(root, names, uri, limit=limit) if opens else None
 
     if (source := _first(read)) is not None:
         return source
-    kinds = Counter(os.path.splitext(name)[1] or "no suffix" for name in found).most_common(3)
+    kinds = Counter(os.path.splitext(name)[1] or "no suffix" for name in names).most_common(3)
     inside = ", ".join(f"{count} x {kind}" for kind, count in kinds)
     what = f"only {inside}" if inside else "no files"
     raise BadInput(f"Folder {uri} holds {what}; needs {_accepted()}.")

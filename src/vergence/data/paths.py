@@ -1,4 +1,4 @@
-"""Which files a path stands for."""
+"""Paths: which files one stands for."""
 
 from __future__ import annotations
 

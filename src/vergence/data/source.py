@@ -1,4 +1,4 @@
-"""The one interface through which every modality's data is read."""
+"""Sources: the one interface through which every modality's data is read."""
 
 from __future__ import annotations
 

@@ -184,8 +184,8 @@ def _modality_of(name: str) -> str:
 
 def _bringing(scheme: str) -> str | None:
     """Return the modality whose encoders a scheme such as "timm" names."""
-    found = (m.name for m in known_modalities() if scheme in getattr(_encoders_of(m.name), "SCHEMES", ()))
-    return next(found, None)
+    names = (m.name for m in known_modalities() if scheme in getattr(_encoders_of(m.name), "SCHEMES", ()))
+    return next(names, None)
 
 
 def _encoders_of(modality: str) -> Any:

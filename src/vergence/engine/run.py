@@ -1,4 +1,4 @@
-"""The folder that a training run leaves behind."""
+"""Run: the folder that training leaves behind."""
 
 from __future__ import annotations
 

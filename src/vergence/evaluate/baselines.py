@@ -1,4 +1,4 @@
-"""What a learned representation is held against: the raw input, and the encoder before training."""
+"""Baselines: the raw input and the encoder before training, which a representation is held against."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ class Split:
         return self._embedded(self.test)
 
     def _embedded(self, source: Source) -> Embeddings:
-        found = embed(self.encoder, source)
-        if not np.isfinite(found.vectors).all():
+        embeddings = embed(self.encoder, source)
+        if not np.isfinite(embeddings.vectors).all():
             raise BadInput(
                 f"The encoder gives vectors of {source.uri} that are not finite; "
                 "train it again with a lower learning rate, or with --precision fp32."
             )
-        return found
+        return embeddings
 
     @property
     def train_x(self) -> np.ndarray:
@@ -76,15 +76,15 @@ def baselines(encoder: nn.Module, source: Source, *, seed: int = 0) -> dict[str,
     """Return what an encoder must beat, by name: the raw input, and itself untrained."""
     modality = find_modality(source.modality)
     raw = modality.load("raw")
-    found: dict[str, nn.Module] = dict(raw(source, encoder)) if raw else {}
+    networks: dict[str, nn.Module] = dict(raw(source, encoder)) if raw else {}
     if (fresh := untrained(encoder, modality, seed=seed)) is not None:
-        found[UNTRAINED] = fresh
-    return found
+        networks[UNTRAINED] = fresh
+    return networks
 
 
-def beside(found: Mapping[str, nn.Module], encoder: nn.Module) -> dict[str, nn.Module]:
+def beside(networks: Mapping[str, nn.Module], encoder: nn.Module) -> dict[str, nn.Module]:
     """Return the encoder's vectors joined with those of each baseline that asks for it (``joins``)."""
-    joins = {name: net for name, net in found.items() if getattr(net, "joins", False)}
+    joins = {name: net for name, net in networks.items() if getattr(net, "joins", False)}
     return {f"{LEARNED} + {name}": Both(net, encoder) for name, net in joins.items()}
 
 

@@ -1,4 +1,4 @@
-"""Frozen maps of pictures with the targets that lie on them: what dense protocols judge."""
+"""Dense features: frozen maps of pictures with the targets on them, which dense protocols judge."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``measure`` asks of graphs: each grain's usual protocols, on the splits that come with the data."""
+"""The table of graphs: each grain's usual protocols, on the splits that come with the data."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from vergence.core.errors import BadInput
+from vergence.data.graph.source import GraphSource
 from vergence.engine import embed
 from vergence.evaluate.baselines import LEARNED, baselines
 from vergence.evaluate.protocols.graph import (
@@ -21,7 +22,7 @@ from vergence.evaluate.score import Score
 
 
 def graph_scores(
-    encoder: nn.Module, source: Any, *, protocol: str | None = None, seed: int = 0
+    encoder: nn.Module, source: GraphSource, *, protocol: str | None = None, seed: int = 0
 ) -> dict[str, Score]:
     """Judge an encoder by the protocol of a graph source.
 
@@ -45,7 +46,7 @@ def graph_scores(
 
 
 def graph_rows(
-    encoder: nn.Module, source: Any, protocols: Sequence[str], *, seed: int = 0
+    encoder: nn.Module, source: GraphSource, protocols: Sequence[str], *, seed: int = 0
 ) -> tuple[dict[str, dict[str, Score]], dict[str, Any]]:
     """Judge an encoder beside raw features and itself untrained, on splits that come with the data.
 
@@ -58,16 +59,16 @@ def graph_rows(
     Returns:
         Rows and what was measured, as of a ``Table``.
     """
-    asked = list(protocols) or source.protocols[:1]
+    wanted = list(protocols) or source.protocols[:1]
     rows: dict[str, dict[str, Score]] = {}
     for name, net in {**baselines(encoder, source, seed=seed), LEARNED: encoder}.items():
         z, rows[name] = embed(net, source).vectors, {}
-        for protocol in asked:
-            found = scores_of(z, source, protocol=protocol, seed=seed)
-            rows[name].update({f"{protocol}, {column}": score for column, score in found.items()})
+        for protocol in wanted:
+            scores = scores_of(z, source, protocol=protocol, seed=seed)
+            rows[name].update({f"{protocol}, {column}": score for column, score in scores.items()})
         if source.labels is not None and source.grain == "nodes":
             rows[name]["NMI"] = node_clustering(z, source.labels, seed=seed)["nmi"]
-    split = source.splits(asked[0], seed=seed)[0]
+    split = source.splits(wanted[0], seed=seed)[0]
     return rows, {
         "source": source.uri,
         "test": len(split.test),
@@ -78,18 +79,18 @@ def graph_rows(
     }
 
 
-def scores_of(z: Any, source: Any, *, protocol: str | None = None, seed: int = 0) -> dict[str, Score]:
+def scores_of(z: Any, source: GraphSource, *, protocol: str | None = None, seed: int = 0) -> dict[str, Score]:
     """Judge vectors ``(n, D)`` of a source's samples; the rest as ``graph_scores``."""
     if source.labels is None and source.values is None:
         raise BadInput(f"measure needs labels; {source.uri} has none.")
     if source.labels is None:
-        found = multilabel_probe(z, source.values, seed=seed)
-        return {"macro-F1": found["macro_f1"], "micro-F1": found["micro_f1"]}
+        scores = multilabel_probe(z, source.values, seed=seed)
+        return {"macro-F1": scores["macro_f1"], "micro-F1": scores["micro_f1"]}
     split = source.splits(protocol, seed=seed)[0]
     if split.protocol == "tu-10-fold":
         return {"SVM": svm_10fold(z, source.labels, seed=seed)}
     if split.protocol == "random-10-10-80":
-        found = random_probe(z, source.labels, seed=seed)
+        scores = random_probe(z, source.labels, seed=seed)
     else:
-        found = node_probe(z, source.labels, split.train, split.val, split.test)
-    return {"accuracy": found["accuracy"], "macro-F1": found["macro_f1"]}
+        scores = node_probe(z, source.labels, split.train, split.val, split.test)
+    return {"accuracy": scores["accuracy"], "macro-F1": scores["macro_f1"]}

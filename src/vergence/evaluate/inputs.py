@@ -1,4 +1,4 @@
-"""What the protocols share: checked features, a stratified split."""
+"""Inputs of protocols: checked features, a stratified split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A number with its uncertainty."""
+"""Scores: a number with its uncertainty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table that says how good a representation is, beside what it has to beat."""
+"""The table of ``measure``: how good a representation is, beside what it has to beat."""
 
 from __future__ import annotations
 
@@ -170,13 +170,13 @@ def measure(
     encoder = run.encoder if isinstance(run, Run) else run
     if splits and set(protocols or ()) <= set(splits):
         by_splits = find_modality(source.modality).load("splits")
-        found, about = by_splits(encoder, source, protocols or (), seed=seed)
-        return Table(found, {**about, "seconds": round(time.monotonic() - began, 1)})
+        scores, about = by_splits(encoder, source, protocols or (), seed=seed)
+        return Table(scores, {**about, "seconds": round(time.monotonic() - began, 1)})
     _check_targets(protocols or (), source, test)
     if protocols and not any("labels" in known[name].needs for name in protocols):
         return _without_labels(encoder, source, test, protocols, seed=seed, began=began)
     source = _labelled_source(source)
-    asked: Sequence[str] = tuple(protocols or ()) or find_modality(source.modality).protocols or DEFAULT
+    wanted: Sequence[str] = tuple(protocols or ()) or find_modality(source.modality).protocols or DEFAULT
     if test is None:
         assert source.labels is not None
         first, second = stratified(source.labels, TEST_SHARE, seed=seed)
@@ -192,13 +192,13 @@ def measure(
     kinds = {**rivals, LEARNED: encoder, **beside(rivals, encoder)}
     rows: dict[str, dict[str, Score]] = {}
     with _progress(quiet) as progress:
-        task = progress.add_task("measuring", total=len(kinds) * (1 + len(asked)))
+        task = progress.add_task("measuring", total=len(kinds) * (1 + len(wanted)))
         for name, net in kinds.items():
             progress.update(task, description=f"{name}: features")
             split = features(net, source, judge)
             rows[name] = {}
             progress.advance(task)
-            for protocol in asked:
+            for protocol in wanted:
                 progress.update(task, description=f"{name}: {protocol.replace('_', ' ')}")
                 rows[name].update(known[protocol].scores(split, seed))
                 progress.advance(task)
@@ -247,7 +247,7 @@ def _without_labels(
     kinds = {**baselines(encoder, source, seed=seed), LEARNED: encoder}
     splits = {name: Split(net, source, judge) for name, net in kinds.items()}
     scores = {
-        name: {k: v for asked in protocols for k, v in known_protocols()[asked].scores(split, seed)}
+        name: {k: v for protocol in protocols for k, v in known_protocols()[protocol].scores(split, seed)}
         for name, split in splits.items()
     }
     about = {"source": source.uri, "test": len(judge), "train": len(source), "labelled": False, "seed": seed}

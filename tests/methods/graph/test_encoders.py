@@ -109,9 +109,9 @@ def test_readouts_do_not_cross_graphs():
     every, _ = build(Edges(pairs, 5), "two", x=np.arange(10.0).reshape(5, 2))
     batch = GraphsSource(every, np.array([0, 2, 5]), "two").batch(np.array([1, 0]))
     h = batch.x
-    assert torch.equal(encoders.answer(h, batch, "sum"), torch.tensor([[18.0, 21.0], [2.0, 4.0]]))
-    assert torch.equal(encoders.answer(h, batch, "mean"), torch.tensor([[6.0, 7.0], [1.0, 2.0]]))
-    assert torch.equal(encoders.answer(h, batch, "max"), torch.tensor([[8.0, 9.0], [2.0, 3.0]]))
+    assert torch.equal(encoders.read_out(h, batch, "sum"), torch.tensor([[18.0, 21.0], [2.0, 4.0]]))
+    assert torch.equal(encoders.read_out(h, batch, "mean"), torch.tensor([[6.0, 7.0], [1.0, 2.0]]))
+    assert torch.equal(encoders.read_out(h, batch, "max"), torch.tensor([[8.0, 9.0], [2.0, 3.0]]))
 
 
 def test_gin_of_graphs_joins_all_layers():

@@ -12,6 +12,7 @@ from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import Metric, opened
 from vergence.data.graph import link_split, pyg
+from vergence.data.graph.source import NodeSource
 from vergence.data.graph.splits import LinkSplit
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import dot_scores, link_scores, node_probe
@@ -39,12 +40,12 @@ class LastLayer(Bandana):
         return {"edges": self.edge_cost(z, view.edge_index, view.bandwidths[-1], view.negatives)}
 
 
-def prepare(source: Any, seed: int) -> tuple[Any, LinkSplit]:
+def prepare(source: NodeSource, seed: int) -> tuple[Any, LinkSplit]:
     cut = link_split(source.data, val=0.05, test=0.1, seed=seed)
     return source.with_graph(cut.graph), cut
 
 
-def links(encoder: nn.Module, source: Any, cut: Any, seed: int) -> Score:
+def links(encoder: nn.Module, source: NodeSource, cut: Any, seed: int) -> Score:
     """Score pairs by the product of their vectors, nothing trained."""
     z = torch.from_numpy(embed(encoder, source).vectors)
     return link_scores(dot_scores(z, cut.test), dot_scores(z, cut.test_negatives))["auc"]

@@ -13,6 +13,7 @@ from vergence.benchmarks.arms import Fitted
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import Metric, opened
 from vergence.core import Estimator, Features
+from vergence.data.graph.source import GraphsSource
 from vergence.data.graph.splits import Split
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import rmse
@@ -29,7 +30,7 @@ SIZES: dict[str, Any] = {
 class Drawn(EGNAS):
     """A genotype that was drawn, trained as the searched one is."""
 
-    def search(self, source: Any, seed: int) -> Genotype:
+    def search(self, source: GraphsSource, seed: int) -> Genotype:
         return random_genotype(self.states, np.random.default_rng([seed, 2]))
 
 
@@ -72,7 +73,7 @@ def size(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
-def split(source: Any, seed: int) -> tuple[Any, tuple[Any, Split]]:
+def split(source: GraphsSource, seed: int) -> tuple[Any, tuple[Any, Split]]:
     """Draw 90 % of the molecules to learn from, of which a ninth validates, and 10 % to judge."""
     order = np.random.default_rng(seed).permutation(len(source))
     tenth = len(source) // 10

@@ -177,7 +177,7 @@ class NodeDrop(nn.Module):
         return total
 
 
-def split(source: Any, seed: int) -> tuple[Any, Any]:
+def split(source: GraphsSource, seed: int) -> tuple[Any, Any]:
     """Draw ten folds; eight teach, two judge."""
     folds = source.splits("tu-10-fold", seed=seed)
     judge = np.sort(np.concatenate([folds[0].test, folds[1].test]))
@@ -186,7 +186,7 @@ def split(source: Any, seed: int) -> tuple[Any, Any]:
     return source.subset(teach), (source, drawn)
 
 
-def pairs(source: Any, seed: int) -> tuple[Any, Any]:
+def pairs(source: GraphsSource, seed: int) -> tuple[Any, Any]:
     """Give each bond its kind, which elements it joins; then split."""
     data = source.data.clone()
     kinds = data.x.argmax(1)[data.edge_index].sort(dim=0).values
@@ -215,7 +215,7 @@ def reconstruct(cls: type[EHGNN]) -> Arm:
 
 
 def classify(cls: type[nn.Module], **options: Any) -> Arm:
-    def make(source: Any) -> Method:
+    def make(source: GraphsSource) -> Method:
         if cls is NodeDrop:
             return Classifier(NodeDrop(source.in_dim, 32))
         return Classifier(cls(source.in_dim, edge_width(source), width=32, **options))

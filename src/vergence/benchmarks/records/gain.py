@@ -14,6 +14,7 @@ from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import NODES, Arm, Metric, generated, opened
 from vergence.data.graph.build import Edges, build
+from vergence.data.graph.source import NodeSource
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import random_probe
 from vergence.evaluate.score import Score
@@ -26,7 +27,7 @@ LIMITS = (90, 70, 50, 50, 30)  # km/h of motorways, primary, secondary, tertiary
 WIGGLE = (2.0, 4.0, 6.0, 8.0, 10.0)  # metres that they depart from a straight line
 
 
-def standardised(source: Any, seed: int) -> tuple[Any, Any]:
+def standardised(source: NodeSource, seed: int) -> tuple[Any, Any]:
     """Scale each feature by its mean and deviation over the roads that teach, as the released code does."""
     x = source.x.double().numpy()
     scaled = StandardScaler().fit(x[source.splits()[0].train]).transform(x)
@@ -34,7 +35,7 @@ def standardised(source: Any, seed: int) -> tuple[Any, Any]:
     return roads, roads
 
 
-def city(source: Any, seed: int) -> tuple[Any, Any]:
+def city(source: NodeSource, seed: int) -> tuple[Any, Any]:
     """Return the roads of a generated city as nodes, with the features of Sec. 4.1 and their classes.
 
     Streets run east and north; which class a street has repeats every 20 streets, and a road has that of

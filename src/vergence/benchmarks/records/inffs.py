@@ -59,7 +59,7 @@ class OneStep(ByScore):
         return supervised_graph(x, source.labels, third, seed=seed).sum(1)
 
 
-def with_noise(source: Any, seed: int) -> tuple[TableSource, TableSource]:
+def with_noise(source: TableSource, seed: int) -> tuple[TableSource, TableSource]:
     """Append columns of even noise, and keep rows back to judge."""
     noise = np.random.default_rng([seed, 1]).random((len(source), NOISE), dtype=np.float32)
     both = np.concatenate([source.numeric, noise], 1)

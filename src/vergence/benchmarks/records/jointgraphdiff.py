@@ -19,7 +19,7 @@ from vergence.methods.graph.jointgraphdiff import JointGraphDiff, ScoreNet
 GRAPHS, NOISE = 256, 0.1
 
 
-def grids(source: Any, seed: int) -> tuple[GraphsSource, GraphsSource]:
+def grids(source: GraphsSource, seed: int) -> tuple[GraphsSource, GraphsSource]:
     """Return two sets of grids, 2 to 3 nodes a side: an edge's value is the sum of its ends' and noise."""
     del source
     rng = np.random.default_rng([37, seed])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +36,7 @@ def codes(seed: int) -> np.ndarray:
     return TOGETHER**0.5 * shared + (1 - TOGETHER) ** 0.5 * own + np.arange(VIEWS)
 
 
-def views_of_codes(source: Any, seed: int) -> tuple[TableSource, TableSource]:
+def views_of_codes(source: TableSource, seed: int) -> tuple[TableSource, TableSource]:
     """Show every code through random weights and tanh, as the paper does."""
     weights = np.random.default_rng([seed, 8]).uniform(-1, 1, (VIEWS, SEEN))
     seen = np.tanh(codes(seed)[..., None] * weights).reshape(ROWS, -1).astype(np.float32)

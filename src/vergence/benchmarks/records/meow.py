@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import Metric, opened
+from vergence.data.graph.source import NodeSource
 from vergence.evaluate.graph_table import graph_scores
 from vergence.evaluate.score import Score
 from vergence.methods.graph.meow import MEOW, AdaMEOW, weighted_info_nce
@@ -38,7 +39,7 @@ class NoContext(MEOW):
         super().__init__(encoder)
 
 
-def macro_f1(encoder: nn.Module, source: Any, _: Any, seed: int) -> Score:
+def macro_f1(encoder: nn.Module, source: NodeSource, _: Any, seed: int) -> Score:
     return graph_scores(encoder, source, protocol="heco-20", seed=seed)["macro-F1"]
 
 

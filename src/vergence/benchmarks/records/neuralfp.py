@@ -22,6 +22,7 @@ from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import Arm, Metric, opened
 from vergence.core import Estimator
 from vergence.core.errors import need
+from vergence.data.graph.molecules import MoleculeSource
 from vergence.data.graph.source import GraphsSource
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import rmse
@@ -69,7 +70,9 @@ class Trained(Estimator):
         self.encoder = self.trained(source, seed, *drawn[best])
         return self
 
-    def trained(self, source: Any, seed: int, sizes: dict[str, int], training: dict[str, Any]) -> Predictor:
+    def trained(
+        self, source: GraphsSource, seed: int, sizes: dict[str, int], training: dict[str, Any]
+    ) -> Predictor:
         torch.manual_seed(seed)
         method = NeuralFP(Fingerprint.for_source(source, **{**sizes, **self.lacks}))
         with tempfile.TemporaryDirectory() as folder:
@@ -110,24 +113,24 @@ class Fixed(Estimator):
         return self
 
 
-def circular(source: Any, seed: int) -> np.ndarray:
+def circular(source: MoleculeSource, seed: int) -> np.ndarray:
     """ECFP4: 1,024 bits, radius 2."""
     chem = need("rdkit.Chem", extra="molecules")
     bits = need("rdkit.Chem.rdFingerprintGenerator", extra="molecules").GetMorganGenerator(2, fpSize=1024)
     return np.stack([bits.GetFingerprintAsNumPy(chem.MolFromSmiles(s)) for s in source.smiles]).astype(float)
 
 
-def atoms(source: Any, seed: int) -> np.ndarray:
+def atoms(source: GraphsSource, seed: int) -> np.ndarray:
     """The sum of the atoms' features, what a molecule is before learning."""
     return of_table(RawFeatures(), source)
 
 
-def untrained(source: Any, seed: int) -> np.ndarray:
+def untrained(source: GraphsSource, seed: int) -> np.ndarray:
     torch.manual_seed(seed)
     return of_table(Fingerprint.for_source(source, **SIZES), source)
 
 
-def of_table(encoder: nn.Module, source: Any) -> np.ndarray:
+def of_table(encoder: nn.Module, source: GraphsSource) -> np.ndarray:
     """Return the vectors of every molecule of the table that a source is part of."""
     return embed(encoder, GraphsSource(source.data, source.ptr, source.uri)).vectors
 
@@ -145,7 +148,7 @@ def net(seed: int) -> Any:
     return TransformedTargetRegressor(layers, transformer=StandardScaler())
 
 
-def fold(source: Any, seed: int) -> tuple[Any, tuple[Any, np.ndarray]]:
+def fold(source: GraphsSource, seed: int) -> tuple[Any, tuple[Any, np.ndarray]]:
     """Return four fifths of the molecules, which teach, and which judge: another fifth each seed."""
     judges = np.random.default_rng(0).permutation(len(source))[seed::5]
     return source.subset(np.setdiff1d(np.arange(len(source)), judges)), (source, judges)

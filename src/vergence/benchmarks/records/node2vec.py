@@ -14,6 +14,7 @@ from vergence.benchmarks.tasks import Metric, opened
 from vergence.core import Estimator
 from vergence.data.graph import link_split
 from vergence.data.graph.csr import as_csr
+from vergence.data.graph.source import NodeSource
 from vergence.data.graph.splits import LinkSplit, non_links
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import dot_scores, link_probe, link_scores, multilabel_probe
@@ -54,7 +55,7 @@ class CommonNeighbours(Estimator):
         return self
 
 
-def hidden_links(source: Any, seed: int) -> tuple[Any, LinkSplit]:
+def hidden_links(source: NodeSource, seed: int) -> tuple[Any, LinkSplit]:
     cut = link_split(source.data, val=0.05, test=0.1, seed=seed)
     return source.with_graph(cut.graph), cut
 

@@ -12,6 +12,7 @@ import torch
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import NODES, Arm, Metric, opened
+from vergence.data import Source
 from vergence.data.graph.splits import Split
 from vergence.methods.graph.selftask import SelfTask
 
@@ -19,7 +20,7 @@ from vergence.methods.graph.selftask import SelfTask
 class Shuffled(SelfTask):
     """Corrected label contexts, each dealt to another node, and not corrected by what was learned."""
 
-    def setup(self, source: Any) -> None:
+    def setup(self, source: Source) -> None:
         super().setup(source)
         task: Any = self.pretext
         task.alpha = 0.0

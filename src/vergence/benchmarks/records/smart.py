@@ -12,6 +12,7 @@ from vergence.benchmarks.arms import Fitted
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import Metric, generated
 from vergence.data.graph.build import Edges, build
+from vergence.data.graph.source import NodeSource
 from vergence.data.graph.temporal import TemporalSource
 from vergence.methods.graph.smart import SMART, loss_of, snapshots_of, unseen
 
@@ -19,7 +20,7 @@ FIRST, LAST, LINKS, CLASSES, WIDE = 300, 3000, 3, 4, 16
 LOYAL, NOISE, DRIFT, SNAPSHOTS = 0.8, 0.6, 2.0, 20
 
 
-def grown(source: Any, seed: int) -> tuple[TemporalSource, TemporalSource]:
+def grown(source: NodeSource, seed: int) -> tuple[TemporalSource, TemporalSource]:
     """Return a graph that grows from 300 to 3,000 nodes while the features of its classes drift.
 
     A new node links to earlier ones, old nodes the sooner, as in Barabási-Albert growth on average, and

@@ -12,6 +12,7 @@ from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.tasks import Metric, opened
 from vergence.data.graph import link_split
+from vergence.data.graph.source import NodeSource
 from vergence.engine import embed
 from vergence.evaluate.protocols.graph import link_scores
 from vergence.evaluate.score import Score
@@ -42,7 +43,7 @@ def held_out(encoder: Any, train: Any, cut: Any, seed: int) -> Score:
     return link_scores(links, non_links)["auc"]
 
 
-def hidden_links(source: Any, seed: int) -> tuple[Any, Any]:
+def hidden_links(source: NodeSource, seed: int) -> tuple[Any, Any]:
     cut = link_split(source.data, seed=seed)
     return source.with_graph(cut.graph), cut
 

@@ -36,7 +36,7 @@ def part(kind: str, count: int, rng: np.random.Generator) -> np.ndarray:
     return np.stack([wide * np.cos(turn), wide * np.sin(turn), up], axis=1)
 
 
-def rods(source: Any, seed: int) -> tuple[GraphsSource, GraphsSource]:
+def rods(source: GraphsSource, seed: int) -> tuple[GraphsSource, GraphsSource]:
     """Return rods of every class, noisy, turned and of different sizes; the same ones teach and judge."""
     del source
     rng = np.random.default_rng([52, seed])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ STAYS, CHANGES, STRENGTH = 6, 20, 2.0  # causes that both looks share and that t
 DIM = 8
 
 
-def looks(source: Any, seed: int) -> tuple[TableSource, TableSource]:
+def looks(source: TableSource, seed: int) -> tuple[TableSource, TableSource]:
     """Generate rows in twos, the looks at one thing: linear mixtures of what stays and of what changes."""
     random = np.random.default_rng(seed)
     things = np.arange(THINGS + JUDGED).repeat(2)

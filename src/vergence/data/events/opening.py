@@ -1,4 +1,4 @@
-"""Which reader an event log asks for."""
+"""Opens event logs: which reader a name asks for."""
 
 from __future__ import annotations
 

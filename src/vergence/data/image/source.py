@@ -119,8 +119,8 @@ class ImageSource(RowSource):
     def batch_targets(self, index: np.ndarray, sizes: np.ndarray) -> dict[str, Target]:
         """Return the targets that a batch of these samples carries; ``sizes`` ``(B, 2)`` are its photos'."""
         height, width = sizes.max(0).tolist()
-        found = {name: self._target(name, self.rows[index], sizes) for name in self.reads}
-        return {name: target.on_canvas(height, width) for name, target in found.items()}
+        targets = {name: self._target(name, self.rows[index], sizes) for name in self.reads}
+        return {name: target.on_canvas(height, width) for name, target in targets.items()}
 
     def loader(
         self,

@@ -55,7 +55,7 @@ class Files(ABC):
 
     def maps(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> list[np.ndarray | None]:
         """Read the maps of some pictures; None for what cannot be used."""
-        found: list[np.ndarray | None] = []
+        drawn: list[np.ndarray | None] = []
         for k, i in enumerate(rows.tolist()):
             name, maps = self.names[i], None
             if name is not None:
@@ -67,8 +67,8 @@ class Files(ABC):
                 except (DecodeError, OSError) as error:
                     skipped.add(f"{self.root.name}/{name}", str(error))
                     maps = None
-            found.append(maps)
-        return found
+            drawn.append(maps)
+        return drawn
 
     def raw(self, i: int) -> bytes:
         return read_part(os.path.join(self.root, str(self.names[i])))

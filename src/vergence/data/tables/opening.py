@@ -1,4 +1,4 @@
-"""Which reader a table asks for."""
+"""Opens tables: which reader a name asks for."""
 
 from __future__ import annotations
 

@@ -39,10 +39,10 @@ class Protocol:
 @cache
 def known_protocols() -> dict[str, Protocol]:
     """Return every protocol by name."""
-    found = {}
+    known = {}
     for info in pkgutil.iter_modules(__path__):
         if not info.ispkg:
             module = importlib.import_module(f"{__name__}.{info.name}")
             for name, scores in getattr(module, "PROTOCOLS", {}).items():
-                found[name] = Protocol(name, module.NEEDS, scores)
-    return found
+                known[name] = Protocol(name, module.NEEDS, scores)
+    return known

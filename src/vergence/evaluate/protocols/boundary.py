@@ -1,4 +1,4 @@
-"""Boundaries against what people drew: F at one threshold, F at each picture's best, average precision."""
+"""Boundary detection: F at one threshold, F at each picture's best, average precision, against people's."""
 
 from __future__ import annotations
 
@@ -126,11 +126,11 @@ def along(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
 
 def area(recall: np.ndarray, precision: np.ndarray) -> np.ndarray:
     """Return the mean precision ``(R,)`` at recalls 0, 0.01, ..., 1; 0 beyond the recalls reached."""
-    at, found = np.arange(101) / 100, np.empty(len(recall))
+    at, interpolated = np.arange(101) / 100, np.empty(len(recall))
     for i, (r, p) in enumerate(zip(recall, precision, strict=True)):
         known, first = np.unique(r, return_index=True)
-        found[i] = np.interp(at, known, p[first], left=0.0, right=0.0).sum() / 100
-    return found
+        interpolated[i] = np.interp(at, known, p[first], left=0.0, right=0.0).sum() / 100
+    return interpolated
 
 
 def counted(
@@ -187,10 +187,10 @@ def matched(place: np.ndarray, drawn: np.ndarray, reach: float) -> np.ndarray:
     inside[drawn] = np.arange(1, drawn.sum() + 1)
     y, x = np.divmod(place, drawn.shape[1])
     near = number[y[:, None] + far[0] + r, x[:, None] + far[1] + r]  # (m, reachable)
-    there = near > 0
-    start = np.concatenate([[0], there.sum(1).cumsum()])
+    reachable = near > 0
+    start = np.concatenate([[0], reachable.sum(1).cumsum()])
     graph = csr_array(
-        (np.ones(start[-1], np.int8), near[there] - 1, start), shape=(len(place), int(drawn.sum()))
+        (np.ones(start[-1], np.int8), near[reachable] - 1, start), shape=(len(place), int(drawn.sum()))
     )
     return maximum_bipartite_matching(graph, perm_type="column") >= 0
 

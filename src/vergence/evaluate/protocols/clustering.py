@@ -101,8 +101,8 @@ def _entropy(p: np.ndarray) -> np.ndarray:
 
 
 def _clustering(split: Split, seed: int) -> Scores:
-    found = clustering(split.test_x, split.test_y, seed=seed)
-    yield from (("cluster acc", found["acc"]), ("NMI", found["nmi"]))
+    agreement = clustering(split.test_x, split.test_y, seed=seed)
+    yield from (("cluster acc", agreement["acc"]), ("NMI", agreement["nmi"]))
 
 
 PROTOCOLS = {"clustering": _clustering}

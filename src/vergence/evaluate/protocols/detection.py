@@ -56,29 +56,29 @@ def average_precision(
         ValueError: If there are no true boxes.
     """
     library = need("faster_coco_eval", extra="bench")
-    there = truth.share > 0
-    if not there.any():
+    valid = truth.share > 0
+    if not valid.any():
         raise ValueError("average_precision needs true boxes, got none.")
     one = detections.label is None
     label = torch.zeros(len(detections.of)) if detections.label is None else detections.label
-    categories = [0] if one else sorted({*label.tolist(), *truth.label[there].tolist()})
+    categories = [0] if one else sorted({*label.tolist(), *truth.label[valid].tolist()})
     known = _coco(library, pictures, categories)
     known.dataset["annotations"] = [
         {"id": i, "iscrowd": 0, **row}
         for i, row in enumerate(
-            _rows(truth.of[there], truth.xyxy.as_subclass(Tensor)[there], truth.label[there] * (not one)), 1
+            _rows(truth.of[valid], truth.xyxy.as_subclass(Tensor)[valid], truth.label[valid] * (not one)), 1
         )
     ]
     known.createIndex()
     scores = detections.score.tolist()
-    found = [
+    boxes = [
         {"score": score, **row}
         for score, row in zip(scores, _rows(detections.of, detections.xyxy, label), strict=True)
     ]
-    if not found:
+    if not boxes:
         return {name: Score(0.0, 0.0, 0.0, pictures) for name in ("AP", "AP50", "AP75")}
     judge = library.COCOeval_faster(
-        known, known.loadRes(found), "bbox", print_function=_silent, separate_eval=True
+        known, known.loadRes(boxes), "bbox", print_function=_silent, separate_eval=True
     )
     judge.params.areaRng, judge.params.areaRngLbl = [[0, 1e10]], ["all"]
     judge.params.maxDets = [MOST]
@@ -104,8 +104,8 @@ def corloc(boxes: Tensor, truth: Boxes, *, overlap: float = 0.5, seed: int = 0) 
 
     Source: Deselaers et al. 2010, as object discovery reports it.
     """
-    there = truth.share > 0
-    true, of = truth.xyxy.as_subclass(Tensor)[there], truth.of[there]
+    valid = truth.share > 0
+    true, of = truth.xyxy.as_subclass(Tensor)[valid], truth.of[valid]
     both = torch.minimum(boxes[of, 2:], true[:, 2:]) - torch.maximum(boxes[of, :2], true[:, :2])
     inside = both.clamp_min(0).prod(1)
     areas = [(part[:, 2:] - part[:, :2]).prod(1) for part in (boxes[of], true)]
@@ -150,14 +150,14 @@ def _resampled(judge: Any, pictures: int, repeats: int, seed: int) -> list[tuple
     every = judge._evalImgs_cpp  # noqa: SLF001 - matches a picture: nothing public holds them
     rng = np.random.default_rng(seed)
     rows = np.arange(len(every)).reshape(-1, pictures)  # classes and one range of areas, pictures
-    found = []
+    means = []
     for _ in range(repeats):
         drawn = rows[:, rng.integers(pictures, size=pictures)]
         judge._evalImgs_cpp = [every[i] for i in drawn.ravel()]  # noqa: SLF001
         judge.accumulate()
-        found.append(_means(judge))
+        means.append(_means(judge))
     judge._evalImgs_cpp = every  # noqa: SLF001
-    return found
+    return means
 
 
 def _silent(*said: Any) -> None:

@@ -112,11 +112,11 @@ def finetune(
                 raise Interrupted(
                     "Fine-tuning was stopped; nothing of it is kept. Start it again."
                 ) from error
-    found = engine.embed(method.encoder, test.subset(np.flatnonzero(test.labels >= 0)))
+    embeddings = engine.embed(method.encoder, test.subset(np.flatnonzero(test.labels >= 0)))
     head = method.head.cpu()
     with torch.no_grad():
-        guess = head(torch.from_numpy(found.vectors)).argmax(1).numpy()
-    return mean_score(guess == found.labels, note=f"{len(rows)} labels, {epochs} epochs")
+        guess = head(torch.from_numpy(embeddings.vectors)).argmax(1).numpy()
+    return mean_score(guess == embeddings.labels, note=f"{len(rows)} labels, {epochs} epochs")
 
 
 def _augment(encoder: nn.Module, source: Source) -> Any:

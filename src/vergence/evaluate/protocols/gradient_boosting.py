@@ -1,4 +1,4 @@
-"""Frozen features judged by boosted trees or a linear model, fold by fold."""
+"""Gradient boosting, or a linear model, on frozen features, fold by fold."""
 
 from __future__ import annotations
 
@@ -70,15 +70,15 @@ def cross_validated(
     from sklearn.model_selection import StratifiedKFold
 
     features, labels = (part.numpy() for part in labelled(x, y, "cross_validated"))
-    found: dict[str, list[float]] = {}
+    by_name: dict[str, list[float]] = {}
     for seed in seeds:
         for first, second in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, labels):
             scores = _judge(
                 classifier, features[first], labels[first], features[second], labels[second], seed
             )
             for name, score in scores.items():
-                found.setdefault(name, []).append(score.value)
-    return {name: _spread(np.array(values)) for name, values in found.items()}
+                by_name.setdefault(name, []).append(score.value)
+    return {name: _spread(np.array(values)) for name, values in by_name.items()}
 
 
 def auc(scores: np.ndarray, positive: np.ndarray) -> Score:
@@ -115,10 +115,10 @@ def _judge(
     model = _model(classifier, y, seed)
     model.fit(train, y)
     share = model.predict_proba(test)
-    found = {"accuracy": mean_score(model.classes_[share.argmax(1)] == truth)}
+    scores = {"accuracy": mean_score(model.classes_[share.argmax(1)] == truth)}
     if len(model.classes_) == 2 and set(np.unique(truth)) == set(model.classes_):
-        found["auc"] = auc(share[:, 1], truth == model.classes_[1])
-    return found
+        scores["auc"] = auc(share[:, 1], truth == model.classes_[1])
+    return scores
 
 
 def _model(classifier: str, y: np.ndarray, seed: int) -> Any:
@@ -146,8 +146,8 @@ def _spread(values: np.ndarray) -> Score:
 
 
 def _boosting(split: Split, seed: int) -> Scores:
-    found = boosting(*split.arrays, seed=seed)
-    yield from ((f"boosted trees{', AUC' if name == 'auc' else ''}", score) for name, score in found.items())
+    scores = boosting(*split.arrays, seed=seed)
+    yield from ((f"boosted trees{', AUC' if name == 'auc' else ''}", score) for name, score in scores.items())
 
 
 def _linear_auc(split: Split, seed: int) -> Scores:

@@ -165,7 +165,7 @@ def judge(
     right = np.isin(pairs[:, 0] * width + pairs[:, 1], truth[:, 0] * width + truth[:, 1])
     order = falling(scores, right)
     pairs, scores, right = pairs[order], scores[order], right[order]
-    precision, found = precisions(right), right.cumsum()
+    precision, hits = precisions(right), right.cumsum()
     sure = np.flatnonzero(precision >= _PRECISION)
     threshold = float(scores[sure[-1]]) if len(sure) else float("inf")
 
@@ -177,7 +177,7 @@ def judge(
     top, above = np.isin(key, listed[first & right]), np.isin(key, listed[right & (scores >= threshold)])
     return CopyDetection(
         micro_ap=_pooled(pairs[:, 0], right, truth[:, 0], total),
-        recall_at_p90=float(found[sure[-1]] / len(truth)) if len(sure) else 0.0,
+        recall_at_p90=float(hits[sure[-1]] / len(truth)) if len(sure) else 0.0,
         threshold=threshold,
         recall_at_1=mean_score(top, note=f"{len(truth)} true pairs"),
         recall_at_k=float(right.sum() / len(truth)),
@@ -261,12 +261,12 @@ class Challenge:
 
     def judge(self, encoder: nn.Module, *, normalised: bool = True) -> CopyDetection:
         """Judge an encoder, with the background taken off its scores or not."""
-        found = embed(encoder, self.references)
+        embeddings = embed(encoder, self.references)
         place = np.full(len(self.references), -1)  # photos that cannot be read have no vector
-        place[found.index] = np.arange(len(found.index))
+        place[embeddings.index] = np.arange(len(embeddings.index))
         return copy_detection(
             embed_pixels(encoder, self.queries),
-            found.vectors,
+            embeddings.vectors,
             np.where(self.truth >= 0, place[self.truth], -1),
             background=embed(encoder, self.background).vectors if normalised else None,
             edits=self.edits,
@@ -329,9 +329,9 @@ def embed_pixels(encoder: nn.Module, pixels: Tensor, batch: int = 256) -> np.nda
     """Return the vectors ``(Q, D)`` of pictures ``(Q, 3, S, S)`` in [0, 1]."""
     training, device = encoder.training, device_of(encoder)
     encoder.eval()
-    found = [pooled(encoder(part.to(device))).float().cpu() for part in pixels.split(batch)]
+    parts = [pooled(encoder(part.to(device))).float().cpu() for part in pixels.split(batch)]
     encoder.train(training)
-    return torch.cat(found).numpy()
+    return torch.cat(parts).numpy()
 
 
 def _copies(split: Split, seed: int) -> Scores:

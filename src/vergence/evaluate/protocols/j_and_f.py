@@ -37,8 +37,8 @@ def contour_accuracy(masks: Tensor, truth: Tensor, *, tolerance: float = TOLERAN
     counts = [
         part.sum((1, 2)) for part in (own, true, own & dilated(true, reach), true & dilated(own, reach))
     ]
-    n_own, n_true, right, found = (count.double() for count in counts)
-    precision, recall = right / n_own.clamp_min(1), found / n_true.clamp_min(1)
+    n_own, n_true, right, recalled = (count.double() for count in counts)
+    precision, recall = right / n_own.clamp_min(1), recalled / n_true.clamp_min(1)
     both = precision + recall
     f = torch.where(both > 0, 2 * precision * recall / both.clamp_min(1e-12), 0.0)
     return torch.where((n_own == 0) & (n_true == 0), 1.0, f)

@@ -78,8 +78,8 @@ def _knn_linear(split: Split, seed: int) -> Scores:
     x, y = split.train_x, split.train_y
     if not len(held):
         raise BadInput("knn_linear needs 2 or more labelled samples of a class, to choose by.")
-    told = tuned(x[first], y[first], x[held], y[held]).proba(split.test_x).argmax(1).cpu().numpy()
-    yield "k-NN and linear", mean_score(told == split.test_y)
+    predicted = tuned(x[first], y[first], x[held], y[held]).proba(split.test_x).argmax(1).cpu().numpy()
+    yield "k-NN and linear", mean_score(predicted == split.test_y)
 
 
 PROTOCOLS = {"knn": _knn, "knn_linear": _knn_linear}

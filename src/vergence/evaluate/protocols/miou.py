@@ -66,8 +66,8 @@ def mean_iou(tables: Tensor, *, repeats: int = 1000, seed: int = 0, note: str = 
 
 def _mean_ratio(both: np.ndarray, either: np.ndarray) -> np.ndarray:
     """Return the mean over the last axis of both / either, of the classes that occur."""
-    there = either > 0
-    return (both / np.where(there, either, 1)).sum(-1) / there.sum(-1)
+    present = either > 0
+    return (both / np.where(present, either, 1)).sum(-1) / present.sum(-1)
 
 
 def token_classes(masks: Tensor, features: Features) -> Tensor:
@@ -161,8 +161,8 @@ def _pixels(probe: Softmax, features: Features, size: Sequence[int]) -> Tensor:
 def _miou(split: Split, seed: int) -> Scores:
     train, test = dense(split.encoder, split.train, "masks"), dense(split.encoder, split.test, "masks")
     if train is not None and test is not None:
-        (x, seen), (z, asked) = train, test
-        yield "mIoU", miou(x, seen.classes, z, asked.classes, seed=seed)
+        (x, seen), (z, judged) = train, test
+        yield "mIoU", miou(x, seen.classes, z, judged.classes, seed=seed)
 
 
 PROTOCOLS = {"miou": _miou}

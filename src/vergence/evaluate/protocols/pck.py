@@ -55,16 +55,16 @@ def transferred(first: Features, xy: Tensor, second: Features) -> Tensor:
         second: Of the N other pictures.
     """
     assert second.tokens is not None
-    asked, known = normalize(first.at(xy), dim=2), normalize(second.tokens, dim=2)
-    return second.centres().to(xy)[(asked @ known.mT).argmax(2)]
+    queries, known = normalize(first.at(xy), dim=2), normalize(second.tokens, dim=2)
+    return second.centres().to(xy)[(queries @ known.mT).argmax(2)]
 
 
 def _pck(split: Split, seed: int) -> Scores:
     """Transfer the keypoints of a random picture to another, of ``PAIRS`` pairs, by nearest tokens."""
-    found = dense(split.encoder, split.test, "keypoints")
-    if found is None:
+    pair = dense(split.encoder, split.test, "keypoints")
+    if pair is None:
         return
-    features, points = found
+    features, points = pair
     assert features.tokens is not None
     size, seen = image_size(split.encoder), points.visibility > 0
     rng = np.random.default_rng(seed)

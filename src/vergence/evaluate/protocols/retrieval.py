@@ -39,16 +39,16 @@ def retrieval(x: Array, y: Array, *, k: int | None = None) -> Score:
     if k is not None and k < 1:
         raise ValueError(f"retrieval needs k of at least 1, got {k}.")
     x = normalize(x, dim=1)
-    found = []
+    precisions = []
     for label in y.unique():
         members = torch.nonzero(y == label)[:, 0]
         if len(members) > 1:
             blocks = members.split(max(1, _BLOCK // len(x)))
-            found += [average_precision(x, members, block, k) for block in blocks]
-    if not found:
+            precisions += [average_precision(x, members, block, k) for block in blocks]
+    if not precisions:
         raise BadInput("Retrieval needs a class of 2 or more samples; every label given is used only once.")
     note = "every sample against all others" + (f", first {k}" if k else "")
-    return mean_score(torch.cat(found), note=note)
+    return mean_score(torch.cat(precisions), note=note)
 
 
 def average_precision(x: Tensor, members: Tensor, queries: Tensor, k: int | None = None) -> Tensor:

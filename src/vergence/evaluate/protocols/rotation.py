@@ -1,4 +1,4 @@
-"""By how many quarters photos were turned: needs no labels, and ranks encoders much as labels do."""
+"""Rotation probe: how far photos were turned; it needs no labels, and ranks encoders much as labels do."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, relu
 from vergence.core import BadInput, Estimator, Features
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphsSource
-from vergence.methods.graph.encoders import answer, build
+from vergence.methods.graph.encoders import build, read_out
 
 PLACE = "vergence.methods.graph.egnas:EGNASNet"
 NODE_OPS = ("none", "identity", "max", "mean", "sum")
@@ -267,7 +267,7 @@ class EGNASNet(nn.Module):
             v, e = cell(v, e, edges)
         of_edges = copy.copy(graph)
         of_edges.batch = graph.batch[edges[0]]
-        return self.read(torch.cat([answer(v, graph, "mean"), answer(e, of_edges, "mean")], dim=1))
+        return self.read(torch.cat([read_out(v, graph, "mean"), read_out(e, of_edges, "mean")], dim=1))
 
     def forward(self, graph: pyg.Data) -> Features:
         return Features(pooled=self.predict(graph) * self.unit + self.offset)

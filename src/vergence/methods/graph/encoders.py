@@ -222,10 +222,10 @@ class GraphEncoder(nn.Module):
         return torch.cat(outputs, dim=1) if self.concat else outputs[-1]
 
     def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=answer(self.nodes(graph), graph, self.readout))
+        return Features(pooled=read_out(self.nodes(graph), graph, self.readout))
 
 
-def answer(nodes: Tensor, graph: pyg.Data, readout: Readout | None) -> Tensor:
+def read_out(nodes: Tensor, graph: pyg.Data, readout: Readout | None) -> Tensor:
     """Return one vector a sample, ``(B, D)``, of node vectors ``(N, D)``.
 
     Args:

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from vergence.core import BadInput, Estimator, Features
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphSource, GraphsSource
-from vergence.methods.graph.encoders import Readout, answer, build
+from vergence.methods.graph.encoders import Readout, build, read_out
 from vergence.methods.graph.transforms import sparse
 
 PLACE = "vergence.methods.graph.fie:FIENet"
@@ -153,7 +153,7 @@ class FIENet(nn.Module):
         return torch.cat([*kernels, x], dim=1)
 
     def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=answer(self.nodes(graph), graph, self.readout))
+        return Features(pooled=read_out(self.nodes(graph), graph, self.readout))
 
 
 def adjacency_with_loops(graph: pyg.Data) -> Tensor:

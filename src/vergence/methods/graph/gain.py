@@ -17,7 +17,7 @@ from vergence.data.graph.build import Edges, build
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.walks import Walker, has_edge
-from vergence.methods.graph.encoders import answer
+from vergence.methods.graph.encoders import read_out
 from vergence.methods.graph.structure import line_graph
 from vergence.nets import Dropout
 from vergence.nets.links import Links
@@ -153,7 +153,7 @@ class GAINEncoder(nn.Module):
         return h
 
     def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=answer(self.nodes(graph), graph, None))
+        return Features(pooled=read_out(self.nodes(graph), graph, None))
 
 
 class GAIN(Method):

@@ -14,7 +14,7 @@ from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphSource
 from vergence.losses import info_nce
-from vergence.methods.graph.encoders import answer
+from vergence.methods.graph.encoders import read_out
 from vergence.methods.graph.views import with_x
 from vergence.nets import Dropout, mlp, width_of
 from vergence.nets.links import Links
@@ -202,7 +202,7 @@ class UniGCNII(nn.Module):
         return x
 
     def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=answer(self.nodes(graph), graph, None))
+        return Features(pooled=read_out(self.nodes(graph), graph, None))
 
 
 def drop_hyperedges(graph: pyg.Data, share: float) -> pyg.Data:

@@ -141,7 +141,7 @@ class TwoViews(nn.Module):
     def forward(self, graph: pyg.Data) -> Features:
         if self.readout is None:
             h1, h2 = (own[-1] for own, _ in self.towers_on(graph))
-            return Features(pooled=encoders.answer(h1 + h2, graph, None))
+            return Features(pooled=encoders.read_out(h1 + h2, graph, None))
         (_, g1), (_, g2) = self.locals_and_globals(graph)
         return Features(pooled=g1 + g2)
 
@@ -163,7 +163,7 @@ class TwoViews(nn.Module):
         """Return of each view the nodes ``(N, D)`` and the graphs ``(B, D)``, behind their heads."""
         pairs = []
         for layers, _ in self.towers_on(graph):
-            sums = encoders.answer(torch.cat(layers, dim=1), graph, self.readout)
+            sums = encoders.read_out(torch.cat(layers, dim=1), graph, self.readout)
             pairs.append((self.of_node(layers[-1]), self.of_graph(sums)))
         return pairs
 

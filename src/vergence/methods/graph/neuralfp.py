@@ -15,7 +15,7 @@ from vergence.core import BadInput, Features, Method, Recipe
 from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphSource, GraphsSource
-from vergence.methods.graph.encoders import answer, build
+from vergence.methods.graph.encoders import build, read_out
 from vergence.nets import mlp, width_of
 
 PLACE = "vergence.methods.graph.neuralfp:Fingerprint"
@@ -126,7 +126,7 @@ class Fingerprint(nn.Module):
 
     def forward(self, graph: pyg.Data) -> Features:
         with torch.autocast(graph.x.device.type, enabled=False):  # sums want all the digits
-            return Features(pooled=answer(torch.stack(self.writes(graph)).sum(0), graph, "sum"))
+            return Features(pooled=read_out(torch.stack(self.writes(graph)).sum(0), graph, "sum"))
 
 
 class NeuralFP(Method):

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphSource
-from vergence.methods.graph.encoders import answer
+from vergence.methods.graph.encoders import read_out
 
 
 class RawFeatures(nn.Module):
@@ -16,7 +16,7 @@ class RawFeatures(nn.Module):
     """
 
     def forward(self, batch: pyg.Data) -> Tensor:
-        return answer(batch.x.float(), batch, "sum" if "ptr" in batch else None)
+        return read_out(batch.x.float(), batch, "sum" if "ptr" in batch else None)
 
 
 def raw(source: GraphSource, encoder: nn.Module) -> dict[str, nn.Module]:

@@ -14,10 +14,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 
 from vergence.core import BadInput, Estimator, Features
 from vergence.core.features import pooled
+from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.source import degree_features
 from vergence.data.graph.temporal import TemporalSource
-from vergence.methods.graph.encoders import answer, build
+from vergence.methods.graph.encoders import build, read_out
 from vergence.methods.graph.transforms import normalised_adjacency, sparse
 from vergence.methods.graph.views import negatives
 
@@ -121,7 +122,7 @@ class Monitor(nn.Module):
 
     def pooled(self, z: Tensor, graph: pyg.Data) -> Tensor:
         """Return the mean of the vectors of each snapshot, ``(T, width)``, in tenths of their deviation."""
-        return (answer(z, graph, "mean") - self.middle) / self.reach
+        return (read_out(z, graph, "mean") - self.middle) / self.reach
 
     def estimate(self, snapshot: pyg.Data) -> float:
         """Adapt φ to the next snapshot and return the network's estimated loss on it, in nats.
@@ -151,7 +152,7 @@ class Monitor(nn.Module):
         return max(float(loss), 0.0)
 
     def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=answer(self.said(graph), graph, None))
+        return Features(pooled=read_out(self.said(graph), graph, None))
 
 
 def hears(edge_index: Tensor, nodes: int) -> Tensor:
@@ -252,7 +253,7 @@ class SMART(Estimator):
         self.weight, self.share, self.epochs, self.steps, self.lr = weight, share, epochs, steps, lr
         self.estimates = np.empty(0)
 
-    def fit(self, source: Any, *, seed: int = 0) -> Self:
+    def fit(self, source: Source | Sequence[pyg.Data], *, seed: int = 0) -> Self:
         """Learn from labelled snapshots; of a source, estimate the loss on the later ones.
 
         Args:
@@ -393,7 +394,7 @@ def snapshots_of(source: TemporalSource, count: int) -> list[pyg.Data]:
     return shots
 
 
-def _checked(snapshots: Any) -> list[pyg.Data]:
+def _checked(snapshots: Source | Sequence[pyg.Data]) -> list[pyg.Data]:
     shots = list(snapshots) if isinstance(snapshots, Sequence) else []
     if len(shots) < _LEAST or not all(isinstance(s, pyg.Data) and "y" in s and "x" in s for s in shots):
         raise BadInput(

@@ -18,7 +18,7 @@ from torch.nn.functional import (
 from vergence.core import BadInput, Clock, Features, Method, Recipe, unknown
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphSource
-from vergence.methods.graph.encoders import answer, build
+from vergence.methods.graph.encoders import build, read_out
 from vergence.nets import dropout
 from vergence.nets.links import Links, with_loops
 
@@ -177,7 +177,7 @@ class AttentionNet(nn.Module):
         return self.layers(graph)[-1][2]
 
     def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=answer(self.nodes(graph), graph, None))
+        return Features(pooled=read_out(self.nodes(graph), graph, None))
 
 
 class SuperGAT(Method):
@@ -243,7 +243,7 @@ class SuperGAT(Method):
     def loss(self, graph: pyg.Data) -> dict[str, Tensor]:
         layers = self.encoder.layers(graph)
         known = self.teaches[graph.index.cpu()].to(graph.index.device)  # (B,)
-        logits = answer(layers[-1][2], graph, None)
+        logits = read_out(layers[-1][2], graph, None)
         terms = {"label": cross_entropy(logits[known], graph.label[known], reduction="sum")}
         terms["label"] = terms["label"] / known.sum().clamp(min=1)
         if self.edge_weight > 0:

@@ -56,8 +56,8 @@ def moved(target: Target, matrix: Tensor, size: int, sizes: Tensor) -> Target:
 def _(target: Boxes, matrix: Tensor, size: int, sizes: Tensor) -> Boxes:
     left, top, right, bottom = target.xyxy.as_subclass(Tensor).unbind(1)
     edges = torch.stack([left, top, right, top, right, bottom, left, bottom], 1).view(-1, 4, 2)
-    there = into_view(edges, matrix[target.of])  # (N, 4, 2)
-    whole = torch.cat([there.amin(1), there.amax(1)], 1)
+    moved_edges = into_view(edges, matrix[target.of])  # (N, 4, 2)
+    whole = torch.cat([moved_edges.amin(1), moved_edges.amax(1)], 1)
     cut = whole.clamp(0, size)
     share = area(cut) / area(whole).clamp_min(1e-12)
     return replace(target, xyxy=corners(cut, (size, size)), share=target.share * share.clamp(0, 1))
@@ -72,15 +72,15 @@ def _(target: Keypoints, matrix: Tensor, size: int, sizes: Tensor) -> Keypoints:
 
 @moved.register
 def _(target: Masks, matrix: Tensor, size: int, sizes: Tensor) -> Masks:
-    found, inside = nearest(target.classes.as_subclass(Tensor)[:, None], matrix, size, sizes)
-    return replace(target, classes=Mask(found[:, 0].masked_fill(~inside, VOID)))
+    picked, inside = nearest(target.classes.as_subclass(Tensor)[:, None], matrix, size, sizes)
+    return replace(target, classes=Mask(picked[:, 0].masked_fill(~inside, VOID)))
 
 
 @moved.register
 def _(target: Instances, matrix: Tensor, size: int, sizes: Tensor) -> Instances:
     where = placed(target, matrix, sizes)
-    found, inside = nearest(target.masks.as_subclass(Tensor)[:, None], where[0], size, where[1])
-    return replace(target, masks=Mask(found[:, 0] & inside))
+    picked, inside = nearest(target.masks.as_subclass(Tensor)[:, None], where[0], size, where[1])
+    return replace(target, masks=Mask(picked[:, 0] & inside))
 
 
 @moved.register
@@ -92,15 +92,15 @@ def _(target: Boundaries, matrix: Tensor, size: int, sizes: Tensor) -> Boundarie
 
 @moved.register
 def _(target: Depth, matrix: Tensor, size: int, sizes: Tensor) -> Depth:
-    found, inside = nearest(target.values[:, None], matrix, size, sizes)
-    return replace(target, values=found[:, 0].masked_fill(~inside, torch.nan))
+    picked, inside = nearest(target.values[:, None], matrix, size, sizes)
+    return replace(target, values=picked[:, 0].masked_fill(~inside, torch.nan))
 
 
 @moved.register
 def _(target: Flow, matrix: Tensor, size: int, sizes: Tensor) -> Flow:
-    found, inside = nearest(target.uv, matrix, size, sizes)
-    turned = torch.linalg.inv(matrix[:, :, :2]) @ found.flatten(2)  # both frames move alike
-    return replace(target, uv=turned.view_as(found).masked_fill(~inside[:, None], torch.nan))
+    picked, inside = nearest(target.uv, matrix, size, sizes)
+    turned = torch.linalg.inv(matrix[:, :, :2]) @ picked.flatten(2)  # both frames move alike
+    return replace(target, uv=turned.view_as(picked).masked_fill(~inside[:, None], torch.nan))
 
 
 def placed(target: Parts, matrix: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,5 +145,5 @@ def nearest(values: Tensor, matrix: Tensor, size: int, sizes: Tensor) -> tuple[T
     tall, wide = sizes.to(x.dtype).unbind(1)
     inside = (x >= 0) & (x < wide[:, None, None]) & (y >= 0) & (y < tall[:, None, None])
     place = y.floor().long().clamp(0, height - 1) * width + x.floor().long().clamp(0, width - 1)
-    found = values.flatten(2).gather(2, place.flatten(1)[:, None].expand(-1, channels, -1))
-    return found.view(n, channels, size, size), inside
+    picked = values.flatten(2).gather(2, place.flatten(1)[:, None].expand(-1, channels, -1))
+    return picked.view(n, channels, size, size), inside

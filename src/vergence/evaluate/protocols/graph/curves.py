@@ -158,11 +158,11 @@ def ranked(scores: Array, truth: Array, what: str) -> tuple[np.ndarray, np.ndarr
 
 
 def _precision(weights: np.ndarray, hits: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    found = np.cumsum(weights * hits, axis=1)[:, ends]
+    hit_weight = np.cumsum(weights * hits, axis=1)[:, ends]
     seen = np.cumsum(weights, axis=1)[:, ends]
-    gained = np.diff(found, axis=1, prepend=0)
-    precision = found / np.maximum(seen, 1)
-    return (gained * precision).sum(1) / np.maximum(found[:, -1], 1)
+    gained = np.diff(hit_weight, axis=1, prepend=0)
+    precision = hit_weight / np.maximum(seen, 1)
+    return (gained * precision).sum(1) / np.maximum(hit_weight[:, -1], 1)
 
 
 def _table_f1(tables: np.ndarray) -> np.ndarray:

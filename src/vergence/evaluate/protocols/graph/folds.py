@@ -1,4 +1,4 @@
-"""Whole graphs: the support vector machine in ten folds."""
+"""Graph classification: the support vector machine in ten folds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Generated graphs: are they distributed like the real ones?"""
+"""Graph generation: MMD between generated and real graphs."""
 
 from __future__ import annotations
 

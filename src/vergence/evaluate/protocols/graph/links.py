@@ -1,4 +1,4 @@
-"""Links: do true pairs of nodes score above pairs that are none?"""
+"""Link prediction: do true pairs of nodes score above pairs that are none?"""
 
 from __future__ import annotations
 

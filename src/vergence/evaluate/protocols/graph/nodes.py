@@ -1,4 +1,4 @@
-"""Nodes: linear probes as the papers do them, and clusters."""
+"""Node classification: linear probes as the papers do them, and clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers instead of classes: ridge regression and its error."""
+"""Regression: ridge on frozen features, and its error."""
 
 from __future__ import annotations
 
