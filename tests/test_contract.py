@@ -16,6 +16,7 @@ import vergence
 from two_processes import assert_same, take_steps
 from vergence.catalog import PAPERS
 from vergence.core import Method
+from vergence.core.specs import innermost
 from vergence.engine import embed
 from vergence.engine.devices import make_fabric
 from vergence.engine.health import feature_std
@@ -128,7 +129,7 @@ def test_arguments_are_the_configuration(key):
 @pytest.mark.parametrize("key", METHODS)
 def test_a_seed_repeats_a_run_and_resume_is_exact(key, digits, tmp_path):
     few = digits.subset(np.arange(4 * BATCH))
-    start = {"encoder": make(key, few).encoder.spec["name"], "size": SIZE, "batch_size": BATCH}
+    start = {"encoder": innermost(make(key, few).encoder.spec)["name"], "size": SIZE, "batch_size": BATCH}
     start |= {"precision": "fp32", "quiet": True, **LIGHT.get(key, {})}
 
     def weights(run):

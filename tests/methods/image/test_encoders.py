@@ -197,3 +197,8 @@ def test_an_untrained_resnet_keeps_the_resolution_of_small_images(size, side):
     with torch.no_grad():
         found = encoder(torch.rand(2, 3, size, size))
     assert found.map.shape == (2, 512, side, side)
+
+
+def test_a_class_without_what_it_wraps_is_one_clear_line():
+    with pytest.raises(BadInput, match=r"Descriptor cannot be made: .*'encoder'"):
+        build("vergence.nets.descriptor:Descriptor", dim=8)

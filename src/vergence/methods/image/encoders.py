@@ -90,7 +90,10 @@ def _build_class(place: str, size: int | None, options: dict[str, Any]) -> Image
     if isinstance(wrapped := options.get("encoder"), Mapping):
         given = {} if size is None else {"size": size}
         options = {**options, "encoder": build(**{**given, **wrapped})}
-    return cast(ImageEncoder, class_at(place)(**options))
+    try:
+        return cast(ImageEncoder, class_at(place)(**options))
+    except TypeError as error:
+        raise BadInput(f"{place} cannot be made: {error}.") from error
 
 
 def shorter_side(source: Source) -> int:
