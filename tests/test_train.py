@@ -71,7 +71,7 @@ def test_the_settings_of_a_run_are_the_parameters_of_learn():
     of_the_call = {"out", "resume", "quiet"}  # where, and how loudly
     of_the_run = {
         "version", "command", "modality", "samples", "names", "recipe", "processes", "device", "parameters",
-        "versions", "seconds", "found",
+        "versions", "seconds", "found", "stages", "stage",
     }  # fmt: skip
     assert set(learn) - of_the_call == set(fields) - of_the_run
     for name in set(learn) & set(fields) - {"method", "source", "views", "options", "encoder_options"}:
