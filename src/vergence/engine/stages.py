@@ -116,7 +116,7 @@ def run_stages(
         BadInput: If there are no stages, two of one name, or one is neither method nor estimator.
     """
     _check(owner, stages, fabric)
-    config = config.replace(stages=[stage.name for stage in stages])
+    config = config.replace(stages=[stage.name for stage in stages], stage=None)
     last, before = Checkpoint(out), dict[str, Any]()
     running = last.read().get("stage") if resume and last.path.exists() else None
     made: Method | Estimator = owner
