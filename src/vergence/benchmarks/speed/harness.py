@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vergence.benchmarks.environment import CHECKOUT, machine
+from vergence.benchmarks.environment import machine, results_folder
 from vergence.core.errors import BadInput, unknown
 from vergence.data.loading import cores
 from vergence.engine.files import write_json
@@ -110,12 +110,6 @@ def subjects() -> list[str]:
     return sorted(name for name in names if name != here.stem and not name.startswith("_"))
 
 
-def results() -> Path:
-    """Return the folder that results are written to: the checkout's, else the current one's."""
-    home = CHECKOUT if (CHECKOUT / "benchmarks").is_dir() else Path.cwd()
-    return home / "benchmarks" / "results"
-
-
 def speed(
     only: Iterable[str] = (),
     *,
@@ -147,7 +141,7 @@ def speed(
     for name in list(only) or known:
         subject = importlib.import_module(f"vergence.benchmarks.speed.{name}")
         result = run_subject(name, subject, repeats=repeats, quick=quick, say=say)
-        path = (results() if out is None else Path(out)) / f"speed-{name}.json"
+        path = (results_folder() if out is None else Path(out)) / f"speed-{name}.json"
         write_json(path, result)
         paths.append(path)
     return paths

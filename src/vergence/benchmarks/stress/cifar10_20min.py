@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 import vergence as vg
-from vergence.benchmarks.environment import CHECKOUT, data_root, machine
+from vergence.benchmarks import RESULTS
+from vergence.benchmarks.environment import data_root, machine
 from vergence.engine.files import write_json
 
 EPOCHS = 16
@@ -48,7 +49,7 @@ def main() -> None:
             "versions": run.config.versions,
             "machine": machine(),
         }
-    path = CHECKOUT / "benchmarks" / "cifar10_20min.json"
+    path = RESULTS / "cifar10_20min.json"
     write_json(path, result)
 
 

@@ -8,8 +8,8 @@ nothing was tuned for them.
 
 from functools import partial
 
+from vergence.benchmarks import RESULTS
 from vergence.benchmarks.arms import Training, raw
-from vergence.benchmarks.environment import CHECKOUT
 from vergence.benchmarks.record import Record
 from vergence.benchmarks.runner import run_record
 from vergence.benchmarks.tasks import RANDOM_NODES, opened
@@ -47,7 +47,7 @@ def main() -> None:
     result = run_record(TABLE) | {"command": "python -m vergence.benchmarks.stress.cora_table"}
     for arm, score in result["arms"].items():
         print(f"{'grace' if arm == 'paper' else arm:10} {100 * score['mean']:.1f} ± {100 * score['std']:.1f}")
-    path = CHECKOUT / "benchmarks" / "cora_table.json"
+    path = RESULTS / "cora_table.json"
     write_json(path, result)
 
 

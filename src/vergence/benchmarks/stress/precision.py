@@ -10,7 +10,8 @@ import tempfile
 from pathlib import Path
 
 import vergence as vg
-from vergence.benchmarks.environment import CHECKOUT, machine
+from vergence.benchmarks import RESULTS
+from vergence.benchmarks.environment import machine
 from vergence.benchmarks.paired_difference import margin, summary
 from vergence.benchmarks.records import simclr
 from vergence.engine.files import write_json
@@ -50,7 +51,7 @@ def main() -> None:
         "seeds": list(SEEDS),
         "machine": machine(),
     }
-    path = CHECKOUT / "benchmarks" / "results" / "precision.json"
+    path = RESULTS / "precision.json"
     write_json(path, result)
 
 
