@@ -133,7 +133,7 @@ def test_a_folder_does_not_choose_what_code_is_loaded(monkeypatch):
         with pytest.raises(BadInput, match="your own elsewhere.nets:Net|is not in vergence"):
             encoder_from(config)
     config = config.replace(encoder={"name": "vergence.nets.descriptor:Descriptor", "speed": 3})
-    with pytest.raises(BadInput, match="cannot be built: .*speed"):
+    with pytest.raises(BadInput, match="cannot be made: .*speed"):
         encoder_from(config)
 
 
