@@ -43,6 +43,14 @@ def test_warm_up_rises_and_the_cosine_ends_at_zero():
     assert rates[100] == pytest.approx(0.0, abs=1e-12)
 
 
+def test_the_cosine_ends_at_its_least_rate_scaled_alike_and_a_lower_peak_stays():
+    recipe = Recipe(lr=0.1, min_lr=0.02, batch=64)
+    rates = [learning_rate(recipe, Clock(s, 10, 1), 32) for s in range(11)]
+    assert (rates[0], rates[5], rates[10]) == pytest.approx((0.05, 0.03, 0.01))
+    recipe = Recipe(lr=0.01, min_lr=0.02, lr_scaling="none")
+    assert {learning_rate(recipe, Clock(s, 10, 1), 64) for s in range(11)} == {0.01}
+
+
 def test_steps_multiply_at_the_milestones():
     recipe = Recipe(lr=1.0, lr_scaling="none", schedule="steps", milestones=(0.3, 0.6), gamma=0.2)
     assert [learning_rate(recipe, Clock(s, 10, 1), 1) for s in (2, 3, 6)] == pytest.approx([1.0, 0.2, 0.04])
@@ -80,6 +88,14 @@ def test_decay_spares_vectors_and_named_parameters_and_layers_slow_down_with_dep
     decays = {n for n, p in method.named_parameters() if p.requires_grad and place[id(p)]["decays"]}
     assert decays == {"encoder.patch_embed.weight", "encoder.blocks.0.weight", "encoder.blocks.1.weight"}
     assert id(method.frozen) not in place
+
+
+def test_vectors_decay_too_where_the_recipe_says_so_but_for_what_is_named():
+    method = Any()
+    groups = parameter_groups(method, Recipe(decay_vectors=True))
+    spared = {id(p) for g in groups if not g["decays"] for p in g["params"]}
+    assert {n for n, p in method.named_parameters() if id(p) in spared} == {"head.weight"}
+    assert "encoder.norm.bias" in dict(method.named_parameters())
 
 
 def test_weight_decay_follows_its_own_cosine():

@@ -1,5 +1,7 @@
 """Several optimizers: whose turn it is, what is frozen, what is held out, and that a kill changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -107,6 +109,21 @@ class Duel(Method):
             "rise": softplus(-self.critic(self.encoder(x))).mean(),
             "small": self.encoder(x).square().mean(),
         }
+
+
+def test_a_method_has_what_is_held_out_when_it_looks_at_the_rest(tmp_path):
+    class Judged(Duel):
+        recipe = replace(Duel.recipe, val_share=0.25)
+
+        def setup(self, source):
+            self.parts = len(source), len(self.held_out)
+            assert sorted([*source.names, *self.held_out.names]) == sorted(Vectors().names)
+
+    method = Judged()
+    assert len(go(method, tmp_path / "run").metrics) == 6 and method.parts == (48, 16)
+    plain = Duel()
+    go(plain, tmp_path / "plain")
+    assert plain.held_out is None
 
 
 def test_turns_are_the_loop_written_by_hand(tmp_path):

@@ -37,7 +37,7 @@ class Method(nn.Module):
     draw random numbers freely and a resumed run repeats them.
 
     Attributes:
-        recipe: Training defaults of the paper.
+        recipe: Training defaults of the paper; one method may have its own, such as a stage's.
         views: Either a method ``views(batch)`` that returns the views, made on the device, a whole
             batch at a time and without gradient; or the *name* of a kind of view, such as
             ``"pair"``, which the modality's ``views.py`` supplies.
@@ -45,14 +45,17 @@ class Method(nn.Module):
         reads: Targets that it learns from, such as ``("masks",)``; the source must hold them, and batches and
             views then carry them. Labels are in every batch.
         clock: Where training stands.
+        held_out: What ``Recipe.val_share`` keeps from training, to judge by; the engine sets it before
+            ``setup``. None where nothing is.
         replaced: Sizes of the parts that ``replace`` has exchanged.
         find_unused_parameters: Whether some steps leave trainable parameters without a gradient, as those
             before a frozen head wakes do. Several processes then ask each other which, every step.
     """
 
-    recipe: ClassVar[Recipe] = Recipe()
+    recipe: Recipe = Recipe()
     views: str | Callable[..., Any] = "pair"
     encoder: nn.Module
+    held_out: Source | None = None
     reads: ClassVar[tuple[str, ...]] = ()
     find_unused_parameters: ClassVar[bool] = False
 

@@ -119,6 +119,7 @@ class _Training:
         self.recipe, self.batch_size, self.fabric = config.recipe, config.batch_size, fabric
         self.seed, self.accumulate, self.save_every = config.seed, config.accumulate, config.save_every
         self.train_source, held_out = parts_of(source, config)
+        method.held_out = held_out
         batches = partial(Batches, method, config=config, device=fabric.device)
         self.batches = batches(self.train_source)
         self.val_batches = batches(held_out) if held_out is not None else None

@@ -77,12 +77,12 @@ def parameter_groups(
 ) -> list[dict[str, Any]]:
     """Split the trainable parameters by weight decay and layer-wise rate.
 
-    Vectors (biases, norms) and what ``method.no_decay()`` names are spared from decay; with
-    ``layer_decay < 1`` an encoder parameter's rate is ``layer_decay ** (layers above it)``.
+    Vectors (biases, norms), unless ``decay_vectors``, and what ``method.no_decay()`` names are spared from
+    decay; with ``layer_decay < 1`` an encoder parameter's rate is ``layer_decay ** (layers above it)``.
 
     Args:
         method: Whose parameters.
-        recipe: Says ``layer_decay``.
+        recipe: Says ``layer_decay`` and ``decay_vectors``.
         of: Which parameters; None takes all.
     """
     blocks = [
@@ -96,7 +96,7 @@ def parameter_groups(
     for name, p in method.named_parameters():
         if not p.requires_grad or not (of is None or of(p)):
             continue
-        decays = p.ndim > 1 and name not in spared
+        decays = (p.ndim > 1 or recipe.decay_vectors) and name not in spared
         in_encoder = name.startswith("encoder.")
         scale = recipe.layer_decay ** (depth + 1 - _layer(name, depth)) if in_encoder else 1.0
         groups.setdefault((decays, scale), []).append(p)
@@ -124,16 +124,18 @@ def learning_rate(recipe: Recipe, clock: Clock, batch_size: int) -> float:
     """Return the rate of the step about to be taken.
 
     The recipe's rate is scaled from ``recipe.batch`` to ``batch_size``, rises linearly over the
-    warm-up and then follows the schedule down (cosine: to 0 at the end).
+    warm-up and then follows the schedule down (cosine: to ``min_lr`` at the end).
     """
     share = batch_size / recipe.batch
-    peak = recipe.lr * {"linear": share, "sqrt": math.sqrt(share), "none": 1.0}[recipe.lr_scaling]
+    scale = {"linear": share, "sqrt": math.sqrt(share), "none": 1.0}[recipe.lr_scaling]
+    peak = recipe.lr * scale
     warm = min(int(recipe.warmup * clock.steps_per_epoch), clock.total // 2)
     if clock.step < warm:
         return peak * (clock.step + 1) / (warm + 1)
     progress = (clock.step - warm) / max(1, clock.total - warm)
     if recipe.schedule == "cosine":
-        return peak * 0.5 * (1 + math.cos(math.pi * progress))
+        last = min(peak, recipe.min_lr * scale)
+        return last + (peak - last) * 0.5 * (1 + math.cos(math.pi * progress))
     if recipe.schedule == "steps":
         return peak * recipe.gamma ** sum(progress >= m for m in recipe.milestones)
     return peak

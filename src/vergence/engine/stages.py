@@ -139,7 +139,8 @@ def run_stages(
                 )  # fmt: skip
             else:
                 bind_views(made, source, settings)
-                made.setup(parts_of(source, settings)[0])
+                learned, made.held_out = parts_of(source, settings)
+                made.setup(learned)
                 with ended.restoring():
                     restore_method(made, ended.read())
                 made.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
