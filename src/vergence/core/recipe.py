@@ -23,14 +23,14 @@ class Recipe:
             ``Method.no_decay`` names are spared.
         decay_vectors: Whether biases and norms (parameters of one dimension) decay too.
         schedule: Shape of the learning rate after warm-up.
-        min_lr: Rate at which ``schedule="cosine"`` ends, scaled as ``lr`` is; at least 0. A peak below it stays.
+        min_lr: Rate at which ``schedule="cosine"`` ends, scaled as ``lr`` is; at least 0. A lower peak stays.
         warmup: Epochs of linear warm-up.
         milestones: Shares of the run at which ``schedule="steps"`` multiplies the rate by ``gamma``.
         gamma: That factor.
         layer_decay: Each encoder layer's rate is this share of the next one's, in (0, 1].
         clip: Largest gradient norm, or None.
-        val_share: Share of the samples that is held out of training, in [0, 1): for turns on "val" batches and
-            for what a method judges itself by (``Method.held_out``).
+        val_share: Share of the samples that is held out of training, in [0, 1), for turns on "val" batches
+            and for what a method judges itself by (``Method.held_out``).
         ema: Decay of the averaged copy of the encoder that is kept as the result, or None.
         encoder: Backbone that the paper's idea is usually run with here; None lets the modality choose.
         size: Side of the image views in pixels; None lets the modality choose.
