@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,21 +11,16 @@ import torch
 from torch import nn
 
 import vergence
-from vergence.core import BadInput
+from vergence.core import BadInput, RunConfig
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.pyg import Data
 from vergence.data.graph.temporal import TemporalSource
-from vergence.methods.graph import smart
-from vergence.methods.graph.smart import (
-    SMART,
-    Monitor,
-    augmented,
-    distortion,
-    hears,
-    loss_of,
-    snapshots_of,
-    unseen,
-)
+from vergence.engine.files import load_checkpoint
+from vergence.engine.fitting import fit
+from vergence.methods.graph import monitor as monitor_module
+from vergence.methods.graph.monitor import Monitor, augmented, hears
+from vergence.methods.graph.smart import SMART, Classification, Watch
+from vergence.methods.graph.snapshots import distortion, loss_of, snapshots_of, taught, unseen
 
 CONTRACT = {"source": lambda: growing(60), "options": {"snapshots": 6, "epochs": 10, "steps": 2, "width": 4}}
 
@@ -61,7 +57,7 @@ def test_reconstruction_is_the_formula_written_as_loops(monkeypatch):
     monitor = Monitor(3, 3, model=Given(), width=2, weight=0.3, share=0.0)
     graph = monitor.feature_graph(Data(x=torch.randn(3, 3), edge_index=PATH))
     absent = torch.tensor([[0, 2], [2, 0]])
-    monkeypatch.setattr(smart, "negatives", lambda _: absent)
+    monkeypatch.setattr(monitor_module, "negatives", lambda _: absent)
     degree = [2, 3, 2]  # with the loop
     s = torch.zeros(3, 3)
     for a, b in [*PATH.T.tolist(), (0, 0), (1, 1), (2, 2)]:
@@ -106,15 +102,16 @@ def test_snapshots_hold_who_is_there_and_labels_of_teachers_are_left_out():
         assert shot.y.tolist() == source.labels[shot.node.numpy()].tolist()
     first, last = (s.y for s in (unseen(shots)[0], unseen(shots)[-1]))
     assert (first[::2] == -1).all() and (first[1::2] >= 0).all()
+    assert taught(shots[0]).tolist() == list(range(0, len(first), 2))
     assert (last == -1).sum() == (first == -1).sum() and (shots[0].y >= 0).all()
 
 
 def test_labels_after_deployment_are_never_read():
     shots = snapshots_of(growing(), 6)
     later = np.setdiff1d(np.arange(90), shots[2].node.numpy())
-    taught = shots[0].node.numpy()[1]
+    judged = shots[0].node.numpy()[1]
     known, other, different = (
-        SMART(**FAST).fit(growing(relabel=nodes), seed=3).estimates for nodes in ((), later, [*later, taught])
+        SMART(**FAST).fit(growing(relabel=nodes), seed=3).estimates for nodes in ((), later, [*later, judged])
     )
     assert len(known) == 3 and (known == other).all()
     assert (different != known).all()
@@ -188,6 +185,41 @@ def test_a_run_from_a_file_comes_back_and_goes_on(tmp_path):
     assert again(vergence.open(f"temporal:{tmp_path}/t.csv").whole_graph()).pooled.shape == (60, 2)
 
 
+@pytest.mark.parametrize(
+    ("cls", "name", "at"),
+    [(Classification, "loss", 7), (Watch, "loss", 4), (SMART, "watch", None), (Monitor, "estimate", 4)],
+)
+def test_a_run_that_broke_off_in_a_stage_or_between_them_goes_on_to_the_same_bits(
+    tmp_path, monkeypatch, cls, name, at
+):
+    monkeypatch.setattr(Classification, "recipe", replace(Classification.recipe, epochs=9))
+    source, estimator = growing(60), SMART(**FAST)
+    config = RunConfig(method="smart", source="growing", seed=3, save_every=1)
+    whole = fit(estimator, source, config, out=tmp_path / "whole", quiet=True)
+    assert [row["stage"] for row in whole.metrics] == ["network"] * 9 + ["monitor"] * 10
+    assert whole.config.stages == ["network", "monitor", "deployment"]
+    goes_on = getattr(cls, name)
+
+    def stop(self, *args):
+        if at is None or at == (int(self.seen) if cls is Monitor else self.clock.step):
+            raise KeyboardInterrupt
+        return goes_on(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cls, name, stop)
+        with pytest.raises(KeyboardInterrupt):
+            fit(estimator, source, config, out=tmp_path / "run", quiet=True)
+    torch.manual_seed(99)
+    again = fit(estimator, source, config, out=tmp_path / "run", resume=True, quiet=True)
+    first, second = ((run.path / "encoder.safetensors").read_bytes() for run in (whole, again))
+    assert first == second
+    for stage in ("network", "monitor"):
+        states = [
+            load_checkpoint(run.path / "checkpoint" / f"{stage}.pt")["method"] for run in (whole, again)
+        ]
+        assert [key for key in states[0] if not torch.equal(states[0][key], states[1][key])] == []
+
+
 def test_wrong_options_and_data_are_told():
     for wrong in ({"known": 1.0}, {"snapshots": 3}, {"steps": -1}, {"share": 1.0}, {"weight": 2.0}):
         with pytest.raises(BadInput, match="SMART needs"):
@@ -195,8 +227,10 @@ def test_wrong_options_and_data_are_told():
     shots = snapshots_of(growing(), 6)
     with pytest.raises(BadInput, match="neither"):
         SMART(model=Given()).fit(vergence.open("karate"))
-    with pytest.raises(BadInput, match="neither"):
+    with pytest.raises(BadInput, match="3 or more snapshots"):
         SMART(model=Given()).fit(shots[:2])
+    with pytest.raises(BadInput, match="not all of them that"):
+        SMART(model=Given()).fit([Data(x=shots[0].x)] * 3)
     with pytest.raises(BadInput, match="SMART\\(model="):
         SMART().fit(shots[:3])
     with pytest.raises(BadInput, match="has none"):

@@ -14,7 +14,8 @@ from vergence.benchmarks.tasks import Metric, generated
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.temporal import TemporalSource
-from vergence.methods.graph.smart import SMART, loss_of, snapshots_of, unseen
+from vergence.methods.graph.smart import SMART
+from vergence.methods.graph.snapshots import loss_of, snapshots_of, unseen
 
 FIRST, LAST, LINKS, CLASSES, WIDE = 300, 3000, 3, 4, 16
 LOYAL, NOISE, DRIFT, SNAPSHOTS = 0.8, 0.6, 2.0, 20

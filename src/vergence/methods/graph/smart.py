@@ -4,194 +4,140 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
+from torch.nn.functional import cross_entropy, mse_loss
 
-from vergence.core import BadInput, Estimator, Features
+from vergence.core import BadInput, Clock, Estimator, Method, Recipe, Stage
 from vergence.core.features import pooled
 from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import degree_features
 from vergence.data.graph.temporal import TemporalSource
-from vergence.methods.graph.encoders import build, read_out
-from vergence.methods.graph.transforms import normalised_adjacency, sparse
-from vergence.methods.graph.views import negatives
+from vergence.engine.stages import fit_stages
+from vergence.methods.graph.monitor import Monitor, network
+from vergence.methods.graph.snapshots import LEAST, Snapshots, loss_of, snapshots_of, taught, unseen
 
 PLACE = "vergence.methods.graph.smart:Monitor"
-_LEAST = 3  # labelled snapshots
 
 
-class Monitor(nn.Module):
-    """Estimates the loss of a frozen graph network on a growing graph, snapshot by snapshot.
-
-    The network's own answers O of the nodes, its logits, are the features of the snapshot ("feature graph");
-    the extractor φ, a GCN of two layers, makes vectors of them, their standardised mean goes to a recurrent
-    network, and a linear layer tells the loss. As an encoder it answers as the frozen network does.
+class OneBatch:
+    """A sampler whose epochs are one batch, always the same.
 
     Args:
-        in_dim: Width of the nodes' features.
-        classes: C.
-        model: The network: a graph -> logits ``(N, C)`` or ``Features``; None makes a GCN.
-        width: Of φ and of the recurrent network.
-        weight: λ of structure against features, in [0, 1].
-        share: Of the edges that an augmented graph loses, and gains, in [0, 1).
-        steps: Of adaptation, a snapshot; 0 leaves φ as it is.
-        lr: Of Adam's steps.
-        estimates: Length of ``guessed``.
-        anchor: Nodes and edges of the last labelled snapshot, which is kept: what φ's own steps move there is
-            taken off elsewhere, so that the recurrent network is told what the graph does, not what φ does.
-
-    Attributes:
-        guessed: ``(estimates,)``, what ``SMART.fit`` estimated of the source's unlabelled snapshots.
+        graph: The batch.
     """
 
-    centre: Tensor
-    spread: Tensor
-    level: Tensor
-    middle: Tensor
-    reach: Tensor
-    home: Tensor
-    anchor_x: Tensor
-    anchor_edges: Tensor
-    memory: Tensor
-    seen: Tensor
-    guessed: Tensor
+    def __init__(self, graph: pyg.Data) -> None:
+        self.graph = graph
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, epoch: int, *, seed: int, start: int, rank: int, world: int) -> Iterator[pyg.Data]:
+        """Yield the batch, unless it is done."""
+        return iter([] if start else [self.graph])
+
+
+class Classification(Method):
+    """Train the network that is watched, on every second labelled node of the first snapshot.
+
+    Args:
+        encoder: A graph -> logits ``(N, C)`` or ``Features``.
+        snapshot: With ``y``.
+    """
+
+    recipe = Recipe(
+        optimizer="adam", lr=0.01, lr_scaling="none", weight_decay=5e-4, decay_vectors=True,
+        schedule="constant", epochs=200,
+    )  # fmt: skip
+
+    def __init__(self, encoder: nn.Module, snapshot: pyg.Data) -> None:
+        super().__init__(encoder)
+        self.graph = copy.copy(snapshot)
+        self.graph.rows = taught(snapshot)
+
+    def batches(self, source: Source) -> OneBatch:
+        return OneBatch(self.graph)
+
+    def views(self, graph: pyg.Data) -> pyg.Data:
+        return graph
+
+    def loss(self, graph: pyg.Data) -> dict[str, Tensor]:
+        logits = pooled(self.encoder(graph))
+        return {"label": cross_entropy(logits[graph.rows], graph.y[graph.rows])}
+
+
+class Watch(Method):
+    """Train a monitor on labelled snapshots: the squared error of its estimates, and reconstruction.
+
+    Args:
+        encoder: The monitor.
+        snapshots: Labelled ones, oldest first.
+        losses: Of the network on each, in nats, ``(T,)``.
+        epochs: Passes over all of them.
+    """
+
+    recipe = Recipe(
+        optimizer="adam", lr=1e-2, lr_scaling="none", weight_decay=1e-4, decay_vectors=True,
+        schedule="constant",
+    )  # fmt: skip
+    encoder: Monitor
 
     def __init__(
-        self,
-        in_dim: int,
-        classes: int,
-        *,
-        model: nn.Module | None = None,
-        width: int = 16,
-        weight: float = 0.5,
-        share: float = 0.2,
-        steps: int = 5,
-        lr: float = 1e-3,
-        estimates: int = 0,
-        anchor: Sequence[int] = (1, 0),
+        self, encoder: Monitor, snapshots: Sequence[pyg.Data], losses: Tensor, *, epochs: int = 100
     ) -> None:
-        super().__init__()
-        self.out_dim, self.weight, self.share, self.steps, self.lr = classes, weight, share, steps, lr
-        own = network(in_dim, classes) if model is None else model
-        self.model = own.eval().requires_grad_(False)
-        self.phi = nn.ModuleList([nn.Linear(classes, width), nn.Linear(width, width)])
-        self.decoder = nn.Linear(width, classes)
-        self.rnn, self.read = nn.RNN(width, width, nonlinearity="relu"), nn.Linear(width, 1)
-        self.register_buffer("centre", torch.zeros(classes))  # of O
-        self.register_buffer("spread", torch.ones(classes))
-        self.register_buffer("level", torch.tensor([0.0, 1.0]))  # mean and deviation of the losses
-        self.register_buffer("middle", torch.zeros(width))  # of the vectors
-        self.register_buffer("reach", torch.ones(width))
-        self.register_buffer("home", torch.zeros(width))  # the mean of the last labelled snapshot's vectors
-        self.register_buffer("anchor_x", torch.zeros(anchor[0], classes))
-        self.register_buffer("anchor_edges", torch.zeros(2, anchor[1], dtype=torch.long))
-        self.register_buffer("memory", torch.zeros(1, width))  # of the recurrent network
-        self.register_buffer("seen", torch.zeros((), dtype=torch.long))
-        self.register_buffer("guessed", torch.zeros(estimates))
+        super().__init__(encoder)
+        self.recipe = replace(self.recipe, epochs=epochs)
+        answers = torch.cat([encoder.said(snapshot) for snapshot in snapshots])
+        encoder.centre.copy_(answers.mean(0))
+        encoder.spread.copy_(answers.std(0).clamp(min=1e-6))
+        encoder.level.copy_(torch.stack([losses.mean(), losses.std().clamp(min=1e-6)]))
+        graphs = [encoder.feature_graph(snapshot) for snapshot in snapshots]
+        self.graph, self.last = pyg.Batch.from_data_list(graphs), graphs[-1]
+        self.graph.losses = (losses - encoder.level[0]) / encoder.level[1]
 
-    @torch.no_grad()
-    def said(self, graph: pyg.Data) -> Tensor:
-        """Return the logits ``(N, C)`` of the frozen network."""
-        return pooled(self.model.eval()(graph))
+    def batches(self, source: Source) -> OneBatch:
+        return OneBatch(self.graph)
 
-    def feature_graph(self, graph: pyg.Data) -> pyg.Data:
-        """Return the snapshot with the network's standardised answers as features."""
-        o = (self.said(graph) - self.centre) / self.spread
-        return pyg.Data(x=o, edge_index=graph.edge_index, num_nodes=len(o))
+    def views(self, graph: pyg.Data) -> pyg.Data:
+        return graph
 
-    def vectors(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """Return φ of features ``(N, C)`` heard along these edges, ``(N, width)``."""
-        s, (first, second) = hears(edge_index, len(x)), self.phi
-        return s @ second((s @ first(x)).relu())
+    def loss(self, graph: pyg.Data) -> dict[str, Tensor]:
+        cost, z = self.encoder.reconstruction(graph)
+        self.encoder.standardise(z)
+        state, _ = self.encoder.rnn(self.encoder.pooled(z, graph))
+        return {"estimate": mse_loss(self.encoder.read(state)[:, 0], graph.losses), "reconstruct": cost}
 
-    def reconstruction(self, graph: pyg.Data) -> tuple[Tensor, Tensor]:
-        """Return λ L_structure + (1 - λ) L_feature of a feature graph, and the vectors z."""
-        absent = negatives(graph)
-        z = self.vectors(graph.x, augmented(graph.edge_index, absent, self.share))
-        pairs = torch.cat([graph.edge_index, absent], dim=1)
-        truth = (torch.arange(pairs.shape[1], device=pairs.device) < graph.edge_index.shape[1]).float()
-        structure = binary_cross_entropy_with_logits((z[pairs[0]] * z[pairs[1]]).sum(1), truth)
-        guess = hears(graph.edge_index, len(z)) @ self.decoder(z)
-        return self.weight * structure + (1 - self.weight) * mse_loss(guess, graph.x), z
-
-    def pooled(self, z: Tensor, graph: pyg.Data) -> Tensor:
-        """Return the mean of the vectors of each snapshot, ``(T, width)``, in tenths of their deviation."""
-        return (read_out(z, graph, "mean") - self.middle) / self.reach
-
-    def estimate(self, snapshot: pyg.Data) -> float:
-        """Adapt φ to the next snapshot and return the network's estimated loss on it, in nats.
-
-        No label is looked at. Call it once a snapshot, in the order of time: what it saw is remembered.
-
-        Args:
-            snapshot: With ``x`` ``(N, F)`` and ``edge_index``.
-        """
-        if not snapshot.num_edges:
-            raise BadInput("smart estimates from what edges tell; this snapshot has none.")
-        graph = self.feature_graph(snapshot)
-        adam = torch.optim.Adam(self.phi.parameters(), lr=self.lr)
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
-            torch.manual_seed(int(self.seen))
-            for _ in range(self.steps):
-                adam.zero_grad()
-                self.reconstruction(graph)[0].backward()
-                adam.step()
-        with torch.no_grad():
-            z = self.vectors(graph.x, graph.edge_index)
-            moved = self.vectors(self.anchor_x, self.anchor_edges).mean(0) - self.home
-            state, memory = self.rnn(self.pooled(z - moved, graph), self.memory)
-            self.memory.copy_(memory)
-            self.seen += 1
-            loss = self.level[0] + self.level[1] * self.read(state)[0, 0]
-        return max(float(loss), 0.0)
-
-    def forward(self, graph: pyg.Data) -> Features:
-        return Features(pooled=read_out(self.said(graph), graph, None))
+    def step_end(self, clock: Clock) -> None:
+        """At the end, let the monitor remember the labelled snapshots."""
+        if clock.step == clock.total:
+            device = self.encoder.home.device
+            self.encoder.remember(self.graph.to(device), self.last.to(device))
 
 
-def hears(edge_index: Tensor, nodes: int) -> Tensor:
-    """Return the matrix ``(N, N)`` of a GCN's layer."""
-    return sparse(*normalised_adjacency(edge_index, nodes), nodes)
-
-
-def augmented(edge_index: Tensor, absent: Tensor, share: float) -> Tensor:
-    """Return the edges without a random share of them, and with as many, both ways, of the absent ones."""
-    kept = torch.rand(edge_index.shape[1], device=edge_index.device) >= share
-    added = absent[:, torch.rand(absent.shape[1], device=absent.device) < share / 2]
-    return torch.cat([edge_index[:, kept], added, added.flip(0)], dim=1)
-
-
-def loss_of(model: nn.Module, snapshot: pyg.Data) -> float:
-    """Return the cross-entropy of a network on the labelled nodes of a snapshot, in nats.
+class Deployment(Estimator):
+    """Follow the later snapshots, one after the other, without their labels.
 
     Args:
-        model: A graph -> logits ``(N, C)`` or ``Features``.
-        snapshot: With ``y`` ``(N,)`` int64, -1 where unknown.
+        monitor: As it was before deployment; it stays as it is.
+        snapshots: Later ones, oldest first.
     """
-    known = snapshot.y >= 0
-    if not known.any():
-        raise BadInput("smart needs known labels (y of 0 or more) in every snapshot before deployment.")
-    with torch.no_grad():
-        return float(cross_entropy(pooled(model.eval()(snapshot))[known], snapshot.y[known]))
 
+    encoder: Monitor
 
-def distortion(model: nn.Module, first: pyg.Data, later: pyg.Data) -> float:
-    """Return how far what a network says of the first snapshot's nodes has moved, on average (Sec. 2).
+    def __init__(self, *, monitor: Monitor, snapshots: Sequence[pyg.Data]) -> None:
+        self.monitor, self.snapshots = monitor, snapshots
 
-    Args:
-        model: A graph -> ``(N, D)`` or ``Features``.
-        first: Its node i is node i of ``later``.
-        later: A snapshot that has grown out of it.
-    """
-    with torch.no_grad():
-        then, now = (pooled(model.eval()(graph)) for graph in (first, later))
-    return float((now[: len(then)] - then).norm(dim=1).mean())
+    def fit(self, source: Source, *, seed: int = 0) -> Self:
+        self.encoder = copy.deepcopy(self.monitor).cpu()
+        for i, shot in enumerate(self.snapshots):
+            self.encoder.guessed[i] = self.encoder.estimate(pyg.Data(x=shot.x, edge_index=shot.edge_index))
+        return self
 
 
 class SMART(Estimator):
@@ -222,9 +168,6 @@ class SMART(Estimator):
         epochs: Passes over the labelled snapshots, at least 1.
         steps: Of adaptation, each later snapshot; 0 or more.
         lr: Of these steps, above 0.
-
-    Attributes:
-        estimates: ``(snapshots - known,)``, in nats.
     """
 
     encoder: Monitor
@@ -251,7 +194,6 @@ class SMART(Estimator):
             raise BadInput(f"SMART needs weight in [0, 1] and share in [0, 1); got {weight} and {share}.")
         self.model, self.snapshots, self.known, self.width = model, snapshots, known, width
         self.weight, self.share, self.epochs, self.steps, self.lr = weight, share, epochs, steps, lr
-        self.estimates = np.empty(0)
 
     def fit(self, source: Source | Sequence[pyg.Data], *, seed: int = 0) -> Self:
         """Learn from labelled snapshots; of a source, estimate the loss on the later ones.
@@ -261,144 +203,65 @@ class SMART(Estimator):
                 ``edge_index`` and ``y``, -1 where unknown), oldest first.
             seed: Of weights and draws.
         """
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            if not isinstance(source, TemporalSource):
-                return self._watch(_checked(source), self.model, 0)
-            shots = snapshots_of(source, self.snapshots)
-            early = min(max(_LEAST, math.ceil(self.known * len(shots))), len(shots) - 1)
-            model = self.model
-            if model is None:
-                classes = int(source.labels.max()) + 1  # type: ignore[union-attr]
-                model, shots = trained(shots[0], classes), unseen(shots)
-            self._watch(shots[:early], model, len(shots) - early)
-        for i, shot in enumerate(shots[early:]):
-            self.encoder.guessed[i] = self.estimate(pyg.Data(x=shot.x, edge_index=shot.edge_index))
-        self.estimates = self.encoder.guessed.double().numpy()
+        fit_stages(self, source if isinstance(source, Source) else Snapshots(source), seed=seed)
         return self
 
-    def estimate(self, snapshot: pyg.Data) -> float:
-        """Return the estimated loss on the next snapshot, in nats; once each, in the order of time."""
-        return self.encoder.estimate(snapshot)
+    def stages(self, source: Source) -> Sequence[Stage]:
+        """Train the network where none is given, then its monitor, which follows the later snapshots.
 
-    def _watch(self, shots: Sequence[pyg.Data], model: nn.Module | None, later: int) -> Self:
-        if model is None:
+        Args:
+            source: A ``TemporalSource`` with labels, or ``Snapshots``.
+        """
+        if isinstance(source, TemporalSource):
+            return self._on_source(source)
+        if not isinstance(source, Snapshots):
+            raise BadInput(
+                "smart watches a graph that grows: temporal:FILE with labels beside it, or 3 or more "
+                f"snapshots; {source.uri} is neither."
+            )
+        if (model := self.model) is None:
             raise BadInput("smart needs the network whose loss it shall estimate: SMART(model=...).")
-        model = copy.deepcopy(model)  # the user's own stays as it is
-        truth = torch.tensor([loss_of(model, shot) for shot in shots])
+        return [Stage("monitor", lambda before: self.watch(model, source.snapshots, 0))]
+
+    def _on_source(self, source: TemporalSource) -> Sequence[Stage]:
+        shots = snapshots_of(source, self.snapshots)
+        early = min(max(LEAST, math.ceil(self.known * len(shots))), len(shots) - 1)
+        width, classes = shots[0].x.shape[1], int(source.labels.max()) + 1  # type: ignore[union-attr]
+        stages, first = list[Stage](), shots[0]
+        if self.model is None:
+            shots = unseen(shots)
+            stages.append(Stage("network", lambda before: Classification(network(width, classes), first)))
+
+        def watch(before: dict[str, Any]) -> Watch:
+            model = before["network"].encoder if self.model is None else self.model
+            return self.watch(model, shots[:early], len(shots) - early)
+
+        def deploy(before: dict[str, Any]) -> Deployment:
+            return Deployment(monitor=before["monitor"].encoder, snapshots=shots[early:])
+
+        return [*stages, Stage("monitor", watch), Stage("deployment", deploy)]
+
+    def watch(self, model: nn.Module, shots: Sequence[pyg.Data], later: int) -> Watch:
+        """Return what trains the monitor of a network on labelled snapshots, ``later`` others to come."""
+        model = copy.deepcopy(model).cpu()  # the given one stays as it is
+        losses = torch.tensor([loss_of(model, shot) for shot in shots])
         with torch.no_grad():
             classes = pooled(model(shots[0])).shape[1]
         options: dict[str, Any] = {
             "width": self.width, "weight": self.weight, "share": self.share, "steps": self.steps,
             "lr": self.lr, "estimates": later, "anchor": [len(shots[-1].x), shots[-1].num_edges],
         }  # fmt: skip
-        monitor = Monitor(shots[0].x.shape[1], classes, model=model, **options)
+        in_dim = shots[0].x.shape[1]
+        monitor = Monitor(in_dim, classes, model=model, **options)
         if self.model is None:
-            monitor.spec = {  # type: ignore[assignment]
-                "name": PLACE, "in_dim": shots[0].x.shape[1], "classes": classes, **options,
-            }  # fmt: skip
-        every = torch.cat([monitor.said(shot) for shot in shots])
-        monitor.centre.copy_(every.mean(0))
-        monitor.spread.copy_(every.std(0).clamp(min=1e-6))
-        monitor.level.copy_(torch.stack([truth.mean(), truth.std().clamp(min=1e-6)]))
-        learn_losses(monitor, shots, truth, self.epochs)
-        self.encoder = monitor
-        return self
+            monitor.spec = {"name": PLACE, "in_dim": in_dim, "classes": classes, **options}  # type: ignore[assignment]
+        return Watch(monitor, shots, losses, epochs=self.epochs)
 
+    @property
+    def estimates(self) -> np.ndarray:
+        """After ``fit``: the estimated loss of every later snapshot of the source, in nats."""
+        return self.encoder.guessed.double().numpy()
 
-def learn_losses(monitor: Monitor, shots: Sequence[pyg.Data], truth: Tensor, epochs: int) -> None:
-    """Train φ, the decoder and the recurrent network: squared error of losses ``(T,)`` and reconstruction."""
-    graph = pyg.Batch.from_data_list([monitor.feature_graph(shot) for shot in shots])
-    wanted = (truth - monitor.level[0]) / monitor.level[1]
-    adam = torch.optim.Adam([p for p in monitor.parameters() if p.requires_grad], lr=1e-2, weight_decay=1e-4)
-    for _ in range(epochs):
-        adam.zero_grad()
-        cost, z = monitor.reconstruction(graph)
-        _standardise(monitor, z)
-        guess = monitor.read(monitor.rnn(monitor.pooled(z, graph))[0])[:, 0]
-        (mse_loss(guess, wanted) + cost).backward()
-        adam.step()
-    with torch.no_grad():
-        z = monitor.vectors(graph.x, graph.edge_index)
-        _standardise(monitor, z)
-        monitor.memory.copy_(monitor.rnn(monitor.pooled(z, graph))[1])
-        monitor.seen.fill_(len(shots))
-        last = monitor.feature_graph(shots[-1])
-        monitor.anchor_x.copy_(last.x)
-        monitor.anchor_edges.copy_(last.edge_index)
-        monitor.home.copy_(monitor.vectors(last.x, last.edge_index).mean(0))
-
-
-def _standardise(monitor: Monitor, z: Tensor) -> None:
-    z = z.detach()
-    monitor.middle.copy_(z.mean(0))
-    monitor.reach.copy_(0.1 * z.std(0).clamp(min=1e-6))  # means of many nodes move little
-
-
-def network(in_dim: int, classes: int) -> nn.Module:
-    return build("gcn", in_dim=in_dim, width=(32, classes), dropout=0.5, final=False)
-
-
-def trained(shot: pyg.Data, classes: int) -> nn.Module:
-    """Train a GCN on every second labelled node of a snapshot."""
-    rows = torch.nonzero(shot.y >= 0)[::2, 0]
-    net = network(shot.x.shape[1], classes)
-    adam = torch.optim.Adam(net.parameters(), lr=0.01, weight_decay=5e-4)
-    for _ in range(200):
-        adam.zero_grad()
-        cross_entropy(pooled(net(shot))[rows], shot.y[rows]).backward()
-        adam.step()
-    return net.eval()
-
-
-def unseen(shots: Sequence[pyg.Data]) -> list[pyg.Data]:
-    """Return the snapshots without the labels that ``trained`` reads of the first one."""
-    taught, views = shots[0].node[torch.nonzero(shots[0].y >= 0)[::2, 0]], []
-    for shot in shots:
-        view = copy.copy(shot)
-        view.y = torch.where(torch.isin(shot.node, taught), -1, shot.y)
-        views.append(view)
-    return views
-
-
-def snapshots_of(source: TemporalSource, count: int) -> list[pyg.Data]:
-    """Return a growing graph at up to ``count`` moments: nodes that are joined by then, and their labels.
-
-    Moments at which nothing is new are left out. ``node`` holds the nodes' ids in the source.
-
-    Raises:
-        BadInput: If no labels are known, or none of two classes in the first snapshot.
-    """
-    if source.labels is None or len(source) < int(source.data.num_nodes or 0):
-        raise BadInput(
-            f"smart needs labels of the nodes of {source.uri}, to measure losses before deployment: put them "
-            "beside it in a file of the same name that ends in .labels, a node and its class a line."
-        )
-    labels = torch.from_numpy(source.labels)
-    shots: list[pyg.Data] = []
-    for graph in source.snapshots(count):
-        if shots and shots[-1].num_edges == graph.num_edges:
-            continue
-        degrees = torch.bincount(graph.edge_index[0], minlength=int(graph.num_nodes or 0))
-        node = torch.nonzero(degrees)[:, 0]
-        place = torch.zeros_like(degrees)
-        place[node] = torch.arange(len(node))
-        x = degree_features(degrees[node]) if source.data.x is None else source.x[node]
-        shot = pyg.Data(x=x, edge_index=place[graph.edge_index], y=labels[node], num_nodes=len(node))
-        shot.node = node
-        shots.append(shot)
-    if len(torch.unique(shots[0].y[shots[0].y >= 0])) < 2:
-        raise BadInput(f"smart needs labels of two classes in the first snapshot of {source.uri}.")
-    if len(shots) <= _LEAST:
-        raise BadInput(f"smart needs 4 or more moments at which {source.uri} grows; it has {len(shots)}.")
-    return shots
-
-
-def _checked(snapshots: Source | Sequence[pyg.Data]) -> list[pyg.Data]:
-    shots = list(snapshots) if isinstance(snapshots, Sequence) else []
-    if len(shots) < _LEAST or not all(isinstance(s, pyg.Data) and "y" in s and "x" in s for s in shots):
-        raise BadInput(
-            "smart watches a graph that grows: temporal:FILE with labels beside it, or 3 or more snapshots "
-            f"(Data with x, edge_index, y); {getattr(snapshots, 'uri', type(snapshots).__name__)} is neither."
-        )
-    return shots
+    def estimate(self, snapshot: pyg.Data) -> float:
+        """Return the estimated loss on the next snapshot, in nats; once each, in the order of time."""
+        return self.encoder.estimate(snapshot)
