@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from vergence.core.errors import BadInput
+from vergence.data.arrays import read_npy, read_npz
 from vergence.store.rows import COLUMNS, checked, table_schema, vector_array
 
 _GIVEN = ("tags", "metadata", "_media_type", "_rand", "_dataset_id")  # of FiftyOne, about itself
@@ -105,8 +106,7 @@ def _parquet(file: Path) -> dict[str, Any]:
 
 
 def _npz(file: Path) -> dict[str, Any]:
-    with np.load(file, allow_pickle=False) as arrays:
-        columns = dict(arrays)
+    columns: dict[str, Any] = dict(read_npz(file))
     columns["id"] = columns.pop("ids")
     if "labels" in columns:
         columns["label"] = [None if label < 0 else int(label) for label in columns.pop("labels")]
@@ -114,7 +114,7 @@ def _npz(file: Path) -> dict[str, Any]:
 
 
 def _npy(file: Path) -> dict[str, Any]:
-    vectors = checked(np.load(file, allow_pickle=False))
+    vectors = checked(read_npy(file))
     return {"id": range(len(vectors)), "vector": vectors}
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from vergence.core.errors import VergenceError
+from vergence.core.errors import BadInput, VergenceError
+from vergence.data.arrays import read_npy
 from vergence.engine.files import write_text, write_whole
 from vergence.store.table import Store
 
@@ -39,8 +40,8 @@ def save_array(store: Store, name: str, array: np.ndarray) -> None:
 def load_array(store: Store, name: str) -> np.ndarray | None:
     """Return an array that was kept, None where there is none or it is broken."""
     try:
-        return np.load(store.path / FOLDER / f"{name}.npy", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        return read_npy(store.path / FOLDER / f"{name}.npy")
+    except BadInput:
         return None
 
 

@@ -14,7 +14,7 @@ import vergence
 from vergence.core import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.hetero import neighbour_lists
-from vergence.data.graph.planetoid import safe_unpickle
+from vergence.data.graph.pickles import safe_unpickle
 
 
 def pairs_of(graph):
@@ -118,7 +118,7 @@ def test_an_edge_list_of_words_and_weights(tmp_path):
         ("a.edgelist", "\n# nothing\n", "no lines with edges"),
         ("a.gml", "graph [", "cannot be read"),
         ("a.graphml", "<graphml", "cannot be read"),
-        ("a.mat", "no", "not a MATLAB file"),
+        ("a.mat", "no", "no usable MATLAB file"),
     ],
 )
 def test_unreadable_files_are_said_in_one_line(name, text, said, tmp_path):

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
+from vergence.data.arrays import read_npy
 from vergence.data.columns import reason
 from vergence.data.events.batch import Fields
 from vergence.data.events.schema import EventSchema
@@ -130,8 +131,8 @@ class EventLog:
             about = json.loads((folder / ABOUT).read_text())
             said = {k: tuple(v) if isinstance(v, list) else v for k, v in about["schema"].items()}
             schema = EventSchema(**said)  # type: ignore[arg-type]
-            arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS}
-            labels = np.load(folder / "labels.npy") if (folder / "labels.npy").exists() else None
+            arrays = {name: read_npy(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS}
+            labels = read_npy(folder / "labels.npy") if (folder / "labels.npy").exists() else None
             ids = pq.read_table(folder / "ids.parquet")["id"].combine_chunks()
             words = tuple(tuple(w) for w in about["words"])
             classes, notes = about["classes"], about["notes"]

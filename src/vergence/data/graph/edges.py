@@ -55,14 +55,6 @@ def _all_numbers(path: Path) -> np.ndarray | None:
     return table if whole else None
 
 
-def read_array(path: Path) -> np.ndarray:
-    """Return an array of a ``.npy`` file; pickled objects are refused."""
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise BadInput(f"{path} is not an array as numpy saves it: {error}.") from None
-
-
 def read_table(path: Path, uri: str) -> list[list[str]]:
     """Return the entries of every line that is not empty or a comment, all lines equally many.
 

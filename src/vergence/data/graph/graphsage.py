@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vergence.core.errors import BadInput
+from vergence.data.arrays import read_npy
 from vergence.data.graph.build import Edges, build
-from vergence.data.graph.edges import read_array
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.splits import Split
 
@@ -69,7 +69,7 @@ def _features(path: Path, row: np.ndarray, uri: str) -> np.ndarray | None:
     """Return a row a node, ``(N, F)``, or None where there is no such file."""
     if not path.is_file():
         return None
-    x = read_array(path)
+    x = read_npy(path)
     try:
         x = x.astype(np.float32)
     except ValueError as error:

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.data.arrays import header, read_npy
 from vergence.data.graph import pyg
 from vergence.data.graph.build import Edges, build, check_features
-from vergence.data.graph.edges import read_array
-from vergence.data.graph.planetoid import safe_unpickle
+from vergence.data.graph.pickles import safe_unpickle
 from vergence.data.graph.source import NodeSource, row_normalise
+from vergence.data.graph.sparse import dense, read_sparse
 from vergence.data.graph.splits import Split
 
 PER_CLASS = (20, 40, 60)
@@ -90,7 +90,8 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     target, graph, notes = paths[0][0], pyg.HeteroData(), []
     sizes = {}
     for kind in types:
-        x = _matrix(root / f"{kind}_feat.npz").toarray().astype(np.float32)
+        file = root / f"{kind}_feat.npz"
+        x = dense(read_sparse(file), file)
         check_features(x, uri)
         graph[kind].x = torch.from_numpy(x)
         sizes[kind] = len(x)
@@ -100,7 +101,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     graph[target].num_nodes = len(y)
     flats: dict[str, pyg.Data] = {}
     for path in paths:
-        matrix = _matrix(root / f"{path}.npz").tocoo()
+        matrix = read_sparse(root / f"{path}.npz").tocoo()
         if matrix.shape != (len(y), len(y)):
             raise BadInput(f"{uri}: {path}.npz is {matrix.shape}, not ({len(y)}, {len(y)}).")
         flat, graph_notes = build(Edges(np.stack([matrix.row, matrix.col]), len(y)), uri, y=y)
@@ -137,17 +138,10 @@ def _heco_splits(root: Path, n: int, uri: str) -> list[Split]:
 
 
 def _whole_numbers(path: Path) -> np.ndarray:
-    values = read_array(path)
+    values = read_npy(path)
     if values.ndim != 1 or values.dtype.kind not in "iuf" or (values != np.rint(values)).any():
         raise BadInput(f"{path} is not a list of whole numbers, but {values.shape} of {values.dtype}.")
     return values.astype(np.int64)
-
-
-def _matrix(path: Path) -> sp.csr_array:
-    try:
-        return sp.csr_array(sp.load_npz(path))
-    except Exception as error:  # noqa: BLE001 - zip, numpy and scipy each have their own
-        raise BadInput(f"{path} is not a sparse matrix as scipy saves it: {error}.") from None
 
 
 def neighbour_lists(path: Path) -> np.ndarray:
@@ -155,17 +149,13 @@ def neighbour_lists(path: Path) -> np.ndarray:
     raw = path.read_bytes()
     file = io.BytesIO(raw)
     try:
-        version = np.lib.format.read_magic(file)
-        read = (
-            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        )
-        *_, dtype = read(file)
-    except ValueError as error:
+        _, dtype = header(file)
+    except Exception as error:  # noqa: BLE001 - numpy lets out what its parser raises
         raise BadInput(f"{path} is not an array as numpy saves it: {error}.") from None
-    rows = safe_unpickle(raw[file.tell() :], path) if dtype.hasobject else read_array(path)
+    rows = safe_unpickle(raw[file.tell() :], path) if dtype.hasobject else read_npy(path)
     try:
         lists = [np.atleast_1d(np.asarray(row)).astype(np.int64) for row in rows]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInput(f"{path} holds no lists of whole numbers: {error}.") from None
     starts = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
     return np.stack([starts, np.concatenate([np.empty(0, np.int64), *lists])])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -11,6 +10,8 @@ import scipy.sparse as sp
 from vergence.core.errors import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
+from vergence.data.graph.sparse import checked, dense
+from vergence.data.matlab import read as read_matlab
 
 
 def matlab(path: Path, uri: str) -> NodeSource:
@@ -20,31 +21,34 @@ def matlab(path: Path, uri: str) -> NodeSource:
     not symmetric is read as undirected.
 
     Raises:
-        BadInput: If there is no such matrix, or the two do not fit.
+        BadInput: If there is no such matrix, the two do not fit, or reading them fails.
     """
-    from scipy.io import loadmat
-
-    try:
-        held = loadmat(str(path))
-    except Exception as error:  # noqa: BLE001 - scipy raises all kinds; version 7.3 is HDF5
-        raise BadInput(f"{uri} is not a MATLAB file of version 7.2 or older: {error}.") from None
-    network = held.get("network")
-    if network is None or network.ndim != 2 or network.shape[0] != network.shape[1]:
-        inside = ", ".join(name for name in held if not name.startswith("__")) or "nothing"
-        raise BadInput(f"{uri} needs a square matrix called network; it holds {inside}.")
-    matrix = sp.coo_array(network)
+    arrays = read_matlab("graph", path.read_bytes(), uri)
+    matrix = _matrix(arrays, "network", uri)
+    if matrix is None or matrix.shape[0] != matrix.shape[1]:
+        raise BadInput(f"{uri} needs a square matrix called network; it is {matrix and matrix.shape}.")
     n, values = matrix.shape[0], {}
     if matrix.nnz and not (matrix.data == 1).all():
         values["edge_weight"] = np.asarray(matrix.data, np.float64)
-    y, classes = _groups(held.get("group"), n, uri)
+    y, classes = _groups(_matrix(arrays, "group", uri), n, uri)
     graph, notes = build(Edges(np.stack([matrix.row, matrix.col]), n, values), uri, y=y)
     return NodeSource(graph, uri, classes=classes, notes=notes)
 
 
-def _groups(group: Any, n: int, uri: str) -> tuple[np.ndarray | None, list[str] | None]:
+def _matrix(arrays: dict[str, np.ndarray], name: str, uri: str) -> sp.coo_array | None:
+    if name in arrays:
+        return sp.coo_array(arrays[name])
+    if f"{name}.shape" not in arrays:
+        return None
+    row, column, entries = (arrays[f"{name}.{part}"] for part in ("row", "col", "data"))
+    shape = tuple(arrays[f"{name}.shape"].tolist())
+    return checked(sp.coo_array((entries, (row, column)), shape=shape), f"{name} of {uri}").tocoo()
+
+
+def _groups(group: sp.coo_array | None, n: int, uri: str) -> tuple[np.ndarray | None, list[str] | None]:
     if group is None:
         return None, None
-    marks = group.toarray() if sp.issparse(group) else np.asarray(group)
+    marks = dense(group, f"group of {uri}", dtype=group.dtype)
     if marks.shape[0] != n:
         raise BadInput(f"{uri}: group has {marks.shape[0]:,} rows for {n:,} nodes.")
     if marks.shape[1] == 1:

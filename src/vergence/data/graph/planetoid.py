@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.build import Edges, build
+from vergence.data.graph.pickles import safe_unpickle
 from vergence.data.graph.source import NodeSource
+from vergence.data.graph.sparse import LARGEST, checked
 from vergence.data.graph.splits import Split
 
 PARTS = ("x", "tx", "allx", "y", "ty", "ally", "graph")
-LARGEST = 2**28  # values of the dense features; PubMed has 10 million
 _VALIDATING = 500  # the nodes after the training nodes, by custom
 
 
@@ -32,7 +30,7 @@ def planetoid(folder: Path, name: str, uri: str) -> NodeSource:
     parts: dict[str, Any] = {part: _part(folder, name, part, uri) for part in PARTS}
     order = _test_order(folder / f"ind.{name}.test.index", uri)
     try:
-        known, judged = _checked(parts["allx"]), _checked(parts["tx"])
+        known, judged = checked(parts["allx"], uri), checked(parts["tx"], uri)
         ally, ty, train = np.asarray(parts["ally"]), np.asarray(parts["ty"]), len(parts["y"])
         lists = [(int(node), [int(v) for v in near]) for node, near in parts["graph"].items()]
         fits = len(order) == judged.shape[0] == len(ty) and known.shape[0] == len(ally) == order.min()
@@ -68,13 +66,6 @@ def planetoid(folder: Path, name: str, uri: str) -> NodeSource:
     return NodeSource(graph, uri, classes=classes, fixed=[public], notes=notes)
 
 
-def _checked(matrix: Any) -> sp.csr_array:
-    """Return a sparse matrix whose indices are inside of it: scipy's own loops do not look."""
-    csr = sp.csr_array(matrix)
-    csr.check_format(full_check=True)
-    return csr
-
-
 def _part(folder: Path, name: str, part: str, uri: str) -> Any:
     path = folder / f"ind.{name}.{part}"
     if not path.is_file():
@@ -99,42 +90,3 @@ def _test_order(path: Path, uri: str) -> np.ndarray:
     if not len(order) or len(np.unique(order)) < len(order):
         raise BadInput(f"{uri}: {path.name} must list one or more nodes, each once.")
     return order
-
-
-# What the three sets are made of, under the names of the libraries of 2016 and of today.
-_HARMLESS = {
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("scipy.sparse.csr", "csr_matrix"),
-    ("scipy.sparse._csr", "csr_matrix"),
-    ("collections", "defaultdict"),
-    ("__builtin__", "list"),
-    ("builtins", "list"),
-    ("_codecs", "encode"),
-}
-
-
-class _Restricted(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _HARMLESS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
-        if module == "scipy.sparse.csr":
-            return sp.csr_matrix
-        if module == "__builtin__":
-            module = "builtins"
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
-
-
-def safe_unpickle(raw: bytes, path: Path) -> Any:
-    """Read a pickle of arrays, sparse matrices and plain collections, and refuse all else.
-
-    Raises:
-        BadInput: If it asks for anything that could run code, or is broken.
-    """
-    try:
-        return _Restricted(io.BytesIO(raw), encoding="latin1").load()
-    except Exception as error:  # noqa: BLE001 - a broken pickle raises whatever its bytes spell
-        reason = " ".join(str(error).split())
-        raise BadInput(f"{path} is refused: not a plain pickle of arrays ({reason}).") from None

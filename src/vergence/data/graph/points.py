@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.data.arrays import read_npy
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphsSource
 
@@ -89,10 +90,6 @@ def _read(path: Path) -> list[np.ndarray]:
     return shapes
 
 
-def _npy(path: Path) -> np.ndarray:
-    return np.load(path, allow_pickle=False)
-
-
 def _xyz(path: Path) -> np.ndarray:
     return np.loadtxt(path, comments="#", ndmin=2)[:, :3]  # what else stands there are normals or colours
 
@@ -133,5 +130,5 @@ def _ply(path: Path) -> np.ndarray:
 
 
 READERS: dict[str, Callable[[Path], np.ndarray]] = {
-    ".npy": _npy, ".xyz": _xyz, ".off": _off, ".obj": _obj, ".ply": _ply,
+    ".npy": read_npy, ".xyz": _xyz, ".off": _off, ".obj": _obj, ".ply": _ply,
 }  # fmt: skip

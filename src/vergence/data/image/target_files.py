@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from scipy.io import loadmat
 from torchvision.tv_tensors import Mask
 
 from vergence.data.image.decode import DecodeError
 from vergence.data.image.reader import read_part
+from vergence.data.matlab import read as read_matlab
 from vergence.data.source import Skipped
 from vergence.data.targets import VOID, Boundaries, Masks, Target, owners
 
@@ -127,8 +127,7 @@ class BoundaryFiles(Files):
         raw = self.raw(i)
         try:
             if str(self.names[i]).endswith(".mat"):
-                people = loadmat(io.BytesIO(raw), variable_names=["groundTruth"])["groundTruth"]
-                return np.stack([one["Boundaries"][0, 0] > 0 for one in people.ravel()]).astype(np.float32)
+                return read_matlab("boundaries", raw, str(self.names[i]))["maps"].astype(np.float32)
             with Image.open(io.BytesIO(raw)) as image:
                 return np.asarray(image.convert("L")).astype(np.float32)[None] / 255
         except Exception as error:  # noqa: BLE001 - so may scipy
