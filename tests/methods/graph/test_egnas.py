@@ -162,12 +162,11 @@ def test_cells_share_choices_and_all_weights_and_choices_get_a_gradient(source):
     assert [n for n, p in net.named_parameters() if p.grad is None] == []
 
 
-def test_no_affine_norm_while_searching():
-    norms = [m for m in EGNASNet(**SIZES).cells.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-    assert norms and not any(m.affine for m in norms)
-    drawn = EGNASNet(**SIZES, genotype=random_genotype(3, np.random.default_rng(0)))
-    norms = [m for m in drawn.cells.modules() if isinstance(m, torch.nn.BatchNorm1d)]
-    assert all(m.affine for m in norms)
+def test_operations_have_no_affine_norm_while_searching():
+    genotype = random_genotype(3, np.random.default_rng(0))
+    for net, affine in ((EGNASNet(**SIZES), False), (EGNASNet(**SIZES, genotype=genotype), True)):
+        norms = [m.after[1] for m in net.cells.modules() if isinstance(m, Message | Relation)]
+        assert norms and all(norm.affine is affine for norm in norms)
 
 
 def test_a_prediction_does_not_depend_on_who_shares_its_batch(source):

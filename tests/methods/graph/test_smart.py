@@ -131,6 +131,14 @@ def test_only_the_extractor_follows_and_the_network_stays(steps, follow):
     assert model.weight.requires_grad and model.training
 
 
+def test_as_an_encoder_it_answers_for_the_samples_of_a_batch_as_the_network_does():
+    graph = growing().whole_graph()
+    monitor = Monitor(4, 2)
+    every = monitor(graph).pooled
+    graph.seeds = torch.tensor([70, 3])
+    assert torch.equal(monitor(graph).pooled, every[[70, 3]]) and len(every) == 90
+
+
 def test_known_losses_are_learned():
     """The worse the network guesses, the less sure it is: what the extractor sees tells the loss."""
     torch.manual_seed(0)

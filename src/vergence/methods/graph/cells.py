@@ -195,7 +195,12 @@ class Cell(nn.Module):
             }
         )
         new = len(inputs["nodes"])
-        self.join = nn.ModuleDict({side: nn.Linear(new * width, width) for side in inputs})
+        self.join = nn.ModuleDict(
+            {
+                side: nn.Sequential(nn.Linear(new * width, width, bias=False), nn.BatchNorm1d(width))
+                for side in inputs
+            }
+        )
 
     def _state(self, side: str, i: int, vs: list[Tensor], es: list[Tensor], edges: Tensor) -> Tensor:
         operations = zip(self.places[side][i], self.ops[side][i], strict=True)  # type: ignore[index]

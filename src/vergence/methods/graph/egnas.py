@@ -254,10 +254,10 @@ class EGNAS(Estimator):
     are given are all learned from.
 
     Differs from the released code: operations are weighed on a batch of the other half, not on the one that
-    trains; a cell hears the last cell, not the last two, and adds what it makes of its new states; cells
-    share one genotype; there is no perceptron in front of messages and relations; gradients are clipped at 5
-    in the search too, and its rate falls step by step; what was found trains at a rate that falls along half
-    a cosine, not by plateaus. Differs from the paper: no standard deviation, minimum or generalised mean
+    trains; a cell hears the last cell, not the last two, to which it adds what it makes of its new states;
+    cells share one genotype; there is no perceptron in front of messages and relations; gradients are clipped
+    at 5 in the search too, and its rate falls step by step; what was found trains at a rate that falls along
+    half a cosine, not by plateaus. Differs from the paper: no standard deviation, minimum or generalised mean
     among the aggregations; the search goes through as many cells as the final network; a graph's vector holds
     the mean of its edges too.
 

@@ -88,8 +88,10 @@ class Monitor(nn.Module):
 
     @torch.no_grad()
     def said(self, graph: pyg.Data) -> Tensor:
-        """Return the logits ``(N, C)`` of the frozen network."""
-        return pooled(self.model.eval()(graph))
+        """Return the logits ``(N, C)`` of the frozen network, of all nodes whichever are the samples."""
+        whole = copy.copy(graph)
+        whole.seeds = None
+        return pooled(self.model.eval()(whole))
 
     def feature_graph(self, graph: pyg.Data) -> pyg.Data:
         """Return the snapshot with the network's standardised answers as features."""
