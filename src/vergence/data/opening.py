@@ -53,7 +53,7 @@ def open(uri: Any, *, limit: float = 0.5) -> Source:
     uri = os.fspath(uri)
     scheme, colon, _ = uri.partition(":")
     for modality in known_modalities():
-        if uri in modality.names or (colon and scheme in modality.schemes):
+        if uri.partition("?")[0] in modality.names or (colon and scheme in modality.schemes):
             return modality.load("open")(uri, limit=limit)
     if scheme == "memory" and colon:
         raise BadInput(f"{uri} was in memory and cannot be opened by name again: pass the data itself.")

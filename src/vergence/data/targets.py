@@ -11,15 +11,21 @@ keypoints of COCO, DeepLabCut and OpenCV) differ by half a pixel: ``from_centres
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import torch
 from torch import Tensor
 from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, KeyPoints, Mask
 
 from vergence.core.errors import BadInput
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from vergence.data.source import Skipped
 
 MAP = {"map": True}  # of fields that lie over the picture
 VOID = -1  # a pixel whose class nobody said, or that lies outside of the picture
@@ -75,6 +81,20 @@ class Target:
             if isinstance(value, Tensor):
                 changed[f.name] = like(value, change(value.as_subclass(Tensor)))
         return replace(self, **changed)
+
+
+class LazyTarget(ABC):
+    """A target that is read or made when a batch asks for it."""
+
+    @abstractmethod
+    def load(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> Target:
+        """Return the target of samples ``rows (B,)``, on a canvas as large as the largest of them.
+
+        Args:
+            rows: Which samples.
+            sizes: ``(B, 2)`` height and width of each picture; None does not compare.
+            skipped: Where it is noted that one cannot be had; it then counts as not known.
+        """
 
 
 @dataclass(frozen=True)
@@ -171,6 +191,32 @@ class Keypoints(Parts):
 
 
 @dataclass(frozen=True)
+class Points(Parts):
+    """Places of any number, such as corners and junctions.
+
+    Args:
+        xy: ``(N, 2)`` float32 in pixels.
+        kind: ``(N,)`` int64, as the source counts them; -1 marks a place that a view has lost.
+    """
+
+    xy: Tensor
+    kind: Tensor
+
+
+@dataclass(frozen=True)
+class Segments(Parts):
+    """Straight lines of any number.
+
+    Args:
+        ends: ``(N, 2, 2)`` float32 both ends in pixels.
+        share: ``(N,)`` float32, how much of the line is seen, in [0, 1].
+    """
+
+    ends: Tensor
+    share: Tensor
+
+
+@dataclass(frozen=True)
 class Boundaries(Parts):
     """Maps of where people, or a generator, saw boundaries; several a picture where several people drew.
 
@@ -201,6 +247,19 @@ class Depth(Target):
     """
 
     values: Tensor = field(metadata=MAP)
+
+
+@dataclass(frozen=True)
+class Maps(Target):
+    """Numbers that lie over the picture: contours by cause, distances to them, light.
+
+    Args:
+        values: ``(B, C, H, W)`` float32.
+        names: Of the C maps.
+    """
+
+    values: Tensor = field(metadata=MAP)
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -260,7 +319,9 @@ KINDS: dict[str, type[Target]] = {
     "labels": Values, "boxes": Boxes, "masks": Masks, "instances": Instances, "keypoints": Keypoints,
     "boundaries": Boundaries, "depth": Depth, "flow": Flow, "tracks": Keypoints, "captions": Captions,
     "attributes": Tags, "tags": Tags, "pose": Values, "parts": Values, "domain": Values, "group": Values,
-    "action": Values, "audio": Values, "values": Values,
+    "action": Values, "audio": Values, "values": Values, "amodal": Instances, "order": Values,
+    "distance": Maps, "contours": Maps, "light": Maps, "skeleton": Maps, "segments": Segments,
+    "junctions": Points, "taxonomy": Values, "identities": Values, "homography": Values, "first": Values,
 }  # fmt: skip
 
 

@@ -5,13 +5,14 @@ from vergence.core.modality import Modality
 MODALITY = Modality(
     name="image",
     noun="images",
-    accepts="a folder of images, .parquet, .tar (or x-{000..003}.tar), torchvision:NAME, hf:NAME, digits",
+    accepts="a folder of images, .parquet, .tar (or x-{000..003}.tar), torchvision:NAME, hf:NAME, digits, "
+    "scenes",
     example="photos/",
     encoders="vergence.methods.image.encoders",
     views="vergence.methods.image.views",
     example_source="vergence.data.image.example:example",
-    names=("digits",),
-    schemes=("torchvision", "hf"),
+    names=("digits", "scenes"),
+    schemes=("torchvision", "hf", "scenes"),
     suffixes=(
         *(".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"),
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),

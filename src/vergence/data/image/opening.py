@@ -14,9 +14,13 @@ from vergence.data.image.tar import TarReader
 
 
 def open_named(uri: str, *, limit: float = 0.5) -> ImageSource:
-    """Open the embedded ``digits``, ``torchvision:NAME`` or ``hf:NAME``."""
+    """Open the embedded ``digits``, ``torchvision:NAME``, ``hf:NAME`` or ``scenes[:video|:pairs]``."""
     if uri == "digits":
         return named.digits(limit=limit)
+    if uri.partition("?")[0].partition(":")[0] == "scenes":
+        from vergence.data.image.scenes import open_scenes  # compiles
+
+        return open_scenes(uri, limit=limit)
     read = named.torchvision if uri.startswith("torchvision:") else named.hub
     return read(uri, limit=limit)
 

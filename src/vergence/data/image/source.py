@@ -18,8 +18,7 @@ from vergence.data.loading import batches, cores, order, prefetch, stand_ins
 from vergence.data.source import RowSource, Skipped
 
 if TYPE_CHECKING:
-    from vergence.data.image.target_files import Files
-    from vergence.data.targets import Target
+    from vergence.data.targets import LazyTarget, Target
 
 _AHEAD = 3  # batches that are read ahead
 
@@ -53,7 +52,7 @@ class ImageSource(RowSource):
         limit: Share of unreadable pictures that is put up with, in [0, 1].
         view_options: See ``Source``.
         pixels: ``(n, H, W, 3)`` uint8, where they are decoded already.
-        targets: What else is known of the pictures, by name: of all of them at once, or in files.
+        targets: What else is known of the pictures, by name: of all of them at once, or when a batch asks.
     """
 
     modality = "image"
@@ -66,7 +65,7 @@ class ImageSource(RowSource):
         limit: float = 0.5,
         view_options: dict[str, Any] | None = None,
         pixels: np.ndarray | None = None,
-        targets: Mapping[str, Target | Files] | None = None,
+        targets: Mapping[str, Target | LazyTarget] | None = None,
     ) -> None:
         self._targets = dict(targets or {})
         self.uri, self.reader, self.classes = uri, reader, reader.classes
@@ -109,10 +108,10 @@ class ImageSource(RowSource):
 
     def _target(self, name: str, rows: np.ndarray, sizes: np.ndarray | None) -> Target:
         """Return a target of pictures ``rows`` of the reader; ``sizes`` ``(B, 2)`` are compared with."""
-        from vergence.data.image.target_files import Files
+        from vergence.data.targets import LazyTarget
 
         kept = self._targets[name]
-        if isinstance(kept, Files):
+        if isinstance(kept, LazyTarget):
             return kept.load(rows, sizes, self.skipped)
         return kept.pick(torch.from_numpy(rows))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,13 +17,13 @@ from vergence.data.image.decode import DecodeError
 from vergence.data.image.reader import read_part
 from vergence.data.matlab import read as read_matlab
 from vergence.data.source import Skipped
-from vergence.data.targets import VOID, Boundaries, Masks, Target, owners
+from vergence.data.targets import VOID, Boundaries, LazyTarget, Masks, owners
 
 _LOOKED = 16  # files that tell how masks are coded
 _VOC_VOID = 255
 
 
-class Files(ABC):
+class Files(LazyTarget):
     """One file a picture, read when it is asked for.
 
     Args:
@@ -41,16 +41,6 @@ class Files(ABC):
         Raises:
             DecodeError: If the file cannot be used.
             OSError: If it cannot be read.
-        """
-
-    @abstractmethod
-    def load(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> Target:
-        """Return the target of pictures ``rows (B,)``, on a canvas as large as the largest of them.
-
-        Args:
-            rows: Which pictures.
-            sizes: ``(B, 2)`` height and width of each picture; None does not compare.
-            skipped: Where it is noted that a file cannot be used; its target then counts as not known.
         """
 
     def maps(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> list[np.ndarray | None]:

@@ -18,8 +18,11 @@ from vergence.data.targets import (
     Flow,
     Instances,
     Keypoints,
+    Maps,
     Masks,
     Parts,
+    Points,
+    Segments,
     Target,
     corners,
     points_in,
@@ -97,6 +100,25 @@ def _(target: Depth, matrix: Tensor, size: int, sizes: Tensor) -> Depth:
 
 
 @moved.register
+def _(target: Maps, matrix: Tensor, size: int, sizes: Tensor) -> Maps:
+    picked, inside = nearest(target.values, matrix, size, sizes)
+    return replace(target, values=picked.masked_fill(~inside[:, None], torch.nan))
+
+
+@moved.register
+def _(target: Points, matrix: Tensor, size: int, sizes: Tensor) -> Points:
+    xy = into_view(target.xy[:, None], matrix[target.of])[:, 0]
+    inside = ((xy >= 0) & (xy < size)).all(1)
+    return replace(target, xy=xy, kind=target.kind.masked_fill(~inside, -1))
+
+
+@moved.register
+def _(target: Segments, matrix: Tensor, size: int, sizes: Tensor) -> Segments:
+    ends = into_view(target.ends, matrix[target.of])
+    return replace(target, ends=ends, share=target.share * _share_inside(ends, size))
+
+
+@moved.register
 def _(target: Flow, matrix: Tensor, size: int, sizes: Tensor) -> Flow:
     picked, inside = nearest(target.uv, matrix, size, sizes)
     turned = torch.linalg.inv(matrix[:, :, :2]) @ picked.flatten(2)  # both frames move alike
@@ -147,3 +169,15 @@ def nearest(values: Tensor, matrix: Tensor, size: int, sizes: Tensor) -> tuple[T
     place = y.floor().long().clamp(0, height - 1) * width + x.floor().long().clamp(0, width - 1)
     picked = values.flatten(2).gather(2, place.flatten(1)[:, None].expand(-1, channels, -1))
     return picked.view(n, channels, size, size), inside
+
+
+def _share_inside(ends: Tensor, size: int) -> Tensor:
+    """Return the share ``(N,)`` of lines ``(N, 2, 2)`` that lies in the view, by Liang and Barsky's cuts."""
+    start, along = ends[:, 0], ends[:, 1] - ends[:, 0]
+    still = along.abs() < 1e-9
+    step = torch.where(still, torch.ones_like(along), along)
+    cuts = torch.stack([-start / step, (size - start) / step]).sort(0).values  # (2, N, 2)
+    outside = (still & ((start < 0) | (start > size))).any(1)
+    first = cuts[0].masked_fill(still, 0.0).amax(1).clamp_min(0)
+    last = cuts[1].masked_fill(still, 1.0).amin(1).clamp_max(1)
+    return (last - first).clamp_min(0).masked_fill(outside, 0.0)
