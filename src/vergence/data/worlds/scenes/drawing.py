@@ -290,7 +290,7 @@ def fill_front(parts: np.ndarray, whole: np.ndarray, front: np.ndarray) -> None:
 def fill_distances(
     parts: np.ndarray, whole: np.ndarray, shift: np.ndarray, distances: np.ndarray
 ) -> None:  # pragma: no cover - compiled
-    """Fill ``distances (B, K, S, S)`` float32 with signed distances in pixels of things shifted ``(B, K, 2)``."""
+    """Fill ``distances (B, K, S, S)`` float32 with signed distances in pixels of things that are shifted."""
     size = distances.shape[2]
     distances[:] = FAR
     for b in range(len(parts)):

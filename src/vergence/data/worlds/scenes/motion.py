@@ -158,7 +158,7 @@ def tracks(moving: Clips, size: int) -> Keypoints:
 
 
 def sound(moving: Clips) -> Values:
-    """``(B, T, 16)`` float32: bands of the shapes, as loud as things are large and fast, and of the ground."""
+    """``(B, T, 16)`` float32: bands of shapes, as loud as things are large and fast, and of the ground."""
     scenes, t = moving.scenes, moving.frames
     step = np.diff(scenes.centre.reshape(-1, t, *scenes.centre.shape[1:]), axis=1)
     speed = np.sqrt((np.concatenate([step, step[:, -1:]], 1) ** 2).sum(-1)).reshape(scenes.shape.shape)
