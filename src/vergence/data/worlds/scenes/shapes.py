@@ -56,7 +56,7 @@ UPPER = ("round", "regular", "notched")
 UPPER_OF = np.array([UPPER.index(upper) for upper, *_ in _SHAPES.values()])
 CORNERS = np.array([len(corners) for _, corners, *_ in _SHAPES.values()])
 POINTS = np.zeros((len(NAMES), MOST_CORNERS, 2))
-for _i, (_, _corners, _, _) in enumerate(_SHAPES.values()):
+for _i, _corners in enumerate(corners for _, corners, *_ in _SHAPES.values()):
     POINTS[_i, : len(_corners)] = _corners
 RADIUS = np.array([radius for *_, radius, _ in _SHAPES.values()], np.float64)
 RING = np.array([ring for *_, ring in _SHAPES.values()], np.float64)
