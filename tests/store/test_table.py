@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from vergence.core.errors import BadInput, VergenceError
+from vergence.data import open as open_source
 from vergence.data.image.decode import thumbnail
 from vergence.data.source import Skipped
 from vergence.store.rows import uris
@@ -334,6 +336,27 @@ def test_a_uri_leads_to_the_file(tmp_path):
     (tmp_path / "x.parquet").touch()
     assert uris(str(tmp_path / "x.parquet"), ["x.parquet#3"]) == [f"{tmp_path}/x.parquet#3"]
     assert uris("digits", ["7"]) == ["digits#7"]
+
+
+def test_uris_lead_to_files_whatever_the_first_one_is_called(tmp_path):
+    for name in (b"#cover.png", b"a.png", b"caf\xe9.png"):
+        (tmp_path / os.fsdecode(name)).touch()
+    for first in ("#cover.png", "gone.png", r"caf\xe9.png"):
+        names = [first, "a.png"]
+        assert uris(str(tmp_path), names) == [f"{tmp_path}/{name}" for name in names]
+    (tmp_path / "a.png").unlink()
+    assert uris(str(tmp_path), [r"caf\xe9.png"]) == [rf"{tmp_path}/caf\xe9.png"]
+
+
+def test_pictures_whose_names_are_not_utf8_make_rows(tmp_path):
+    folder = tmp_path / os.fsdecode(b"f\xfcr")
+    folder.mkdir()
+    for i, name in enumerate((b"caf\xe9.png", b"b.png")):
+        Image.new("RGB", (8, 8), (i, i, i)).save(folder / os.fsdecode(name))
+    (folder / "broken.png").write_bytes(b"")
+    store = Store.create(tmp_path / "t.lance", open_source(folder), np.eye(3, dtype=np.float32))
+    assert store.names == ["b.png", "broken.png", r"caf\xe9.png"]
+    assert store.take([2], ["uri"])["uri"].to_pylist() == [rf"{tmp_path}/f\xfcr/caf\xe9.png"]
 
 
 def test_a_column_is_set_and_set_again_and_rows_stay_where_they_are(store):

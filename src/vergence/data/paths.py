@@ -5,11 +5,15 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from pathlib import Path
 
 
 def files(root: Path) -> list[str]:
-    """Return the paths of all files under ``root``, sorted; hidden ones and link loops are left out."""
+    """Return the paths of all files under ``root``, sorted.
+
+    Hidden ones, link loops, and what is no file (pipes, sockets, devices) are left out.
+    """
     names, seen = [], set()
     for folder, inside, here in os.walk(root, followlinks=True):
         if (real := os.path.realpath(folder)) in seen:
@@ -21,9 +25,37 @@ def files(root: Path) -> list[str]:
         names += [
             name if start == "." else f"{start}/{name}".replace(os.sep, "/")
             for name in here
-            if not name.startswith(".")
+            if not name.startswith(".") and not _is_device(os.path.join(folder, name))
         ]
     return sorted(names)
+
+
+def _is_device(path: str) -> bool:
+    """Say whether what is there is a pipe, a socket or a device, whose reading may never end."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # such as a link to nowhere: whoever reads it says so
+        return False
+    return not stat.S_ISREG(mode)
+
+
+def printable(name: str) -> str:
+    r"""Return a file's name as text that UTF-8 can hold: bytes that are none stand there as numbers.
+
+    >>> printable("caf\udce9.png") == r"caf\xe9.png"
+    True
+    """
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def from_printable(name: str) -> str:
+    r"""Return the file's name of which ``printable`` made this text.
+
+    >>> from_printable(r"caf\xe9.png") == "caf\udce9.png"
+    True
+    """
+    raw = re.sub(rb"\\x([89a-f][0-9a-f])", lambda match: bytes.fromhex(match[1].decode()), name.encode())
+    return raw.decode("utf-8", "surrogateescape")
 
 
 def expanded(pattern: str) -> list[Path]:

@@ -13,10 +13,12 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput
 from vergence.core.modality import find_modality
+from vergence.data.paths import from_printable, printable
 from vergence.data.source import Source
 
 COLUMNS = ("id", "uri", "vector", "label", "class", "thumbnail")
 _CHUNK = 2048  # rows held at a time
+_LOOKED = 64  # names that tell whether samples are files
 
 
 class HasVectors(Protocol):
@@ -181,9 +183,15 @@ def vector_array(vectors: np.ndarray) -> pa.FixedSizeListArray:
 
 
 def uris(root: str, names: Sequence[str]) -> list[str]:
-    """Return where each named sample of a source can be found: a path where it is a file."""
-    if names and "://" not in root:
+    """Return where each named sample of a source can be found: a path where one of the first is a file."""
+    if "://" not in root:
         for folder in (Path(root), Path(root).parent):
-            if (folder / names[0].partition("#")[0]).is_file():
-                return [f"{folder.resolve()}/{name}" for name in names]
-    return [f"{root}#{name}" for name in names]
+            if any(_leads_to_file(folder, name) for name in names[:_LOOKED]):
+                return [f"{printable(str(folder.resolve()))}/{name}" for name in names]
+    return [f"{printable(root)}#{name}" for name in names]
+
+
+def _leads_to_file(folder: Path, name: str) -> bool:
+    """Say whether a name is that of a file in ``folder``, or of a row of one (``file.parquet#17``)."""
+    path = from_printable(name)
+    return any(os.path.isfile(folder / part) for part in (path, path.rpartition("#")[0]))

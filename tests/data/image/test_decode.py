@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vergence.data.image.decode import DecodeError, crop_long_side, decode
+from vergence.data.image.decode import DecodeError, crop_long_side, decode, shape
 from vergence.data.image.jpeg import decode_small, is_small_and_plain
 
 
@@ -62,23 +62,72 @@ def test_palettes_with_and_without_a_transparent_colour():
     assert decode(encoded(image, transparency=0)).tolist() == [[[255, 255, 255], [0, 0, 255]]]
 
 
+def test_a_palette_with_half_transparent_colours_is_laid_on_white():
+    image = Image.new("P", (3, 1))
+    image.putpalette([255, 0, 0, 0, 0, 0, 0, 0, 255])
+    for x in range(3):
+        image.putpixel((x, 0), x)
+    raw = encoded(image, transparency=bytes([255, 51, 0]))
+    assert decode(raw).tolist() == [[[255, 0, 0], [204, 204, 204], [255, 255, 255]]]
+
+
 def test_sixteen_bit_colour_keeps_its_range():
     rows = b"".join(b"\0" + struct.pack(">6H", 65535, 0, 32896, 0, 65535, 257) for _ in range(2))
     assert decode(written_png(2, 2, 16, rows))[0].tolist() == [[255, 0, 128], [0, 255, 1]]
 
 
+def grey(values, dtype):
+    return Image.fromarray(np.array([values], dtype=dtype))
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
+    [([255], [1]), ([256], [1]), ([257, 0], [1, 0]), ([0, 4095], [0, 16]), ([65535, 32896], [255, 128])],
+)
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_sixteen_bit_grey_is_as_bright_as_its_mode_says_whatever_its_maximum(values, expected, kind):
+    assert decode(encoded(grey(values, np.uint16), kind))[0, :, 0].tolist() == expected
+
+
+def test_sixteen_bit_grey_of_a_pgm_file_and_one_with_the_most_significant_byte_first():
+    assert decode(b"P5 2 1 65535\n" + struct.pack(">2H", 255, 65535))[0, :, 0].tolist() == [1, 255]
+    assert decode(b"P5 2 1 4095\n" + struct.pack(">2H", 0, 4095))[0, :, 0].tolist() == [0, 255]
+    big = struct.pack(">2sHI", b"MM", 42, 8) + struct.pack(">H", 8)
+    for tag, kind, value in (
+        (256, 3, 2 << 16), (257, 3, 1 << 16), (258, 3, 16 << 16), (259, 3, 1 << 16),
+        (262, 3, 1 << 16), (273, 4, 110), (278, 3, 1 << 16), (279, 4, 4),
+    ):  # fmt: skip
+        big += struct.pack(">HHII", tag, kind, 1, value)
+    big += struct.pack(">I", 0)
+    assert len(big) == 110
+    assert decode(big + struct.pack(">2H", 257, 65535))[0, :, 0].tolist() == [1, 255]
+
+
+def test_a_transparent_value_of_sixteen_bit_grey_is_laid_on_white():
+    raw = encoded(grey([257, 514], np.uint16), transparency=257)
+    assert decode(raw)[0, :, 0].tolist() == [255, 2]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [([0.0, 0.5, 1.0], [0, 128, 255]), ([0.0, 0.1], [0, 26]), ([0.004, 0.004], [1, 1])],
+)
+def test_float_grey_is_read_in_0_to_1(values, expected):
+    assert decode(encoded(grey(values, np.float32), "TIFF"))[0, :, 0].tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "reason"),
     [
-        ([0.0, 255.0], [0, 255]),
-        ([0.0, 65535.0], [0, 255]),
-        ([-1.0, 1.0], [0, 255]),
-        ([0.0, 1e6], [0, 255]),
+        ([0, 255], np.float32, r"float grey is read in \[0, 1\], but reaches from 0 to 255"),
+        ([-1, 1], np.float32, r"float grey is read in \[0, 1\], but reaches from -1 to 1"),
+        ([-1000, 3000], np.int32, r"whole numbers is read in \[0, 65535\], but reaches from -1000 to 3000"),
+        ([0, 70000], np.int32, r"whole numbers is read in \[0, 65535\], but reaches from 0 to 70000"),
     ],
 )
-def test_float_grey_is_brought_to_bytes(values, expected):
-    image = Image.fromarray(np.array([values], dtype=np.float32))
-    assert decode(encoded(image, "TIFF"))[0, :, 0].tolist() == expected
+def test_grey_out_of_its_range_is_refused_and_never_stretched(values, dtype, reason):
+    with pytest.raises(DecodeError, match=reason):
+        decode(encoded(grey(values, dtype), "TIFF"))
 
 
 def test_float_grey_that_is_not_finite_is_refused():
@@ -86,11 +135,20 @@ def test_float_grey_that_is_not_finite_is_refused():
         decode(encoded(Image.fromarray(np.array([[np.nan, 1]], dtype=np.float32)), "TIFF"))
 
 
-def test_cmyk_prints_the_colour_that_it_shows():
-    raw = encoded(Image.new("CMYK", (16, 16), (0, 255, 255, 0)), "JPEG", quality=95)
-    red, green, blue = decode(raw)[8, 8]
-    assert red > 240
-    assert max(green, blue) < 15
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+@pytest.mark.parametrize(
+    ("ink", "colour"),
+    [
+        ((0, 255, 255, 0), (255, 0, 0)),
+        ((255, 0, 0, 0), (0, 255, 255)),
+        ((0, 0, 0, 255), (0, 0, 0)),
+        ((0, 0, 0, 0), (255, 255, 255)),
+        ((0, 0, 0, 51), (204, 204, 204)),
+    ],
+)
+def test_cmyk_prints_the_colour_that_it_shows(kind, ink, colour):
+    raw = encoded(Image.new("CMYK", (16, 16), ink), kind, **({"quality": 95} if kind == "JPEG" else {}))
+    assert np.abs(decode(raw)[8, 8].astype(int) - colour).max() <= 3
 
 
 @pytest.mark.parametrize("turn", range(1, 9))
@@ -114,6 +172,16 @@ def test_of_an_animation_the_first_frame_is_taken(kind):
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("white", "black")]
     raw = encoded(frames[0], kind, save_all=True, append_images=frames[1:], duration=100, loop=0)
     assert decode(raw).min() >= 250
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+def test_the_first_frame_of_an_animation_keeps_its_colours_and_its_page(kind):
+    first = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    first.paste((0, 0, 255, 255), (0, 0, 4, 8))
+    rest = [Image.new("RGBA", (8, 8), (0, 0, 0, 0))]
+    options = {"lossless": True} if kind == "WEBP" else {}
+    raw = encoded(first, kind, save_all=True, append_images=rest, duration=100, loop=0, **options)
+    assert decode(raw)[4, [1, 6]].tolist() == [[0, 0, 255], [255, 255, 255]]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "PPM"])
@@ -187,6 +255,27 @@ def test_random_damage_never_raises_anything_else():
             broken[random.integers(0, len(broken), 8)] = random.integers(0, 256, 8)
             result = decoded_or_reason(broken.tobytes())
             assert result if isinstance(result, str) else result.ndim == 3
+
+
+HEIC = b"\0\0\0\x18ftypheic" + bytes(200)
+
+
+def test_heic_without_a_decoder_is_named(monkeypatch):
+    monkeypatch.setattr("vergence.data.image.decode._heic_opener", lambda: False)
+    with pytest.raises(DecodeError, match="HEIC, which needs a decoder: pip install pi-heif, or pillow-heif"):
+        decode(HEIC)
+    assert shape(HEIC) == (0, 0)
+
+
+def test_heic_is_read_where_a_decoder_is_installed():
+    heif = pytest.importorskip("pillow_heif")
+    file = io.BytesIO()
+    heif.from_pillow(Image.new("RGB", (64, 48), (200, 30, 30))).save(file, quality=90)
+    pixels = decode(file.getvalue())
+    assert pixels.shape == (48, 64, 3) and shape(file.getvalue()) == (48, 64)
+    assert np.abs(pixels.reshape(-1, 3).mean(0) - (200, 30, 30)).max() < 6
+    with pytest.raises(DecodeError, match="not a picture|nvalid|heif"):
+        decode(HEIC)
 
 
 def decoded_or_reason(raw):

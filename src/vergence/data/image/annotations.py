@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from vergence.core.errors import BadInput
-from vergence.data.image.folder import PICTURES, FolderReader, is_picture
+from vergence.data.image.folder import PICTURES, FolderReader, left_out
 from vergence.data.image.source import ImageSource
 from vergence.data.image.target_files import BoundaryFiles, Files, MaskFiles
+from vergence.data.paths import printable
 
 FOLDERS = {
     "masks": ("masks", "SegmentationClass", "Annotations"),
@@ -17,7 +18,9 @@ FOLDERS = {
 SUFFIXES = (".png", ".mat")
 
 
-def annotated_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.5) -> ImageSource | None:
+def annotated_folder(
+    root: Path, names: Sequence[str], pictures: Sequence[str], uri: str, *, limit: float = 0.5
+) -> ImageSource | None:
     """Open a folder that holds pictures and, beside them, what is said about them.
 
     A folder such as ``photos/`` with one such as ``masks/`` beside it, whose files have the same paths
@@ -26,6 +29,7 @@ def annotated_folder(root: Path, names: Sequence[str], uri: str, *, limit: float
     Args:
         root: The folder.
         names: Paths of all files in it.
+        pictures: Those of them that are pictures.
         uri: What was opened.
         limit: See ``vergence.open``.
 
@@ -36,14 +40,14 @@ def annotated_folder(root: Path, names: Sequence[str], uri: str, *, limit: float
         BadInput: If no file of the one folder goes with one of the other.
     """
     folders = {name.split("/", 1)[0] for name in names if "/" in name}
-    pictures = [folder.rstrip("/") for folder in PICTURES if folder.rstrip("/") in folders]
+    photos = [folder.rstrip("/") for folder in PICTURES if folder.rstrip("/") in folders]
     said = {kind: [f for f in FOLDERS[kind] if f in folders] for kind in FOLDERS}
-    if len(pictures) != 1 or not any(said.values()):
+    if len(photos) != 1 or not any(said.values()):
         return None
-    (folder,) = pictures
-    own = [name for name in _inside(names, folder) if is_picture(name)]
+    (folder,) = photos
+    own = _inside(pictures, folder)
     targets: dict[str, Files] = {}
-    notes = []
+    notes, read = [], [folder]
     for kind, there in said.items():
         for other in there[:1]:
             by_stem = {_stem(name): name for name in _inside(names, other) if name.endswith(SUFFIXES)}
@@ -55,10 +59,13 @@ def annotated_folder(root: Path, names: Sequence[str], uri: str, *, limit: float
                     f"one of {folder}/; open {root / folder} for the pictures alone."
                 )
             targets[kind] = READERS[kind](root / other, paired)
+            read.append(other)
             notes.append(f"{other}/ holds the {kind} of {folder}/")
-    source = ImageSource(FolderReader(root / folder, own), uri, limit=limit, targets=targets)
-    source.notes = notes
-    return source
+    beside = [name for name in pictures if name.split("/", 1)[0] not in read]
+    if beside:
+        notes.append(f"{len(beside):,} pictures outside {folder}/ left out, such as {printable(beside[0])}")
+    notes += left_out(_inside(names, folder), own)
+    return ImageSource(FolderReader(root / folder, own, notes=notes), uri, limit=limit, targets=targets)
 
 
 def _inside(names: Sequence[str], folder: str) -> list[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import threading
+from functools import cache
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from vergence.data.image.formats import is_heic
 from vergence.data.image.jpeg import decode_small
 
 _GIANT = 2**25  # pixels; threads decode larger pictures one at a time, as each may take gigabytes
@@ -28,10 +31,10 @@ Raw = bytes | memoryview | Image.Image | np.ndarray
 def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
     """Return a picture as ``(H, W, 3)`` uint8.
 
-    Grey becomes RGB; transparency is laid on white, as a page would show it; 16-bit grey keeps its
-    full range (65535 is white); float and 32-bit grey inside [0, 1], [0, 255] or [0, 65535] are read
-    as such and stretched otherwise; the camera's rotation is applied; of an animation the first
-    frame is taken. Colour profiles are ignored.
+    Grey becomes RGB; transparency is laid on white, as a page would show it; 16-bit and 32-bit grey is
+    read in [0, 65535], float grey in [0, 1], whatever the largest value of a picture is; the camera's
+    rotation is applied; of an animation the first frame is taken. Colour profiles are ignored. HEIC is
+    read where pillow-heif or pi-heif is installed.
 
     Args:
         raw: The encoded file, or what a library already decoded.
@@ -39,7 +42,8 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
             pixels. None leaves it as large as it is.
 
     Raises:
-        DecodeError: If it is broken, of an unknown format, or larger than Pillow's bomb limit.
+        DecodeError: If it is broken, of an unknown format, larger than Pillow's bomb limit, or grey with
+            values out of its range.
     """
     if isinstance(raw, np.ndarray):
         return _finish(_to_rgb(Image.fromarray(raw)), size)
@@ -49,12 +53,12 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
     if fast is not None and (size is None or min(fast.shape[:2]) < 2 * size):
         return fast
     try:
-        with Image.open(io.BytesIO(raw)) as image, _room_for(image):
+        with _opened(raw) as image, _room_for(image):
             if size is not None:
                 _draft(image, size)
             return _finish(_to_rgb(ImageOps.exif_transpose(image)), size)
     except UnidentifiedImageError:
-        raise DecodeError("empty" if not len(raw) else "not a picture in a known format") from None
+        raise DecodeError(_unknown(raw)) from None
     except MemoryError:
         raise DecodeError("needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on broken bytes
@@ -66,18 +70,45 @@ def shape(raw: Raw) -> tuple[int, int]:
     if isinstance(raw, np.ndarray):
         return raw.shape[0], raw.shape[1]
     try:
-        image = raw if isinstance(raw, Image.Image) else Image.open(io.BytesIO(raw))
+        image = raw if isinstance(raw, Image.Image) else _opened(raw)
         turned = image.getexif().get(0x0112, 1) >= 5
     except Exception:  # noqa: BLE001 - a decoder may raise anything on broken bytes
         return 0, 0
     return (image.width, image.height) if turned else (image.height, image.width)
 
 
+def _opened(raw: bytes | memoryview) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(raw))
+    except UnidentifiedImageError:
+        if not (is_heic(raw) and _heic_opener()):
+            raise
+        return Image.open(io.BytesIO(raw))
+
+
+@cache
+def _heic_opener() -> bool:
+    """Let Pillow open HEIC, by a library that may not be there."""
+    for name in ("pillow_heif", "pi_heif"):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name).register_heif_opener()
+            return True
+    return False
+
+
+def _unknown(raw: bytes | memoryview) -> str:
+    if not len(raw):
+        return "empty"
+    if is_heic(raw) and not _heic_opener():
+        return "HEIC, which needs a decoder: pip install pi-heif, or pillow-heif"
+    return "not a picture in a known format"
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _grey(np.asarray(image))
+        return _grey(image)
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         page = Image.new("RGBA", image.size, "white")
@@ -85,18 +116,21 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey(values: np.ndarray) -> Image.Image:
-    low, high = float(values.min()), float(values.max())
-    if not np.isfinite([low, high]).all():
-        raise DecodeError("holds values that are not finite")
-    if low < 0 or high > 65535:
-        scale = 255 / max(high - low, 1e-12)
-    else:
-        low, scale = 0.0, 1 / 257 if high > 255 else 1.0
-    grey = np.empty(values.shape, np.uint8)
+def _grey(image: Image.Image) -> Image.Image:
+    values, white = np.asarray(image), 1.0 if image.mode == "F" else 65535.0
+    if not image.mode.startswith("I;16"):
+        low, high = float(values.min()), float(values.max())
+        if not np.isfinite([low, high]).all():
+            raise DecodeError("holds values that are not finite")
+        if low < 0 or high > white:
+            kind = "float grey" if image.mode == "F" else "grey of whole numbers"
+            raise DecodeError(f"{kind} is read in [0, {white:g}], but reaches from {low:g} to {high:g}")
+    grey, transparent = np.empty(values.shape, np.uint8), image.info.get("transparency")
     for start in range(0, len(values), _ROWS):
         part = slice(start, start + _ROWS)
-        grey[part] = np.round((values[part].astype(np.float64) - low) * scale)
+        grey[part] = np.round(values[part].astype(np.float64) * (255 / white))
+        if isinstance(transparent, int):
+            grey[part][values[part] == transparent] = 255
     return Image.fromarray(grey).convert("RGB")
 
 

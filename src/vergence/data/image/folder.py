@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from vergence.data.image.formats import UNREAD, suffix_of
 from vergence.data.image.reader import ImageReader, read_part
+from vergence.data.paths import printable
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".ico"),
-)
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
+_ARCHIVES = frozenset((".tar", ".tgz", ".gz", ".zst", ".zip", ".parquet"))
 PICTURES = ("photos/", "images/", "imgs/", "JPEGImages/")  # beside which targets may lie
 
 
@@ -26,23 +27,34 @@ class FolderReader(ImageReader):
 
     Args:
         root: The folder.
-        names: Paths of the pictures inside it.
+        paths: Of the pictures inside it.
+        notes: See ``ImageReader``.
     """
 
-    def __init__(self, root: Path, names: list[str]) -> None:
-        self.root, self.names = root, names
-        self.labels, self.classes = folder_labels(names)
+    stable = True
+
+    def __init__(self, root: Path, paths: Sequence[str], *, notes: Sequence[str] = ()) -> None:
+        self.root, self.paths, self.notes = root, paths, notes
+        self.names = [printable(path) for path in paths]
+        self.labels, self.classes = folder_labels(self.names)
 
     def read(self, i: int) -> bytes:
-        return read_part(os.path.join(self.root, self.names[i]))
+        return read_part(os.path.join(self.root, self.paths[i]))
 
 
-def is_picture(name: str) -> bool:
-    """Say whether a file's name ends like a picture's."""
-    return name.lower().endswith(SUFFIXES)
+def left_out(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
+    """Say which files of a folder are pictures, or may hold some, and are not read beside those that are."""
+    kinds = Counter(suffix_of(name) for name in set(names).difference(pictures))
+    unread = {kind: n for kind, n in kinds.items() if kind in UNREAD}
+    archives = {kind: n for kind, n in kinds.items() if kind in _ARCHIVES}
+    notes = [f"{n:,} x {kind} left out: a format that is not read" for kind, n in sorted(unread.items())]
+    return notes + [
+        f"{n:,} x {kind} beside the pictures not looked into: open it by its path"
+        for kind, n in sorted(archives.items())
+    ]
 
 
-def folder_labels(names: list[str]) -> tuple[np.ndarray | None, list[str] | None]:
+def folder_labels(names: Sequence[str]) -> tuple[np.ndarray | None, list[str] | None]:
     """Return the labels and class names that the folders on the paths of pictures give."""
     folders = [name.split("/")[:-1] for name in names]
     if all(path and path[0].lower() in SPLITS for path in folders):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import os
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from vergence.core.errors import BadInput, WrongModality, need, unknown
 from vergence.data.columns import coded
 from vergence.data.image.decode import DecodeError, Raw
-from vergence.data.image.reader import ImageReader, PixelReader, numbered
+from vergence.data.image.reader import ImageReader, PixelReader, numbered, read_part
 from vergence.data.image.source import ImageSource
 
 # A mirrored digit is another sign, ink has no colour, and hands differ in slant, place and size.
@@ -73,8 +72,7 @@ class HubReader(ImageReader):
             return cell["bytes"]
         if not cell.get("path"):
             raise DecodeError("the cell is empty")
-        with builtins.open(cell["path"], "rb") as file:
-            return file.read()
+        return read_part(cell["path"])
 
 
 def digits(*, limit: float = 0.5) -> ImageSource:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from vergence.core.errors import BadInput
 from vergence.data.image import named
-from vergence.data.image.folder import PICTURES, FolderReader, is_picture
+from vergence.data.image.folder import PICTURES, FolderReader, left_out
+from vergence.data.image.formats import is_picture, pictures_among
 from vergence.data.image.parquet import ParquetReader
+from vergence.data.image.reader import read_head
 from vergence.data.image.source import ImageSource
 from vergence.data.image.tar import TarReader
 
@@ -42,15 +44,22 @@ def open_files(paths: list[Path], root: Path, uri: str, *, limit: float = 0.5) -
 
 
 def open_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.5) -> ImageSource | None:
-    """Open the pictures of a folder, with their targets; else its parquet files, else its tar shards."""
+    """Open the pictures of a folder, with their targets; else its parquet files, else its tar shards.
+
+    What a file's name does not tell its first bytes do.
+    """
+    pictures = pictures_among(names, lambda name: read_head(root / name))
     if any(name.startswith(PICTURES) for name in names):
         from vergence.data.image.annotations import annotated_folder  # loads torchvision
 
-        if (annotated := annotated_folder(root, names, uri, limit=limit)) is not None:
+        if (annotated := annotated_folder(root, names, pictures, uri, limit=limit)) is not None:
             return annotated
-    if pictures := [name for name in names if is_picture(name)]:
-        return ImageSource(FolderReader(root, pictures), uri, limit=limit)
+    if pictures:
+        return ImageSource(FolderReader(root, pictures, notes=left_out(names, pictures)), uri, limit=limit)
     for suffix in (".parquet", ".tar"):
-        if shards := [root / name for name in names if name.endswith(suffix)]:
-            return open_files(shards, root, uri, limit=limit)
+        if shards := [name for name in names if name.endswith(suffix)]:
+            source = open_files([root / name for name in shards], root, uri, limit=limit)
+            if source is not None:
+                source.notes = [*source.notes, *left_out(names, shards)]
+            return source
     return None

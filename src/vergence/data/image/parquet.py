@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput, WrongModality
-from vergence.data.columns import coded
+from vergence.data.columns import coded, plain
 from vergence.data.image.cache import budget
 from vergence.data.image.decode import DecodeError
 from vergence.data.image.reader import ImageReader, numbered
@@ -27,8 +27,8 @@ class ParquetReader(ImageReader):
     """Rows of one or more parquet files with the same columns.
 
     A picture is a struct with ``bytes`` (the hub's ``Image``) or a binary column; labels are whole
-    numbers, named by the hub's schema metadata where it is there, or words. Row groups are read
-    when they are needed and kept as far as they fit.
+    numbers, named by the hub's schema metadata where it is there, truth values or words. Row groups are
+    read when they are needed and kept as far as they fit.
 
     Args:
         paths: The files, in order.
@@ -50,6 +50,12 @@ class ParquetReader(ImageReader):
             if not 0 <= rows <= size:  # a picture has a byte or more
                 raise BadInput(f"{path} is broken: it claims {rows:,} rows in {size:,} bytes.")
             self.names += numbered(path.relative_to(root).as_posix(), rows)
+        self.notes: list[str] = []
+        if others := [name for name in _picture_columns(schema, features) if name != self.column]:
+            self.notes.append(
+                f"column '{self.column}' is read; {len(self.names) * len(others):,} pictures of "
+                f"{', '.join(others)} left out"
+            )
         self.labels, self.classes = self._read_labels(schema, features)
         groups = [
             (f, g, file.metadata.row_group(g))
@@ -116,17 +122,39 @@ class ParquetReader(ImageReader):
         column = next((c for c in [*named, *_LABELS] if c in schema.names), None)
         if column is None:
             return None, None
-        kind = schema.field(column).type
-        if not (pa.types.is_integer(kind) or pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-            return None, None
         try:
-            values = [v for file in self._files for v in file.read(columns=[column]).column(0).to_pylist()]
+            parts = [file.read(columns=[column]).column(0) for file in self._files]
+            values, classes = _labels(pa.chunked_array([c for part in parts for c in part.chunks]))
+        except _NoLabels as why:
+            self.notes.append(f"column '{column}' left out: {why}")
+            return None, None
         except (pa.ArrowException, OSError, ValueError) as error:
             raise BadInput(f"The labels in column '{column}' cannot be read: {_plain(error)}") from None
         if len(values) != len(self.names):
             raise BadInput(f"Column '{column}' holds {len(values)} labels for {len(self.names)} rows.")
-        labels, classes = coded(values)
-        return labels, classes or named.get(column)
+        labels, words = coded(values)
+        return labels, words or classes or named.get(column)
+
+
+class _NoLabels(Exception):
+    """A column holds what cannot be labels; the message is the reason."""
+
+
+def _labels(column: pa.ChunkedArray) -> tuple[list[int | str | None], list[str] | None]:
+    """Return the labels in a column, None where unknown, and the classes where its type tells them."""
+    values = plain(column)
+    if pa.types.is_boolean(values.type):
+        return values.cast(pa.int8()).to_pylist(), ["false", "true"]
+    if pa.types.is_floating(values.type):
+        raise _NoLabels("it holds numbers that are not whole, and labels are classes")
+    if pa.types.is_null(values.type):
+        return [None] * len(values), None
+    if pa.types.is_integer(values.type):
+        return values.to_pylist(), None
+    try:
+        return values.cast(pa.string()).to_pylist(), None
+    except pa.ArrowNotImplementedError:
+        raise _NoLabels(f"it is of type {values.type}, and labels are whole numbers or words") from None
 
 
 def _file(path: Path) -> pq.ParquetFile:
@@ -151,18 +179,17 @@ def _features(schema: pa.Schema) -> dict[str, Any]:
     return features if isinstance(features, dict) else {}
 
 
-def _find_pictures(schema: pa.Schema, features: dict[str, Any]) -> str | None:
+def _picture_columns(schema: pa.Schema, features: dict[str, Any]) -> list[str]:
+    """Return the columns that hold pictures, the likeliest first."""
     marked = [k for k, v in features.items() if isinstance(v, dict) and v.get("_type") == "Image"]
     structs = [f.name for f in schema if pa.types.is_struct(f.type) and f.type.get_field_index("bytes") >= 0]
     binary = [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_large_binary(f.type)]
-    for name in [*marked, *structs, *(p for p in _PICTURES if p in binary)]:
-        if name in structs or name in binary:
-            return name
-    return None
+    names = [*marked, *structs, *(p for p in _PICTURES if p in binary)]
+    return [name for name in dict.fromkeys(names) if name in structs or name in binary]
 
 
 def _picture_column(schema: pa.Schema, features: dict[str, Any], path: Path) -> str:
-    if (name := _find_pictures(schema, features)) is not None:
+    for name in _picture_columns(schema, features):
         return name
     raise WrongModality(
         f"{path} has no column of images; found {', '.join(schema.names) or 'no columns'}, needs a struct "

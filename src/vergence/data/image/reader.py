@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import builtins
 import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
 
 from vergence.data.image.decode import DecodeError, Raw
+from vergence.data.image.formats import HEAD
+from vergence.data.paths import printable
 
 LARGEST = 2**30  # bytes of one encoded picture; without compression, the largest that is decoded has less
 
@@ -18,12 +21,14 @@ class ImageReader(ABC):
     """Pictures in a stable order.
 
     Attributes:
-        names: One a picture.
+        names: One a picture, printable.
         labels: ``(n,)`` int64, -1 where unknown, or None.
         classes: Names of the labels, or None.
         blocks: ``(n,)`` int64, the piece that each picture is read with, where not all pieces fit
             in memory at a time; None where one picture costs as much as the next.
         together: How many pieces do fit.
+        stable: Whether a name stands for the same picture still when others are added to the data.
+        notes: What was found but left out, in words.
     """
 
     names: Sequence[str]
@@ -31,6 +36,8 @@ class ImageReader(ABC):
     classes: list[str] | None
     blocks: np.ndarray | None = None
     together: int = 1
+    stable: bool = False
+    notes: Sequence[str] = ()
 
     @abstractmethod
     def read(self, i: int) -> Raw:
@@ -66,9 +73,11 @@ def read_part(path: str | os.PathLike[str], offset: int = 0, length: int | None 
     """Return ``length`` bytes of a file from ``offset`` on, or all.
 
     Raises:
-        DecodeError: If they are more than a picture may have, or fewer are there.
+        DecodeError: If they are more than a picture may have, fewer are there, or the file is none.
         OSError: If the file cannot be read.
     """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise DecodeError("a pipe, a folder or a device, not a file")
     with builtins.open(path, "rb") as file:
         available = os.fstat(file.fileno()).st_size - offset
         size = available if length is None else length
@@ -80,10 +89,23 @@ def read_part(path: str | os.PathLike[str], offset: int = 0, length: int | None 
         return file.read(size)
 
 
+def read_head(path: str | os.PathLike[str], offset: int = 0, length: int = HEAD) -> bytes:
+    """Return the first bytes of a picture at ``offset``, which tell its format; none of what is no file."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return b""
+        with builtins.open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(min(length, HEAD))
+    except OSError:
+        return b""
+
+
 def numbered(stem: str, n: int) -> list[str]:
     """Name samples that have no names of their own.
 
     >>> numbered("digits", 2)
     ['digits#0', 'digits#1']
     """
+    stem = printable(stem)
     return [f"{stem}#{i}" for i in range(n)]

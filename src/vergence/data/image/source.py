@@ -69,7 +69,7 @@ class ImageSource(RowSource):
     ) -> None:
         self._targets = dict(targets or {})
         self.uri, self.reader, self.classes = uri, reader, reader.classes
-        self.skipped = Skipped(limit)
+        self.skipped, self.notes = Skipped(limit), list(reader.notes)
         self.view_options = dict(view_options or {})
         self.caches = Caches(
             reader, uri, None if pixels is None else DecodedCache(reader, pixels, ready=True)

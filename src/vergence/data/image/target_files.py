@@ -16,6 +16,7 @@ from torchvision.tv_tensors import Mask
 from vergence.data.image.decode import DecodeError
 from vergence.data.image.reader import read_part
 from vergence.data.matlab import read as read_matlab
+from vergence.data.paths import printable
 from vergence.data.source import Skipped
 from vergence.data.targets import VOID, Boundaries, LazyTarget, Masks, owners
 
@@ -55,7 +56,7 @@ class Files(LazyTarget):
                         (h, w), (tall, wide) = maps.shape[-2:], sizes[k]
                         raise DecodeError(f"is {h} x {w} pixels, its picture {tall} x {wide}")
                 except (DecodeError, OSError) as error:
-                    skipped.add(f"{self.root.name}/{name}", str(error))
+                    skipped.add(printable(f"{self.root.name}/{name}"), str(error))
                     maps = None
             drawn.append(maps)
         return drawn
