@@ -5,6 +5,7 @@ import inspect
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import vergence
@@ -70,8 +71,8 @@ def test_the_settings_of_a_run_are_the_parameters_of_learn():
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
     of_the_call = {"out", "resume", "quiet"}  # where, and how loudly
     of_the_run = {
-        "version", "command", "modality", "samples", "names", "recipe", "processes", "device", "parameters",
-        "versions", "seconds", "found", "stages", "stage",
+        "version", "command", "modality", "samples", "names", "out_of", "recipe", "processes", "device",
+        "threads", "parameters", "versions", "seconds", "found", "stages", "stage",
     }  # fmt: skip
     assert set(learn) - of_the_call == set(fields) - of_the_run
     for name in set(learn) & set(fields) - {"method", "source", "views", "options", "encoder_options"}:
@@ -163,11 +164,95 @@ def test_what_cannot_be_learned_with_is_one_line(method, said, digits, tmp_path)
 def test_other_data_than_a_run_began_with_are_refused(digits, tmp_path):
     few = digits.subset(range(600))
     vergence.learn("simclr", few, **{**settings(tmp_path), "epochs": 1})
+    lacks = (
+        r"1 of the 600 samples that were learned from are not there, such as digits#0\. .* resume\(run, sou"
+    )
+    with pytest.raises(BadInput, match=lacks):
+        vergence.resume(tmp_path / "run", source=digits.subset(range(1, 700)))
+    assert vergence.resume(tmp_path / "run", source=few, quiet=True).config.samples == 600
+    assert vergence.resume(tmp_path / "run", quiet=True).config.samples == 600  # of 1,797
+    (tmp_path / "run/samples.parquet").unlink()  # as of runs before there was one
     with pytest.raises(BadInput, match=r"it held 600 samples and holds 1,797. .* resume\(run, source=...\)"):
         vergence.resume(tmp_path / "run")
     with pytest.raises(BadInput, match="its samples have other names"):
         vergence.resume(tmp_path / "run", source=digits.subset(range(1, 601)))
-    assert vergence.resume(tmp_path / "run", source=few, quiet=True).config.samples == 600
+
+
+def stopped(monkeypatch, source, out, at, **options):
+    """Train until an error in step ``at``."""
+    monkeypatch.setitem(STOP_AT, "step", at)
+    with pytest.raises(KeyboardInterrupt):
+        vergence.learn(Closer, source, weight=3.0, **{**settings(out.parent, out.name), **options})
+    monkeypatch.setitem(STOP_AT, "step", None)
+
+
+def photos(folder, numbers):
+    for i in numbers:
+        Image.new("RGB", (16, 16), (i, 255 - i, 7 * i % 256)).save(folder / f"{i:03}.png")
+
+
+def test_a_run_goes_on_with_the_samples_that_it_began_with_whatever_was_added(tmp_path, monkeypatch, capsys):
+    (folder := tmp_path / "photos").mkdir()
+    photos(folder, range(10, 58, 2))
+    options = {"batch_size": 8}
+    whole = vergence.learn(Closer, folder, weight=3.0, **{**settings(tmp_path, "whole"), **options})
+    stopped(monkeypatch, folder, tmp_path / "run", 4, **options)
+    photos(folder, range(11, 59, 2))  # 24 more, between those that there were
+    resumed = vergence.resume(tmp_path / "run", method=Closer)
+    assert "24 samples that the run did not begin with are left out" in capsys.readouterr().err
+    assert (resumed.config.samples, resumed.config.out_of) == (24, 48)
+    assert torch.equal(weights(resumed), weights(whole))
+    stopped(monkeypatch, folder, tmp_path / "other", 4, **options)
+    (folder / "034.png").unlink()
+    with pytest.raises(
+        BadInput, match="1 of the 48 samples that were learned from are not there, such as 034"
+    ):
+        vergence.learn(Closer, folder, weight=3.0, resume=True, **{**settings(tmp_path, "other"), **options})
+
+
+def test_a_part_is_gone_on_with_as_that_part(digits, tmp_path, monkeypatch):
+    part = digits.subset(range(0, 1797, 2))  # as the demo holds out the others
+    whole = vergence.learn(Closer, part, weight=3.0, **settings(tmp_path, "whole"))
+    stopped(monkeypatch, part, tmp_path / "run", 2)
+    resumed = vergence.resume(tmp_path / "run", method=Closer, quiet=True)
+    assert (resumed.config.samples, resumed.config.out_of) == (899, 1797)
+    assert torch.equal(weights(resumed), weights(whole))
+
+
+def test_numbered_samples_of_data_that_grew_are_refused(digits, tmp_path, monkeypatch):
+    before = digits.subset(range(1500))
+    before.out_of = 0  # data of 1,500 samples, whose 17th may be another one when there are 1,797
+    stopped(monkeypatch, before.subset(range(1000)), tmp_path / "run", 1)
+    with pytest.raises(BadInput, match="it held 1,500 samples and holds 1,797, whose names only count"):
+        vergence.resume(tmp_path / "run", method=Closer)
+
+
+def test_a_run_goes_on_with_as_many_threads_as_it_began_with(digits, tmp_path, monkeypatch, capsys):
+    before, few = torch.get_num_threads(), digits.subset(range(600))
+    monkeypatch.setattr("vergence.engine.devices.cores", lambda: 3)
+    seen = []
+    monkeypatch.setattr(Closer, "epoch_start", lambda *_: seen.append(torch.get_num_threads()))
+    torch.set_num_threads(3)
+    try:
+        stopped(monkeypatch, few, tmp_path / "run", 1)
+        torch.set_num_threads(1)
+        vergence.resume(tmp_path / "run", method=Closer)
+        assert "it goes on with 3 threads, as it began, in place of 1." in capsys.readouterr().err
+        assert (set(seen), torch.get_num_threads()) == ({3}, 1)
+        monkeypatch.setattr("vergence.engine.devices.cores", lambda: 2)
+        vergence.resume(tmp_path / "run", method=Closer)
+        warned = "it began with 3 threads, and here are 2 cores: the last bits will differ"
+        assert warned in capsys.readouterr().err
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_nothing_is_left_of_a_run_that_did_not_begin_but_what_was_said(digits, tmp_path, capsys):
+    with pytest.raises(BadInput, match="Unknown option of views 'flap'"):
+        vergence.learn("simclr", digits, views={"flap": 0.5}, **{**settings(tmp_path), "quiet": False})
+    said = "digits: views of 16 pixels, as the shorter side of the median image has 8; --size takes another."
+    assert said in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_was_fitted_has_nothing_to_go_on_with(tmp_path):

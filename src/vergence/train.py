@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -18,10 +19,15 @@ from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
+from vergence.engine.devices import threads_of
+from vergence.engine.distributed import rank
 from vergence.engine.encoders import encoder_from, initial_encoder, new_encoder, open_run
 from vergence.engine.fitting import fit
 from vergence.engine.process_monitor import monitored
 from vergence.engine.run import fill, read_config
+from vergence.engine.run_lock import run_lock
+from vergence.engine.samples import NAME as SAMPLES
+from vergence.engine.samples import learned_from, write_samples
 from vergence.engine.stages import train_method
 from vergence.engine.training import start_fabric
 from vergence.methods import key_of, method_class
@@ -143,6 +149,8 @@ def learn(
     )
     folder = Path(out) if out is not None else _next_folder()
     _check(config, source, folder, resume)
+    if resume:
+        source = learned_from(folder, read_config(folder), source)
     for note in () if quiet else source.notes:
         print(f"{source.uri}: {note}.", file=sys.stderr)
     _same_modality(config.method, cls, source)
@@ -153,15 +161,48 @@ def learn(
         raise BadInput(f"Either --encoder or --init: {init} brings its architecture with its weights.")
     if issubclass(cls, Estimator):
         estimator = _estimator(method if isinstance(method, Estimator) else cls, config, encoder)
-        return fit(estimator, source, config, out=folder, resume=resume, quiet=quiet)
+        with _held(folder, source, resume=resume, quiet=quiet):
+            return fit(estimator, source, config, out=folder, resume=resume, quiet=quiet)
     fabric = start_fabric(config, cls, source)
     folder = fabric.broadcast(folder)
     torch.manual_seed(seed)
     if not isinstance(method, Method):
         if not isinstance(encoder, nn.Module):
             encoder = _encoder(cls, config, source, encoder)
+            if not quiet:
+                _say_size(cls, config, source)
         method = _made(cls, encoder, **options)
-    return train_method(method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet)
+    with _held(folder, source, resume=resume, quiet=quiet):
+        return train_method(method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet)
+
+
+@contextlib.contextmanager
+def _held(folder: Path, source: Source, *, resume: bool, quiet: bool) -> Iterator[None]:
+    """Hold a run's folder while it is trained, and keep there which samples it learns from.
+
+    A run that is gone on with has as many threads as it began with.
+    """
+    with run_lock(folder):
+        if resume:
+            with threads_of(read_config(folder)) as said:
+                if said and not quiet and rank() == 0:
+                    print(f"{folder}: {said}.", file=sys.stderr)
+                yield
+            return
+        try:
+            if rank() == 0:
+                write_samples(folder, source)
+            yield
+        finally:
+            if rank() == 0 and not (folder / "config.yaml").exists():
+                (folder / SAMPLES).unlink(missing_ok=True)
+
+
+def _say_size(cls: type[Method], config: RunConfig, source: Source) -> None:
+    """Print the size of the views where the data chose it, and why."""
+    choice = getattr(find_modality(source.modality).load("encoders"), "choice", None)
+    if choice is not None and not (config.size or cls.recipe.size) and rank() == 0:
+        print(f"{source.uri}: {choice(source)}.", file=sys.stderr)
 
 
 def _command() -> str:
@@ -262,9 +303,10 @@ def resume(
 ) -> Run:
     """Go on with an interrupted run, exactly as it would have gone on by itself.
 
-    What the run has by name is made again; what you made yourself is passed again, for the folder of a run
-    must not choose what code is loaded. With another number of processes every step has the samples it would
-    have had; what is drawn at random, such as augmentations, differs from there on.
+    It reads exactly the samples that it began with, whatever was added since, with as many threads. What the
+    run has by name is made again; what you made yourself is passed again, for the folder of a run must not
+    choose what code is loaded. With another number of processes every step has the samples it would have had;
+    what is drawn at random, such as augmentations, differs from there on.
 
     Args:
         run: Its folder.
@@ -278,8 +320,8 @@ def resume(
         quiet: Print nothing.
 
     Raises:
-        BadInput: If the folder is not a run, what it needs is not passed, or the data are not those that it
-            began with.
+        BadInput: If the folder is not a run, what it needs is not passed, another process trains it, or the
+            samples that it began with are not among the data.
     """
     folder = Path(run)
     config = read_config(folder)
@@ -288,23 +330,27 @@ def resume(
         raise BadInput(f"{folder} {what}: there is nothing to go on with.")
     cls = _class_of(_method_of(config, folder) if method is None else method)
     source = open_source(config.source if source is None else source)
-    if changed := config.differs(len(source), source.names):
-        raise BadInput(
-            f"{source.uri} is not what {folder} began with: {changed}. "
-            "Put it back, or pass the data: resume(run, source=...)."
+    held = len(source)
+    source = learned_from(folder, config, source)
+    if len(source) < held and not quiet:
+        print(
+            f"{source.uri}: {held - len(source):,} samples that the run did not begin with are left out.",
+            file=sys.stderr,
         )
     config = config.replace(
         devices=devices, nodes=nodes, strategy=strategy or config.strategy, workers=workers
     )
     if issubclass(cls, Estimator):
         estimator = _estimator(method if isinstance(method, Estimator) else cls, config, None)
-        return fit(estimator, source, config, out=folder, resume=True, quiet=quiet)
+        with _held(folder, source, resume=True, quiet=quiet):
+            return fit(estimator, source, config, out=folder, resume=True, quiet=quiet)
     fabric = start_fabric(config, cls, source)
     torch.manual_seed(config.seed)
     if not isinstance(method, Method):
         net = encoder_from(config) if encoder is None else encoder
         method = _made(cls, net, **(config.options or {}))
-    return train_method(method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet)
+    with _held(folder, source, resume=True, quiet=quiet):
+        return train_method(method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet)
 
 
 def _method_of(config: RunConfig, folder: Path) -> str:

@@ -28,8 +28,9 @@ class Modality:
         accepts: What ``open`` understands, for help and errors.
         example: A source as it is typed after ``vergence learn METHOD``.
         encoders: Module with ``names()``, ``build(**spec)`` and ``for_source(source, name, *, size,
-            **options)``; it may have ``small(source)``, settings of ``learn`` for a first look, and
-            ``SCHEMES`` of names that are other libraries', such as "timm".
+            **options)``; it may have ``small(source)``, settings of ``learn`` for a first look,
+            ``choice(source)``, the size of views that the data suggest, in words, and ``SCHEMES`` of names
+            that are other libraries', such as "timm".
         views: Module with ``KINDS``, factories ``(**input_spec, **options)`` by name, "pair" at least, and
             ``OPTIONS``, names of options that all take; it may have ``MILD``, those of a fine-tuning.
         example_source: Place of ``(kind="")`` -> a small labelled ``Source`` in which something can be

@@ -51,9 +51,11 @@ class RunConfig:
         modality: Of the source.
         samples: Of the source.
         names: Digest of the samples' names; with ``samples`` the source's fingerprint.
+        out_of: Samples that the data held in all, of which the source may have been a part; 0 if not known.
         recipe: The training settings really used; None of what is fitted.
         processes: On all machines together.
         device: What it ran on, in words.
+        threads: In each process, on which the last bits of a CPU's results depend; None if not known.
         parameters: Of the encoder.
         versions: Of the libraries.
         seconds: That training took; None until it ends.
@@ -90,9 +92,11 @@ class RunConfig:
     modality: str = ""
     samples: int = 0
     names: str | None = None
+    out_of: int = 0
     recipe: Recipe | None = None
     processes: int = 1
     device: str = "unknown device"
+    threads: int | None = None
     parameters: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None

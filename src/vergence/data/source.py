@@ -68,6 +68,9 @@ class Source(ABC):
         skipped: What could not be read so far.
         view_options: Defaults of the modality's views that fit this data better than the general
             ones, such as no mirror images of digits.
+        stable_names: Whether a name stands for the same sample still when others are added to the data, as
+            the path of a file does, and a number does not.
+        out_of: Of a subset, how many samples the data hold in all; 0 of what is whole.
         reads: Names of the targets that its batches carry beside labels; see ``with_targets``.
         precision: In which learning computes unless the user says otherwise; "auto" goes by the hardware.
         notes: What was put right while reading, in words.
@@ -80,6 +83,8 @@ class Source(ABC):
     names: Sequence[str]
     skipped: Skipped
     view_options: dict[str, Any]
+    stable_names: bool = False
+    out_of: int = 0
     reads: tuple[str, ...] = ()
     precision: str = "auto"
     notes: Sequence[str] = ()
@@ -218,7 +223,7 @@ class RowSource(Source):
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> Self:
         part = copy.copy(self)
-        part.skipped = Skipped(self.skipped.limit)
+        part.skipped, part.out_of = Skipped(self.skipped.limit), self.out_of or len(self)
         chosen = np.asarray(rows)
         part.choose_rows(self.rows[chosen if chosen.dtype == bool else chosen.astype(np.int64)])
         return part

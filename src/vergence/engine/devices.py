@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from vergence.core import BadInput, unknown
+from vergence.core import BadInput, RunConfig, unknown
+from vergence.data.loading import cores
 from vergence.engine import launch, process_monitor
 from vergence.engine.shard import shard
 
@@ -176,6 +177,26 @@ def on_device(batches: Iterable[Any], device: torch.device) -> Generator[Any]:
         coming = following
     if coming is not None:
         yield coming
+
+
+@contextlib.contextmanager
+def threads_of(run: RunConfig) -> Iterator[str]:
+    """Compute with as many threads as a run began with, for as long: the last bits on a CPU depend on it.
+
+    Yields:
+        What there is to say about it, "" where the number is the same, not known, or does not matter.
+    """
+    now, then = torch.get_num_threads(), run.threads
+    if then in (None, now) or not run.device.startswith("CPU"):
+        yield ""
+    elif then > cores():
+        yield f"it began with {then} threads, and here are {cores()} cores: the last bits will differ"
+    else:
+        torch.set_num_threads(then)
+        try:
+            yield f"it goes on with {then} thread{'' if then == 1 else 's'}, as it began, in place of {now}"
+        finally:
+            torch.set_num_threads(now)
 
 
 @contextlib.contextmanager

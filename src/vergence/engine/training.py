@@ -99,10 +99,12 @@ def described(
         modality=source.modality,
         samples=len(source),
         names=digest(source.names),
+        out_of=source.out_of or len(source),
         processes=world(),
         device=torch.cuda.get_device_name()
         if on_gpu
         else f"CPU, {threads} thread{'' if threads == 1 else 's'}",
+        threads=threads,
         parameters=sum(p.numel() for p in encoder.parameters()),
         versions={
             **{name: version(name) for name in ("vergence", "torch", "numpy")},

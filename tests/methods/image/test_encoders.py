@@ -1,10 +1,12 @@
 import pytest
 import timm
 import torch
+from PIL import Image
 
 from vergence.core import BadInput
+from vergence.data import open as open_source
 from vergence.data.image.batch import ImageBatch
-from vergence.methods.image.encoders import build, choose, names
+from vergence.methods.image.encoders import build, choice, choose, for_source, names
 from vergence.methods.image.views import pair
 from vergence.views.pixels.augment import plain
 
@@ -202,3 +204,19 @@ def test_an_untrained_resnet_keeps_the_resolution_of_small_images(size, side):
 def test_a_class_without_what_it_wraps_is_one_clear_line():
     with pytest.raises(BadInput, match=r"Descriptor cannot be made: .*'encoder'"):
         build("vergence.nets.descriptor:Descriptor", dim=8)
+
+
+def test_the_median_picture_decides_the_size_and_not_the_first(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "00-icon.png")
+    (tmp_path / "01-broken.png").write_bytes(b"this is not a picture")
+    for i in range(2, 9):
+        Image.new("RGB", (90 + i, 70)).save(tmp_path / f"{i:02}.png")
+    source = open_source(tmp_path)
+    assert for_source(source).spec["size"] == 64
+    assert choice(source) == (
+        "views of 64 pixels, as the shorter side of the median image has 70 (20 to 70); --size takes another"
+    )
+    icons = source.subset([0, 0, 0, 5])
+    assert for_source(icons).spec["size"] == 16
+    with pytest.raises(BadInput, match="1 of 1 samples of .* cannot be read"):
+        for_source(source.subset([1]))

@@ -31,7 +31,7 @@ class FolderReader(ImageReader):
         notes: See ``ImageReader``.
     """
 
-    stable = True
+    stable_names = True
 
     def __init__(self, root: Path, paths: Sequence[str], *, notes: Sequence[str] = ()) -> None:
         self.root, self.paths, self.notes = root, paths, notes

@@ -23,7 +23,7 @@ class _Joined(ImageReader):
         self.sources, self.labels, self.classes = sources, labels, classes
         self.names = [f"{i}/{name}" for i, source in enumerate(sources) for name in source.names]
         self.notes = [f"{source.uri}: {note}" for source in sources for note in source.notes]
-        self.stable = all(source.reader.stable for source in sources)
+        self.stable_names = all(source.stable_names for source in sources)
         self.of = np.repeat(np.arange(len(sources)), [len(source) for source in sources])
         self.starts = np.cumsum([0, *(len(source) for source in sources)])
         if any(source.reader.blocks is not None for source in sources):

@@ -27,7 +27,7 @@ class ImageReader(ABC):
         blocks: ``(n,)`` int64, the piece that each picture is read with, where not all pieces fit
             in memory at a time; None where one picture costs as much as the next.
         together: How many pieces do fit.
-        stable: Whether a name stands for the same picture still when others are added to the data.
+        stable_names: Whether a name stands for the same picture still when others are added to the data.
         notes: What was found but left out, in words.
     """
 
@@ -36,7 +36,7 @@ class ImageReader(ABC):
     classes: list[str] | None
     blocks: np.ndarray | None = None
     together: int = 1
-    stable: bool = False
+    stable_names: bool = False
     notes: Sequence[str] = ()
 
     @abstractmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from vergence.core.errors import BadInput
 from vergence.core.features import InputSpec
 from vergence.data.image.batch import ImageBatch
 from vergence.data.image.cache import DecodedCache, ResizedCache
-from vergence.data.image.decode import DecodeError, crop_long_side, decode
+from vergence.data.image.decode import DecodeError, crop_long_side, decode, shape
 from vergence.data.image.reader import ImageReader
 from vergence.data.loading import batches, cores, order, prefetch, stand_ins
 from vergence.data.source import RowSource, Skipped
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vergence.data.targets import LazyTarget, Target
 
 _AHEAD = 3  # batches that are read ahead
+_LOOKED, _PIECES_LOOKED = 65, 9  # pictures that tell how large they are, fewer where each costs a piece
 
 
 class Caches:
@@ -69,6 +71,7 @@ class ImageSource(RowSource):
     ) -> None:
         self._targets = dict(targets or {})
         self.uri, self.reader, self.classes = uri, reader, reader.classes
+        self.stable_names = reader.stable_names
         self.skipped, self.notes = Skipped(limit), list(reader.notes)
         self.view_options = dict(view_options or {})
         self.caches = Caches(
@@ -82,6 +85,23 @@ class ImageSource(RowSource):
         whole = len(rows) == len(names) and bool((rows == np.arange(len(rows))).all())
         self.names = names if whole else [names[i] for i in rows.tolist()]
         self.labels = None if labels is None else labels[rows]
+        self._sides: np.ndarray | None = None
+
+    def shorter_sides(self) -> np.ndarray:
+        """Return the shorter sides in pixels of some pictures, evenly spaced, as their headers have them.
+
+        Those that cannot be read are left out; of a set that is decoded already there is but one.
+        """
+        if self.caches.decoded is not None:
+            return np.array([min(self.caches.decoded.pixels.shape[1:3])])
+        if self._sides is None:
+            looked = _LOOKED if self.reader.blocks is None else _PIECES_LOOKED
+            sides = []
+            for row in self.rows[np.linspace(0, len(self) - 1, min(len(self), looked)).astype(int)].tolist():
+                with contextlib.suppress(DecodeError, OSError):
+                    sides.append(min(shape(self.reader.read(row))))
+            self._sides = np.array([side for side in sides if side], np.int64)
+        return self._sides
 
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))

@@ -34,7 +34,7 @@ class TarReader(ImageReader):
         root: What their names are relative to.
     """
 
-    stable = True
+    stable_names = True
 
     def __init__(self, paths: list[Path], root: Path) -> None:
         self._paths = paths

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
+import numpy as np
 import torch
 
 from vergence.core import BadInput, unknown
@@ -97,11 +98,13 @@ def _build_class(place: str, size: int | None, options: dict[str, Any]) -> Image
 
 
 def shorter_side(source: Source) -> int:
-    """Return the shorter side in pixels of the first image that can be read.
+    """Return the shorter side in pixels of the median image, of 65 that lie evenly in the source.
 
     Raises:
-        BadInput: If there is none.
+        BadInput: If none can be read.
     """
+    if len(sides := source.shorter_sides()):  # type: ignore[attr-defined]
+        return int(np.sort(sides)[len(sides) // 2])
     first = next(source.loader(1), None)
     if first is None:
         source.skipped.check(len(source), source.uri)
@@ -115,7 +118,7 @@ def for_source(
     """Make the encoder that suits a source's images.
 
     Args:
-        source: Of images; the first readable one tells how large they are.
+        source: Of images; the median one tells how large they are.
         name: As in ``build``; None chooses.
         size: Side in pixels; None takes 16, 32 or 64 for images of about that size, else 224.
         **options: As in ``build``.
@@ -123,10 +126,22 @@ def for_source(
     Raises:
         BadInput: As ``build`` does, and if no image of the source can be read.
     """
-    if size is None:
-        side = shorter_side(source)
-        size = next((s for s in (16, 32, 64) if side <= 1.25 * s), 224)
-    return build(name, size=size, **options)
+    return build(name, size=_size_for(source) if size is None else size, **options)
+
+
+def _size_for(source: Source) -> int:
+    side = shorter_side(source)
+    return next((size for size in (16, 32, 64) if side <= 1.25 * size), 224)
+
+
+def choice(source: Source) -> str:
+    """Say which size of views suits a source's images, and why."""
+    sides = source.shorter_sides()  # type: ignore[attr-defined]
+    spread = f" ({sides.min():,} to {sides.max():,})" if len(sides) and sides.min() < sides.max() else ""
+    return (
+        f"views of {_size_for(source)} pixels, as the shorter side of the median image has "
+        f"{shorter_side(source):,}{spread}; --size takes another"
+    )
 
 
 def small(source: Source) -> dict[str, Any]:
