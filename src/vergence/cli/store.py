@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -47,6 +48,7 @@ def embed(argv: list[str]) -> None:
     args = parser.read(argv)
     if bool(args.into) != bool(args.column) or (args.into and (args.out or args.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
+    from vergence.data import open as open_source
     from vergence.train import open_run
 
     run = open_run(args.run)
@@ -56,7 +58,10 @@ def embed(argv: list[str]) -> None:
         width = store.width(args.column)
         result = {"store": str(store.path), "samples": len(store), "column": args.column, "width": width}
         return show(args, result, f"{store.path}: {width} numbers each beside the others, in {args.column}")
-    store = run.embed(source, args.out, overwrite=args.overwrite, workers=args.workers)
+    data = open_source(source)
+    for note in data.notes:
+        print(f"{data.uri}: {note}.", file=sys.stderr)
+    store = run.embed(data, args.out, overwrite=args.overwrite, workers=args.workers)
     skipped = len(store.skipped)
     result = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
     text = f"{store.path}: {len(store):,} samples, {store.width()} numbers each"

@@ -24,8 +24,9 @@ Workers = Literal["ray"]
 class Run:
     """A finished or interrupted training.
 
-    ``config.yaml`` (its ``config``, enough to repeat it), ``metrics.csv``, ``health.csv``, ``skipped.csv``,
-    ``encoder.safetensors``, ``checkpoint/last.pt``, ``tensorboard/``.
+    ``config.yaml`` (its ``config``, enough to repeat it), ``samples.parquet`` (what it learned from),
+    ``metrics.csv``, ``health.csv``, ``skipped.csv``, ``encoder.safetensors``, ``checkpoint/last.pt``,
+    ``tensorboard/``.
 
     Args:
         path: The folder.
