@@ -9,6 +9,7 @@ import pytest
 import yaml
 from torch import nn
 
+import vergence
 from vergence.core import RunConfig
 from vergence.core.errors import BadInput
 from vergence.data.source import Skipped
@@ -153,6 +154,21 @@ def test_collapse_is_said_at_the_top_of_training(run):
     path.write_text(path.read_text().rstrip("\n") + "Collapse: all samples get nearly the same embedding.\n")
     text = report(run, "pets", store=stored(run)).read_text()
     assert "Collapse: all samples" in text and "Healthy" not in text
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_collapsed_encoder_has_a_page_without_a_map(run, value):
+    photos = Photos(n=12, labelled=False)
+    store = Store.create(run.path / "same.lance", photos, np.full((12, 8), value, np.float32))
+    text = report(run, "pets", store=store).read_text()
+    assert "There is no map: all 12 vectors are alike" in text and 'id="points"' not in text
+
+
+def test_a_table_of_constants_learns_and_has_a_page(tmp_path):
+    (tmp_path / "same.csv").write_text("a,b,kind\n" + "1.5,2,x\n" * 40)
+    source = f"table:{tmp_path}/same.csv"
+    run = vergence.learn("vicreg", source, epochs=1, out=tmp_path / "run", quiet=True)
+    assert "There is no map" in report(run, source).read_text()
 
 
 def test_a_broken_store_leaves_the_old_page(run):

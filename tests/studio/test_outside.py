@@ -278,3 +278,34 @@ def test_the_library_does_not_load_gradio():
     code = "import sys, vergence, vergence.cli, vergence.studio; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"gradio", "torch", "fastapi"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["host", "origin"])
+@pytest.mark.parametrize("value", ["[", "http://[", "[::1", "localhost]["])
+def test_addresses_that_are_none_are_refused(client, name, value):
+    answer = client.get("/studio/state", headers={name: value})
+    assert answer.status_code == 403 and "error" in answer.json()
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("decide", rb'{"rows": [1], "verdict": "\ud800"}', 400),
+        ("decide", b'{"rows": [NaN], "verdict": "drop"}', 422),
+        ("decide", b'{"rows": [1e400], "verdict": "drop"}', 422),
+        ("decide", rb'{"rows": ["\ud800"], "verdict": "drop"}', 422),
+        ("decide", b"\xff\xfe", 422),
+        ("decide", b"[" * 60_000, 400),
+        ("name", rb'{"cluster": 0, "name": "\ud800"}', 400),
+        ("name", b'{"cluster": 99999999999999999999999, "name": "x"}', 400),
+        ("keep-first", b'{"number": Infinity}', 422),
+        ("/gradio_api/cancel", b"NaN", 400),
+        ("/gradio_api/reset", rb'{"event_id": "\ud800"}', 400),
+        ("/gradio_api/queue/join", b'{"data": [0.95], "fn_index": -1, "session_hash": "x"}', 400),
+        ("/gradio_api/queue/join", b'{"data": [0.95], "fn_index": "x", "session_hash": "x"}', 400),
+    ],
+)
+def test_bodies_that_are_not_what_is_asked_for_are_answered_with_a_line(client, path, body, status):
+    path = path if path.startswith("/") else f"/studio/{path}"
+    answer = client.post(path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status, answer.text

@@ -87,6 +87,15 @@ def test_a_very_small_store_is_shown_too(tmp_path, rows, width):
     assert Projection(store, "vector", session.projection.mark).now[1] == "PCA"
 
 
+def test_a_collapsed_encoder_is_said_and_nothing_is_drawn(tmp_path):
+    session = Session(plain_store(tmp_path / "t.lance", np.ones((40, 8))))
+    session.start().join()
+    points, how, _ = session.projection.now
+    assert (points == NOWHERE).all() and how == "" and not session.projection.final
+    assert "There is no map: all 40 vectors are alike" in session.state()["trouble"]
+    assert session.groups.sizes.tolist() == [40] and len(session.point(0)["near"]) > 0
+
+
 def test_kinds_are_the_most_frequent_in_their_own_order():
     words = ["b"] * 3 + ["a"] * 2 + [None] + [f"x{i:02d}" for i in range(30)]
     of, legend = kinds("c", pa.array(words))

@@ -7,7 +7,7 @@ from sklearn.metrics import adjusted_rand_score
 from vergence.core.errors import BadInput, MissingExtra
 from vergence.store.table import Store
 from vergence.use.clustering import clusters, partition
-from vergence.use.maps import layout, place_among, plane
+from vergence.use.maps import NoSpread, layout, place_among, plane
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,6 @@ def test_a_handful_of_rows_is_no_mistake(n):
     x = np.eye(5, 4, dtype=np.float32)[:n]
     assert plane(x)[0].shape == (n, 2)
     assert partition(x).sizes.sum() == n
-    assert np.isfinite(plane(np.ones((n, 3), np.float32))[0]).all()
 
 
 def test_identical_vectors_are_one_cluster():
@@ -98,3 +97,31 @@ def test_rows_are_put_among_their_neighbours_of_a_sample(blobs):
     assert found.shape == (300, 2) and found.dtype == np.float32
     assert np.abs(found - corners[truth]).max() < 0.03
     assert (place_among(x, x[known], points) == found).all()
+
+
+@pytest.mark.parametrize("n", [2, 3, 12, 40])
+@pytest.mark.parametrize("value", [0.0, 1.0, -3.0])
+def test_vectors_that_are_all_alike_have_no_map(n, value, tmp_path):
+    x = np.full((n, 64), value, np.float32)
+    for how in ("tsne", "pca"):
+        with pytest.raises(NoSpread, match=f"There is no map: all {n} vectors are alike"):
+            plane(x, how=how)
+    store = Store.create(tmp_path / "s.lance", None, x, ids=[str(i) for i in range(n)])
+    with pytest.raises(NoSpread):
+        layout(store)
+
+
+def test_vectors_of_one_direction_have_no_map_but_a_single_other_one_gives_it():
+    x = np.outer(np.linspace(0.1, 9, 40), np.arange(1, 9)).astype(np.float32)
+    with pytest.raises(NoSpread):
+        plane(x)
+    x[7] *= [1, 1, 1, 1, 1, 1, 1, 1.1]
+    points, how = plane(x)
+    assert how == "t-SNE" and np.isfinite(points).all()
+
+
+@pytest.mark.parametrize("k", [None, 5])
+def test_vectors_that_are_all_alike_are_one_cluster_and_no_cluster_is_empty(k):
+    assert partition(np.ones((30, 4), np.float32), k=k).sizes.tolist() == [30]
+    two = np.repeat(np.eye(2, 4, dtype=np.float32), [20, 10], axis=0)
+    assert partition(two, k=5 if k else 2).sizes.tolist() == [20, 10]

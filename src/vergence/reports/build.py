@@ -26,9 +26,10 @@ from vergence.evaluate.baselines import LEARNED
 from vergence.evaluate.table import Table
 from vergence.reports.figures import Line, curve, intervals, short
 from vergence.reports.looks import chart, cluster_cards, copies, neighbours
-from vergence.reports.subject import Panel, subject_of
+from vergence.reports.subject import Panel, Subject, subject_of
 from vergence.store.table import Store
 from vergence.use.clustering import clusters
+from vergence.use.maps import NoSpread
 
 SKIPPED = 12  # rows of skipped.csv that are shown
 # of health: title, how to read it
@@ -74,6 +75,7 @@ def report(
         seen = open_source(source)
     parts = clusters(store)
     subject = subject_of(store, parts, modality=modality, source=seen, encoder=run.encoder)
+    drawn, unmapped = _map(subject)
     page = {
         "title": _title(run),
         "paper": _paper(run.config.method),
@@ -83,7 +85,8 @@ def report(
         "trouble": list(dict.fromkeys(str(row["note"]) for row in run.health if row.get("note"))),
         "scores": _scores(table) if table is not None else None,
         "subject": subject,
-        "map": chart(subject) if len(store) > 2 else None,
+        "map": drawn,
+        "unmapped": unmapped,
         "sections": subject.sections(),
         "neighbours": neighbours(subject),
         "clusters": {"cards": cluster_cards(subject), "silhouette": parts.silhouette},
@@ -171,6 +174,14 @@ def command(config: RunConfig) -> str:
     ]
     lines = [f"{config.method!r}, {config.source!r}", *words]
     return "import vergence as vg\n\nvg.learn(\n" + "".join(f"    {line},\n" for line in lines) + ")"
+
+
+def _map(subject: Subject) -> tuple[dict[str, Any] | None, str]:
+    """Return the map of more than two samples, or why there is none."""
+    try:
+        return (chart(subject), "") if len(subject.store) > 2 else (None, "")
+    except NoSpread as error:
+        return None, str(error)
 
 
 def _title(run: Run) -> str:

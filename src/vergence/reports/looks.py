@@ -69,7 +69,11 @@ def copies(subject: Subject) -> dict[str, Any]:
 
 
 def chart(subject: Subject) -> dict[str, Any]:
-    """Return the map: its drawing, what colours it, and what each point shows when pointed at."""
+    """Return the map: its drawing, what colours it, and what each point shows when pointed at.
+
+    Raises:
+        NoSpread: If all vectors are alike.
+    """
     plan = layout(subject.store)
     rows = subject.store.take(plan.rows, ["id", "class", "label"]).to_pylist()
     groups = [of[plan.rows].tolist() for _, of, _ in subject.groupings]

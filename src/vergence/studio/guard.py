@@ -65,7 +65,7 @@ class Guard:
             if body is None:
                 await _answer(send, 413, f"That is larger than {most:,} bytes.")
                 return
-            if scope["path"] == _JOIN and not plain(body):
+            if scope["path"] in _POSTS and not (plain if scope["path"] == _JOIN else strict)(body):
                 await _answer(send, 400, "Only plain values can be sent.")
                 return
             receive = _again(body, receive)
@@ -91,10 +91,10 @@ def refusal(method: str, path: str, headers: MutableMapping[str, str]) -> tuple[
         headers: By lower-case name.
     """
     host = headers.get("host", "")
-    if urlsplit(f"//{host}").hostname not in HERE:
+    if _machine(f"//{host}") not in HERE:
         return 403, "The studio answers to 127.0.0.1 and localhost only."
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _netloc(origin) != host:
         return 403, "Other pages may not talk to the studio."
     if site == "cross-site" and path != "/":
         return 403, "Other pages may not talk to the studio."
@@ -107,13 +107,37 @@ def refusal(method: str, path: str, headers: MutableMapping[str, str]) -> tuple[
     return 404, "There is no such page."
 
 
-def plain(body: bytes) -> bool:
-    """Say whether an event for gradio holds nothing but plain values."""
+def _machine(address: str) -> str | None:
+    try:
+        return urlsplit(address).hostname
+    except ValueError:  # "//[" is no address
+        return None
+
+
+def _netloc(address: str) -> str | None:
+    try:
+        return urlsplit(address).netloc
+    except ValueError:
+        return None
+
+
+def strict(body: bytes) -> Any:
+    """Return what JSON holds, None where it is none, or holds what cannot be written as JSON again."""
     try:
         event = json.loads(body)
+        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
-        return False
+        return None
+    return event
+
+
+def plain(body: bytes) -> bool:
+    """Say whether an event for gradio holds nothing but plain values, for a function that may be."""
+    event = strict(body)
     if not isinstance(event, dict) or not isinstance(event.get("data"), list):
+        return False
+    number = event.get("fn_index", 0)
+    if not (number is None or (isinstance(number, int) and number >= 0)):
         return False
     values = [*event["data"], event.get("event_data")]
     return all(value is None or isinstance(value, str | int | float | bool) for value in values)
@@ -122,7 +146,7 @@ def plain(body: bytes) -> bool:
 async def _body(receive: Receive, headers: MutableMapping[str, str], most: int) -> bytes | None:
     """Return what was sent, None as soon as it is more than may be."""
     length = headers.get("content-length", "")
-    if length.isdecimal() and int(length) > most:
+    if length.isdecimal() and (len(length) > 12 or int(length) > most):
         return None
     parts, size, more = [], 0, True
     while more:

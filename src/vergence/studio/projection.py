@@ -8,7 +8,7 @@ import numpy as np
 
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.maps import How, layout, place_among, plane
+from vergence.use.maps import How, NoSpread, layout, place_among, plane
 
 NOWHERE = 65_535  # both coordinates of a row without a vector
 _SIDE = NOWHERE - 1  # of the map, in steps
@@ -26,7 +26,8 @@ class Projection:
 
     Attributes:
         now: Where the rows are shown, ``(n, 2)`` uint16, x to the right and y upwards, ``NOWHERE`` for a row
-            without a vector; what laid them out, for people to read; and how often that has changed.
+            without a vector; what laid them out, for people to read, "" where all vectors are alike; and how
+            often that has changed.
         final: Whether there is nothing better to come.
     """
 
@@ -38,10 +39,14 @@ class Projection:
             assert kept is not None
             self.now = kept, better(int((kept[:, 0] < NOWHERE).sum())), 0
         else:
-            self.now = *self._laid("pca"), 0
+            self.now = *self._first(), 0
 
     def improve(self) -> None:
-        """Lay the rows out so that neighbours lie together, and keep that for the next time."""
+        """Lay the rows out so that neighbours lie together, and keep that for the next time.
+
+        Raises:
+            NoSpread: If all vectors are alike.
+        """
         vectors = self.store.vectors(self.column)
         present = self.store.present(self.column)
         if len(present) <= _ALL:
@@ -59,6 +64,13 @@ class Projection:
         present = self.store.present(self.column)
         points, name = plane(vectors[present], how=how)
         return self._spread(present, points), name
+
+    def _first(self) -> tuple[np.ndarray, str]:
+        """Return the map by PCA; no row lies anywhere, by nothing, where all vectors are alike."""
+        try:
+            return self._laid("pca")
+        except NoSpread:
+            return np.full((len(self.store), 2), NOWHERE, np.uint16), ""
 
     def _spread(self, present: np.ndarray, points: np.ndarray) -> np.ndarray:
         places = np.full((len(self.store), 2), NOWHERE, np.uint16)

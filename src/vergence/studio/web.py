@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Body, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from PIL import Image
 from starlette.concurrency import run_in_threadpool
@@ -25,6 +26,13 @@ _EXAMPLES = 8  # pictures of a cluster
 _SIDE = 288  # pixels of a heat map
 
 
+class Answer(JSONResponse):
+    """JSON in ASCII: half of a surrogate pair, which a request may hold, has no bytes in UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(",", ":")).encode("ascii")
+
+
 def application(session: Session) -> FastAPI:
     """Return a server of one store's data, without the page itself."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -32,13 +40,19 @@ def application(session: Session) -> FastAPI:
 
     @app.exception_handler(VergenceError)
     def error_response(request: Request, error: VergenceError) -> JSONResponse:
-        return JSONResponse({"error": str(error)}, 400)
+        return Answer({"error": str(error)}, 400)
+
+    @app.exception_handler(RequestValidationError)
+    def invalid_response(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        return Answer({"error": f"{place}: {first['msg']}."}, 422)
 
     return app
 
 
 def routes(session: Session) -> APIRouter:
-    router = APIRouter(default_response_class=JSONResponse)
+    router = APIRouter(default_response_class=Answer)
     _map_routes(router, session)
     _search_routes(router, session)
     _review_routes(router, session)

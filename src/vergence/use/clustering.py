@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import silhouette_score
 from sklearn.utils import check_random_state
 
@@ -65,8 +67,8 @@ def clusters(
 
     Args:
         store: Opened, or where it lies.
-        k: How many; None weighs 2 to 30 by their silhouette on a sample and takes the largest
-            that comes within 5 % of the best.
+        k: How many, fewer where vectors are equal; None weighs 2 to 30 by their silhouette on a sample and
+            takes the largest that comes within 5 % of the best.
         alpha: In place of k: the cosine from which two samples attract each other, at least 0. How many
             groups there are then comes out (``use.clusterfug``), in a time that grows with n².
         column: Which vectors; every row must have one.
@@ -96,8 +98,9 @@ def partition(vectors: np.ndarray, *, k: int | None = None, seed: int = 0) -> Cl
     sample = unit[_drawn(n, seed)]
     k = _choose(sample, seed) if k is None else k
     fitted = _kmeans(unit, k, seed)
-    order = np.argsort(-np.bincount(fitted.labels_, minlength=k), kind="stable")
-    of = np.argsort(order)[fitted.labels_].astype(np.int64)
+    sizes = np.bincount(fitted.labels_, minlength=k)  # equal vectors leave clusters without members
+    order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    of = np.argsort(np.argsort(-sizes, kind="stable"))[fitted.labels_].astype(np.int64)
     return _divided(unit, of, sample, fitted.cluster_centers_[order].astype(np.float32))
 
 
@@ -124,9 +127,11 @@ def _choose(sample: np.ndarray, seed: int) -> int:
 
 
 def _kmeans(unit: np.ndarray, k: int, seed: int) -> KMeans | MiniBatchKMeans:
-    if len(unit) <= _WHOLE:
-        return KMeans(k, n_init=3, max_iter=100, random_state=seed).fit(unit)
-    return MiniBatchKMeans(k, n_init=3, batch_size=4096, random_state=seed).fit(unit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # equal vectors; fewer clusters come out then
+        if len(unit) <= _WHOLE:
+            return KMeans(k, n_init=3, max_iter=100, random_state=seed).fit(unit)
+        return MiniBatchKMeans(k, n_init=3, batch_size=4096, random_state=seed).fit(unit)
 
 
 def _silhouette(sample: np.ndarray, centres: np.ndarray) -> float:

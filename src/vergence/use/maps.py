@@ -12,7 +12,7 @@ import torch
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
-from vergence.core.errors import need, unknown
+from vergence.core.errors import BadInput, need, unknown
 from vergence.store.table import Store
 from vergence.use.nearest import opened, topk
 
@@ -20,7 +20,12 @@ How = Literal["auto", "tsne", "umap", "pca"]
 _FEW = 10  # rows below which neighbourhoods mean nothing
 _AROUND = 8  # neighbours that say where a row belongs
 _REACH = 0.03  # of the map's side: neighbours further from the nearest one have no say
+_SPREAD = 1e-6  # of unit vectors in any direction: below are errors of rounding
 _APART = 0.003  # of the map's side: keeps rows with the same neighbours from hiding each other
+
+
+class NoSpread(BadInput):
+    """Vectors that all have one direction, or are zero: no map can be drawn of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ def layout(
 
     Raises:
         MissingExtra: If "umap" is asked for and not installed.
+        NoSpread: If all vectors have one direction, as a collapsed encoder gives them.
     """
     store = opened(store)
     vectors, rows = store.vectors(column), store.present(column)
@@ -74,9 +80,15 @@ def layout(
 
 
 def plane(vectors: np.ndarray, *, how: How = "tsne", seed: int = 0) -> tuple[np.ndarray, str]:
-    """Return points ``(n, 2)`` float32 in [0, 1] for vectors ``(n, D)``, and what laid them out."""
+    """Return points ``(n, 2)`` float32 in [0, 1] for vectors ``(n, D)``, and what laid them out.
+
+    Raises:
+        NoSpread: If there are two or more and all have one direction, or are zero.
+    """
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     n, width = unit.shape
+    if n > 1 and np.ptp(unit, axis=0).max() <= _SPREAD:
+        raise NoSpread(f"There is no map: all {n:,} vectors are alike, as those of a collapsed encoder are.")
     if n < 3 or width < 2:
         how, points = "pca", np.pad(unit[:, :2], ((0, 0), (0, max(0, 2 - width))))
     else:

@@ -80,7 +80,7 @@ export function mountMap(root) {
   function lay({ about, values }) {
     const better = part.stage !== undefined;
     part.stage = about.stage;
-    how.textContent = `${about.how}. Distances far across mean little.`;
+    how.textContent = about.how ? `${about.how}. Distances far across mean little.` : "";
     map.focused = step = -1;
     map.setPoints(values);
     root.dataset.stage = about.stage;
