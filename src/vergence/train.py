@@ -8,13 +8,14 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_type_hints
 
 import torch
 from torch import nn
 
 from vergence.catalog import PAPERS
 from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
+from vergence.core.kinds import fits
 from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
@@ -347,10 +348,26 @@ def resume(
     fabric = start_fabric(config, cls, source)
     torch.manual_seed(config.seed)
     if not isinstance(method, Method):
+        _check_kinds(cls, config, folder)
         net = encoder_from(config) if encoder is None else encoder
         method = _made(cls, net, **(config.options or {}))
     with _held(folder, source, resume=True, quiet=quiet):
         return train_method(method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet)
+
+
+def _check_kinds(cls: type[Method], config: RunConfig, folder: Path) -> None:
+    """Raise ``BadInput`` for an option in a run's folder that is not of the kind that the method declares."""
+    try:
+        kinds = get_type_hints(cls.__init__)
+    except NameError:  # of a name that only type checkers import
+        return
+    for name, value in (config.options or {}).items():
+        if name not in kinds:
+            raise unknown(f"option of {config.method}", str(name), list(kinds))
+        if not fits(value, kinds[name]):
+            raise BadInput(
+                f"{folder / 'config.yaml'} has options.{name}: {value!r:.60}; {cls.__name__} takes none such."
+            )
 
 
 def _method_of(config: RunConfig, folder: Path) -> str:

@@ -10,6 +10,7 @@ from torch import nn
 import vergence
 from vergence.core import BadInput, RunConfig
 from vergence.engine.encoders import encoder_from
+from vergence.engine.files import write_yaml
 from vergence.methods.image.cores import Stationary
 from vergence.nets.descriptor import Descriptor
 
@@ -170,3 +171,60 @@ def test_a_run_of_another_modality_and_a_bare_folder_are_one_line(run, tmp_path,
         vergence.learn("simclr", "digits", init=str(run.path))
     with pytest.raises(BadInput, match="has its architecture already; leave width out"):
         vergence.learn("simclr", "digits", init=f"run:{run.path}", encoder_options={"width": 3})
+
+
+ASKED = {
+    "pretrained_cfg": {"url": "https://example.org/w.pth", "hf_hub_id": "example/net", "file": "/etc/passwd"},
+    "pretrained_cfg_overlay": {"file": "/etc/passwd"},
+    "checkpoint_path": "/etc/passwd",
+    "cache_dir": "/tmp",
+    "pretrained_model_args": {},
+    "act_layer": {"url": "https://example.org"},
+    "pretrained": True,
+}
+
+
+@pytest.mark.parametrize("option", ASKED)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_strangers_run_fetches_and_opens_nothing(option, wrapped, tmp_path, monkeypatch):
+    def reached(*given, **more):
+        raise AssertionError(f"it asked for {given}")
+
+    for name in ("load_model_config_from_hf", "load_state_dict_from_hf", "load_state_dict"):
+        monkeypatch.setattr(f"timm.models._builder.{name}", reached, raising=False)
+    monkeypatch.setattr("socket.create_connection", reached)
+    spec = {"name": "timm:resnet10t", "size": 32, option: ASKED[option]}
+    if wrapped:
+        spec = {"name": "vergence.nets.descriptor:Descriptor", "dim": 8, "encoder": spec}
+    config = RunConfig(method="simclr", source="digits", modality="image", encoder=spec)
+    write_yaml(tmp_path / "config.yaml", config.to_dict())
+    with pytest.raises(BadInput) as error:
+        vergence.load(tmp_path)
+    assert option in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"name": "resnet-tiny", "size": "large"}, {"name": "resnet-tiny", "width": [[1]]},
+        {"name": "resnet-tiny", "width": -3}, {"name": "resnet-tiny", "size": None, "registers": "x"},
+        {"name": "vit-micro", "size": 33}, {"name": "timm:vit_tiny_patch16_224", "depth": "x"},
+        {"name": "timm:resnet10t", "layers": 7}, {"name": "timm:hf-hub:example/net"}, {"name": "../x"},
+        {"name": "vergence.nets.descriptor:Descriptor", "dim": "x", "encoder": {"name": "resnet-tiny"}},
+        {"name": "vergence.nets.descriptor:Descriptor", "dim": 8, "encoder": [1]},
+        {"name": "vergence.cli.main:main"}, {"name": "vergence.none:Net"}, {"name": "vergence.nets.heads:"},
+    ],
+)  # fmt: skip
+def test_an_encoder_that_cannot_be_built_from_a_file_is_one_line(spec, tmp_path):
+    config = RunConfig(method="simclr", source="digits", modality="image", encoder=spec)
+    write_yaml(tmp_path / "config.yaml", config.to_dict())
+    with pytest.raises(BadInput) as error:
+        vergence.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_options_of_another_kind_are_named_when_a_run_is_gone_on_with(run, digits, tmp_path):
+    config = run.config.replace(options={"temperature": "warm"})
+    write_yaml(tmp_path / "config.yaml", config.to_dict())
+    with pytest.raises(BadInput, match=r"config.yaml has options.temperature: 'warm'"):
+        vergence.resume(tmp_path, source=digits, quiet=True)

@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from vergence.cli.errors import ClearErrors, kinds
+from vergence.core import plain_yaml
 from vergence.core.errors import BadInput
 
 
@@ -79,11 +79,11 @@ def read_options(path: str) -> dict[str, Any]:
         BadInput: If it is missing or not names with values.
     """
     try:
-        read = yaml.safe_load(Path(path).read_text())
+        read = plain_yaml.parse(Path(path).read_text(), f"--config {path}")
     except OSError as error:
         raise BadInput(f"--config {path}: {(error.strerror or str(error)).lower()}.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise BadInput(f"--config {path} is not YAML: {error}") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"--config {path} is not valid YAML: {error}.") from error
     if not isinstance(read, dict):
         raise BadInput(f"--config {path} needs lines such as `epochs: 50`; got {type(read).__name__}.")
     return read

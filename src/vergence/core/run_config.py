@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, get_type_hints
 
 from vergence.core.errors import BadInput
+from vergence.core.kinds import fits
 from vergence.core.recipe import Recipe
 
 VERSION = 2
@@ -125,9 +125,9 @@ class RunConfig:
             BadInput: If a field is missing, unknown or of another type, or the version is a later one.
         """
         version = content.get("version", 1)
-        if not isinstance(version, int) or version > VERSION:
+        if not fits(version, int) or version > VERSION:
             raise BadInput(
-                f"{where} is of version {version}; this vergence reads up to {VERSION}: upgrade it."
+                f"{where} is of version {version!s:.20}; this vergence reads up to {VERSION}: upgrade it."
             )
         fields = {**(_of_version_1(content, where) if version == 1 else content), "version": VERSION}
         kinds = get_type_hints(cls)
@@ -138,8 +138,10 @@ class RunConfig:
         for name, value in fields.items():
             if name not in kinds:
                 raise BadInput(f"{where} has an unknown '{name}': it is not as vergence wrote it.")
-            if not _is_a(value, kinds[name]):
+            if not fits(value, kinds[name]):
                 raise BadInput(f"{where} has {name}: {value!r:.60}; it is not as vergence wrote it.")
+        if fields["encoder"] is not None:
+            _check_spec(fields["encoder"], f"{where} has encoder")
         return cls(**fields)
 
     def differs(self, samples: int, names: Sequence[str]) -> str:
@@ -160,19 +162,31 @@ def digest(names: Sequence[str]) -> str:
     return hashlib.blake2b(text.encode(errors="surrogateescape"), digest_size=8).hexdigest()
 
 
-def _is_a(value: Any, kind: Any) -> bool:
-    kinds = [get_origin(one) or one for one in (get_args(kind) if type(kind) is types.UnionType else (kind,))]
-    return isinstance(value, (*kinds, int) if float in kinds else tuple(kinds))
-
-
 def _recipe(content: Any, where: str) -> Recipe | None:
     if content is None:
         return None
-    try:
-        fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
-        return Recipe(**fields)
-    except (TypeError, AttributeError) as error:
-        raise BadInput(f"{where} has no recipe of this vergence: {error}.") from error
+    if not isinstance(content, Mapping):
+        raise BadInput(f"{where} has no recipe of this vergence: {content!r:.60}.")
+    kinds = get_type_hints(Recipe)
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    for name, value in fields.items():
+        if name not in kinds:
+            raise BadInput(f"{where} has no recipe of this vergence: it has no {name!s:.40}.")
+        if not fits(value, kinds[name]):
+            raise BadInput(f"{where} has recipe.{name}: {value!r:.60}; it is not as vergence wrote it.")
+    return Recipe(**fields)
+
+
+def _check_spec(spec: Mapping[str, Any], where: str) -> None:
+    """Raise ``BadInput`` if an encoder, or one inside of it, has no name or asks for other weights."""
+    if spec and not isinstance(spec.get("name"), str):
+        raise BadInput(f"{where}.name: {spec.get('name')!r:.60}; it is not as vergence wrote it.")
+    if "pretrained" in spec:
+        raise BadInput(
+            f"{where}.pretrained, but a run brings its own weights; it is not as vergence wrote it."
+        )
+    if isinstance(inner := spec.get("encoder"), Mapping):
+        _check_spec(inner, f"{where}.encoder")
 
 
 def _of_version_1(content: Mapping[str, Any], where: str) -> dict[str, Any]:

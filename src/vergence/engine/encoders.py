@@ -13,6 +13,7 @@ from vergence.core.modality import find_modality, known_modalities
 from vergence.core.specs import class_at, is_place
 from vergence.data import Source
 from vergence.data import open as open_source
+from vergence.engine.files import first_line
 from vergence.engine.run import Run, load_encoder, read_config
 
 
@@ -112,8 +113,10 @@ def encoder_from(config: RunConfig) -> nn.Module:
         )
     try:
         built: nn.Module = encoders.build(**spec)
-    except TypeError as error:
-        raise BadInput(f"The run's encoder {name} cannot be built: {error}.") from error
+    except BadInput:
+        raise
+    except Exception as error:  # a file may ask for any sizes of any layers
+        raise BadInput(f"The run's encoder {name} cannot be built: {first_line(error)}.") from error
     return built
 
 

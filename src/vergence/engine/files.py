@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from vergence.core import plain_yaml
 from vergence.core.errors import BadInput, VergenceError
 
 DISK_TROUBLE = ("PytorchStreamWriter", "inline_container", "I/O error")  # as torch and safetensors report it
@@ -110,12 +111,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > LARGEST_YAML:
             raise BadInput(f"{path} is no configuration: it is larger than {LARGEST_YAML:,} bytes.")
-        content = yaml.safe_load(path.read_text())
+        content = plain_yaml.parse(path.read_text(), str(path))
     except (FileNotFoundError, NotADirectoryError):
         raise BadInput(f"{path} is missing: {path.parent} is not a finished or started run.") from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from error
-    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+    except UnicodeDecodeError as error:
         raise BadInput(f"{path} is not valid YAML: {first_line(error)}.") from error
     if not isinstance(content, dict):
         raise BadInput(f"{path} needs names with values; it holds {type(content).__name__}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import timm
@@ -169,6 +169,35 @@ def _grid(tokens: Tensor, pixels: Tensor) -> tuple[int, int] | None:
     return rows, count // rows
 
 
+# What timm's models are made of. Other words of theirs name addresses to fetch and files to open.
+_ARCHITECTURE = {
+    "aa_layer", "act_layer", "attn_drop_rate", "avg_down", "base_width", "block_reduce_first",
+    "cardinality", "channels", "class_token", "conv_mlp", "depth", "depths", "dims", "drop_block_rate",
+    "drop_path_rate", "drop_rate", "dynamic_img_pad", "dynamic_img_size", "embed_dim", "fc_norm",
+    "final_norm", "global_pool", "img_size", "init_values", "kernel_sizes", "layers", "ls_init_value",
+    "mlp_ratio", "no_embed_class", "norm_layer", "num_heads", "output_stride", "patch_drop_rate",
+    "patch_size", "pool_include_prefix", "pos_drop_rate", "pos_embed", "pre_norm", "proj_bias",
+    "proj_drop_rate", "qk_norm", "qkv_bias", "reg_tokens", "replace_stem_pool", "stem_type",
+    "stem_width", "use_grn", "window_size", "zero_init_last",
+}  # fmt: skip
+
+
+def _check_architecture(name: str, options: Mapping[str, Any]) -> None:
+    """Raise ``BadInput`` for an option that is no number or word about the architecture."""
+    for option, value in options.items():
+        if option not in _ARCHITECTURE:
+            near = difflib.get_close_matches(str(option), _ARCHITECTURE, n=1)
+            hint = (
+                f"did you mean '{near[0]}'?"
+                if near
+                else "only its architecture can be set, as drop_path_rate."
+            )
+            raise BadInput(f"Unknown option of {name} '{option!s:.40}'; {hint}")
+        parts = value if isinstance(value, list | tuple) else [value]
+        if not all(part is None or isinstance(part, str | int | float) for part in parts):
+            raise BadInput(f"{option} of {name} needs a number, a word or a list of them; got {value!r:.60}.")
+
+
 def build_timm(
     name: str, size: int, registers: int, pretrained: bool, options: dict[str, Any], *, own: Sequence[str]
 ) -> TimmEncoder:
@@ -180,6 +209,7 @@ def build_timm(
         BadInput: If there is no such model, it cannot be had at this size, or its weights cannot be fetched.
     """
     _know(name, own)
+    _check_architecture(name, options)
     if pretrained and not timm.list_pretrained(f"{name}*"):
         raise BadInput(
             f"timm has no pretrained weights for '{name}'; leave pretrained out or choose another."
