@@ -7,7 +7,10 @@ import sys
 
 import pytest
 
-KINDS = "jpeg png gif tiff webp parquet tar checkpoint safetensors config metrics planetoid lance"
+KINDS = (
+    "jpeg png gif tiff webp parquet tar checkpoint safetensors config metrics planetoid lance hetero "
+    "planetoid-drawn matlab edgelist npy arrow-table npz-store settings"
+)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -1,6 +1,6 @@
 """MATLAB files, read in a process of their own: the reader is C code that a hostile file can end.
 
-One such process serves all files; after one that ends it or is refused, the next starts another.
+One such process serves all files; after one that ends it, the next starts another.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ class _Reader:
             clock.cancel()
         if len(head) == 9:
             return head[:1] == b"+", said
+        code = self.process.wait()
         if out_of_time.is_set():
             return False, f"it takes longer than {seconds:.0f} seconds to read".encode()
-        return False, f"it ended the process that read it ({self.process.wait()}): it is broken".encode()
+        return False, f"it ended the process that read it ({code}): it is broken".encode()
 
     def close(self) -> None:
         self.process.kill()
@@ -91,7 +92,7 @@ def read(what: Literal["graph", "boundaries"], raw: bytes, where: str) -> dict[s
         if _reader is None or _reader.owner != os.getpid():  # a fork must not share its parent's
             _reader = _Reader()
         was_read, said = _reader.read(what[0], raw, SECONDS * (1 + len(raw) / 1e8))
-        if not was_read:
+        if _reader.process.poll() is not None:
             _reader.close()
             _reader = None
     if not was_read:

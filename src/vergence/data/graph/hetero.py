@@ -81,7 +81,7 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
     root = folder / name
     if not (root / "labels.npy").is_file():
         raise BadInput(f"{uri}: there is no {root / 'labels.npy'}; the layout is that of the HeCo release.")
-    y = _whole_numbers(root / "labels.npy")
+    y = _labels(root / "labels.npy", uri)
     stems = sorted(p.stem for p in root.glob("*.npz"))
     types = [stem[0] for stem in stems if re.fullmatch(r"[a-z]_feat", stem)]
     paths = [stem for stem in stems if len(stem) >= 3 and stem == stem[::-1] and "_" not in stem]
@@ -112,7 +112,8 @@ def hetero(folder: Path, name: str, uri: str) -> HeteroSource:
         other = file.stem[-1]
         pairs = neighbour_lists(file)
         size = sizes.get(other, int(pairs[1].max(initial=-1)) + 1)
-        if pairs.size and (pairs[0].max() >= len(y) or pairs.min() < 0 or pairs[1].max() >= size):
+        most = min(size, np.iinfo(np.int32).max)
+        if pairs.size and (pairs[0].max() >= len(y) or pairs.min() < 0 or pairs[1].max() >= most):
             raise BadInput(f"{uri}: {file.name} names a node that is not there ({size} of type {other}).")
         graph[other].num_nodes = size
         graph[target, "to", other].edge_index = torch.from_numpy(pairs)
@@ -137,9 +138,17 @@ def _heco_splits(root: Path, n: int, uri: str) -> list[Split]:
     return splits
 
 
+def _labels(path: Path, uri: str) -> np.ndarray:
+    y = _whole_numbers(path)
+    if not len(y) or y.min() < 0 or y.max() >= max(len(y), 2):
+        raise BadInput(f"{uri}: {path.name} does not hold the numbers of classes, from 0 on, of its nodes.")
+    return y
+
+
 def _whole_numbers(path: Path) -> np.ndarray:
     values = read_npy(path)
-    if values.ndim != 1 or values.dtype.kind not in "iuf" or (values != np.rint(values)).any():
+    whole = values.dtype.kind in "iu" or (values.dtype.kind == "f" and np.isfinite(values).all())
+    if values.ndim != 1 or not whole or (values != np.rint(values)).any():
         raise BadInput(f"{path} is not a list of whole numbers, but {values.shape} of {values.dtype}.")
     return values.astype(np.int64)
 
@@ -155,7 +164,7 @@ def neighbour_lists(path: Path) -> np.ndarray:
     rows = safe_unpickle(raw[file.tell() :], path) if dtype.hasobject else read_npy(path)
     try:
         lists = [np.atleast_1d(np.asarray(row)).astype(np.int64) for row in rows]
+        starts = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
+        return np.stack([starts, np.concatenate([np.empty(0, np.int64), *lists])])
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise BadInput(f"{path} holds no lists of whole numbers: {error}.") from None
-    starts = np.repeat(np.arange(len(lists)), [len(row) for row in lists])
-    return np.stack([starts, np.concatenate([np.empty(0, np.int64), *lists])])

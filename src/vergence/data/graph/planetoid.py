@@ -32,20 +32,17 @@ def planetoid(folder: Path, name: str, uri: str) -> NodeSource:
     try:
         known, judged = checked(parts["allx"], uri), checked(parts["tx"], uri)
         ally, ty, train = np.asarray(parts["ally"]), np.asarray(parts["ty"]), len(parts["y"])
-        lists = [(int(node), [int(v) for v in near]) for node, near in parts["graph"].items()]
-        fits = len(order) == judged.shape[0] == len(ty) and known.shape[0] == len(ally) == order.min()
-        dense = (int(order.max()) + 1) * known.shape[1]
-    except (
-        TypeError,
-        ValueError,
-        AttributeError,
-        IndexError,
-        OverflowError,
-        MemoryError,
-        RecursionError,
-    ) as error:
+        lists = [np.array([[node, v] for v in near], np.int64) for node, near in parts["graph"].items()]
+        pairs = np.concatenate([np.empty((0, 2), np.int64), *(pair.reshape(-1, 2) for pair in lists)])
+        fits = (
+            len(order) == judged.shape[0] == len(ty) and train <= known.shape[0] == len(ally) == order.min()
+        )
+        marks = ally.ndim == ty.ndim == 2 and ally.dtype.kind in "biuf" and ty.dtype.kind in "biuf"
+        fits = fits and marks and ally.shape[1] == ty.shape[1] > 0 and known.shape[1] == judged.shape[1]
+        dense = (int(order.max()) + 1) * max(known.shape[1], 1)
+    except Exception as error:  # noqa: BLE001 - whatever the parts of a broken file lead to
         raise BadInput(f"{uri}: its parts are not of Planetoid's kinds ({error}).") from None
-    if not fits or known.shape[1] != judged.shape[1] or ally.shape[1:] != ty.shape[1:]:
+    if not fits:
         raise BadInput(f"{uri}: its parts do not fit each other; copy all eight files anew.")
     if dense > LARGEST:
         raise BadInput(f"{uri}: its features would have {dense:,} values; up to {LARGEST:,} are read.")
@@ -55,9 +52,7 @@ def planetoid(folder: Path, name: str, uri: str) -> NodeSource:
     x[: len(ally)], x[order] = known.toarray(), judged.toarray()
     y[: len(ally)] = np.where(ally.any(1), ally.argmax(1), -1)
     y[order] = np.where(ty.any(1), ty.argmax(1), -1)
-    ends = np.concatenate([np.empty(0, np.int64), *(np.asarray(near, np.int64) for _, near in lists)])
-    starts = np.repeat([node for node, _ in lists], [len(near) for _, near in lists])
-    graph, notes = build(Edges(np.stack([starts, ends]), n), uri, x=x, y=y)
+    graph, notes = build(Edges(pairs.T, n), uri, x=x, y=y)
     val = np.arange(train, min(train + _VALIDATING, len(ally)))
     public = Split("public", np.arange(train), val[y[val] >= 0], np.sort(order))
     if absent := int((y < 0).sum()):

@@ -77,7 +77,7 @@ def shapes(path: Path, uri: str) -> GraphsSource:
 def _read(path: Path) -> list[np.ndarray]:
     try:
         array = READERS[path.suffix](path)
-    except (OSError, ValueError, IndexError, KeyError, EOFError) as error:
+    except Exception as error:  # noqa: BLE001 - whatever the words of a broken file lead to
         said = " ".join(str(error).split())[:120]
         raise BadInput(f"{path} is no readable {path.suffix} of points: {said}.") from None
     shapes = list(array) if array.ndim == 3 else [array]
