@@ -1,4 +1,4 @@
-"""Contact sheets of the generated worlds, drawn when the pages are built, so that they show what the code does."""
+"""Contact sheets of the generated worlds, drawn when the pages are built: they show what the code does."""
 
 from __future__ import annotations
 
