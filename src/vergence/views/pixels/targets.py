@@ -1,4 +1,4 @@
-"""Targets moved by the geometry that moved the pixels: ``View.matrix``, from the view to the source."""
+"""Targets moved by the geometry that moved the pixels: a map of the plane, from the view to the source."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from vergence.data.targets import (
     Keypoints,
     Maps,
     Masks,
-    Parts,
     Points,
     Segments,
     Target,
@@ -28,10 +27,11 @@ from vergence.data.targets import (
     points_in,
 )
 from vergence.views.pixels.geometry import warp
+from vergence.views.pixels.planar import Affine, PlaneMap, sampled
 
 
 def moved_targets(
-    targets: Mapping[str, Target], matrix: Tensor, size: int, sizes: Tensor
+    targets: Mapping[str, Target], matrix: Tensor | PlaneMap, size: int, sizes: Tensor
 ) -> dict[str, Target]:
     """Return what a batch's targets are in its view.
 
@@ -42,24 +42,27 @@ def moved_targets(
 
     Args:
         targets: Of the batch, by name; those without a place go along as they are.
-        matrix: ``(B, 2, 3)`` maps from view to source pixels, ``(x, y, 1) -> (x, y)``.
+        matrix: From view to source pixels: ``(B, 2, 3)``, ``(x, y, 1) -> (x, y)``, or any map of the plane.
         size: Side of the view in pixels.
         sizes: ``(B, 2)`` height and width of each photo on its canvas.
     """
-    return {name: moved(target, matrix.float(), size, sizes) for name, target in targets.items()}
+    plane = matrix if isinstance(matrix, PlaneMap) else Affine(matrix.float())
+    return {name: moved(target, plane, size, sizes) for name, target in targets.items()}
 
 
 @singledispatch
-def moved(target: Target, matrix: Tensor, size: int, sizes: Tensor) -> Target:
+def moved(target: Target, plane: PlaneMap, size: int, sizes: Tensor) -> Target:
     """Return one target in the view; see ``moved_targets``."""
     return target
 
 
 @moved.register
-def _(target: Boxes, matrix: Tensor, size: int, sizes: Tensor) -> Boxes:
+def _(target: Boxes, plane: PlaneMap, size: int, sizes: Tensor) -> Boxes:
     left, top, right, bottom = target.xyxy.as_subclass(Tensor).unbind(1)
     edges = torch.stack([left, top, right, top, right, bottom, left, bottom], 1).view(-1, 4, 2)
-    moved_edges = into_view(edges, matrix[target.of])  # (N, 4, 2)
+    if not plane.keeps_lines:
+        edges = _along(edges)
+    moved_edges = plane.pick(target.of).to_view(edges)
     whole = torch.cat([moved_edges.amin(1), moved_edges.amax(1)], 1)
     cut = whole.clamp(0, size)
     share = area(cut) / area(whole).clamp_min(1e-12)
@@ -67,67 +70,69 @@ def _(target: Boxes, matrix: Tensor, size: int, sizes: Tensor) -> Boxes:
 
 
 @moved.register
-def _(target: Keypoints, matrix: Tensor, size: int, sizes: Tensor) -> Keypoints:
-    xy = into_view(target.xy.as_subclass(Tensor), matrix[target.of])
+def _(target: Keypoints, plane: PlaneMap, size: int, sizes: Tensor) -> Keypoints:
+    xy = plane.pick(target.of).to_view(target.xy.as_subclass(Tensor))
     inside = ((xy >= 0) & (xy < size)).all(2)
     return replace(target, xy=points_in(xy, (size, size)), visibility=target.visibility * inside)
 
 
 @moved.register
-def _(target: Masks, matrix: Tensor, size: int, sizes: Tensor) -> Masks:
-    picked, inside = nearest(target.classes.as_subclass(Tensor)[:, None], matrix, size, sizes)
+def _(target: Masks, plane: PlaneMap, size: int, sizes: Tensor) -> Masks:
+    picked, inside = nearest(target.classes.as_subclass(Tensor)[:, None], plane, size, sizes)
     return replace(target, classes=Mask(picked[:, 0].masked_fill(~inside, VOID)))
 
 
 @moved.register
-def _(target: Instances, matrix: Tensor, size: int, sizes: Tensor) -> Instances:
-    where = placed(target, matrix, sizes)
-    picked, inside = nearest(target.masks.as_subclass(Tensor)[:, None], where[0], size, where[1])
+def _(target: Instances, plane: PlaneMap, size: int, sizes: Tensor) -> Instances:
+    own, sizes = plane.pick(target.of), sizes[target.of]
+    picked, inside = nearest(target.masks.as_subclass(Tensor)[:, None], own, size, sizes)
     return replace(target, masks=Mask(picked[:, 0] & inside))
 
 
 @moved.register
-def _(target: Boundaries, matrix: Tensor, size: int, sizes: Tensor) -> Boundaries:
-    where = placed(target, matrix, sizes)
-    maps = warp(target.maps.as_subclass(Tensor)[:, None], where[0], size, sizes=where[1])
+def _(target: Boundaries, plane: PlaneMap, size: int, sizes: Tensor) -> Boundaries:
+    own, sizes = plane.pick(target.of), sizes[target.of]
+    layers = target.maps.as_subclass(Tensor)[:, None]
+    if isinstance(own, Affine):
+        maps = warp(layers, own.matrix, size, sizes=sizes)
+    else:
+        maps, _ = sampled(layers, own, size, sizes=sizes)
     return replace(target, maps=Mask(maps[:, 0]))
 
 
 @moved.register
-def _(target: Depth, matrix: Tensor, size: int, sizes: Tensor) -> Depth:
-    picked, inside = nearest(target.values[:, None], matrix, size, sizes)
+def _(target: Depth, plane: PlaneMap, size: int, sizes: Tensor) -> Depth:
+    picked, inside = nearest(target.values[:, None], plane, size, sizes)
     return replace(target, values=picked[:, 0].masked_fill(~inside, torch.nan))
 
 
 @moved.register
-def _(target: Maps, matrix: Tensor, size: int, sizes: Tensor) -> Maps:
-    picked, inside = nearest(target.values, matrix, size, sizes)
+def _(target: Maps, plane: PlaneMap, size: int, sizes: Tensor) -> Maps:
+    picked, inside = nearest(target.values, plane, size, sizes)
     return replace(target, values=picked.masked_fill(~inside[:, None], torch.nan))
 
 
 @moved.register
-def _(target: Points, matrix: Tensor, size: int, sizes: Tensor) -> Points:
-    xy = into_view(target.xy[:, None], matrix[target.of])[:, 0]
+def _(target: Points, plane: PlaneMap, size: int, sizes: Tensor) -> Points:
+    xy = plane.pick(target.of).to_view(target.xy[:, None])[:, 0]
     inside = ((xy >= 0) & (xy < size)).all(1)
     return replace(target, xy=xy, kind=target.kind.masked_fill(~inside, -1))
 
 
 @moved.register
-def _(target: Segments, matrix: Tensor, size: int, sizes: Tensor) -> Segments:
-    ends = into_view(target.ends, matrix[target.of])
+def _(target: Segments, plane: PlaneMap, size: int, sizes: Tensor) -> Segments:
+    ends = plane.pick(target.of).to_view(target.ends)
     return replace(target, ends=ends, share=target.share * _share_inside(ends, size))
 
 
 @moved.register
-def _(target: Flow, matrix: Tensor, size: int, sizes: Tensor) -> Flow:
-    picked, inside = nearest(target.uv, matrix, size, sizes)
-    turned = torch.linalg.inv(matrix[:, :, :2]) @ picked.flatten(2)  # both frames move alike
-    return replace(target, uv=turned.view_as(picked).masked_fill(~inside[:, None], torch.nan))
-
-
-def placed(target: Parts, matrix: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each part's own matrix ``(N, 2, 3)`` and photo size ``(N, 2)``."""
-    return matrix[target.of], sizes[target.of]
+def _(target: Flow, plane: PlaneMap, size: int, sizes: Tensor) -> Flow:
+    picked, inside = nearest(target.uv, plane, size, sizes)
+    grid = plane.grid(size, target.uv)
+    after = plane.to_view((grid + picked.permute(0, 2, 3, 1)).flatten(1, 2))  # both frames move alike
+    now = plane.to_view(grid.flatten(1, 2))
+    uv = (after - now).mT.reshape(picked.shape)
+    return replace(target, uv=uv.masked_fill(~inside[:, None], torch.nan))
 
 
 def area(xyxy: Tensor) -> Tensor:
@@ -135,17 +140,19 @@ def area(xyxy: Tensor) -> Tensor:
     return (xyxy[:, 2] - xyxy[:, 0]) * (xyxy[:, 3] - xyxy[:, 1])
 
 
-def into_view(xy: Tensor, matrix: Tensor) -> Tensor:
-    """Return where points ``(N, K, 2)`` of the source lie in views whose ``matrix`` is ``(N, 2, 3)``."""
-    return torch.linalg.solve(matrix[:, :, :2], (xy - matrix[:, None, :, 2]).mT).mT
+def _along(edges: Tensor, steps: int = 16) -> Tensor:
+    """Return points ``(N, 4 * steps, 2)`` on the sides between corners ``(N, 4, 2)``."""
+    part = (torch.arange(steps, device=edges.device) / steps)[:, None]
+    sides = (edges.roll(-1, 1) - edges)[:, :, None]
+    return (edges[:, :, None] + part * sides).flatten(1, 2)
 
 
-def nearest(values: Tensor, matrix: Tensor, size: int, sizes: Tensor) -> tuple[Tensor, Tensor]:
+def nearest(values: Tensor, plane: PlaneMap, size: int, sizes: Tensor) -> tuple[Tensor, Tensor]:
     """Sample maps at the centres of a view's pixels, without mixing values.
 
     Args:
         values: ``(N, C, H, W)``.
-        matrix: ``(N, 2, 3)``, from the view to the source.
+        plane: N maps from the view to the source.
         size: Side S of the view in pixels.
         sizes: ``(N, 2)`` height and width of what is photo.
 
@@ -153,17 +160,7 @@ def nearest(values: Tensor, matrix: Tensor, size: int, sizes: Tensor) -> tuple[T
         ``(N, C, S, S)`` values and ``(N, S, S)`` bool, whether the photo reaches there.
     """
     n, channels, height, width = values.shape
-    at = torch.arange(size, device=values.device) + 0.5
-    x = (
-        matrix[:, 0, 0, None, None] * at
-        + matrix[:, 0, 1, None, None] * at[:, None]
-        + matrix[:, 0, 2, None, None]
-    )
-    y = (
-        matrix[:, 1, 0, None, None] * at
-        + matrix[:, 1, 1, None, None] * at[:, None]
-        + matrix[:, 1, 2, None, None]
-    )
+    x, y = plane.grid(size, sizes.float()).unbind(3)
     tall, wide = sizes.to(x.dtype).unbind(1)
     inside = (x >= 0) & (x < wide[:, None, None]) & (y >= 0) & (y < tall[:, None, None])
     place = y.floor().long().clamp(0, height - 1) * width + x.floor().long().clamp(0, width - 1)
