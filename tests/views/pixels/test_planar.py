@@ -70,7 +70,7 @@ def test_half_a_cell_is_not_lost():
 
 @pytest.mark.parametrize("kind", maps())
 def test_points_pixels_and_flows_move_alike(kind):
-    """A bump goes where the point goes, a ramp has the value of the coordinate, a flow ends where it should."""
+    """A bump goes where the point goes, a ramp has its coordinate as value, a flow ends where it should."""
     plane = maps()[kind]
     at = torch.arange(SIDE) + 0.5
     y, x = torch.meshgrid(at, at, indexing="ij")
