@@ -14,8 +14,8 @@ _DIGITS = 64  # of a number; 1:00:00:… is one to YAML, of any length
 
 class _PlainLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        if self.check_event(yaml.AliasEvent):  # type: ignore[no-untyped-call]
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
             raise yaml.YAMLError(f"line {mark.line + 1} has an alias (*name): write the value out there")
         composed: yaml.Node | None = super().compose_node(parent, index)
         return composed

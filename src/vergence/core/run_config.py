@@ -168,7 +168,7 @@ def _recipe(content: Any, where: str) -> Recipe | None:
     if not isinstance(content, Mapping):
         raise BadInput(f"{where} has no recipe of this vergence: {content!r:.60}.")
     kinds = get_type_hints(Recipe)
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
+    fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in content.items()}
     for name, value in fields.items():
         if name not in kinds:
             raise BadInput(f"{where} has no recipe of this vergence: it has no {name!s:.40}.")
