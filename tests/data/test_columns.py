@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from vergence.core import BadInput
-from vergence.data.columns import codes, numbers, plain, read_csv, read_parquet, text
+from vergence.data.columns import codes, numbers, plain, read_parquet, stacked, text
 
 
 def test_codes_count_from_the_most_frequent_word_and_0_is_missing():
@@ -14,13 +14,51 @@ def test_codes_count_from_the_most_frequent_word_and_0_is_missing():
 
 
 def test_numbers_that_are_not_finite_are_missing():
-    assert np.isnan(numbers(pa.chunked_array([[1.0, np.inf, None]]), "x", "t")).tolist() == [
-        False,
-        True,
-        True,
-    ]
+    values, centre = numbers(pa.chunked_array([[1.0, np.inf, None]]), "x", "t")
+    assert np.isnan(values).tolist() == [False, True, True] and centre == 0
     with pytest.raises(BadInput, match="Column x of t is of type .*, not numeric"):
         numbers(pa.chunked_array([[[1]]]), "x", "t")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        1_700_000_000_000 + 1000 * np.arange(80),  # milliseconds
+        1_700_000_000_000_000_000 + np.arange(80),  # nanoseconds, which no float64 tells apart
+        5_400_000_000.0 + 0.5 * np.arange(80),
+        np.append(1_700_000_000_000 + np.arange(79), 0),  # with a 0 for unknown
+    ],
+)
+def test_numbers_that_are_large_for_their_spread_stay_apart_in_float32(values):
+    near, centre = numbers(pa.chunked_array([values]), "x", "t")
+    assert near.dtype == np.float32 and len(np.unique(near)) == 80
+    same = values[:79].astype(object) - (int(centre) if values.dtype.kind == "i" else centre)
+    assert near[:79].tolist() == same.tolist()
+
+
+@pytest.mark.parametrize("values", [np.arange(2000, 2030), np.full(30, 7e12), np.linspace(-1, 1, 30)])
+def test_other_numbers_stand_as_they_are(values):
+    near, centre = numbers(pa.chunked_array([values]), "x", "t")
+    assert centre == 0 and near.tolist() == values.astype(np.float32).tolist()
+
+
+def test_words_that_are_numbers_are_numbers():
+    assert numbers(pa.chunked_array([["1,50", "?"]]), "x", "t")[0].tolist()[0] == 1.5
+    with pytest.raises(BadInput, match="not numeric"):
+        numbers(pa.chunked_array([["red"]]), "x", "t")
+
+
+def test_a_column_of_words_in_one_file_is_of_words_in_all():
+    parts = [pa.table({"zip": ["01067"], "v": [1]}), pa.table({"zip": [80331], "v": [1.5]})]
+    assert stacked(parts, "t").to_pydict() == {"zip": ["01067", "80331"], "v": [1, 1.5]}
+    with pytest.raises(BadInput, match="t and the others differ in their columns"):
+        stacked([pa.table({"v": [1]}), pa.table({"v": [[1]]})], "t")
+
+
+def test_views_of_words_become_words(tmp_path):
+    view = pa.array(["a", "b"]).cast(pa.string_view())
+    pq.write_table(pa.table({"x": view}), tmp_path / "t.parquet")
+    assert read_parquet(tmp_path / "t.parquet")["x"].type == pa.string()
 
 
 def test_whole_numbers_that_came_as_floats_are_whole_again():
@@ -35,18 +73,6 @@ def test_a_file_that_was_cut_short_is_refused_in_one_line(tmp_path):
     with pytest.raises(BadInput, match="is not a parquet file that can be read") as error:
         read_parquet(path)
     assert "\n" not in str(error.value)
-
-
-def test_two_columns_of_one_name_are_refused(tmp_path):
-    (tmp_path / "log.csv").write_text("a,b,a\n1,2,3\n")
-    with pytest.raises(BadInput, match="two columns called a"):
-        read_csv(tmp_path / "log.csv")
-
-
-def test_names_that_are_no_text_are_refused(tmp_path):
-    (tmp_path / "log.csv").write_bytes(b"a,\xb3b\n1,2\n")
-    with pytest.raises(BadInput, match="cannot be read as csv"):
-        read_csv(tmp_path / "log.csv")
 
 
 def test_bytes_are_read_as_words_in_utf_8():

@@ -10,6 +10,7 @@ import vergence
 from vergence.core import BadInput
 from vergence.data.events import EventLog, EventSchema
 from vergence.data.events.batch import stretches
+from vergence.methods.events.encoders import for_source
 
 
 def write(path, **columns):
@@ -100,6 +101,82 @@ def test_one_event_an_entity_and_whole_floats_are_fine(tmp_path):
     path = write(tmp_path / "log.parquet", id=[1.0, 2.0, None], ts=[1, 2, 3], kind=[5.0, 6.0, None])
     source = vergence.open(f"events:{path}?id=id&time=ts&categorical=kind")
     assert list(source.names) == ["1", "2"] and source.log.fields.words[0] == ("5", "6")
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("ns"), pa.int64()])
+def test_nanoseconds_keep_their_order_and_gaps(tmp_path, kind):
+    order = np.random.default_rng(0).permutation(60)
+    ticks = 1_700_000_000 * 10**9 + 100 * order
+    path = write(tmp_path / "log.parquet", user=["u"] * 60, ts=pa.array(ticks, kind), place=order * 1.0)
+    log = vergence.open(path).log
+    assert log.numeric[:, 0].tolist() == list(range(60))
+    assert set(log.gap[1:].tolist()) == {np.float32(1e-7 if kind == pa.timestamp("ns") else 100)}
+
+
+def test_words_around_a_time_and_a_time_of_day_beside_a_date_are_no_obstacle(tmp_path):
+    at = [f" 2024-01-01 00:00:{i:02d} UTC" for i in range(10)]
+    log = vergence.open(write(tmp_path / "log.parquet", user=["u"] * 10, ts=at, kind=["a", "b"] * 5)).log
+    assert log.time.tolist() == [1704067200.0 + i for i in range(10)]
+    days = {"time": pa.array(range(10), pa.time32("s")), "date": pa.array(range(10), pa.date32())}
+    log = vergence.open(write(tmp_path / "two.parquet", user=["u"] * 10, **days, kind=["a", "b"] * 5)).log
+    assert log.schema.time == "date" and "time left out (a second time)" in log.notes
+    spans = pa.array([0, 1500], pa.duration("ms"))
+    path = write(tmp_path / "span.parquet", user=["u"] * 2, ts=spans, kind=["a", "b"])
+    assert vergence.open(f"events:{path}?id=user&time=ts").log.time.tolist() == [0, 1.5]
+
+
+def test_rows_with_one_event_a_person_are_not_taken_for_a_log(tmp_path):
+    text = "name,id,date,paid\n" + "".join(f"n{i},{i},2024-01-{i % 28 + 1:02d},{i % 7}\n" for i in range(60))
+    (tmp_path / "people.csv").write_text(text)
+    table = vergence.open(tmp_path / "people.csv")
+    assert table.modality == "tables" and len(table) == 60
+    assert "left out name (every row differs), id (an id), date (a time)" in table.reading
+    assert any("an event log needs events:FILE?id=COLUMN&time=COLUMN" in note for note in table.notes)
+    path = write(tmp_path / "people.parquet", user=np.arange(60), ts=np.arange(60), paid=np.arange(60) % 7)
+    with pytest.raises(BadInput, match="60 of 60 values of user occur once .* table:FILE.*events:FILE"):
+        vergence.open(path)
+    assert len(vergence.open(f"events:{path}")) == 60
+
+
+def test_columns_that_name_the_row_are_no_fields(tmp_path):
+    n = 60
+    columns = {"user": np.arange(n) % 6, "ts": np.arange(n), "amount": np.linspace(0, 1, n)}
+    log = vergence.open(write(tmp_path / "a.parquet", **columns, __index_level_0__=np.arange(n)[::-1])).log
+    assert log.schema.categorical == () and log.schema.numeric == ("amount",)
+    assert "__index_level_0__ left out (an index)" in log.notes
+    rows = [f'{i},{i % 6:05d},{i},"{i * 1000:,.2f}"' for i in range(n)]
+    (tmp_path / "a.csv").write_text(",user,ts,amount\n" + "\n".join(rows))
+    source = vergence.open(tmp_path / "a.csv")
+    assert source.log.schema.numeric == ("amount",) and source.log.schema.categorical == ()
+    assert list(source.names)[:2] == ["00000", "00001"] and source.log.numeric[1, 0] == 6000
+    assert "'' left out (an index)" in source.notes and source.reading in repr(source)
+
+
+def test_every_row_is_an_event_or_noted(tmp_path):
+    lines = [f"u{i % 5},{i}" if i % 10 else f"u,{i},9" for i in range(100)]
+    lines[1::20] = [f",{i}" for i in range(5)]
+    (tmp_path / "log.csv").write_text("user,ts\n" + "\n".join(lines))
+    source = vergence.open(tmp_path / "log.csv")
+    assert len(source.log.time) == 85
+    assert any(note.startswith("10 lines have more") for note in source.notes)
+    assert "5 rows without user or ts left out" in source.notes
+
+
+def test_large_numbers_stay_apart_and_are_read_alike_in_another_log(tmp_path):
+    def log(first, name):
+        ms = 1_700_000_000_000 + np.arange(first, first + 300)
+        return vergence.open(write(tmp_path / name, user=np.arange(300) % 3, ts=np.arange(300), at_ms=ms))
+
+    one, two = log(0, "one.parquet"), log(100, "two.parquet")
+    assert one.sample(0)["at_ms"].to_pylist()[:2] == [1_700_000_000_000, 1_700_000_000_003]
+    assert two.log.fields.offsets != one.log.fields.offsets != ()
+    encoder = for_source(one)
+    first, second = (
+        encoder.values(source.batch(np.arange(3)))[0][:, 0].sort().values for source in (one, two)
+    )
+    assert len(first.unique()) == 300 and torch.allclose(first[100:], second[:200], atol=1e-6)
+    again = vergence.open(one.log.save(tmp_path / "saved"))
+    assert again.log.fields.offsets == one.log.fields.offsets
 
 
 @pytest.mark.parametrize(

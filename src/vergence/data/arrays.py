@@ -27,6 +27,8 @@ def read_npy(path: str | Path, *, mmap_mode: Literal["c", "r"] | None = None) ->
         BadInput: If it is not such a file, holds Python objects, or is shorter than its header says.
     """
     try:
+        if not Path(path).is_file():
+            raise ValueError("it is no regular file")
         with Path(path).open("rb") as file:
             _check_header(file, os.fstat(file.fileno()).st_size)
         return cast(np.ndarray, np.load(path, mmap_mode=mmap_mode, allow_pickle=False))
@@ -42,6 +44,8 @@ def read_npz(path: str | Path | BinaryIO) -> dict[str, np.ndarray]:
             says, or they have more than 4 GiB in all.
     """
     try:
+        if isinstance(path, str | Path) and not Path(path).is_file():
+            raise ValueError("it is no regular file")
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
             if (size := sum(part.file_size for part in parts)) > LARGEST_ARCHIVE:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
+from vergence.data.written import is_text, parsed, style
 
-
-def read_csv(path: Path) -> pa.Table:
-    """Read a csv file whose first line names the columns; the separator is what that line holds most of."""
-    try:
-        with pa.input_stream(path, compression="detect") as stream:
-            head = stream.read(65_536).decode("utf-8", errors="replace").partition("\n")[0]
-        comma = max(",;\t|", key=head.count)
-        table = pc_csv.read_csv(
-            path,
-            parse_options=pc_csv.ParseOptions(delimiter=comma),
-            read_options=pc_csv.ReadOptions(block_size=2**24),
-            convert_options=pc_csv.ConvertOptions(strings_can_be_null=True),
-        )
-        return checked_table(table, path)
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as csv: {reason(error)}") from None
+LARGE = 1024  # a centre that is so many times the spread is subtracted before float32 rounds it away
+_SAMPLE = 10_000  # values from which both are taken
+_PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -43,19 +32,42 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
         raise BadInput(f"{path} is not a parquet file that can be read: {reason(error)}") from None
 
 
-def checked_table(table: pa.Table, path: Path) -> pa.Table:
+def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
     """Return a table whose words and codes are in order, and whose columns differ in their names.
+
+    Views of words and bytes, for which Arrow lacks most functions, become words and bytes.
 
     Raises:
         BadInput: If two columns have one name.
         pyarrow.ArrowException: If the values are broken; ``UnicodeDecodeError`` if the names are.
     """
-    names = table.column_names
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise BadInput(f"{path} has two columns called {twice}; rename or drop one.")
+    name, count = next(iter(Counter(table.column_names).most_common(1)), ("", 0))
+    if count > 1:
+        raise BadInput(f"{path} has two columns called {name}; rename or drop one.")
     table.validate(full=True)
-    return table
+    plain = [_PLAIN.get(field.type, field.type) for field in table.schema]
+    if plain == table.schema.types:
+        return table
+    return table.cast(pa.schema(map(pa.field, table.column_names, plain), metadata=table.schema.metadata))
+
+
+def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
+    """Return tables one below the other; a column that is of words in one is of words in all.
+
+    Raises:
+        BadInput: If their columns differ.
+    """
+    words = {field.name for table in tables for field in table.schema if is_text(field.type)}
+
+    def worded(field: pa.Field) -> pa.Field:
+        same = field.name not in words or is_text(field.type) or pa.types.is_null(field.type)
+        return field if same else field.with_type(pa.string())
+
+    try:
+        parts = [table.cast(pa.schema(map(worded, table.schema), table.schema.metadata)) for table in tables]
+        return pa.concat_tables(parts, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise BadInput(f"{what} and the others differ in their columns: {reason(error)}") from None
 
 
 def reason(error: Exception) -> str:
@@ -95,29 +107,61 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
 
 def floats(values: pa.ChunkedArray) -> np.ndarray:
     """Return numbers ``(N,)`` float64, NaN where missing."""
+    if values.type == pa.float64():
+        return values.to_numpy()
     return np.asarray(values.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(), np.float64)
 
 
-def numbers(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
-    """Return a field ``(N,)`` float32, NaN where it is missing or not finite.
+def numbers(column: pa.ChunkedArray, name: str, what: str, decimal: str = ".") -> tuple[np.ndarray, float]:
+    """Return a field ``(N,)`` float32, NaN where missing or not finite, and what was subtracted from it.
+
+    Numbers that are large for their spread, such as milliseconds since 1970, are centred before they are
+    rounded to float32, which would make them equal.
 
     Args:
-        column: Of the field.
+        column: Of the field: numbers, or words that are numbers.
         name: Of the column, for errors.
         what: It stands in, for errors.
+        decimal: Mark that words are tried with first.
 
     Raises:
         BadInput: If it holds no numbers.
     """
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    mark = style(column, decimal)
     try:
-        wide = column.cast(pa.float64(), safe=False)
+        wide = column if mark is None else pa.chunked_array([parsed(column, mark)])
+        values = floats(wide)
     except pa.ArrowException:
         raise BadInput(
             f"Column {name} of {what} is of type {column.type}, not numeric; name it under categorical."
         ) from None
-    values = floats(wide).astype(np.float32)
-    values[~np.isfinite(values)] = np.nan
-    return values
+    whole = wide.cast(pa.int64()) if pa.types.is_signed_integer(wide.type) else None
+    centre = _centre(values[np.isfinite(values)] if whole is None else whole.drop_null().to_numpy())
+    if centre and whole is not None:
+        try:
+            values = floats(pc.subtract_checked(whole, pa.scalar(int(centre), pa.int64())))
+        except (pa.ArrowInvalid, OverflowError):  # values near both ends of 64 bits
+            values = values - float(centre)
+    elif centre:
+        values = values - centre
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float32)
+    narrow[~np.isfinite(narrow)] = np.nan
+    return narrow, float(centre)
+
+
+def _centre(values: np.ndarray) -> Any:
+    """Return what is to be subtracted before rounding to float32: 0 where little is lost without."""
+    some = np.sort(values[:: max(1, len(values) // _SAMPLE)])
+    if not len(some):
+        return 0
+    places = (np.array([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]) * (len(some) - 1)).astype(np.int64)
+    least, low, first, middle, third, high, most = some[places].tolist()
+    spread = next((part for part in (third - first, high - low, most - least) if part > 0), 0)
+    # a float64, so that a schema or a run can hold it
+    return type(middle)(float(middle)) if 0 < spread < abs(middle) / LARGE else 0
 
 
 def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -112,7 +112,8 @@ def _folder(root: Path, uri: str, limit: float) -> Source:
 def _files(paths: list[Path], uri: str, limit: float) -> Source:
     for path in paths:
         if not path.is_file():
-            raise BadInput(f"{path}, one of the {len(paths)} files of {uri}, is not there.")
+            what = "is not a regular file" if path.exists() else "is not there"
+            raise BadInput(f"{path}, one of the {len(paths)} files of {uri}, {what}.")
     root = Path(os.path.commonpath([path.parent for path in paths]))
 
     def read(modality: Modality) -> Source | None:

@@ -8,6 +8,8 @@ import re
 import stat
 from pathlib import Path
 
+from vergence.core.errors import BadInput
+
 
 def files(root: Path) -> list[str]:
     """Return the paths of all files under ``root``, sorted.
@@ -58,12 +60,33 @@ def from_printable(name: str) -> str:
     return raw.decode("utf-8", "surrogateescape")
 
 
+def table_files(folder: Path) -> list[Path]:
+    """Return the parquet files of a folder, or its csv files, sorted; hidden ones are left out.
+
+    Raises:
+        BadInput: If it holds both, so that one kind would be left out.
+    """
+    inside = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] not in "._")
+    parquet = [path for path in inside if path.name.lower().endswith(".parquet")]
+    delimited = [path for path in inside if path.name.lower().endswith((".csv", ".tsv", ".csv.gz"))]
+    if parquet and delimited:
+        raise BadInput(
+            f"{folder} holds {len(parquet)} parquet and {len(delimited)} csv files; choose: "
+            f"{folder}/*.parquet."
+        )
+    return parquet or delimited
+
+
 def expanded(pattern: str) -> list[Path]:
     """Return the paths that ``{000..003}``, ``{a,b}`` and ``*`` stand for; none where there is no pattern.
+
+    A file whose own name looks like a pattern, such as ``log[1].csv``, is that file.
 
     >>> [str(path) for path in expanded("x-{08..10}.tar")]
     ['x-08.tar', 'x-09.tar', 'x-10.tar']
     """
+    if os.path.lexists(pattern):
+        return [Path(pattern)]
     match = re.search(r"\{(\d+)\.\.(\d+)\}|\{([^{}]*,[^{}]*)\}", pattern)
     if match is None:
         return [Path(name) for name in sorted(glob.glob(pattern))] if glob.has_magic(pattern) else []
@@ -73,3 +96,17 @@ def expanded(pattern: str) -> list[Path]:
     return [
         path for name in filled for path in expanded(name) or ([] if glob.has_magic(name) else [Path(name)])
     ]
+
+
+def split_query(uri: str) -> tuple[str, str]:
+    """Return the path and what stands behind the ``?`` of ``PATH?name=value&…``.
+
+    A ``?`` in the name of a file that is there belongs to the name.
+
+    >>> split_query("people.csv?label=sick")
+    ('people.csv', 'label=sick')
+    """
+    marks = [mark.start() for mark in re.finditer(r"\?(?=\w+=)", uri)]
+    ends = [len(uri), *reversed(marks)]
+    end = next((end for end in ends if os.path.exists(os.path.expanduser(uri[:end]))), [*marks, len(uri)][0])
+    return uri[:end], uri[end + 1 :]

@@ -74,6 +74,7 @@ class Source(ABC):
         reads: Names of the targets that its batches carry beside labels; see ``with_targets``.
         precision: In which learning computes unless the user says otherwise; "auto" goes by the hardware.
         notes: What was put right while reading, in words.
+        reading: What each column was read as, and why, in words; nothing where there are no columns.
     """
 
     uri: str
@@ -88,6 +89,7 @@ class Source(ABC):
     reads: tuple[str, ...] = ()
     precision: str = "auto"
     notes: Sequence[str] = ()
+    reading: str = ""
     reading_batch: int = 512  # samples a forward pass when nothing is learned
 
     @property

@@ -91,7 +91,7 @@ class TableRows(Drawn):
         """Return what stands in a cell, and its rank in [0, 1]; 0 of a category or where missing."""
         numbers = len(self.columns.numeric)
         if column < numbers:
-            value = float(self.numeric[row, column])
+            value = self.columns.number(column, float(self.numeric[row, column]))
             return ("–", 0.0) if value != value else (short(value), float(self.ranks[row, column]))
         code = int(self.categorical[row, column - numbers])
         return (self.columns.words[column - numbers][code - 1] if code else "–", 0.0)

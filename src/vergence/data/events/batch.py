@@ -17,11 +17,18 @@ class Fields:
         numeric: Names of the numeric ones.
         words: Of each categorical field, its values as words, the most frequent first; code k of
             the field stands for ``words[k - 1]``, code 0 for a missing value.
+        offsets: What was subtracted from each numeric field before it was rounded to float32; none where
+            nothing was. An encoder adds the difference to those that it was trained with.
     """
 
     categorical: tuple[str, ...]
     numeric: tuple[str, ...]
     words: tuple[tuple[str, ...], ...]
+    offsets: tuple[float, ...] = ()
+
+    def offset(self, name: str) -> float:
+        """Return what was subtracted from a numeric field."""
+        return self.offsets[self.numeric.index(name)] if self.offsets else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +37,11 @@ class EventBatch:
 
     Args:
         categorical: ``(N, C)`` int32 codes of N events, 0 where missing.
-        numeric: ``(N, M)`` float32, NaN where missing.
+        numeric: ``(N, M)`` float32, less ``fields.offsets``, NaN where missing.
         gap: ``(N,)`` float32, time since the entity's event before, 0 at its first.
-        time: ``(N,)`` float64, seconds since 1970 UTC, or the log's own unit; never an input of an
-            encoder, which would learn the date of a client instead of its habits.
+        time: ``(N,)`` float64, seconds since 1970 UTC, or the log's own unit; it has room for a quarter of
+            a microsecond of today's dates, gap and order for a nanosecond. Never an input of an encoder,
+            which would learn the date of a client instead of its habits.
         offsets: ``(B + 1,)`` int64, from 0 to N, each history at least one event long.
         index: ``(B,)`` int64, the entities' rows in their source.
         label: ``(B,)`` int64, -1 where unknown.

@@ -55,7 +55,7 @@ class EventLog:
         time: ``(N,)`` float64, see ``EventBatch``.
         gap: ``(N,)`` float32.
         categorical: ``(N, C)`` int32.
-        numeric: ``(N, M)`` float32.
+        numeric: ``(N, M)`` float32, less ``fields.offsets``.
         labels: ``(n,)`` int64, -1 where unknown, or None.
         classes: Names of the labels, or None.
         notes: What a reader of the log should know: columns and rows left out.
@@ -77,7 +77,12 @@ class EventLog:
         return len(self.offsets) - 1
 
     def words(self) -> str:
-        """Say in plain words how the log was read."""
+        """Say in plain words how the log was read, and what is worth knowing of it."""
+        return "; ".join([self.reading, *self.notes]) + "."
+
+    @property
+    def reading(self) -> str:
+        """What each column was read as, in words."""
         words = [
             f"{name} ({len(w):,} values)"
             for name, w in zip(self.fields.categorical, self.fields.words, strict=True)
@@ -88,9 +93,8 @@ class EventLog:
             "categorical " + (", ".join(words) or "none"),
             "numeric " + (", ".join(self.fields.numeric) or "none"),
             *([f"label {self.schema.label}"] if self.labels is not None else []),
-            *self.notes,
         ]
-        return "; ".join(parts) + "."
+        return "; ".join(parts)
 
     def save(self, folder: str | Path) -> Path:
         """Write the log to a folder that ``open`` maps into memory instead of reading it.
@@ -110,6 +114,7 @@ class EventLog:
         about = {
             "schema": dataclasses.asdict(self.schema),
             "words": self.fields.words,
+            "offsets": self.fields.offsets,
             "classes": self.classes,
             "notes": self.notes,
         }
@@ -133,10 +138,14 @@ class EventLog:
             schema = EventSchema(**said)  # type: ignore[arg-type]
             arrays = {name: read_npy(folder / f"{name}.npy", mmap_mode="c") for name in _ARRAYS}
             labels = read_npy(folder / "labels.npy") if (folder / "labels.npy").exists() else None
+            if not (folder / "ids.parquet").is_file():
+                raise ValueError("ids.parquet is no regular file")
             ids = pq.read_table(folder / "ids.parquet")["id"].combine_chunks()
             words = tuple(tuple(w) for w in about["words"])
             classes, notes = about["classes"], about["notes"]
-            fields = Fields(schema.categorical or (), schema.numeric or (), words)
+            fields = Fields(
+                schema.categorical or (), schema.numeric or (), words, tuple(about.get("offsets", ()))
+            )
             _check(arrays, fields, len(ids))
             if labels is not None and labels.shape != (len(ids),):
                 raise ValueError(f"labels.npy holds {labels.shape}, not one a history")

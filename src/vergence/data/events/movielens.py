@@ -52,13 +52,13 @@ def movielens(uri: str, *, limit: float = 0.5) -> EventSource:
     gap = np.diff(time, prepend=time[:1]).astype(np.float32)
     gap[offsets[:-1]] = 0
 
-    film = pc.index_in(ratings["item"], value_set=films["item"].combine_chunks()).to_numpy()[order]
+    film = _rows(ratings["item"], films["item"], folder / "u.item")[order]
     dated = pc.extract_regex(films["releaseDate"].cast(pa.string()), r"(?P<year>\d{4})$")
     year = pc.struct_field(dated, "year").cast(pa.float64())  # null where the film has no date
     columns = [year.to_numpy(), *(films[genre].to_numpy() for genre in GENRES)]
     numeric = np.stack(columns, axis=1).astype(np.float32)[film]
     stars, codes = np.unique(-ratings["rating"].to_numpy()[order], return_inverse=True)
-    row = pc.index_in(pa.array(ids), value_set=users["user"].combine_chunks()).to_numpy()
+    row = _rows(pa.chunked_array([ids]), users["user"], folder / "u.user")
     if label == "gender":
         labels = (users["gender"].to_numpy(zero_copy_only=False)[row] == "F").astype(np.int64)
         classes = ["M", "F"]
@@ -79,6 +79,15 @@ def movielens(uri: str, *, limit: float = 0.5) -> EventSource:
         classes=classes,
     )
     return EventSource(log, uri, limit=limit)
+
+
+def _rows(values: pa.ChunkedArray, known: pa.ChunkedArray, path: Path) -> np.ndarray:
+    """Return where each value stands in a file; raise BadInput if one does not."""
+    rows = pc.index_in(values, value_set=known.combine_chunks())
+    if rows.null_count:
+        missing = values.filter(pc.is_null(rows))[0]
+        raise BadInput(f"{path} does not list {missing}, which u.data names; copy the files anew.")
+    return rows.to_numpy()
 
 
 def read_file(path: Path, names: tuple[str, ...]) -> pa.Table:

@@ -15,17 +15,20 @@ from vergence.data.columns import (
     checked_table,
     coded,
     codes,
-    floats,
     numbers,
     plain,
-    read_csv,
     read_parquet,
     reason,
+    stacked,
     text,
 )
+from vergence.data.delimited import names_in, read_csv
 from vergence.data.events.batch import Fields
 from vergence.data.events.log import EventLog, Names
-from vergence.data.events.schema import EventSchema
+from vergence.data.events.schema import IDS, ONCE, EventSchema
+from vergence.data.roles import called
+from vergence.data.times import times_of
+from vergence.data.written import decimal_of
 
 PEEK = 100_000  # rows from which the schema is guessed
 SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".csv.gz")
@@ -47,23 +50,23 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
         BadInput: If a file cannot be read, a column is missing or of an impossible type, or too many
             rows cannot be used.
     """
-    table = _Table(paths)
+    table = _Table(paths, limit)
     schema, left = (schema or EventSchema()).complete(table.peek(), table.what)
     assert schema.id and schema.time and schema.categorical is not None and schema.numeric is not None
-    notes = [f"{name} left out ({why})" for name, why in left.items()]
+    notes = [*table.notes, *(f"{called(name)} left out ({why})" for name, why in left.items())]
 
     owner = plain(table.column(schema.id))
-    time = _seconds(table.column(schema.time), schema.time, table.what)
-    usable = owner.is_valid().to_numpy(zero_copy_only=False) & np.isfinite(time)
+    ticks, known, per_second = times_of(table.column(schema.time), schema.time, table.what)
+    usable = owner.is_valid().to_numpy(zero_copy_only=False) & known
     bad = _count_bad(usable, schema, table.what, limit)
     if bad:
         notes.append(f"{bad:,} rows without {schema.id} or {schema.time} left out")
-        owner, time = owner.filter(pa.array(usable)), time[usable]
+        owner, ticks = owner.filter(pa.array(usable)), ticks[usable]
     entity, ids = _entities(owner)
     del owner
-    order = _order(entity, time)
+    order = _order(entity, ticks)
     if order is not None:
-        entity, time = entity[order], time[order]
+        entity, ticks = entity[order], ticks[order]
     offsets = np.concatenate([[0], np.cumsum(np.bincount(entity, minlength=len(ids)))]).astype(np.int64)
     first = offsets[:-1]
     if bad:
@@ -73,8 +76,10 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     def sorted_(values: np.ndarray) -> np.ndarray:
         return values if order is None else values[order]
 
-    gap = np.diff(time, prepend=time[:1]).astype(np.float32)
+    gap = (np.diff(ticks, prepend=ticks[:1]) / per_second).astype(np.float32)  # of whole ticks, exact
     gap[first] = 0
+    time = ticks / per_second
+    del ticks
     categorical = np.empty((len(time), len(schema.categorical)), np.int32)
     words = []
     for i, name in enumerate(schema.categorical):
@@ -82,15 +87,20 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
         categorical[:, i] = sorted_(numbered)
         words.append(values)
     numeric = np.empty((len(time), len(schema.numeric)), np.float32)
+    centres = np.zeros(len(schema.numeric))
+    decimal = decimal_of(table.peek())
     for i, name in enumerate(schema.numeric):
-        numeric[:, i] = sorted_(numbers(table.column(name), name, table.what))
+        own, centres[i] = numbers(table.column(name), name, table.what, decimal)
+        numeric[:, i] = sorted_(own)
     labels, classes = None, None
     if schema.label is not None:
         if schema.labels is None:
             labels, classes = _labels_in_log(table.column(schema.label), order, offsets)
         else:
             labels, classes = labels_from(Path(schema.labels), schema.id, schema.label, ids)
-    fields = Fields(schema.categorical, schema.numeric, tuple(words))
+    fields = Fields(
+        schema.categorical, schema.numeric, tuple(words), tuple(centres.tolist()) if centres.any() else ()
+    )
     return EventLog(
         schema, fields, Names(ids), offsets, time, gap, categorical, numeric, labels, classes, notes
     )
@@ -110,8 +120,28 @@ def _count_bad(usable: np.ndarray, schema: EventSchema, what: str, limit: float)
 
 
 def looks_like_events(paths: Sequence[Path]) -> bool:
-    """Say whether files without a schema have columns that look like an id and a time."""
-    return EventSchema().found_in(_Table(paths).peek(), "")
+    """Say whether files without a schema have columns that look like an id and a time.
+
+    Raises:
+        BadInput: If they are parquet files, which nobody else would read, in which hardly an id occurs twice.
+    """
+    table = _Table(paths)
+    if not table.parquet and not any(name.lower() in IDS for name in names_in(paths[0])):
+        return False
+    schema = EventSchema()
+    if not schema.found_in(peek := table.peek(), ""):
+        return False
+    id = str(schema.complete(peek, table.what)[0].id)
+    counts = pc.value_counts(table.column(id).drop_null())
+    once = pc.sum(pc.equal(counts.field("counts"), 1)).as_py() or 0
+    if not len(counts) or once <= ONCE * len(counts):
+        return True
+    if not table.parquet:
+        return False
+    raise BadInput(
+        f"{once:,} of {len(counts):,} values of {id} occur once in {table.what}: a table is opened as "
+        f"table:FILE, an event log as events:FILE?id={id}."
+    )
 
 
 def labels_from(path: Path, id: str, label: str, ids: pa.Array) -> tuple[np.ndarray | None, list[str] | None]:
@@ -137,8 +167,9 @@ def labels_from(path: Path, id: str, label: str, ids: pa.Array) -> tuple[np.ndar
 class _Table:
     """The columns of some files, read when they are asked for (parquet) or all at once (csv)."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self.paths = list(paths)
+    def __init__(self, paths: Sequence[Path], limit: float = 0.5) -> None:
+        self.paths, self.limit = list(paths), limit
+        self.notes: list[str] = []
         self.what = str(paths[0]) if len(paths) == 1 else f"{paths[0]} and {len(paths) - 1} more"
         self.parquet = all(path.suffix.lower() == ".parquet" for path in paths)
         self._whole: pa.Table | None = None
@@ -177,43 +208,10 @@ class _Table:
 
     def whole(self) -> pa.Table:
         if self._whole is None:
-            self._whole = pa.concat_tables(
-                [read_csv(path) for path in self.paths], promote_options="permissive"
-            )
+            parts = [read_csv(path, limit=self.limit) for path in self.paths]
+            self._whole = stacked([table for table, _ in parts], str(self.paths[0]))
+            self.notes = [note for _, notes in parts for note in notes]
         return self._whole
-
-
-def _seconds(column: pa.ChunkedArray, name: str, what: str) -> np.ndarray:
-    """Return times ``(N,)`` float64, NaN where missing: seconds since 1970 UTC, or plain numbers."""
-    values = column
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.cast(kind.value_type), kind.value_type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        values = _parsed(values, name, what)
-        kind = values.type
-    if pa.types.is_date(kind):
-        values = values.cast(pa.timestamp("s"))
-        kind = values.type
-    if pa.types.is_timestamp(kind):
-        per_second = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
-        whole = values.cast(pa.int64())
-        return floats(whole) / per_second
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return np.require(floats(values), requirements="W")
-    raise BadInput(f"Column {name} of {what} is of type {kind}; a time is a timestamp, a date or a number.")
-
-
-def _parsed(values: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
-    for kind in (pa.timestamp("us"), pa.timestamp("us", "UTC")):  # without a zone, with one
-        try:
-            return values.cast(kind)
-        except pa.ArrowInvalid as error:
-            refused = error
-    raise BadInput(
-        f"Column {name} of {what} is text that is no ISO 8601 time, all with or all without a zone: "
-        f"{reason(refused)}"
-    )
 
 
 def _entities(owner: pa.Array) -> tuple[np.ndarray, pa.Array]:
@@ -225,14 +223,14 @@ def _entities(owner: pa.Array) -> tuple[np.ndarray, pa.Array]:
     return rank[coded.indices.to_numpy()], coded.dictionary.take(pa.array(order)).cast(pa.string())
 
 
-def _order(entity: np.ndarray, time: np.ndarray) -> np.ndarray | None:
+def _order(entity: np.ndarray, ticks: np.ndarray) -> np.ndarray | None:
     """Return the rows by entity, then time, then place in the file; None where they lie so already."""
     ahead = np.diff(entity)
-    if (ahead >= 0).all() and (np.diff(time)[ahead == 0] >= 0).all():
+    if (ahead >= 0).all() and (np.diff(ticks)[ahead == 0] >= 0).all():
         return None
-    if (np.diff(time) >= 0).all():
+    if (np.diff(ticks) >= 0).all():
         return np.argsort(entity, kind="stable")
-    return np.lexsort((time, entity))
+    return np.lexsort((ticks, entity))
 
 
 def _labels_in_log(

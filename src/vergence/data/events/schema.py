@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from urllib.parse import quote, unquote
 
@@ -10,6 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput, unknown
+from vergence.data.paths import split_query
+from vergence.data.roles import CATEGORICAL, NUMERIC, role
+from vergence.data.written import decimal_of
 
 IDS = (
     "entity", "entity_id", "user", "user_id", "userid", "client", "client_id", "customer", "customer_id",
@@ -18,7 +21,7 @@ IDS = (
 )  # fmt: skip
 TIMES = ("time", "ts", "timestamp", "event_time", "datetime", "date", "trans_date", "tr_datetime", "day")
 FEW = 256  # distinct whole numbers in the rows looked at; more of them are quantities, not categories
-MANY = 0.5  # share of distinct words from which a column is free text or a number of the row
+ONCE = 0.9  # share of entities with one event from which rows are those of a table
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class EventSchema:
         Raises:
             BadInput: If it names something that a schema does not have.
         """
-        path, _, query = uri.removeprefix("events:").partition("?")
+        path, query = split_query(uri.removeprefix("events:"))
         known = [field.name for field in fields(cls)]
         said: dict[str, str | tuple[str, ...]] = {}
         for part in filter(None, query.split("&")):
@@ -118,12 +121,12 @@ class EventSchema:
         for name in table.column_names:
             if name in taken:
                 continue
-            kind = _kind(table[name])
+            kind = _role(name, table[name], decimal_of(table))
             wanted = {"categorical": self.categorical, "numeric": self.numeric}
             if kind in wanted and wanted[kind] is None:
                 (categorical if kind == "categorical" else numeric).append(name)
-            elif kind not in wanted:
-                left[name] = kind
+            else:
+                left[name] = f"not named under {kind}" if kind in wanted else kind
         whole = replace(self, id=id, time=time, categorical=tuple(categorical), numeric=tuple(numeric))
         return whole, left
 
@@ -141,8 +144,8 @@ class EventSchema:
     def _time(self, table: pa.Table, what: str) -> str:
         if self.time is not None:
             return _checked_name(self.time, table, what, "time")
-        named = _named(table, TIMES)
-        dated = [f.name for f in table.schema if pa.types.is_temporal(f.type) and f.name != self.id]
+        named = _named(table, TIMES, lambda name: not pa.types.is_time(table.schema.field(name).type))
+        dated = [f.name for f in table.schema if _is_date(f.type) and f.name != self.id]
         if named is None and not dated:
             raise BadInput(
                 f"{what} has no column that looks like a time among {_list(table)}; name it: --time COLUMN."
@@ -156,30 +159,22 @@ def _checked_name(name: str, table: pa.Table, what: str, role: str) -> str:
     return name
 
 
-def _named(table: pa.Table, names: Sequence[str]) -> str | None:
-    lower = {name.lower(): name for name in reversed(table.column_names)}
+def _named(table: pa.Table, names: Sequence[str], fits: Callable[[str], bool] = lambda _: True) -> str | None:
+    lower = {name.lower(): name for name in reversed(table.column_names) if fits(name)}
     return next((lower[name] for name in names if name in lower), None)
+
+
+def _is_date(kind: pa.DataType) -> bool:
+    return pa.types.is_temporal(kind) and not (pa.types.is_time(kind) or pa.types.is_duration(kind))
 
 
 def _list(table: pa.Table) -> str:
     return ", ".join(table.column_names[:12]) + (", …" if table.num_columns > 12 else "")
 
 
-def _kind(column: pa.ChunkedArray) -> str:
-    """Return "categorical", "numeric", or why a column is left out."""
-    kind, rows = column.type, len(column)
-    if pa.types.is_boolean(kind):
-        return "categorical"
-    if pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "numeric"
-    if pa.types.is_temporal(kind):
-        return "a second time"
-    worded = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_dictionary(kind)
-    if not (worded or pa.types.is_integer(kind)):
-        return f"of type {kind}"
-    distinct = pc.count_distinct(
-        pc.drop_null(column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column)
-    ).as_py()
-    if pa.types.is_integer(kind):
-        return "categorical" if distinct <= FEW else "numeric"
-    return "categorical" if distinct <= max(FEW, MANY * rows) else "nearly every row differs"
+def _role(name: str, column: pa.ChunkedArray, decimal: str) -> str:
+    """Return "categorical", "numeric", or why a column is left out; few whole numbers are categories."""
+    found = role(name, column, decimal)
+    if found == NUMERIC and pa.types.is_integer(column.type):
+        return CATEGORICAL if pc.count_distinct(pc.drop_null(column)).as_py() <= FEW else NUMERIC
+    return "a second time" if found == "a time" else found

@@ -14,6 +14,7 @@ from vergence.data.events.batch import EventBatch, stretches
 from vergence.data.events.log import ABOUT, EventLog
 from vergence.data.events.read import read_log
 from vergence.data.events.schema import EventSchema
+from vergence.data.paths import table_files
 from vergence.data.source import ArraySource, Skipped
 
 
@@ -33,7 +34,7 @@ def open_events(uri: str, paths: Sequence[Path] | None = None, *, limit: float =
     if (where / ABOUT).is_file():
         return EventSource(EventLog.load(where), f"events:{path}", limit=limit)
     if paths is None:
-        paths = sorted(where.glob("*.parquet")) or sorted(where.glob("*.csv")) if where.is_dir() else [where]
+        paths = table_files(where) if where.is_dir() else [where]
     return EventSource(read_log(paths or [where], schema, limit=limit), schema.uri(path), limit=limit)
 
 
@@ -53,6 +54,7 @@ class EventSource(ArraySource):
 
     def __init__(self, log: EventLog, uri: str, *, limit: float = 0.5) -> None:
         self.log, self.uri, self.classes = log, uri, log.classes
+        self.notes, self.reading = log.notes, log.reading
         self.skipped = Skipped(limit)
         middle = float(np.median(np.diff(log.offsets)))
         self.view_options: dict[str, Any] = {"shortest": int(min(25, max(1, middle // 4)))}
@@ -83,7 +85,10 @@ class EventSource(ArraySource):
             codes = log.categorical[part, k]
             columns[name] = pa.array([words[c - 1] if c else None for c in codes.tolist()], pa.string())
         for k, name in enumerate(log.fields.numeric):
-            columns[name] = pa.array(np.asarray(log.numeric[part, k]), from_pandas=True)
+            values = np.asarray(log.numeric[part, k])
+            if log.fields.offsets:
+                values = values + np.float64(log.fields.offsets[k])
+            columns[name] = pa.array(values, from_pandas=True)
         return pa.table(columns)
 
     def batch(self, index: np.ndarray) -> EventBatch:

@@ -19,6 +19,8 @@ class Columns:
         words: Of each categorical column its values as words, the most frequent first; code k
             stands for ``words[k - 1]``, code 0 for a missing value.
         groups: Name of each group of columns and the names of its columns; none where they come singly.
+        offsets: What was subtracted from each column of numbers before it was rounded to float32; none
+            where nothing was. An encoder adds the difference to those that it was trained with.
         one_unit: All numbers are of one kind, such as pixels or the features of a picture, so that
             they keep their proportions.
     """
@@ -28,6 +30,15 @@ class Columns:
     words: tuple[tuple[str, ...], ...] = ()
     groups: tuple[tuple[str, tuple[str, ...]], ...] = ()
     one_unit: bool = False
+    offsets: tuple[float, ...] = ()
+
+    def offset(self, name: str) -> float:
+        """Return what was subtracted from a column of numbers."""
+        return self.offsets[self.numeric.index(name)] if self.offsets else 0.0
+
+    def number(self, column: int, value: float) -> float:
+        """Return a value of ``numeric`` as it stands in the table."""
+        return value + self.offsets[column] if self.offsets else value
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +46,7 @@ class TableBatch:
     """Rows of a table.
 
     Args:
-        numeric: ``(B, M)`` float32, NaN where missing.
+        numeric: ``(B, M)`` float32, less ``columns.offsets``, NaN where missing.
         categorical: ``(B, C)`` int32 codes, 0 where missing.
         index: ``(B,)`` int64, the rows in their source.
         label: ``(B,)`` int64, -1 where unknown.

@@ -11,9 +11,12 @@ import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import coded, codes, numbers, plain, read_csv, read_parquet, text
+from vergence.data.columns import coded, codes, numbers, plain, read_parquet, stacked, text
+from vergence.data.delimited import read_csv
+from vergence.data.roles import reading_of
 from vergence.data.tables.batch import Columns
 from vergence.data.tables.schema import TableSchema
+from vergence.data.written import decimal_of, written_as
 
 
 @dataclass(eq=False)
@@ -22,11 +25,12 @@ class Values:
 
     Args:
         columns: Their names and words.
-        numeric: ``(n, M)`` float32, NaN where missing.
+        numeric: ``(n, M)`` float32, less ``columns.offsets``, NaN where missing.
         categorical: ``(n, C)`` int32, 0 where missing.
         labels: ``(n,)`` int64, -1 where unknown, or None.
         classes: Names of the labels, or None.
-        notes: What a reader should know, such as columns left out.
+        notes: What a reader should know, such as lines left out.
+        reading: What each column was read as, and why, in words.
     """
 
     columns: Columns
@@ -35,23 +39,33 @@ class Values:
     labels: np.ndarray | None = None
     classes: list[str] | None = None
     notes: list[str] = field(default_factory=list)
+    reading: str = ""
 
 
-def read_table(paths: Sequence[Path]) -> pa.Table:
+def read_table(paths: Sequence[Path], *, limit: float = 0.5) -> tuple[pa.Table, list[str]]:
     """Read files with the same columns, one below the other.
+
+    Args:
+        paths: ``.parquet`` or csv files.
+        limit: See ``read_csv``.
+
+    Returns:
+        The table, and what a user should know of how it was read.
 
     Raises:
         BadInput: If one cannot be read.
     """
-    parts = []
+    parts, notes = [], []
     for path in paths:
         if not path.is_file():
             raise BadInput(f"{path} is not a file; a table is one or more .parquet or .csv files.")
-        parts.append(read_parquet(path) if path.suffix.lower() == ".parquet" else read_csv(path))
-    try:
-        return pa.concat_tables(parts, promote_options="permissive")
-    except pa.ArrowException as error:
-        raise BadInput(f"{paths[0]} and the others differ in their columns: {error}") from None
+        if path.suffix.lower() == ".parquet":
+            parts.append(read_parquet(path))
+        else:
+            table, own = read_csv(path, limit=limit)
+            parts.append(table)
+            notes += own if len(paths) == 1 else [f"{path.name}: {note}" for note in own]
+    return stacked(parts, str(paths[0])), notes
 
 
 def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSchema, Values]:
@@ -65,10 +79,12 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     if not table.num_rows:
         raise BadInput(f"{what} holds no rows.")
     whole, left = schema.complete(table, what)
+    decimal = decimal_of(table)
     assert whole.numeric is not None and whole.categorical is not None
     numeric = np.empty((table.num_rows, len(whole.numeric)), np.float32)
+    offsets = np.zeros(len(whole.numeric))
     for i, name in enumerate(whole.numeric):
-        numeric[:, i] = numbers(table[name], name, what)
+        numeric[:, i], offsets[i] = numbers(table[name], name, what, decimal)
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
@@ -78,6 +94,14 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     classes: Any = None
     if whole.label is not None:
         labels, classes = coded(plain(text(table[whole.label], whole.label, what)).to_pylist())
-    columns = Columns(whole.numeric, whole.categorical, tuple(words), whole.groups)
-    notes = [f"{name} left out ({why})" for name, why in left.items()]
-    return whole, Values(columns, numeric, categorical, labels, classes, notes)
+    columns = Columns(
+        whole.numeric, whole.categorical, tuple(words), whole.groups,
+        offsets=tuple(offsets.tolist()) if offsets.any() else (),
+    )  # fmt: skip
+    reading = reading_of(
+        {name: written_as(table[name], decimal) for name in whole.numeric},
+        {name: f"{len(known):,} values" for name, known in zip(whole.categorical, words, strict=True)},
+        {} if whole.label is None else {"label": whole.label},
+        left,
+    )
+    return whole, Values(columns, numeric, categorical, labels, classes, reading=reading)

@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput, unknown
+from vergence.data.paths import split_query
+from vergence.data.roles import role
+from vergence.data.written import decimal_of
 
 SCHEME = "table:"
 PARTS = ("label", "categorical", "numeric", "group")
-MANY = 0.5  # share of distinct words from which a column is free text or a name of the row
-FEW = 256  # distinct words that are always taken for categories
 
 
 @dataclass(frozen=True)
 class TableSchema:
     """What the columns of a table mean; what is None is guessed from types.
 
-    Words and flags are categories, numbers are numbers; dates and texts of which nearly every one
-    differs are left out.
+    Words and flags are categories; numbers are numbers, also as ``1,50``, ``1,500.00`` or ``3%``. Left out
+    are dates, texts of which nearly every one differs, and what names a row: an index, an id, a zip code.
 
     Args:
         label: Column with what is known about the row; never an input.
@@ -55,7 +55,7 @@ class TableSchema:
         Raises:
             BadInput: If it names something that a schema does not have.
         """
-        path, _, query = uri.removeprefix(SCHEME).partition("?")
+        path, query = split_query(uri.removeprefix(SCHEME))
         schema = cls()
         for part in filter(None, query.split("&")):
             name, _, value = part.partition("=")
@@ -93,14 +93,17 @@ class TableSchema:
         inputs = {"categorical": list(self.categorical or ()), "numeric": list(self.numeric or ())}
         named = {*inputs["categorical"], *inputs["numeric"], self.label}
         left: dict[str, str] = {}
-        for name in table.column_names:
+        decimal = decimal_of(table)
+        for name, column in zip(table.column_names, table.columns, strict=True):
             if name in named:
                 continue
-            kind = _kind(table[name])
+            kind = role(name, column, decimal)
             if kind not in inputs:
                 left[name] = kind
             elif getattr(self, kind) is None:
                 inputs[kind].append(name)
+            else:
+                left[name] = f"not named under {kind}"
         for name in self._grouped():
             if name not in inputs["numeric"] and name not in inputs["categorical"]:
                 raise BadInput(
@@ -135,21 +138,3 @@ def _joined(columns: Sequence[str]) -> str:
 
 def _split(columns: str) -> tuple[str, ...]:
     return tuple(unquote(name) for name in columns.split(",") if name)
-
-
-def _kind(column: pa.ChunkedArray) -> str:
-    """Return "categorical", "numeric", or why a column is left out."""
-    kind = column.type
-    if pa.types.is_boolean(kind):
-        return "categorical"
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return "numeric"
-    if pa.types.is_temporal(kind):
-        return "a time"
-    if pa.types.is_null(kind):
-        return "empty"
-    plain = column.cast(kind.value_type) if pa.types.is_dictionary(kind) else column
-    if not (pa.types.is_string(plain.type) or pa.types.is_large_string(plain.type)):
-        return f"of type {kind}"
-    distinct = pc.count_distinct(pc.drop_null(plain)).as_py()
-    return "categorical" if distinct <= max(FEW, MANY * len(plain)) else "nearly every row differs"

@@ -11,6 +11,8 @@ import pyarrow as pa
 import torch
 
 from vergence.core.errors import BadInput
+from vergence.data.columns import checked_table
+from vergence.data.paths import table_files
 from vergence.data.source import ArraySource, Skipped
 from vergence.data.tables.batch import Columns, TableBatch
 from vergence.data.tables.read import Values, read_table, values_of
@@ -31,8 +33,10 @@ def open_table(uri: str, paths: Sequence[Path] | None = None, *, limit: float = 
     path, schema = TableSchema.from_uri(uri)
     where = Path(path).expanduser()
     if paths is None:
-        paths = sorted(where.glob("*.parquet")) or sorted(where.glob("*.csv")) if where.is_dir() else [where]
-    _, values = values_of(read_table(paths or [where]), schema, path)
+        paths = table_files(where) if where.is_dir() else [where]
+    table, notes = read_table(paths or [where], limit=limit)
+    _, values = values_of(table, schema, path)
+    values.notes += notes
     return TableSource(values, schema.uri(path), limit=limit)
 
 
@@ -45,13 +49,13 @@ def from_frame(frame: Any, schema: TableSchema | None = None, *, name: str = "fr
         name: Stands for the uri; a frame cannot be opened again.
 
     Raises:
-        BadInput: If it is no data frame, or a named column is not there.
+        BadInput: If it is no data frame, two columns have one name, or a named column is not there.
     """
     if not isinstance(frame, pa.Table):
         if not hasattr(frame, "__arrow_c_stream__"):
             raise BadInput(f"from_frame needs a data frame that speaks Arrow; got {type(frame).__name__}.")
         frame = pa.table(frame)
-    _, values = values_of(frame, schema or TableSchema(), name)
+    _, values = values_of(checked_table(frame, name), schema or TableSchema(), name)
     return TableSource(values, name)
 
 
@@ -99,7 +103,7 @@ class TableSource(ArraySource):
     def __init__(self, values: Values, uri: str, *, limit: float = 0.5) -> None:
         self.values, self.uri, self.classes, self.columns = values, uri, values.classes, values.columns
         self.skipped = Skipped(limit)
-        self.notes = values.notes
+        self.notes, self.reading = values.notes, values.reading
         self.view_options: dict[str, Any] = {}
         self.choose_rows(np.arange(len(values.numeric)))
 
@@ -110,21 +114,13 @@ class TableSource(ArraySource):
 
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
-        words = [
-            f"{name} ({len(w):,} values)"
-            for name, w in zip(self.columns.categorical, self.columns.words, strict=True)
-        ]
-        parts = [
-            "numeric " + (_some(self.columns.numeric) or "none"),
-            "categorical " + (_some(words) or "none"),
-            *([f"{len(self.columns.groups)} groups"] if self.columns.groups else []),
-            *self.notes,
-        ]
+        groups = [f"{len(self.columns.groups)} groups"] if self.columns.groups else []
+        parts = [self.reading or f"numeric {_some(self.columns.numeric)}", *groups, *self.notes]
         return f"<{len(self):,} rows, {kinds or 'no'} classes, from {self.uri}: {'; '.join(parts)}>"
 
     @property
     def numeric(self) -> np.ndarray:
-        """Numbers ``(n, M)`` float32, NaN where missing."""
+        """Numbers ``(n, M)`` float32, less ``columns.offsets``, NaN where missing."""
         return self.values.numeric[self.rows]
 
     @property
@@ -135,7 +131,7 @@ class TableSource(ArraySource):
     def sample(self, i: int) -> dict[str, Any]:
         """Return one row by the names of its columns, words as words, None where missing."""
         row = int(self.rows[i])
-        numbers = self.values.numeric[row].tolist()
+        numbers = [self.columns.number(i, value) for i, value in enumerate(self.values.numeric[row].tolist())]
         cells: dict[str, Any] = {
             name: None if value != value else value
             for name, value in zip(self.columns.numeric, numbers, strict=True)

@@ -66,6 +66,7 @@ class EventEncoder(nn.Module):
         self.register_buffer("mean", torch.zeros(scales))
         self.register_buffer("deviation", torch.ones(scales))
         self.register_buffer("tailed", torch.zeros(len(self.numbers), dtype=torch.bool))
+        self.offsets: dict[str, float] = {}
         self.flags = [self.numbers.index(name) for name in self.flagged]
         self.width = embedding * len(categories) + scales + len(self.flagged)
         self._read: tuple[Fields, list[Tensor], list[int], list[int]] | None = None
@@ -86,6 +87,7 @@ class EventEncoder(nn.Module):
         some = few(source, LOOKED_AT)
         if self.numbers:
             values = some.numeric[:, [fields.numeric.index(name) for name in self.numbers]].double()
+            values = values + values.new_tensor(self._differences(fields))
             centre = values.nanmean(0)
             spread = (values - centre).square().nanmean(0).sqrt()
             farthest = (values - centre).abs().nan_to_num(0.0).amax(0)
@@ -126,7 +128,10 @@ class EventEncoder(nn.Module):
         """Return scaled numbers and gap ``(N, M + 1)``, 0 where missing, and where they are missing."""
         *_, columns = self._reading(batch)
         straight = columns == list(range(batch.numeric.shape[1]))
-        numeric = self._logged(batch.numeric if straight else batch.numeric[:, columns])
+        numeric = batch.numeric if straight else batch.numeric[:, columns]
+        if any(shift := self._differences(batch.fields)):
+            numeric = numeric + numeric.new_tensor(shift)
+        numeric = self._logged(numeric)
         values = torch.cat([numeric, torch.log1p(batch.gap.clamp_min(0))[:, None]], 1)
         values = (values - self.mean) / self.deviation
         return values.nan_to_num(0.0).clamp_(-FARTHEST, FARTHEST), values.isnan()
@@ -146,6 +151,10 @@ class EventEncoder(nn.Module):
     def forward(self, batch: EventBatch) -> Tensor:
         """Return one vector a history, ``(B, out_dim)``."""
         raise NotImplementedError
+
+    def _differences(self, fields: Fields) -> list[float]:
+        """Return by how much more was subtracted from each number of a log than from the training events'."""
+        return [fields.offset(name) - self.offsets.get(name, 0.0) for name in self.numbers]
 
     def _logged(self, numeric: Tensor) -> Tensor:
         return torch.where(self.tailed, numeric.sign() * numeric.abs().log1p(), numeric)
@@ -314,6 +323,7 @@ def build(
     categories: Mapping[str, int],
     numbers: Sequence[str],
     flagged: Sequence[str] = (),
+    offsets: Mapping[str, float] | None = None,
     size: int | None = None,
     **options: Any,
 ) -> EventEncoder:
@@ -324,6 +334,7 @@ def build(
         categories: Names of the categorical fields, and how many categories each knows.
         numbers: Names of the numeric fields.
         flagged: Those of them that come with a flag for missing values.
+        offsets: What had been subtracted from the numbers of the training events, by field; see ``Fields``.
         size: Of images; None.
         **options: Of the network itself, such as ``dim``.
 
@@ -344,6 +355,8 @@ def build(
     fields = {"categories": dict(categories), "numbers": list(numbers), "flagged": list(flagged)}
     encoder: EventEncoder = made(**fields, **options)
     encoder.spec = {"name": name, "size": None, **fields, **options}
+    if offsets:
+        encoder.offsets = encoder.spec["offsets"] = dict(offsets)
     return encoder
 
 
@@ -365,6 +378,7 @@ def for_source(
         categories={n: min(WORDS, len(w)) for n, w in zip(fields.categorical, fields.words, strict=True)},
         numbers=list(fields.numeric),
         flagged=[name for name, some in zip(fields.numeric, missing, strict=True) if some],
+        offsets={name: offset for name in fields.numeric if (offset := fields.offset(name))},
         **options,
     )
     encoder.learn_fields(source)

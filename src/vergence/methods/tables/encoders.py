@@ -38,9 +38,13 @@ class TableEncoder(nn.Module):
         categories: Names of the categorical columns, and how many categories each knows.
         flagged: Those of the numeric ones that come with a flag for missing values.
         embedding: Width of a category's vector.
+
+    Attributes:
+        offsets: What had been subtracted from the numbers of the training rows, by column; see ``Columns``.
     """
 
     out_dim: int
+    offsets: dict[str, float]
     spec: dict[str, Any]
     mean: Tensor
     deviation: Tensor
@@ -62,6 +66,7 @@ class TableEncoder(nn.Module):
         self.register_buffer("deviation", torch.ones(len(self.numbers)))
         self.flags = [self.numbers.index(name) for name in self.flagged]
         self.width = self.out_dim = len(self.numbers) + len(self.flagged) + embedding * len(categories)
+        self.offsets = {}
         self._read: dict[Columns, tuple[list[int], list[int], list[Tensor]]] = {}
 
     @torch.no_grad()
@@ -76,6 +81,7 @@ class TableEncoder(nn.Module):
         if self.numbers:
             values = torch.from_numpy(source.numeric).double()
             values = values[:, [columns.numeric.index(name) for name in self.numbers]]
+            values = values + torch.tensor(self._differences(columns), dtype=torch.float64)
             mean = values.nanmean(0)
             variance = (values - mean).square().nanmean(0)
             if columns.one_unit:
@@ -97,8 +103,14 @@ class TableEncoder(nn.Module):
 
     def scaled(self, batch: TableBatch) -> Tensor:
         """Return scaled numbers ``(B, M)``, NaN where missing."""
-        columns = self._reading(batch)[0]
-        return ((batch.numeric[:, columns] - self.mean) / self.deviation).clamp(-FARTHEST, FARTHEST)
+        values = batch.numeric[:, self._reading(batch)[0]]
+        if any(shift := self._differences(batch.columns)):
+            values = values + values.new_tensor(shift)
+        return ((values - self.mean) / self.deviation).clamp(-FARTHEST, FARTHEST)
+
+    def _differences(self, columns: Columns) -> list[float]:
+        """Return by how much more was subtracted from each number of a table than from the training rows'."""
+        return [columns.offset(name) - self.offsets.get(name, 0.0) for name in self.numbers]
 
     def codes(self, batch: TableBatch) -> list[Tensor]:
         """Return each column's categories ``(B,)`` int64: 0 missing, 1 unseen, then the encoder's words."""
@@ -217,6 +229,7 @@ def build(
     numbers: Sequence[str],
     categories: Mapping[str, int],
     flagged: Sequence[str] = (),
+    offsets: Mapping[str, float] | None = None,
     size: int | None = None,
     **options: Any,
 ) -> TableEncoder:
@@ -228,6 +241,7 @@ def build(
         numbers: Names of the numeric columns.
         categories: Names of the categorical columns, and how many categories each knows.
         flagged: Those of the numeric ones that come with a flag for missing values.
+        offsets: See ``TableEncoder``; None where nothing had been subtracted.
         size: Of images; None.
         **options: Of the network itself, such as ``dim``.
 
@@ -248,6 +262,8 @@ def build(
     columns = {"numbers": list(numbers), "categories": dict(categories), "flagged": list(flagged)}
     encoder: TableEncoder = made(**columns, **options)
     encoder.spec = {"name": name, "size": None, **columns, **options}
+    if offsets:
+        encoder.offsets = encoder.spec["offsets"] = dict(offsets)
     return encoder
 
 
@@ -277,6 +293,7 @@ def for_source(
         numbers=list(columns.numeric),
         categories={name: min(WORDS, len(words_of(source, name))) for name in columns.categorical},
         flagged=[name for name, some in zip(columns.numeric, missing, strict=True) if some],
+        offsets={name: offset for name in columns.numeric if (offset := columns.offset(name))},
         **options,
     )
     encoder.learn_columns(source)
