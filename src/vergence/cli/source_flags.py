@@ -8,6 +8,7 @@ from urllib.parse import quote
 from vergence.cli.options import Options
 from vergence.core.errors import BadInput
 from vergence.core.modality import Modality, known_modalities
+from vergence.data.paths import split_query
 
 
 def source_flags() -> dict[str, str]:
@@ -41,16 +42,18 @@ def source_of(args: Any, source: str, known: str = "") -> str:
     given = {name: args.get(name) for name in source_flags() if args.get(name) is not None}
     reader = _reader(source) or (_reader(known) if ":" not in source else None)
     if reader is None and given and ":" not in source:
-        reader = next((m for m in known_modalities() if given.keys() <= m.flags.keys()), None)
+        fitting = [m for m in known_modalities() if given.keys() <= m.flags.keys()]
+        named = [m for m in fitting if source.lower().endswith(m.suffixes)]
+        reader = next(iter([*named, *fitting]), None)
     wrong = next((name for name in given if reader is None or name not in reader.flags), None)
     if wrong is not None:
         read = f"is read as {reader.noun}" if reader else "takes none"
         raise BadInput(f"--{wrong} says how data of another kind is read; {source} {read}.")
     if reader is None:
         return source
-    path, _, query = source.removeprefix(f"{reader.schemes[0]}:").partition("?")
+    path, query = split_query(source.removeprefix(f"{reader.schemes[0]}:"))
     if _reader(source) is None and _reader(known) is reader:
-        query = known.partition("?")[2]
+        query = split_query(known.removeprefix(f"{reader.schemes[0]}:"))[1]
     parts = {part: part for part in query.split("&") if part and part.partition("=")[0] not in given}
     said = [f"{name}={quote(value, safe='/,')}" for name, value in given.items()]
     whole = "&".join([*parts, *said])

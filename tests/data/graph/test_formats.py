@@ -24,7 +24,11 @@ def pairs_of(graph):
 def test_undirected_edges_are_there_both_ways_once_and_sorted():
     graph, notes = build(Edges(np.array([[0, 1, 0, 2, 1], [1, 0, 1, 2, 2]]), 3), "t")
     assert graph.edge_index.tolist() == [[0, 1, 1, 2, 2], [1, 0, 2, 1, 2]]
-    assert notes == ["1 duplicate edges were joined", "1 self-loops are kept"]
+    assert notes == [
+        "1 duplicate edges were joined",
+        "1 edges that were written both ways count once",
+        "1 self-loops are kept",
+    ]
 
 
 def test_weights_of_duplicates_add_up_but_not_those_of_the_two_directions():
@@ -118,6 +122,7 @@ def test_an_edge_list_of_words_and_weights(tmp_path):
         ("a.edgelist", "\n# nothing\n", "no lines with edges"),
         ("a.gml", "graph [", "cannot be read"),
         ("a.graphml", "<graphml", "cannot be read"),
+        ("a.gml", 'graph [ node [ id 0 label "a" ] node [ id 1 label "b" ] ]', "2 nodes without edges"),
         ("a.mat", "no", "no usable MATLAB file"),
     ],
 )
@@ -148,7 +153,7 @@ def test_hyperedges_and_their_cliques(tmp_path):
 
 
 def test_a_growing_graph_shows_what_was_there_by_then(tmp_path):
-    (tmp_path / "t.csv").write_text("u,v,t\n1,2,5\n2,3,1\n1,2,9\n3,4,2\n")
+    (tmp_path / "t.csv").write_text("u,v,t\n1,2,7\n2,3,1\n1,2,9\n3,4,2\n2,1,5\n")
     source = vergence.open(f"temporal:{tmp_path}/t.csv")
     assert source.times.tolist() == [1, 2, 5]
     assert [g.num_edges // 2 for g in (source.until(1), source.until(2), source.until(9))] == [1, 2, 3]
@@ -282,6 +287,36 @@ def test_tu_sets_are_batched_as_they_lie(data_root):
         assert torch.equal(batch.edge_index[:, inside] - batch.ptr[i], one.edge_index)
         assert torch.equal(batch.x[batch.batch == i], one.x)
     assert batch.label.tolist() == source.labels[[5, 2]].tolist()
+
+
+def small_tu(folder, **parts):
+    """Write three graphs of an edge each, as a TU set."""
+    wanted = {"A": "1,2\n3,4\n5,6\n", "graph_indicator": "1\n1\n2\n2\n3\n3\n", **parts}
+    (folder / "S").mkdir()
+    for part, text in wanted.items():
+        (folder / "S" / f"S_{part}.txt").write_text(text)
+    return vergence.open(f"tu:{folder}/S")
+
+
+def test_numbers_to_predict_are_not_cut_to_classes(tmp_path):
+    source = small_tu(tmp_path, graph_labels="0.3\n0.7\n-1.5\n")
+    assert source.labels is None and source.targets == ("values",)
+    assert source.values.tolist() == [[0.3], [0.7], [-1.5]]
+    assert source.batch(np.array([1])).target.tolist() == [[pytest.approx(0.7)]]
+
+
+def test_classes_and_numbers_to_predict_may_stand_side_by_side(tmp_path):
+    source = small_tu(tmp_path, graph_labels="1\n-1\n1\n", graph_attributes="0.5, 2\n0.25, 3\n0, 4\n")
+    assert source.labels.tolist() == [1, 0, 1] and source.classes == ["-1", "1"]
+    assert source.values.tolist() == [[0.5, 2], [0.25, 3], [0, 4]]
+
+
+@pytest.mark.parametrize("text", ["\ufeffsmiles,y\nCCO,1\nnone,2\nCC,3\n", "y;smiles\n1;CCO\n2;none\n3;CC\n"])
+def test_tables_of_molecules_may_have_a_mark_and_semicolons(tmp_path, text):
+    pytest.importorskip("rdkit")
+    (tmp_path / "m.csv").write_text(text)
+    source = vergence.open(f"smiles:{tmp_path}/m.csv:y")
+    assert source.values[:, 0].tolist() == [1, 3] and len(source.skipped.reasons) == 1
 
 
 def test_acm_has_its_meta_paths_and_splits(data_root):

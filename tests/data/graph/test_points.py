@@ -76,6 +76,12 @@ def test_folders_are_labels_and_arrays_of_three_axes_hold_several_shapes(tmp_pat
     assert again.names == source.names
 
 
+def test_suffixes_in_capitals_are_read_as_well(tmp_path):
+    write(tmp_path, CORNERS, "a.off").rename(tmp_path / "A.OFF")
+    write(tmp_path, CORNERS, "b.off")
+    assert vergence.open(tmp_path).names == ["A.OFF", "b.off"]
+
+
 def test_tagraph_learns_from_a_folder(tmp_path):
     rng = np.random.default_rng(0)
     np.save(tmp_path / "shapes.npy", rng.normal(size=(5, 30, 3)))

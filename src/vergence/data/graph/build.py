@@ -34,7 +34,8 @@ def build(
     """Return a PyG graph and what a user should know about how it came to be.
 
     Duplicate edges are joined (weights add up, other values come from the first), self-loops are
-    kept, undirected edges are there in both directions, sorted by source and target.
+    kept, undirected edges are there in both directions, sorted by source and target. Values are
+    float32, times as exact as they came.
 
     Args:
         edges: As they were read.
@@ -58,13 +59,25 @@ def build(
     pairs, values, notes = joined(edges)
     graph = pyg.Data(edge_index=torch.from_numpy(pairs), num_nodes=edges.nodes)
     for name, value in values.items():
-        kept = value.astype(np.float32) if value.dtype.kind == "f" else value
+        kept = (
+            _times(value)
+            if name == "edge_time"
+            else value.astype(np.float32)
+            if value.dtype.kind == "f"
+            else value
+        )
         graph[name] = torch.from_numpy(np.ascontiguousarray(kept))
     if x is not None:
         graph.x = torch.from_numpy(np.ascontiguousarray(x, np.float32))
     if y is not None:
         graph.y = torch.from_numpy(np.ascontiguousarray(y))
     return graph, notes
+
+
+def _times(times: np.ndarray) -> np.ndarray:
+    """Return times as float32 where nothing is lost, else as they are."""
+    near = times.astype(np.float32)
+    return near if np.array_equal(near, times) else times
 
 
 def joined(edges: Edges) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
@@ -79,7 +92,12 @@ def joined(edges: Edges) -> tuple[np.ndarray, dict[str, np.ndarray], list[str]]:
         values["edge_weight"] = np.bincount(group, edges.values["edge_weight"].astype(np.float64), len(first))
     pairs = pairs[:, first]
     if not edges.directed:  # an edge that was written both ways is one edge
-        _, first = np.unique(pairs.min(0) * n + pairs.max(0), return_index=True)
+        ends = pairs.min(0) * n + pairs.max(0)
+        _, first, group = np.unique(ends, return_index=True, return_inverse=True)
+        if "edge_time" in values:
+            np.minimum.at(values["edge_time"], first[group], values["edge_time"])
+        if both := pairs.shape[1] - len(first):
+            notes.append(f"{both:,} edges that were written both ways count once")
         pairs, values = pairs[:, first], {name: value[first] for name, value in values.items()}
     loops = int((pairs[0] == pairs[1]).sum())
     if loops:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,105 +11,87 @@ import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.build import Edges, build
+from vergence.data.graph.lines import edge_columns, numbers, rows_of
 from vergence.data.graph.source import NodeSource
+from vergence.data.roles import reading_of
 
 _LABELS = ("label", "class", "value", "club", "community")  # of nodes, by custom; GML's own label is the name
 
 
-def edgelist(path: Path, uri: str) -> NodeSource:
+def edgelist(path: Path, uri: str, columns: Sequence[str] | None = None) -> NodeSource:
     """Open a text file of one edge a line: two names and, if there is one, a weight.
 
-    Blanks, tabs or commas stand between them, lines that begin with # or % say nothing. Edges are
-    undirected. Nodes are the names that occur, in the order of numbers where all are numbers. Labels
-    may lie in a file of the same name that ends in ``.labels``: a node and its class a line.
+    Blanks, tabs, commas, semicolons or bars stand between them; lines that begin with # or % say
+    nothing, and a first line of names is a header. Edges are undirected. Nodes are the names that occur,
+    in the order of numbers where all are numbers; 007 is another node than 7. A column of times is left out.
+    Labels may lie in a file of the same name that ends in ``.labels``: a node and its class a line.
+
+    Args:
+        path: The file.
+        uri: What was opened.
+        columns: The role of each column, see ``lines.ROLES``; None tells them by the header or their place.
 
     Raises:
         BadInput: If a line is something else.
     """
-    table = _all_numbers(path)
-    if table is None:
-        table = np.array(read_table(path, uri))
-    width = table.shape[1]
-    if width not in (2, 3):
-        raise BadInput(f"{uri}: a line needs two nodes and perhaps a weight; the first has {width} entries.")
-    names, pairs = numbered(table[:, :2].reshape(-1))
-    values = {"edge_weight": numbers(table[:, 2], f"{uri}: weights")} if width == 3 else {}
-    y, classes = None, None
-    beside = path.with_suffix(".labels")
-    if beside.is_file():
-        y, classes = labels_of(beside, names)
-    graph, notes = build(Edges(pairs.reshape(-1, 2).T, len(names), values), uri, y=y)
-    return NodeSource(graph, uri, names=names, classes=classes, notes=notes)
-
-
-def _all_numbers(path: Path) -> np.ndarray | None:
-    """Read a file of nothing but numbers fast, ``(E, columns)`` float64; None where it is something else."""
-    try:
-        with path.open() as file:
-            line = next((line for line in file if line.strip() and line.lstrip()[0] not in "#%"), None)
-        if line is None:
-            return None
-        table = np.loadtxt(path, delimiter="," if "," in line else None, comments=["#", "%"], ndmin=2)
-    except (ValueError, UnicodeDecodeError):
-        return None
-    whole = table.size > 0 and bool((table[:, :2] == np.floor(table[:, :2])).all())
-    return table if whole else None
-
-
-def read_table(path: Path, uri: str) -> list[list[str]]:
-    """Return the entries of every line that is not empty or a comment, all lines equally many.
-
-    Raises:
-        BadInput: If there are none, or a line has another number of them than the first.
-    """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{uri} is not a text file: {error}.") from None
-    kept = [
-        (i, line.replace(",", " ").split())
-        for i, line in enumerate(lines, 1)
-        if line.strip() and line.lstrip()[0] not in "#%"
-    ]
-    if not kept:
-        raise BadInput(f"{uri} is a graph of no nodes: it has no lines with edges.")
-    width = len(kept[0][1])
-    bad = next((i for i, row in kept if len(row) != width), None)
-    if bad is not None:
-        raise BadInput(f"{uri}: line {bad} has not {width} entries as the first one; repair or remove it.")
-    return [row for _, row in kept]
+    read = edge_columns(path, uri, columns)
+    names, pairs = numbered(read.ends)
+    y, classes = labels_beside(path, names)
+    graph, notes = build(Edges(pairs.reshape(-1, 2).T, len(names), read.values), uri, y=y)
+    source = NodeSource(graph, uri, names=names, classes=classes, notes=[*read.notes, *notes])
+    source.reading = read.reading
+    return source
 
 
 def numbered(names: np.ndarray) -> tuple[list[str], np.ndarray]:
-    """Return the different names, numbers in their order, and which one stands at each place."""
+    """Return the different names, numbers in their order, and which one stands at each place.
+
+    Whole numbers that came as 1.0 are 1; with leading zeros they are names.
+    """
     known, place = np.unique(names, return_inverse=True)
-    if known.dtype.kind == "f":
-        return [str(int(number)) for number in known], place
-    if all(name.lstrip("-").isdecimal() for name in known.tolist()):
-        order = np.argsort(known.astype(np.int64), kind="stable")
-        rank = np.empty_like(order)
+    if known.dtype.kind == "i":
+        return [str(number) for number in known.tolist()], place
+    words = [str(name) for name in known.tolist()]
+    if all(re.fullmatch(r"-?\d+(\.0+)?", word) for word in words) and not any(map(_padded, words)):
+        whole = [word.partition(".")[0] for word in words]
+        if len(set(whole)) < len(whole):  # both 1 and 1.0 occur
+            return numbered(np.array(whole, object).astype(str)[place])
+        words = whole
+    if all(re.fullmatch(r"-?\d+", word) for word in words):
+        order = sorted(range(len(words)), key=lambda i: (int(words[i]), words[i]))
+        rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
-        known, place = known[order], rank[place]
-    return [str(name) for name in known], place
+        return [words[i] for i in order], rank[place]
+    return words, place
 
 
-def numbers(entries: Sequence[str] | np.ndarray, what: str) -> np.ndarray:
-    """Return entries as float64, or raise ``BadInput``."""
-    try:
-        return np.array(entries, np.float64)
-    except ValueError as error:
-        raise BadInput(f"{what} must be numbers: {error}.") from None
+def _padded(word: str) -> bool:
+    return re.match(r"-?0\d", word) is not None
+
+
+def labels_beside(path: Path, names: list[str]) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return what the file of the same name that ends in ``.labels`` says; see ``labels_of``."""
+    beside = path.with_suffix(".labels")
+    return labels_of(beside, names) if beside.is_file() else (None, None)
 
 
 def labels_of(path: Path, names: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Read a node and its class a line: labels ``(N,)``, -1 where unknown, and the classes' names."""
-    rows = read_table(path, str(path))
+    """Read a node and its class a line: labels ``(N,)``, -1 where unknown, and the classes' names.
+
+    Raises:
+        BadInput: If a line names a node that is not there, or a node has two classes.
+    """
+    rows = rows_of(path, str(path), "labels").entries
     if len(rows[0]) != 2:
         raise BadInput(f"{path}: a line needs a node and its class.")
     place = {name: i for i, name in enumerate(names)}
+    if rows[0][0] not in place and all(row[0] in place for row in rows[1:]) and len(rows) > 1:
+        rows = rows[1:]  # a header
     stray = next((row[0] for row in rows if row[0] not in place), None)
     if stray is not None:
         raise BadInput(f"{path} labels node '{stray}', which no edge names; remove the line or add the node.")
+    if len(set(map(tuple, rows))) > len({row[0] for row in rows}):
+        raise BadInput(f"{path} gives a node two classes; a line needs a node and its one class.")
     classes, coded = numbered(np.array([row[1] for row in rows]))
     y = np.full(len(names), -1, np.int64)
     y[[place[row[0]] for row in rows]] = coded
@@ -125,10 +108,10 @@ def graphml(path: Path, uri: str) -> NodeSource:
 
     Of the nodes' attributes, one called label, class, value, club or community, the same for several
     nodes, is the label, and those that are numbers everywhere are features. Of the edges', ``weight`` is
-    the weight.
+    the weight. What is left out is said in ``reading``.
 
     Raises:
-        BadInput: If it cannot be read.
+        BadInput: If it cannot be read, or has no edges.
     """
     return _networkx(path, uri, "read_graphml")
 
@@ -143,20 +126,32 @@ def _networkx(path: Path, uri: str, reader: str) -> NodeSource:
     names = [str(node) for node in network]
     place = {node: i for i, node in enumerate(network)}
     edges = list(network.edges(data=True))
+    if not edges:
+        raise BadInput(
+            f"{uri} is a graph of {len(names):,} nodes without edges; there is nothing to learn from."
+        )
     pairs = np.array([(place[a], place[b]) for a, b, _ in edges], np.int64).reshape(-1, 2).T
     values = {}
     if edges and all("weight" in more for *_, more in edges):
         values["edge_weight"] = numbers([more["weight"] for *_, more in edges], f"{uri}: weights")
-    columns = _columns([dict(more) for _, more in network.nodes(data=True)])
+    nodes = [dict(more) for _, more in network.nodes(data=True)]
+    columns = _columns(nodes)
     label = next((name for name in _LABELS if name in columns), None)
     y, classes = None, None
     if label is not None:
         classes, y = numbered(np.array([str(value) for value in columns.pop(label)]))
-    kept = [np.array(c, np.float32) for c in columns.values() if all(isinstance(v, int | float) for v in c)]
-    x = np.stack(kept, axis=1) if kept else None
+    features = [name for name, c in columns.items() if all(isinstance(value, int | float) for value in c)]
+    x = np.stack([np.array(columns[name], np.float32) for name in features], axis=1) if features else None
     directed = bool(network.is_directed())
     graph, notes = build(Edges(pairs, len(names), values, directed), uri, x=x, y=y)
-    return NodeSource(graph, uri, names=names, classes=classes, notes=notes, directed=directed)
+    if alone := len(names) - len(np.unique(pairs)):
+        notes.append(f"{alone:,} nodes have no edges")
+    source = NodeSource(graph, uri, names=names, classes=classes, notes=notes, directed=directed)
+    left = {name: "of words, or not of every node" for more in nodes for name in more}
+    left = {name: why for name, why in left.items() if name not in (label, *features)}
+    named = {} if label is None else {"label": label}
+    source.reading = reading_of(dict.fromkeys(features, ""), {}, named, left)
+    return source
 
 
 def _columns(nodes: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -12,6 +12,7 @@ import torch
 from vergence.core.errors import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.edges import numbered
+from vergence.data.graph.lines import text_of
 from vergence.data.graph.source import NodeSource, ragged
 
 LARGEST = 100  # members of the hyperedges that the clique expansion knows; m members make m^2 edges
@@ -57,7 +58,7 @@ class HyperSource(NodeSource):
         graph.num_hyperedges = int(edge.max(initial=-1)) + 1
         if left_out:
             notes.append(f"{left_out:,} hyperedges of more than {LARGEST} members are not expanded to pairs")
-        kept_notes = [note for note in notes if "duplicate" not in note]
+        kept_notes = [note for note in notes if "duplicate" not in note and "both ways" not in note]
         super().__init__(graph, uri, notes=[*kept_notes, *options.pop("notes", ())], **options)
 
     def fitting_batch(self, paper: int, most: int) -> int:
@@ -90,16 +91,16 @@ def hyper(path: Path, uri: str) -> HyperSource:
     Raises:
         BadInput: If the file holds no hyperedges.
     """
-    try:
-        lines = [line.replace(",", " ").split() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{uri} is not a text file: {error}.") from None
+    text, notes = text_of(path, uri)
+    lines = [line.replace(",", " ").split() for line in text.split("\n")]
     groups: Sequence[list[str]] = [line for line in lines if line and line[0][0] not in "#%"]
     if not groups:
         raise BadInput(f"{uri} is a graph of no nodes: it has no lines with hyperedges.")
     names, place = numbered(np.array([name for group in groups for name in group]))
     edge = np.repeat(np.arange(len(groups)), [len(group) for group in groups])
-    return HyperSource(np.stack([place, edge]), len(names), uri, names=names)
+    if twice := len(place) - len(np.unique(place * len(groups) + edge)):
+        notes.append(f"{twice:,} members that a hyperedge names again count once")
+    return HyperSource(np.stack([place, edge]), len(names), uri, names=names, notes=notes)
 
 
 def hyper_of(typed: Any, via: str, uri: str) -> HyperSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput, need, unknown
+from vergence.data.delimited import separator_of
 from vergence.data.graph import pyg
+from vergence.data.graph.lines import text_of
 from vergence.data.graph.source import GraphsSource
 
 _SYMBOLS = """C N O S F Si P Cl Br Mg Na Ca Fe As Al I B V K Tl Yb Sb Sn Ag Pd Co Se Ti Zn H Li Ge Cu Au Ni
@@ -84,10 +87,11 @@ def molecules(path: Path, uri: str, column: str | None = None) -> MoleculeSource
 
 
 def _table(path: Path, uri: str) -> tuple[list[str], list[list[str]]]:
+    text, _ = text_of(path, uri)
+    separator = separator_of(text.split("\n", 20)[:20])
     try:
-        with path.open(newline="") as file:
-            header, *rows = [row for row in csv.reader(file) if row]
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error):
+        header, *rows = [row for row in csv.reader(io.StringIO(text), delimiter=separator) if row]
+    except (ValueError, csv.Error):
         raise BadInput(f"{uri} is not a table with a header and rows.") from None
     bad = next((i for i, row in enumerate(rows, 2) if len(row) != len(header)), None)
     if bad is not None or not rows:

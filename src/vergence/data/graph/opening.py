@@ -5,9 +5,12 @@ from __future__ import annotations
 import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.data.graph.source import GraphSource
+from vergence.data.paths import split_query
 
 FOLDERS = {
     "planetoid": "DIR/cora",
@@ -15,7 +18,9 @@ FOLDERS = {
     "hetero": "DIR/acm",
     "graphsage": "DIR/linkoping-osm",
 }
-FILES = {"hyper": "FILE.txt", "temporal": "FILE.csv"}
+FILES = {"edges": "FILE.csv", "hyper": "FILE.txt", "temporal": "FILE.csv"}
+_MODULES = {"edges": "attributed"}  # where it is not called as the scheme
+_PARTS = {"edges": ("columns", "features", "labels"), "temporal": ("columns",)}
 SUFFIXES = {".edgelist": "edgelist", ".gml": "gml", ".graphml": "graphml", ".mat": "matlab"}
 
 
@@ -28,7 +33,9 @@ def open_folder(root: Path, names: Sequence[str], uri: str, *, limit: float = 0.
     """Open a folder of shapes."""
     from vergence.data.graph.points import READERS
 
-    return open_graph(f"points:{root}") if any(name.endswith(tuple(READERS)) for name in names) else None
+    return (
+        open_graph(f"points:{root}") if any(name.lower().endswith(tuple(READERS)) for name in names) else None
+    )
 
 
 def open_graph(uri: str, *, limit: float = 0.5) -> GraphSource:
@@ -36,6 +43,7 @@ def open_graph(uri: str, *, limit: float = 0.5) -> GraphSource:
 
     ``hyper:hetero:DIR/acm:a`` gives the labelled nodes of a typed graph, joined by those of type ``a``;
     ``scaled:NAME`` opens any of them and lets the features of each node sum to 1;
+    ``edges:FILE.csv?features=NODES.csv&labels=LABELS.csv`` reads a graph of three files;
     ``smiles:FILE.csv:COLUMN`` reads a column of numbers to predict; ``points:`` a folder of
     shapes, or a file of them. ``limit`` has no meaning here: a graph is read whole or not at all.
 
@@ -62,17 +70,40 @@ def open_graph(uri: str, *, limit: float = 0.5) -> GraphSource:
     if scheme == "points":
         return _shapes(Path(rest).expanduser(), uri)
     if scheme in FOLDERS or scheme in FILES:
-        path = Path(rest).expanduser()
+        where, options = _options(scheme, rest, uri)
+        path = Path(where).expanduser()
         if not path.name:
             raise BadInput(f"{uri} names no data; write {scheme}:{ {**FOLDERS, **FILES}[scheme] }.")
-        reader = getattr(importlib.import_module(f"vergence.data.graph.{scheme}"), scheme)
-        return reader(path.parent, path.name, uri) if scheme in FOLDERS else reader(existing(path, uri), uri)
+        reader = _reader(_MODULES.get(scheme, scheme), scheme)
+        if scheme in FOLDERS:
+            return reader(path.parent, path.name, uri)
+        return reader(existing(path, uri), uri, **options)
     path = Path(uri).expanduser()
-    kind = SUFFIXES.get(path.suffix)
+    kind = SUFFIXES.get(path.suffix.lower())
     if kind is None:
         return _shapes(path, uri)
-    module = "matlab" if kind == "matlab" else "edges"
-    return getattr(importlib.import_module(f"vergence.data.graph.{module}"), kind)(existing(path, uri), uri)
+    reader = _reader("matlab" if kind == "matlab" else "edges", kind)
+    return reader(existing(path, uri), uri)
+
+
+def _reader(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"vergence.data.graph.{module}"), name)
+
+
+def _options(scheme: str, rest: str, uri: str) -> tuple[str, dict[str, Any]]:
+    """Return the path of ``PATH?name=value&…``, and what is said behind it."""
+    if scheme not in _PARTS:
+        return rest, {}
+    path, query = split_query(rest)
+    options: dict[str, Any] = {}
+    for part in filter(None, query.split("&")):
+        name, _, value = part.partition("=")
+        if name not in _PARTS[scheme]:
+            raise unknown(f"part of a {scheme}: uri", name, _PARTS[scheme])
+        if not value:
+            raise BadInput(f"{uri} leaves {name} empty; write a value or leave it out.")
+        options[name] = tuple(unquote(value).split(",")) if name == "columns" else unquote(value)
+    return path, options
 
 
 def _scaled(name: str, uri: str) -> GraphSource:

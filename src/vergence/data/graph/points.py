@@ -54,8 +54,10 @@ def shapes(path: Path, uri: str) -> GraphsSource:
     Raises:
         BadInput: If a file is something else, or holds no points; the line names the file.
     """
-    files = sorted(p for p in path.rglob("*") if p.suffix in READERS) if path.is_dir() else [path]
-    if not files or files[0].suffix not in READERS:
+    files = [path]
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in READERS and p.is_file())
+    if not files or files[0].suffix.lower() not in READERS:
         raise BadInput(f"{uri} holds no shapes; needs {', '.join(READERS)}, or a folder of them.")
     loaded, names, groups = [], [], []
     for file in files:
@@ -76,7 +78,7 @@ def shapes(path: Path, uri: str) -> GraphsSource:
 
 def _read(path: Path) -> list[np.ndarray]:
     try:
-        array = READERS[path.suffix](path)
+        array = READERS[path.suffix.lower()](path)
     except Exception as error:  # noqa: BLE001 - whatever the words of a broken file lead to
         said = " ".join(str(error).split())[:120]
         raise BadInput(f"{path} is no readable {path.suffix} of points: {said}.") from None

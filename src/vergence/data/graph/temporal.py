@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from vergence.core.errors import BadInput
 from vergence.data.graph import pyg
 from vergence.data.graph.build import Edges, build
-from vergence.data.graph.edges import labels_of, numbered, numbers, read_table
+from vergence.data.graph.edges import labels_beside, numbered
+from vergence.data.graph.lines import edge_columns
 from vergence.data.graph.source import NodeSource
 
 
@@ -37,35 +38,27 @@ class TemporalSource(NodeSource):
         return [self.until(float(moment)) for moment in moments]
 
 
-def temporal(path: Path, uri: str) -> TemporalSource:
-    """Open ``temporal:FILE``: two nodes and a time a line, blanks, tabs or commas between.
+def temporal(path: Path, uri: str, columns: Sequence[str] | None = None) -> TemporalSource:
+    """Open ``temporal:FILE``: two nodes, perhaps a weight, and a time a line.
 
-    Edges are undirected; one that is seen again keeps its first time. A first line of words is a header.
-    Labels may lie in a file of the same name that ends in ``.labels``: a node and its class a line.
+    Times are numbers of any unit, whole ones kept as they are, or dates in ISO 8601, which become
+    seconds since 1970 UTC. Edges are undirected; one that is seen again keeps its first time. See
+    ``edgelist`` for the rest.
+
+    Args:
+        path: The file.
+        uri: What was opened.
+        columns: The role of each column, see ``lines.ROLES``; None tells them by the header or their place.
 
     Raises:
         BadInput: If a line is something else.
     """
-    rows = read_table(path, uri)
-    if len(rows[0]) < 3:
-        raise BadInput(f"{uri}: a line needs two nodes and a time; the first has {len(rows[0])} entries.")
-    if not _is_number(rows[0][2]):
-        rows = rows[1:]
-    times = numbers([row[2] for row in rows], f"{uri}: times")
-    order = np.argsort(times, kind="stable")
-    names, place = numbered(np.array([row[:2] for row in rows]).reshape(-1))
-    pairs = place.reshape(-1, 2)[order].T
-    edges = Edges(pairs, len(names), {"edge_time": times[order]})
-    beside = path.with_suffix(".labels")
-    y, classes = labels_of(beside, names) if beside.is_file() else (None, None)
-    graph, notes = build(edges, uri, y=y)
-    graph.edge_time = graph.edge_time.to(torch.float32)
-    return TemporalSource(graph, uri, names=names, classes=classes, notes=notes)
-
-
-def _is_number(entry: str) -> bool:
-    try:
-        float(entry)
-    except ValueError:
-        return False
-    return True
+    read = edge_columns(path, uri, columns, timed=True)
+    names, place = numbered(read.ends)
+    order = np.argsort(read.values["edge_time"], kind="stable")
+    values = {name: value[order] for name, value in read.values.items()}
+    y, classes = labels_beside(path, names)
+    graph, notes = build(Edges(place.reshape(-1, 2)[order].T, len(names), values), uri, y=y)
+    source = TemporalSource(graph, uri, names=names, classes=classes, notes=[*read.notes, *notes])
+    source.reading = read.reading
+    return source

@@ -16,7 +16,8 @@ def tu(folder: Path, name: str, uri: str) -> GraphsSource:
     """Open ``tu:FOLDER/NAME``, which holds ``NAME_A.txt`` itself or in ``raw/``.
 
     Node features are the node labels, one-hot, then the node attributes; sets with neither have
-    degrees instead. Edge labels, one-hot, and attributes become ``edge_attr``.
+    degrees instead. Edge labels, one-hot, and attributes become ``edge_attr``. Whole numbers, one a graph, in
+    ``NAME_graph_labels.txt`` are classes; others, and ``NAME_graph_attributes.txt``, are numbers to predict.
 
     Raises:
         BadInput: If a file is missing, not numbers, or does not fit the others.
@@ -54,13 +55,23 @@ def tu(folder: Path, name: str, uri: str) -> GraphsSource:
         raise BadInput(f"{uri}: {name}_A.txt has an edge between two graphs.")
     count = int(of[-1]) + 1
     ptr = np.searchsorted(of, np.arange(count + 1))
+    labels, classes, targets = _targets(marks, table("graph_attributes"), count, uri)
+    return GraphsSource(graph, ptr, uri, labels=labels, values=targets, classes=classes, notes=notes)
+
+
+def _targets(
+    marks: np.ndarray | None, numbers: np.ndarray | None, count: int, uri: str
+) -> tuple[np.ndarray | None, list[str] | None, np.ndarray | None]:
+    """Return the classes of graphs, their names, and the numbers to predict."""
     labels = classes = None
-    if marks is not None:
-        if len(marks) != count:
-            raise BadInput(f"{uri}: {len(marks)} labels for {count} graphs.")
+    for part, targets in (("labels", marks), ("attributes", numbers)):
+        if targets is not None and len(targets) != count:
+            raise BadInput(f"{uri}: {len(targets)} {part} for {count} graphs.")
+    if marks is not None and marks.shape[1] == 1 and (marks == np.rint(marks)).all():
         known, labels = np.unique(marks[:, 0].astype(np.int64), return_inverse=True)
-        classes = [str(k) for k in known]
-    return GraphsSource(graph, ptr, uri, labels=labels, classes=classes, notes=notes)
+        classes, marks = [str(k) for k in known], None
+    parts = [part for part in (marks, numbers) if part is not None]
+    return labels, classes, np.concatenate(parts, axis=1) if parts else None
 
 
 def _columns(
