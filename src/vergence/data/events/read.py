@@ -28,7 +28,7 @@ from vergence.data.events.log import EventLog, Names
 from vergence.data.events.schema import IDS, ONCE, EventSchema
 from vergence.data.roles import called
 from vergence.data.times import times_of
-from vergence.data.written import decimal_of
+from vergence.data.written import decimal_of, is_text
 
 PEEK = 100_000  # rows from which the schema is guessed
 SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".csv.gz")
@@ -56,6 +56,8 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     notes = [*table.notes, *(f"{called(name)} left out ({why})" for name, why in left.items())]
 
     owner = plain(table.column(schema.id))
+    if is_text(owner.type):
+        owner = pc.if_else(pc.equal(pc.binary_length(owner), 0), pa.scalar(None, owner.type), owner)
     ticks, known, per_second = times_of(table.column(schema.time), schema.time, table.what)
     usable = owner.is_valid().to_numpy(zero_copy_only=False) & known
     bad = _count_bad(usable, schema, table.what, limit)
