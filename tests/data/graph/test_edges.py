@@ -5,6 +5,8 @@ import re
 
 import networkx as nx
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -240,6 +242,13 @@ def test_the_label_may_be_a_column_of_the_features(tmp_path):
     features = nodes(tmp_path, "id,x,subject\n1,0.5,a\n2,1.5,b\n3,2.5,\n")
     source = read(tmp_path, "1 2\n2 3\n", scheme="edges:", features=features, labels="subject")
     assert source.labels.tolist() == [0, 1, -1] and source.x.shape == (3, 1)
+
+
+def test_the_index_of_a_data_frame_may_name_the_nodes(tmp_path):
+    frame = pa.table({"x": [0.5, 1.5, None], "__index_level_0__": [3, 1, 2]})
+    pq.write_table(frame, tmp_path / "n.parquet")
+    source = read(tmp_path, "1 2\n2 3\n", scheme="edges:", features=tmp_path / "n.parquet")
+    assert source.x[:, 0].tolist() == [1, 0, -1]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from vergence.data.graph.temporal import TemporalSource
 from vergence.data.roles import CATEGORICAL, NUMERIC, reading_of, role
 from vergence.data.written import decimal_of, written_as
 
+INDEX = "__index_level_0__"  # of a data frame, as pandas writes it
 MOST = 256  # categories of a column that become features
 
 
@@ -33,8 +34,9 @@ def edges(
         path: A file of one edge a line; see ``edges.edgelist``.
         uri: What was opened.
         columns: The role of each column, see ``lines.ROLES``; None tells them by the header or their place.
-        features: A csv or parquet file whose first column names the node. Numbers are brought to mean 0 and
-            deviation 1, missing ones to 0, categories are one-hot, columns of only 0 and 1 stay.
+        features: A csv or parquet file whose first column, or whose index, names the node. Numbers are
+            brought to mean 0 and deviation 1, missing ones to 0, categories are one-hot, columns of only 0
+            and 1 stay.
         labels: A file of a node and its class a line, or a column of ``features``; without, the file beside
             ``path`` that ends in ``.labels``.
 
@@ -65,11 +67,13 @@ def edges(
 
 
 def _nodes(file: str, uri: str) -> tuple[pa.Table, list[str]]:
-    """Return the rows of a table of nodes that name one, and notes."""
+    """Return the rows of a table of nodes that name one, that name first, and notes."""
     path = Path(file).expanduser()
     if not path.is_file():
         raise BadInput(f"{uri}: there is no file {path} of features; its first column names the node.")
     table, notes = (read_parquet(path), []) if path.suffix.lower() == ".parquet" else read_csv(path)
+    if INDEX in table.column_names:
+        table = table.select([INDEX, *(name for name in table.column_names if name != INDEX)])
     if bare := table.column(0).null_count:
         notes = [*notes, f"{bare:,} rows of {file} without a node were left out"]
         table = table.filter(table.column(0).is_valid())
