@@ -59,7 +59,7 @@ def embed(argv: list[str]) -> None:
         result = {"store": str(store.path), "samples": len(store), "column": args.column, "width": width}
         return show(args, result, f"{store.path}: {width} numbers each beside the others, in {args.column}")
     data = open_source(source)
-    for note in data.notes:
+    for note in filter(None, [data.reading, *data.notes]):
         print(f"{data.uri}: {note}.", file=sys.stderr)
     store = run.embed(data, args.out, overwrite=args.overwrite, workers=args.workers)
     skipped = len(store.skipped)

@@ -27,8 +27,7 @@ def read_npy(path: str | Path, *, mmap_mode: Literal["c", "r"] | None = None) ->
         BadInput: If it is not such a file, holds Python objects, or is shorter than its header says.
     """
     try:
-        if not Path(path).is_file():
-            raise ValueError("it is no regular file")
+        _check_kind(Path(path))
         with Path(path).open("rb") as file:
             _check_header(file, os.fstat(file.fileno()).st_size)
         return cast(np.ndarray, np.load(path, mmap_mode=mmap_mode, allow_pickle=False))
@@ -44,8 +43,8 @@ def read_npz(path: str | Path | BinaryIO) -> dict[str, np.ndarray]:
             says, or they have more than 4 GiB in all.
     """
     try:
-        if isinstance(path, str | Path) and not Path(path).is_file():
-            raise ValueError("it is no regular file")
+        if isinstance(path, str | Path):
+            _check_kind(Path(path))
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
             if (size := sum(part.file_size for part in parts)) > LARGEST_ARCHIVE:
@@ -75,6 +74,12 @@ def header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
     if any(n < 0 for n in shape):
         raise ValueError(f"its header says {shape}")
     return shape, dtype
+
+
+def _check_kind(path: Path) -> None:
+    """Raise ``ValueError`` for a pipe or a device, whose reading may never end."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no regular file")
 
 
 def _check_header(file: BinaryIO, size: int) -> None:
