@@ -224,3 +224,14 @@ def test_neighbours_and_a_linear_head_are_blended(digits):
     table = measure(Shapes(), digits, protocols=["knn", "knn_linear"], quiet=True)
     assert table.columns == ["k-NN", "k-NN and linear"]
     assert table["raw pixels"]["k-NN and linear"].value > 0.9
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"rows": [], "about": {}}', '{"rows": {"a": {"b": {"value": "x"}}}, "about": {}}'],
+)
+def test_a_table_that_is_none_is_one_line(text, tmp_path):
+    (tmp_path / "measure.json").write_text(text)
+    with pytest.raises(BadInput, match="measure.json is not a table that measure wrote") as error:
+        Table.load(tmp_path / "measure.json")
+    assert "\n" not in str(error.value)

@@ -20,7 +20,7 @@ from vergence.core.errors import BadInput, unknown
 from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
-from vergence.engine.files import write_text
+from vergence.engine.files import first_line, write_text
 from vergence.engine.run import Run
 from vergence.evaluate.baselines import (
     LEARNED,
@@ -108,8 +108,17 @@ class Table:
 
     @classmethod
     def load(cls, path: str | Path) -> Table:
-        """Read what ``save`` wrote as ``.json``."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        """Read what ``save`` wrote as ``.json``.
+
+        Raises:
+            BadInput: If it is something else.
+        """
+        try:
+            table = cls.from_dict(json.loads(Path(path).read_text()))
+            str(table)  # every score can be shown
+        except Exception as error:  # a file may hold anything
+            raise BadInput(f"{path} is not a table that measure wrote: {first_line(error)}.") from error
+        return table
 
     def _title(self) -> str:
         if "source" not in self.about:

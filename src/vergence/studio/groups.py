@@ -116,11 +116,12 @@ class Groups:
     def _read(self) -> None:
         if (column := self.written) is not None:
             values = self.store.read([column])[column].fill_null(-1).to_numpy()
-            self.of = values.astype(np.int64)
+            self.of = np.where((values >= 0) & (values < len(values)), values, -1).astype(np.int64)
             self.names = {int(c): str(name) for c, name in self._note["names"].items()}
             return
         kept = cache.load_array(self.store, f"clusters-{self.mark}")
-        if kept is not None and kept.shape == (len(self.store),) and kept.dtype == np.int64:
+        fits = kept is not None and kept.shape == (len(self.store),) and kept.dtype == np.int64
+        if kept is not None and fits and (kept >= -1).all() and (kept < len(kept)).all():
             self.of = kept
 
     @property
