@@ -46,6 +46,10 @@ def graphsage(folder: Path, name: str, uri: str) -> NodeSource:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"{uri}: its files do not name the same nodes ({error}).") from None
     classes = None
+    if y.dtype.kind not in ("biufU" if y.ndim == 1 else "biuf") or y.ndim > 2:
+        raise BadInput(
+            f"{uri}: {name}-class_map.json gives nodes neither a class nor marks, as many for each."
+        )
     if y.ndim == 1:
         known, y = np.unique(y, return_inverse=True)
         classes = [str(k) for k in known]

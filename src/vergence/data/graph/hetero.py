@@ -134,7 +134,10 @@ def _heco_splits(root: Path, n: int, uri: str) -> list[Split]:
             rows = [np.sort(_whole_numbers(file)) for file in files]
             if any(len(part) and (part[0] < 0 or part[-1] >= n) for part in rows):
                 raise BadInput(f"{uri}: the split of {labels} labels a class names a node that is not there.")
-            splits.append(Split(f"heco-{labels}", *rows))
+            try:
+                splits.append(Split(f"heco-{labels}", *rows))
+            except ValueError as error:
+                raise BadInput(f"{uri}: {error}") from None
     return splits
 
 
