@@ -370,21 +370,6 @@ def _check_kinds(cls: type[Method], config: RunConfig, folder: Path) -> None:
             )
 
 
-def _check_kinds(cls: type[Method], config: RunConfig, folder: Path) -> None:
-    """Raise ``BadInput`` for an option in a run's folder that is not of the kind that the method declares."""
-    try:
-        kinds = get_type_hints(cls.__init__)
-    except NameError:  # of a name that only type checkers import
-        return
-    for name, value in (config.options or {}).items():
-        if name not in kinds:
-            raise unknown(f"option of {config.method}", str(name), list(kinds))
-        if not fits(value, kinds[name]):
-            raise BadInput(
-                f"{folder / 'config.yaml'} has options.{name}: {value!r:.60}; {cls.__name__} takes none such."
-            )
-
-
 def _method_of(config: RunConfig, folder: Path) -> str:
     """Return the key of the method that a run can make again by itself."""
     if config.options is None:
