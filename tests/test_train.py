@@ -2,6 +2,8 @@
 
 import dataclasses
 import inspect
+import os
+import socket
 
 import pytest
 import torch
@@ -219,11 +221,27 @@ def test_a_part_is_gone_on_with_as_that_part(digits, tmp_path, monkeypatch):
     assert torch.equal(weights(resumed), weights(whole))
 
 
+def test_a_run_that_is_being_trained_is_not_gone_on_with(digits, tmp_path, monkeypatch):
+    refused = []
+
+    def meddle(self, clock, loader):
+        with pytest.raises(BadInput) as error:
+            vergence.resume(tmp_path / "run", method=Closer, source=digits)
+        refused.append(str(error.value))
+
+    monkeypatch.setattr(Closer, "epoch_start", meddle)
+    vergence.learn(Closer, digits, weight=3.0, **settings(tmp_path))
+    holder = f"process {os.getpid()} on {socket.gethostname()}"
+    assert refused == [f"{tmp_path / 'run'} is being trained by {holder}: wait for it, or stop it."] * 2
+
+
 def test_numbered_samples_of_data_that_grew_are_refused(digits, tmp_path, monkeypatch):
     before = digits.subset(range(1500))
     before.out_of = 0  # data of 1,500 samples, whose 17th may be another one when there are 1,797
     stopped(monkeypatch, before.subset(range(1000)), tmp_path / "run", 1)
-    with pytest.raises(BadInput, match="it held 1,500 samples and holds 1,797, whose names only count"):
+    with pytest.raises(
+        BadInput, match="it held 1,500 samples and holds 1,797, whose names do not tell the new"
+    ):
         vergence.resume(tmp_path / "run", method=Closer)
 
 

@@ -60,6 +60,10 @@ def test_grey_images_become_rgb():
 def test_data_sets_of_torch_keep_their_labels():
     ints = vergence.open(TensorDataset(torch.from_numpy(noise()), torch.tensor([3, 0, 3, 1])))
     assert ints.labels.tolist() == [3, 0, 3, 1] and ints.classes is None
+    floats = TensorDataset(torch.from_numpy(noise()), torch.tensor([1.0, 0.0, float("nan"), 2.0]))
+    assert vergence.open(floats).labels.tolist() == [1, 0, -1, 2]
+    assert vergence.open(Pets(noise(), [1.0, 0.0, None, 1.0])).labels.tolist() == [1, 0, -1, 1]
+    assert vergence.open(Pets(noise(), [0.5, 0.1, 0.2, 1.0])).labels is None
     words = vergence.open(Pets(noise(), ["dog", "cat", None, "dog"]))
     assert words.labels.tolist() == [1, 0, -1, 1] and words.classes == ["cat", "dog"]
     whole = Pets(noise(), [1, 0, 1, 0])

@@ -226,6 +226,31 @@ def test_hub_sets_are_read_through_datasets(tmp_path, monkeypatch):
     assert asked == [("org/pets", None), ("org/pets", "small", "test")]
 
 
+@pytest.mark.parametrize(
+    ("values", "labels", "classes"),
+    [
+        ([1.0, None, 0.0], [1, -1, 0], None),
+        ([True, False, None], [1, 0, -1], ["false", "true"]),
+        (["dog", "cat", "dog"], [1, 0, 1], ["cat", "dog"]),
+        ([0.5, 1.5, 2.0], None, None),
+    ],
+)
+def test_labels_of_a_hub_set_are_read_whatever_their_type_and_a_second_picture_is_noted(
+    values, labels, classes
+):
+    datasets = pytest.importorskip("datasets")
+    cells = [{"bytes": png(i), "path": None} for i in range(3)]
+    table = datasets.Dataset.from_dict({"image": cells, "mask": cells, "label": values})
+    table = table.cast_column("image", datasets.Image()).cast_column("mask", datasets.Image())
+    source = open_source(table)
+    assert (None if source.labels is None else source.labels.tolist(), source.classes) == (labels, classes)
+    why = "column 'label' left out: it holds numbers that are not whole, and labels are classes"
+    assert source.notes == [
+        "column 'image' is read; 3 pictures of mask left out",
+        *([why] if labels is None else []),
+    ]
+
+
 def test_a_hub_set_out_of_reach_is_one_line(monkeypatch):
     datasets = pytest.importorskip("datasets")
 

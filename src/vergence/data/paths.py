@@ -47,7 +47,11 @@ def printable(name: str) -> str:
     >>> printable("caf\udce9.png") == r"caf\xe9.png"
     True
     """
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return name
 
 
 def from_printable(name: str) -> str:

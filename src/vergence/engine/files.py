@@ -90,7 +90,8 @@ def _tidy(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    write_whole(path, lambda temporary: temporary.write_text(text))
+    """Write a whole file in UTF-8; what that cannot hold, as bytes of a file's name, is escaped."""
+    write_whole(path, lambda temporary: temporary.write_text(text, "utf-8", "backslashreplace"))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

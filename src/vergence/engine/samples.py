@@ -39,8 +39,8 @@ def read_samples(out: Path) -> list[str] | None:
 def learned_from(out: Path, config: RunConfig, source: Source) -> Source:
     """Return exactly those samples of a source that a run learned from, in their order.
 
-    What was added since is left out where names tell samples apart, as those of files do; where they only
-    count, the source must hold as many as then.
+    What was added since is left out where names tell which samples are new, as those of files do; where they
+    do not, because they count, or because samples hang together as in a graph, there must be as many as then.
 
     Args:
         out: The run's folder.
@@ -60,9 +60,9 @@ def learned_from(out: Path, config: RunConfig, source: Source) -> Source:
     else:
         rows, changed = _rows(learned, names)
         if not changed and not source.stable_names and config.out_of != (source.out_of or len(source)):
+            holds = source.out_of or len(source)
             changed = (
-                f"it held {config.out_of:,} samples and holds {source.out_of or len(source):,}, whose names "
-                "only count"
+                f"it held {config.out_of:,} samples and holds {holds:,}, whose names do not tell the new"
             )
         if not changed:
             return source.subset(rows)

@@ -57,12 +57,10 @@ def decode(raw: Raw, *, size: int | None = None) -> np.ndarray:
             if size is not None:
                 _draft(image, size)
             return _finish(_to_rgb(ImageOps.exif_transpose(image)), size)
-    except UnidentifiedImageError:
-        raise DecodeError(_unknown(raw)) from None
     except MemoryError:
         raise DecodeError("needs more memory than there is") from None
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything on broken bytes
-        raise DecodeError(str(error) or type(error).__name__) from None
+        raise DecodeError(_reason(raw, error)) from None
 
 
 def shape(raw: Raw) -> tuple[int, int]:
@@ -78,12 +76,10 @@ def shape(raw: Raw) -> tuple[int, int]:
 
 
 def _opened(raw: bytes | memoryview) -> Image.Image:
-    try:
-        return Image.open(io.BytesIO(raw))
-    except UnidentifiedImageError:
-        if not (is_heic(raw) and _heic_opener()):
-            raise
-        return Image.open(io.BytesIO(raw))
+    if is_heic(raw) and _heic_opener():
+        with contextlib.suppress(UnidentifiedImageError):
+            return Image.open(io.BytesIO(raw), formats=["HEIF"])
+    return Image.open(io.BytesIO(raw))
 
 
 @cache
@@ -96,12 +92,14 @@ def _heic_opener() -> bool:
     return False
 
 
-def _unknown(raw: bytes | memoryview) -> str:
+def _reason(raw: bytes | memoryview, error: Exception) -> str:
     if not len(raw):
         return "empty"
     if is_heic(raw) and not _heic_opener():
         return "HEIC, which needs a decoder: pip install pi-heif, or pillow-heif"
-    return "not a picture in a known format"
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture in a known format"
+    return str(error) or type(error).__name__
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -107,20 +107,24 @@ def _labels(data: Any) -> list[Any] | None:
             return _plain(held)
     if isinstance(data, TensorDataset):
         return _plain(data.tensors[1]) if len(data.tensors) > 1 and data.tensors[1].ndim == 1 else None
-    if not isinstance(data[0], tuple | list) or len(data[0]) < 2 or not _is_label(data[0][1]):
+    if not isinstance(data[0], tuple | list) or len(data[0]) < 2 or not _plain([data[0][1]]):
         return None
     return _plain([data[i][1] for i in range(len(data))])
 
 
-def _plain(labels: Sequence[Any] | np.ndarray | torch.Tensor) -> list[Any] | None:
-    values = [label.item() if hasattr(label, "item") else label for label in labels]
-    return values if all(_is_label(label) for label in values) else None
+def _plain(labels: Sequence[Any] | np.ndarray | torch.Tensor) -> list[int | str | None] | None:
+    """Return labels as Python has them, or None if one of them is no label."""
+    values = [_scalar(label) for label in labels]
+    return values if all(isinstance(value, int | str | None) for value in values) else None
 
 
-def _is_label(label: Any) -> bool:
-    return isinstance(label, int | str | np.integer | None) or (
-        isinstance(label, torch.Tensor) and label.ndim == 0 and not label.is_floating_point()
-    )
+def _scalar(label: Any) -> Any:
+    """Return a value out of an array, whole numbers that came as floats whole again, None for NaN."""
+    if hasattr(label, "item") and getattr(label, "ndim", 0) == 0:
+        label = label.item()
+    if not isinstance(label, float) or np.isinf(label):
+        return label
+    return None if np.isnan(label) else int(label) if label.is_integer() else label
 
 
 def _classes(data: Any) -> list[str] | None:

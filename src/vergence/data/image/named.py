@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from vergence.core.errors import BadInput, WrongModality, need, unknown
 from vergence.data.columns import coded
 from vergence.data.image.decode import DecodeError, Raw
+from vergence.data.image.labels import NoLabels, label_column, labels_of
 from vergence.data.image.reader import ImageReader, PixelReader, numbered, read_part
 from vergence.data.image.source import ImageSource
 
@@ -182,8 +184,28 @@ def hub_source(table: Any, uri: str, stem: str, *, limit: float = 0.5) -> ImageS
     column = next((k for k, v in table.features.items() if isinstance(v, datasets.Image)), None)
     if column is None:
         raise WrongModality(f"{uri} has no column of images; found {', '.join(table.features)}.")
-    label = next((k for k, v in table.features.items() if isinstance(v, datasets.ClassLabel)), None)
-    labels, classes = (None, None) if label is None else coded(list(table[label]))
-    classes = classes or (table.features[label].names if label is not None else None)
+    notes = [
+        f"column '{column}' is read; {len(table):,} pictures of {name} left out"
+        for name, kind in table.features.items()
+        if isinstance(kind, datasets.Image) and name != column
+    ]
+    labels, classes = _hub_labels(table, notes)
     table = table.cast_column(column, datasets.Image(decode=False))
-    return ImageSource(HubReader(table, column, labels, classes, stem), uri, limit=limit)
+    reader = HubReader(table, column, labels, classes, stem)
+    reader.notes = notes
+    return ImageSource(reader, uri, limit=limit)
+
+
+def _hub_labels(table: Any, notes: list[str]) -> tuple[np.ndarray | None, list[str] | None]:
+    """Return the labels and classes of a ``datasets.Dataset``; what is no label for all its name is noted."""
+    marked = (name for name, kind in table.features.items() if hasattr(kind, "names"))
+    label = next(marked, None) or label_column(table.features)
+    if label is None:
+        return None, None
+    try:
+        values, classes = labels_of(pa.chunked_array([pa.array(list(table[label]))]))
+    except NoLabels as why:
+        notes.append(f"column '{label}' left out: {why}")
+        return None, None
+    labels, words = coded(values)
+    return labels, words or classes or getattr(table.features[label], "names", None)

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput, WrongModality
-from vergence.data.columns import coded, plain
+from vergence.data.columns import coded
 from vergence.data.image.cache import budget
 from vergence.data.image.decode import DecodeError
+from vergence.data.image.labels import NAMES, NoLabels, labels_of
 from vergence.data.image.reader import ImageReader, numbered
 
 _AT_ONCE = 1024  # rows decoded before their bytes are counted
 _PICTURES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "bytes")
-_LABELS = ("label", "labels", "fine_label", "class", "target", "category", "y")
 
 
 class ParquetReader(ImageReader):
@@ -119,13 +119,13 @@ class ParquetReader(ImageReader):
         self, schema: pa.Schema, features: dict[str, Any]
     ) -> tuple[np.ndarray | None, list[str] | None]:
         named = {k: v["names"] for k, v in features.items() if isinstance(v, dict) and v.get("names")}
-        column = next((c for c in [*named, *_LABELS] if c in schema.names), None)
+        column = next((c for c in [*named, *NAMES] if c in schema.names), None)
         if column is None:
             return None, None
         try:
             parts = [file.read(columns=[column]).column(0) for file in self._files]
-            values, classes = _labels(pa.chunked_array([c for part in parts for c in part.chunks]))
-        except _NoLabels as why:
+            values, classes = labels_of(pa.chunked_array([c for part in parts for c in part.chunks]))
+        except NoLabels as why:
             self.notes.append(f"column '{column}' left out: {why}")
             return None, None
         except (pa.ArrowException, OSError, ValueError) as error:
@@ -134,27 +134,6 @@ class ParquetReader(ImageReader):
             raise BadInput(f"Column '{column}' holds {len(values)} labels for {len(self.names)} rows.")
         labels, words = coded(values)
         return labels, words or classes or named.get(column)
-
-
-class _NoLabels(Exception):
-    """A column holds what cannot be labels; the message is the reason."""
-
-
-def _labels(column: pa.ChunkedArray) -> tuple[list[int | str | None], list[str] | None]:
-    """Return the labels in a column, None where unknown, and the classes where its type tells them."""
-    values = plain(column)
-    if pa.types.is_boolean(values.type):
-        return values.cast(pa.int8()).to_pylist(), ["false", "true"]
-    if pa.types.is_floating(values.type):
-        raise _NoLabels("it holds numbers that are not whole, and labels are classes")
-    if pa.types.is_null(values.type):
-        return [None] * len(values), None
-    if pa.types.is_integer(values.type):
-        return values.to_pylist(), None
-    try:
-        return values.cast(pa.string()).to_pylist(), None
-    except pa.ArrowNotImplementedError:
-        raise _NoLabels(f"it is of type {values.type}, and labels are whole numbers or words") from None
 
 
 def _file(path: Path) -> pq.ParquetFile:
