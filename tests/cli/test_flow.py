@@ -109,12 +109,12 @@ def test_rows_go_out_and_in_change_and_go(made, capsys):
     assert changed["rows"] == 2
     (made / "gone.txt").write_text("2/2.png\n")
     assert _json(capsys, f"delete {made}/some.lance --ids @{made}/gone.txt") == {
-        "deleted": 1, "left": 38, "version": changed["version"] + 1,
+        "deleted": 1, "of": 39, "left": 38, "missing": 0, "version": changed["version"] + 1,
     }  # fmt: skip
-    assert _json(capsys, f"delete {made}/some.lance --where label=1")["deleted"] == 20
+    assert _json(capsys, f"delete {made}/some.lance --where label=1 --yes")["deleted"] == 20
     for words, line in {
         f"delete {made}/some.lance": "either --ids or --where",
-        f"delete {made}/some.lance --where colour=1": "It has the columns id, uri",
+        f"delete {made}/some.lance --where colour=1": "Unknown column 'colour'",
         f"update {made}/some.lance --set label=many --ids 1/4.png": "label of .*some.lance is int64; 'many'",
         f"update {made}/some.lance --set lable=1 --ids 1/4.png": "did you mean 'label'",
         f"export {made}/some.lance {made}/x.csv": "must end in",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vergence.cli.options import Options, add_store, add_store_and_column
 from vergence.cli.output import show
 from vergence.core.errors import BadInput
+from vergence.core.lists import line, read_lines
 
 if TYPE_CHECKING:
     from vergence.store.table import Store
 
 _ENDS = 5  # rows at either end of a rating that are shown
+_ASKED = 0.25  # share of the rows above which a deletion needs --yes
 
 
 def export(argv: list[str]) -> None:
@@ -48,7 +51,11 @@ def import_(argv: list[str]) -> None:
     out = args.out or Path(args.file).with_suffix(".lance")
     store = Store.read_file(args.file, out, overwrite=args.overwrite)
     result = {"store": str(store.path), "samples": len(store), "columns": store.table.schema.names}
-    show(args, result, f"{store.path}: {len(store):,} samples, {store.width()} numbers each")
+    text = f"{store.path}: {len(store):,} samples, {store.width()} numbers each"
+    if renamed := store.about["info"].get("renamed"):
+        result["renamed"] = renamed
+        text += "".join(f"\nThe column {name} is called {own}." for name, own in renamed.items())
+    show(args, result, text)
 
 
 def rate(argv: list[str]) -> None:
@@ -75,8 +82,8 @@ def rate(argv: list[str]) -> None:
         for names in [store.take(end, ["id"])["id"].to_pylist()]
     )
     store.set_column(args.into, ratings)
-    lines = [f"{score:.4f}  {name}" for name, score in best]
-    lines += ["…", *(f"{score:.4f}  {name}" for name, score in reversed(worst))]
+    lines = [f"{score:.4f}  {line(name)}" for name, score in best]
+    lines += ["…", *(f"{score:.4f}  {line(name)}" for name, score in reversed(worst))]
     lines.append(f"{len(order):,} rows are rated in the column {args.into} of {store.path}.")
     result = {"store": str(store.path), "column": args.into, "rated": len(order)}
     show(args, {**result, "best": best, "worst": worst}, "\n".join(lines))
@@ -104,20 +111,36 @@ def update(argv: list[str]) -> None:
 def delete(argv: list[str]) -> None:
     parser = Options(
         "delete",
-        "Take rows out of STORE. The version before stays readable.",
+        "Take rows out of STORE. More than a quarter of them go only with --yes. The version before stays "
+        "readable.",
         "vergence delete photos.lance --where \"class = 'blurred'\"",
     )
     _rows_of_store(parser)
+    parser.add_argument("--yes", action="store_true", help="delete even more than a quarter of the rows")
     args = parser.read(argv)
     store = _opened(args.store)
-    gone = store.delete(_ids(store, args.ids, args.where))
-    result = {"deleted": gone, "left": len(store), "version": store.version}
-    show(args, result, f"{gone:,} rows deleted, {len(store):,} left; version {store.version}.")
+    before, known = len(store), set(store.names)
+    ids = list(dict.fromkeys(_ids(store, args.ids, args.where)))
+    present = [name for name in ids if name in known]
+    if len(present) > _ASKED * before and not args.yes:
+        raise BadInput(
+            f"This takes {len(present):,} of the {before:,} rows of {args.store}; repeat it with --yes to "
+            "delete so many."
+        )
+    gone, missing = store.delete(present), len(ids) - len(present)
+    result = {"deleted": gone, "of": before, "left": len(store), "missing": missing, "version": store.version}
+    text = f"{gone:,} of {before:,} rows deleted, {len(store):,} left; version {store.version}."
+    show(args, result, text + (f" {missing:,} of the ids are not in the store." if missing else ""))
 
 
 def _rows_of_store(parser: Options) -> None:
     add_store(parser)
-    parser.add_argument("--ids", type=str, help="which rows: ids with commas between, or @FILE of one a line")
+    parser.add_argument(
+        "--ids",
+        type=str,
+        help="which rows: ids with commas between (one that holds a comma in double quotes), or @FILE of one "
+        "a line, as curate and the studio write it",
+    )
     parser.add_argument("--where", type=str, help="SQL condition on the rows, such as \"class = 'cat'\"")
 
 
@@ -134,10 +157,24 @@ def _ids(store: Store, ids: str | None, where: str | None) -> list[str]:
         return store.take(store.where(where), ["id"])["id"].to_pylist()
     assert ids is not None
     if not ids.startswith("@"):
-        return ids.split(",")
+        return _separated(ids)
     if not Path(ids[1:]).is_file():
         raise BadInput(f"There is no file {ids[1:]} of ids.")
-    return Path(ids[1:]).read_text().splitlines()
+    try:
+        return read_lines(Path(ids[1:]).read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise BadInput(f"{ids[1:]} is not text in UTF-8; save it so.") from None
+
+
+def _separated(ids: str) -> list[str]:
+    """Return ids that have commas between, as in one row of a csv."""
+    try:
+        (row,) = csv.reader([ids], strict=True)
+    except (csv.Error, ValueError):
+        raise BadInput(
+            f"--ids {ids}: put ids that hold commas or quotes into a file and give --ids @FILE."
+        ) from None
+    return row
 
 
 def _value(store: Store, name: str, text: str) -> object:

@@ -14,6 +14,7 @@ from vergence.cli.options import Options, add_store_and_column
 from vergence.cli.output import show
 from vergence.cli.source_flags import add_source_flags, source_of
 from vergence.core.errors import BadInput
+from vergence.core.lists import line, write_lines
 
 if TYPE_CHECKING:
     from vergence.data.source import Source
@@ -125,11 +126,11 @@ def search(argv: list[str]) -> None:
         encoder=open_run(model) if model else None,
         background=args.background,
     )
-    near = [
+    near: list[dict[str, Any]] = [
         {"id": name, "score": round(float(score), 4)}
         for name, score in zip(hits.ids[0], hits.scores[0], strict=False)
     ]
-    lines = [f"{hit['score']:.4f}  {hit['id']}" for hit in near] or ["Nothing found."]
+    lines = [f"{hit['score']:.4f}  {line(hit['id'])}" for hit in near] or ["Nothing found."]
     result: dict[str, Any] = {"query": args.query, "hits": near}
     if hits.recall is not None:
         result["recall"] = round(hits.recall, 4)
@@ -260,7 +261,8 @@ def curate(argv: list[str]) -> None:
     parser.add_argument(
         "--out",
         type=str,
-        help="file for the ids that are kept, one a line; a page with pictures where its name ends in .html",
+        help="file for the ids that are kept, one a line (one with a line break as a JSON string); a page "
+        "with pictures where its name ends in .html",
     )
     parser.add_argument("--seed", type=int, default=0, help="of clusters and of the draw")
     args = parser.read(argv)
@@ -285,7 +287,7 @@ def curate(argv: list[str]) -> None:
 
         curated_page(args.out, store, chosen)
     elif args.out:
-        write_text(Path(args.out), "".join(f"{name}\n" for name in kept))
+        write_text(Path(args.out), write_lines(kept))
     result = {
         "method": args.method,
         "kept": kept,
@@ -353,7 +355,7 @@ def _model(store: Store, column: str) -> str | None:
 
 
 def _few(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
+    return ", ".join(map(line, names[:5])) + (", …" if len(names) > 5 else "")
 
 
 def _count(things: Sized, name: str) -> str:

@@ -13,11 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
+from vergence.data.arrow_types import without_views
 from vergence.data.written import is_text, parsed, style
 
 LARGE = 1024  # a centre that is so many times the spread is subtracted before float32 rounds it away
 _SAMPLE = 10_000  # values from which both are taken
-_PLAIN = {pa.string_view(): pa.string(), pa.binary_view(): pa.binary()}
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -35,7 +35,7 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
     """Return a table whose words and codes are in order, and whose columns differ in their names.
 
-    Views of words and bytes, for which Arrow lacks most functions, become words and bytes.
+    Views of words, bytes and lists, for which Arrow lacks most functions, become words, bytes and lists.
 
     Raises:
         BadInput: If two columns have one name.
@@ -45,10 +45,7 @@ def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
     if count > 1:
         raise BadInput(f"{path} has two columns called {name}; rename or drop one.")
     table.validate(full=True)
-    plain = [_PLAIN.get(field.type, field.type) for field in table.schema]
-    if plain == table.schema.types:
-        return table
-    return table.cast(pa.schema(map(pa.field, table.column_names, plain), metadata=table.schema.metadata))
+    return without_views(table)
 
 
 def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from vergence.core.errors import BadInput, unknown
+from vergence.core.lists import cell
 from vergence.data.loading import batches, order
 
 if TYPE_CHECKING:
@@ -48,11 +49,14 @@ class Skipped:
             )
 
     def table(self) -> str:
-        """Return ``name,reason`` rows as csv, header included, even when there are none."""
+        """Return ``name,reason`` rows as csv, header included, even when there are none.
+
+        No spreadsheet reads a name as a formula; ``core.lists.read_cell`` gives it back.
+        """
         text = io.StringIO()
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["name", "reason"])
-        rows.writerows(self.reasons.items())
+        rows.writerows((cell(name), cell(reason)) for name, reason in self.reasons.items())
         return text.getvalue()
 
 

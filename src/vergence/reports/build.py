@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from vergence import catalog
 from vergence.core.errors import BadInput
+from vergence.core.lists import read_cell
 from vergence.core.modality import find_modality
 from vergence.core.run_config import RunConfig
 from vergence.core.specs import innermost, label
@@ -301,7 +302,7 @@ def _skipped(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {"count": 0, "rows": []}
     with path.open(newline="") as file:
-        rows = list(csv.reader(file))[1:]
+        rows = [[read_cell(text) for text in row] for row in csv.reader(file)][1:]
     return {"count": len(rows), "rows": rows[:SKIPPED]}
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,26 +12,12 @@ import pyarrow.parquet as parquet
 
 from vergence.core.errors import BadInput
 from vergence.store.lance_io import write_errors
+from vergence.store.reading import TableReader
 
 SUFFIXES = (".parquet", ".npz", ".npy", ".json")
 
 
-class Readable(Protocol):
-    """What is read of a store; see ``Store``."""
-
-    path: Path
-    table: Any
-
-    @property
-    def vector_columns(self) -> Mapping[str, int]: ...
-    def __len__(self) -> int: ...
-    def where(self, condition: str) -> np.ndarray: ...
-    def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table: ...
-    def take(self, rows: np.ndarray, columns: Sequence[str] | None = None) -> pa.Table: ...
-    def vectors(self, column: str = "vector") -> np.ndarray: ...
-
-
-def export(store: Readable, path: Path, where: str | None = None) -> Path:
+def export(store: TableReader, path: Path, where: str | None = None) -> Path:
     """Write rows of a store to ``path``; see ``Store.export``."""
     if path.suffix not in SUFFIXES:
         raise BadInput(f"Cannot write {path}: the name must end in {', '.join(SUFFIXES)}.")
@@ -46,7 +31,9 @@ def export(store: Readable, path: Path, where: str | None = None) -> Path:
             elif path.suffix == ".npy":
                 np.save(temporary, store.vectors()[rows])
             elif path.suffix == ".json":
-                temporary.write_text(json.dumps({"name": store.path.stem, "samples": _samples(store, where)}))
+                temporary.write_text(
+                    json.dumps({"name": store.path.stem, "samples": _samples(store, where)}, default=str)
+                )
             else:
                 np.savez(temporary, **_arrays(store, rows))
             temporary.replace(path)
@@ -55,9 +42,9 @@ def export(store: Readable, path: Path, where: str | None = None) -> Path:
     return path
 
 
-def _samples(store: Readable, where: str | None) -> list[dict[str, Any]]:
+def _samples(store: TableReader, where: str | None) -> list[dict[str, Any]]:
     """Return rows as FiftyOne's samples: a file path, tags, a classification, and further fields."""
-    columns = [name for name in store.table.schema.names if name not in ("thumbnail", "label")]
+    columns = [f.name for f in store.table.schema if f.name != "label" and not pa.types.is_binary(f.type)]
     rows = store.read(columns, where=where).to_pylist()
     for row in rows:
         row["filepath"], row["tags"] = row.pop("uri"), []
@@ -66,7 +53,7 @@ def _samples(store: Readable, where: str | None) -> list[dict[str, Any]]:
     return rows
 
 
-def _arrays(store: Readable, rows: np.ndarray) -> dict[str, Any]:
+def _arrays(store: TableReader, rows: np.ndarray) -> dict[str, Any]:
     known = store.take(rows, ["id", "label"])
     return {
         "ids": np.array(known["id"].to_pylist()),

@@ -28,6 +28,7 @@ from lance.fragment import FragmentMetadata, write_fragments
 from vergence.core.errors import BadInput, VergenceError
 from vergence.data.source import Source
 from vergence.store.lance_io import PARTS, batch_reader, is_begun, is_table, lance_errors, write_errors
+from vergence.store.placing import recover
 from vergence.store.rows import Rows, table_schema
 from vergence.store.table import Store, note, write_skipped
 
@@ -92,6 +93,7 @@ class Parts:
             BadInput: If something else is at ``path``.
             VergenceError: If the disk refuses.
         """
+        recover(path)
         job, exists = _job(path), is_table(path)
         if job and job["what"] == dict(what) and (overwrite or not exists or _job_in(path) == job["id"]):
             return cls(path, job["id"], count)

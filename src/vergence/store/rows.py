@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,12 +14,15 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput
 from vergence.core.modality import find_modality
+from vergence.data.arrow_types import without_views
 from vergence.data.paths import from_printable, printable
 from vergence.data.source import Source
 
 COLUMNS = ("id", "uri", "vector", "label", "class", "thumbnail")
 _CHUNK = 2048  # rows held at a time
 _LOOKED = 64  # names that tell whether samples are files
+# columns of Lance's answers
+_KEPT = ("_rowid", "_rowaddr", "_rowoffset", "_distance", "_score", "query_index")
 
 
 class HasVectors(Protocol):
@@ -61,8 +65,8 @@ class Rows:
             ids = [source.names[i] for i in self.index.tolist()]
         if ids is None:
             raise BadInput("Vectors without a source need a name each: pass ids=[...].")
-        self.ids = list(ids)
-        self.metadata = pa.table({}) if metadata is None else pa.table(metadata)
+        self.ids = [str(name) for name in ids]
+        self.metadata = pa.table({}) if metadata is None else without_views(pa.table(metadata))
         for what, column in {
             "ids": self.ids,
             "labels": labels,
@@ -73,11 +77,9 @@ class Rows:
                     f"{len(self.vectors)} vectors came with {len(column)} {what}; one each is needed."
                 )
         if len(set(self.ids)) < len(self.ids):
-            twice = next(name for name in sorted(self.ids) if self.ids.count(name) > 1)
+            twice = Counter(self.ids).most_common(1)[0][0]
             raise BadInput(f"A store needs a different id for every row; '{twice}' occurs more than once.")
-        taken = [name for name in self.metadata.column_names if name in COLUMNS]
-        if taken:
-            raise BadInput(f"Metadata cannot be called {', '.join(taken)}: a store has such columns already.")
+        _check_names(self.metadata.column_names)
         if labels is None and source is not None and source.labels is not None:
             labels = source.labels[self.index]
         self.labels = None if labels is None else np.asarray(labels, np.int64)
@@ -157,6 +159,25 @@ def table_schema(width: int) -> pa.Schema:
         "thumbnail": pa.binary(),
     }
     return pa.schema(list(own.items()))
+
+
+def _check_names(names: Sequence[str]) -> None:
+    """Raise ``BadInput`` if metadata cannot be called so."""
+    if taken := [name for name in names if name in COLUMNS]:
+        raise BadInput(f"Metadata cannot be called {', '.join(taken)}: a store has such columns already.")
+    for name in names:
+        if (better := column_name(name)) != name:
+            raise BadInput(f"Metadata cannot be called '{name}': call it {better}.")
+
+
+def column_name(name: str) -> str:
+    """Return a name as a column of a table may have it: Lance takes a dot for a field and keeps some names.
+
+    >>> column_name("meta.width"), column_name("shot")
+    ('meta_width', 'shot')
+    """
+    plain = name.replace(".", "_").replace("`", "_") or "unnamed"
+    return f"{plain}_" if plain in _KEPT else plain
 
 
 def checked(vectors: np.ndarray) -> np.ndarray:

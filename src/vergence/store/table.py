@@ -18,12 +18,12 @@ Any further columns are metadata and may be used in SQL conditions like the ones
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import lance
 import numpy as np
@@ -31,67 +31,54 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.source import Skipped, Source
+from vergence.store.changes import LONGEST, put_column
 from vergence.store.exports import export
 from vergence.store.imports import read
 from vergence.store.lance_index import EFFORTS, Index, build, query_options
-from vergence.store.lance_io import (
-    batch_reader,
-    is_begun,
-    is_table,
-    lance_errors,
-    one_line,
-    quoted,
-    write_errors,
-)
-from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, vector_array
+from vergence.store.lance_io import batch_reader, is_table, lance_errors, one_line, quoted, write_errors
+from vergence.store.placing import aside, exclusive, put_in_place, recover, tidy
+from vergence.store.reading import MODEL, NOTE, SKIPPED, TableReader
+from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, column_name, vector_array
 
-T = TypeVar("T")
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
 _GRAPH_TO = 200_000  # rows; a graph of more takes many minutes to build
 _SAMPLE = 100  # rows that are asked for their neighbours to measure an index
-_SKIPPED = "skipped.csv"
-_KEY = "vergence"  # of the table's own note about itself
 
 
 def note(source: str | None, classes: list[str] | None, model: str, **more: Any) -> dict[str, str]:
     """Return what a new table says about itself, as its schema keeps it; see ``Store.about``."""
     about = {"format": 1, "source": source, "classes": classes, "models": {"vector": model}, "info": {}}
-    return {_KEY: json.dumps({**about, **more})}
+    return {NOTE: json.dumps({**about, **more})}
 
 
 def write_skipped(path: Path, skipped: Skipped) -> None:
     """Put what could not be read beside the table at ``path``; no file where everything could."""
     if skipped.reasons:
-        (path / _SKIPPED).write_text(skipped.table())
+        (path / SKIPPED).write_text(skipped.table())
     else:
-        (path / _SKIPPED).unlink(missing_ok=True)
+        (path / SKIPPED).unlink(missing_ok=True)
 
 
 def _free(path: str | Path, overwrite: bool) -> Path:
     path = Path(path)
+    recover(path)
     if path.exists() and not (overwrite and is_table(path)):
         hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
         raise BadInput(f"{path} exists already: choose another path{hint}.")
     return path
 
 
-class Store:
+def _is_new_name(name: str) -> bool:
+    return name.isidentifier() and column_name(name) == name and len(name.encode()) <= LONGEST
+
+
+class Store(TableReader):
     """A table of embeddings on disk. Make one with ``create``, come back to it with ``open``.
 
     Rows are counted from 0 in the table's order; a deleted row moves the later ones up. Every
-    change is one atomic step that makes a new ``version``; the earlier ones stay readable.
+    change is one atomic step that makes a new ``version``; the earlier ones stay readable. Changes by several
+    processes come one after the other.
     """
-
-    def __init__(self, path: Path, table: lance.LanceDataset) -> None:
-        self.path, self.table = path, table
-        self._kept: dict[tuple[str, int], Any] = {}
-
-    def __len__(self) -> int:
-        return self.table.count_rows()
-
-    def __repr__(self) -> str:
-        columns = ", ".join(f"{name} ({width})" for name, width in self.vector_columns.items())
-        return f"<Store {self.path}: {len(self):,} rows, {columns}>"
 
     @classmethod
     def create(
@@ -135,7 +122,7 @@ class Store:
 
     @classmethod
     def read_file(cls, file: str | Path, path: str | Path, *, overwrite: bool = False) -> Store:
-        """Make a store of one file: Parquet, NumPy, or JSON as FiftyOne writes it (``data.imports``).
+        """Make a store of one file: Parquet, NumPy, or JSON as FiftyOne writes it (``store.imports``).
 
         Args:
             file: Ends in ``.parquet``, ``.npz``, ``.npy`` or ``.json``; what ``export`` wrote comes back.
@@ -143,12 +130,13 @@ class Store:
             overwrite: Replace the store at ``path``.
 
         Raises:
-            BadInput: If the file has no ids and vectors, or something is at ``path`` already.
+            BadInput: If the file has no ids and vectors, a row does not fit, or something is at ``path``.
         """
         path = _free(path, overwrite)
-        table, classes = read(Path(file))
-        schema = table.schema.with_metadata(note(str(file), classes, ""))
-        return cls._write(path, iter(table.cast(schema).to_batches(max_chunksize=8192)), schema)
+        imported = read(Path(file))
+        info = {"renamed": imported.renamed} if imported.renamed else {}
+        schema = imported.table.schema.with_metadata(note(str(file), imported.classes, "", info=info))
+        return cls._write(path, iter(imported.table.cast(schema).to_batches(max_chunksize=8192)), schema)
 
     @classmethod
     def _write(
@@ -159,147 +147,30 @@ class Store:
         source: Source | None = None,
     ) -> Store:
         """Write a table aside and put it in its place when it is whole."""
-        temporary, old = path.with_name(f".{path.name}.part"), path.with_name(f".{path.name}.old")
+        place = path.resolve()  # a link stays one
+        made = aside(place)
         with write_errors(path):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            tidy(place)
             try:
-                for left in (temporary, old):
-                    shutil.rmtree(left, ignore_errors=True)
-                path.parent.mkdir(parents=True, exist_ok=True)
                 with batch_reader(batches, schema) as reader:
-                    lance.write_dataset(reader, str(temporary), enable_stable_row_ids=True)
+                    lance.write_dataset(reader, str(made), enable_stable_row_ids=True)
                 if source is not None:
-                    write_skipped(temporary, source.skipped)
-                if path.exists():
-                    path.rename(old)
-                temporary.rename(path)
+                    write_skipped(made, source.skipped)
+                put_in_place(made, place)
             finally:
-                for left in (temporary, old):
-                    shutil.rmtree(left, ignore_errors=True)
+                shutil.rmtree(made, ignore_errors=True)
         return cls.open(path)
 
-    @classmethod
-    def open(cls, path: str | Path, *, version: int | None = None) -> Store:
-        """Open the table at ``path``, as it is now or as it was at ``version``.
-
-        Raises:
-            BadInput: If there is none, or it lacks the columns of a store.
-        """
-        path = Path(path)
-        if not path.exists():
-            raise BadInput(
-                f"There is no store at {path}: make one with `vergence embed RUN SOURCE --out {path}`."
-            )
-        try:
-            with lance_errors(path):
-                table = lance.dataset(str(path), version=version)
-                _ = table.schema, table.count_rows()
-        except BadInput as error:
-            if is_table(path) and version is None:
-                raise BadInput(str(error)) from None
-            if is_begun(path):
-                raise BadInput(
-                    f"{path} is not finished: run the same `vergence embed --workers ray` again to go on."
-                ) from None
-            what = "is not a store (a Lance table)" if version is None else f"has no version {version}"
-            raise BadInput(f"{path} {what}; give the folder that `vergence embed` wrote.") from None
-        missing = [name for name in COLUMNS if name not in table.schema.names]
-        if missing:
-            raise BadInput(f"{path} is a Lance table but not a store: it lacks {', '.join(missing)}.")
-        return cls(path, table)
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """The table's note about itself: ``source``, ``classes``, ``models`` by vector column, ``info``."""
-        with lance_errors(self.path):
-            about = json.loads((self.table.schema.metadata or {}).get(_KEY.encode(), b"{}"))
-        return about if isinstance(about, dict) else {}
-
-    @property
-    def skipped(self) -> dict[str, str]:
-        """Why samples of the source could not be read when the table was made, by name."""
-        file = self.path / _SKIPPED
-        if not file.is_file():
-            return {}
-        with file.open(newline="") as lines:
-            return {row["name"]: row["reason"] for row in csv.DictReader(lines)}
-
-    @property
-    def vector_columns(self) -> dict[str, int]:
-        """Names and widths of the columns that hold embeddings."""
-        return {f.name: f.type.list_size for f in self.table.schema if pa.types.is_fixed_size_list(f.type)}
-
-    @property
-    def version(self) -> int:
-        """Number of the latest change; ``open(path, version=...)`` goes back to an earlier one."""
-        return self.table.version
-
-    @property
-    def names(self) -> list[str]:
-        """The ids, in the table's order."""
-        return self.read(["id"])["id"].to_pylist()
-
-    @property
-    def labels(self) -> np.ndarray | None:
-        """``(n,)`` int64, -1 where unknown; None when no row has a label."""
-        column = self.read(["label"])["label"]
-        return None if column.null_count == len(column) else column.fill_null(-1).to_numpy()
-
-    @property
-    def classes(self) -> list[str] | None:
-        """Names of the labels, or None."""
-        return self.about.get("classes")
-
-    def width(self, column: str = "vector") -> int:
-        """Return D of a vector column; raises ``BadInput`` if there is none of that name."""
-        if column not in self.vector_columns:
-            raise unknown("vector column", column, self.vector_columns)
-        return self.vector_columns[column]
-
-    def vectors(self, column: str = "vector") -> np.ndarray:
-        """Return ``(n, D)`` float32, read once and then kept; a row without such a vector is NaN."""
-        return self.once(column, lambda: self._filled(column))
-
-    def directions(self, column: str = "vector") -> np.ndarray:
-        """Return the vectors at unit length ``(n, D)`` float32, kept like them; zero stays zero."""
-
-        def scaled() -> np.ndarray:
-            unit = self._filled(column)
-            unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
-            return unit
-
-        return self.once(f"{column} directions", scaled)
-
-    def present(self, column: str = "vector") -> np.ndarray:
-        """Return the rows ``(m,)`` int64 that have such a vector; another model may have seen some only."""
-        return np.flatnonzero(~np.isnan(self.vectors(column)[:, 0]))
-
-    def read(self, columns: Sequence[str] | None = None, *, where: str | None = None) -> pa.Table:
-        """Return rows as Arrow.
-
-        ``where`` is a SQL condition, such as ``"class = 'cat' AND label IS NOT NULL"``; ``BadInput``
-        if it makes no sense or a column does not exist. ``columns=None`` reads all.
-        """
-        return self._query(columns, where)
-
-    def take(self, rows: Sequence[int] | np.ndarray, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return these rows, in this order, as Arrow."""
-        with lance_errors(self.path):
-            return self.table.take(
-                [int(row) for row in rows], columns=None if columns is None else list(columns)
-            )
-
-    def where(self, condition: str) -> np.ndarray:
-        """Return the rows ``(m,)`` int64, ascending, that fulfil a SQL condition."""
-        table = self._query([], condition, with_row_id=True)
-        return np.sort(self._rows_of(table["_rowid"].to_numpy()))
-
-    def find(self, name: str) -> int:
-        """Return the row of an id; raises ``BadInput`` if there is none."""
-        rows = self.where(f"id = {quoted(name)}")
-        if not len(rows):
-            some = ", ".join(self.take(range(min(3, len(self))), ["id"])["id"].to_pylist())
-            raise BadInput(f"{self.path} has no row '{name}'; its ids look like {some}.")
-        return int(rows[0])
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the table, as it is by now, for a change."""
+        with write_errors(self.path):
+            with exclusive(self.path):
+                with lance_errors(self.path):
+                    self._reload()
+                yield
+            self._reload()
 
     def append(
         self,
@@ -321,21 +192,21 @@ class Store:
             BadInput: If an id is there already, or widths, classes or columns do not fit the table.
         """
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
-        rows.check_fits(str(self.path), self.table.schema, self.classes)
-        known = set(self.names).intersection(rows.ids)
-        if known and not replace:
-            some = ", ".join(sorted(known)[:3])
-            raise BadInput(
-                f"{len(known)} ids are in {self.path} already ({some}); pass replace=True to renew them."
-            )
-        schema = self.table.schema
-        with write_errors(self.path), batch_reader(rows.batches(schema), schema) as reader:
-            if known:
-                insert = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
-                insert.execute(reader)
-            else:
-                lance.write_dataset(reader, str(self.path), mode="append")
-        self._reload()
+        with self._changing():
+            schema = self.table.schema
+            rows.check_fits(str(self.path), schema, self.classes)
+            known = set(self.names).intersection(rows.ids)
+            if known and not replace:
+                some = ", ".join(sorted(known)[:3])
+                raise BadInput(
+                    f"{len(known)} ids are in {self.path} already ({some}); pass replace=True to renew them."
+                )
+            with batch_reader(rows.batches(schema), schema) as reader:
+                if known:
+                    insert = self.table.merge_insert("id").when_matched_update_all()
+                    insert.when_not_matched_insert_all().execute(reader)
+                else:
+                    lance.write_dataset(reader, str(self.path), mode="append")
 
     def add_vectors(
         self, column: str, vectors: np.ndarray, *, ids: Sequence[str] | None = None, model: str = ""
@@ -353,16 +224,15 @@ class Store:
             BadInput: If the name is taken or lengths differ.
         """
         names = self.names if ids is None else list(ids)
-        if column in self.table.schema.names or not column.isidentifier():
+        if not _is_new_name(column):
             raise BadInput(f"'{column}' cannot name new vectors: use a new word of letters, digits and _.")
         if len(names) != len(vectors):
             raise BadInput(f"{len(vectors)} vectors came for {len(names)} rows; one each is needed.")
-        with write_errors(self.path):
-            self.table.merge(pa.table({"id": names, column: vector_array(checked(vectors))}), "id")
-            about = self.about
-            about["models"][column] = model
-            self.table.update_schema_metadata({_KEY: json.dumps(about)})
-        self._reload()
+        values = vector_array(checked(vectors))
+        with self._changing():
+            if column in self.table.schema.names:
+                raise BadInput(f"'{column}' cannot name new vectors: {self.path} has such a column.")
+            put_column(self.table, names, pa.field(column, values.type, metadata={MODEL: model}), values)
 
     def set_column(self, name: str, values: Any) -> None:
         """Give every row a value of a metadata column, in place of one of that name; rows keep their order.
@@ -372,26 +242,27 @@ class Store:
             values: n of one kind, in the table's order; anything Arrow makes an array of.
 
         Raises:
-            BadInput: If the name cannot be used or lengths differ.
+            BadInput: If the name cannot be used, lengths differ, or the values are not of one kind.
         """
-        if name in COLUMNS or name in self.vector_columns or not name.isidentifier():
+        if name in COLUMNS or name in self.vector_columns or not _is_new_name(name):
             raise BadInput(f"'{name}' cannot name metadata: use a new word of letters, digits and _.")
         if len(values) != len(self):
             raise BadInput(f"{len(values)} values came for {len(self)} rows; one each is needed.")
-        with write_errors(self.path):
-            names = self.names
-            if name in self.table.schema.names:
-                self.table.drop_columns([name])
-            self.table.merge(pa.table({"id": names, name: values}), "id")
-        self._reload()
+        try:
+            column = pa.array(values)
+        except (pa.ArrowException, TypeError, ValueError) as error:
+            raise BadInput(f"The values of {name} are not of one kind: {one_line(error)}") from None
+        names = self.names
+        with self._changing():
+            put_column(self.table, names, pa.field(name, column.type), column)
 
     def set_info(self, **info: Any) -> None:
         """Put these into ``about["info"]``, in place of those of the same name."""
-        about = self.about
-        about["info"] = {**(about.get("info") or {}), **info}
-        with write_errors(self.path):
-            self.table.update_schema_metadata({_KEY: json.dumps(about)})
-        self._reload()
+        with self._changing():
+            self._note(info={**(self.about.get("info") or {}), **info})
+
+    def _note(self, **parts: Any) -> None:
+        self.table.update_schema_metadata({NOTE: json.dumps({**self.about, **parts})})
 
     def update(self, ids: Sequence[str], values: Mapping[str, Any]) -> None:
         """Give rows new values; they move to the end of the table's order, and keep what is not named.
@@ -403,7 +274,11 @@ class Store:
         Raises:
             BadInput: If an id or column is not there, an id comes twice, or values do not fit.
         """
-        ids, schema = list(ids), self.table.schema
+        with self._changing():
+            self._update(list(ids), values)
+
+    def _update(self, ids: list[str], values: Mapping[str, Any]) -> None:
+        schema = self.table.schema
         fixed = [name for name in values if name in ("id", "uri", "class", "thumbnail")]
         if fixed:
             raise BadInput(
@@ -432,27 +307,20 @@ class Store:
             labels = [None if label is None or label < 0 else int(label) for label in values["label"]]
             columns["label"] = pa.array(labels, pa.int64())
             columns["class"] = pa.array([None if i is None else known.get(i) for i in labels], pa.string())
-        with write_errors(self.path):
-            self.table.merge_insert("id").when_matched_update_all().execute(pa.table(columns))
-        self._reload()
+        self.table.merge_insert("id").when_matched_update_all().execute(pa.table(columns))
 
     def delete(self, ids: Sequence[str] | None = None, *, where: str | None = None) -> int:
-        """Delete rows by id or by SQL condition, and return how many they were."""
+        """Delete rows by id or by SQL condition, and return how many they were; other ids are passed over."""
         if (ids is None) == (where is None):
             raise BadInput("delete needs either ids or a condition (where=...).")
-        condition = where if ids is None else f"id IN ({', '.join(map(quoted, ids))})"
         if ids is not None and not len(ids):
             return 0
-        gone = self._query([], condition, with_row_id=True).num_rows
-        if gone:
-            with write_errors(self.path):
-                self.table.delete(condition)
-            self._reload()
+        with self._changing():
+            chosen = self._filter(where) or f"id IN ({', '.join(map(quoted, ids or ()))})"
+            gone = self._query([], chosen, with_row_id=True).num_rows
+            if gone:
+                self.table.delete(chosen)
         return gone
-
-    def has_index(self, column: str = "vector") -> bool:
-        """Whether ``nearest`` can skip most rows; rows added since then are still looked at one by one."""
-        return any(column in index.field_names for index in self.table.describe_indices())
 
     def index(
         self, column: str = "vector", kind: Index | None = None, *, recall: float = 0.95, seed: int = 0
@@ -487,54 +355,10 @@ class Store:
             reached = float((truth[:, 1:, None] == answer[:, None]).any(2)[truth[:, 1:] >= 0].mean())
             if reached >= recall:
                 break
-        about = self.about
-        about["indices"] = {**about.get("indices", {}), column: [kind, effort, round(reached, 4)]}
-        with write_errors(self.path):
-            self.table.update_schema_metadata({_KEY: json.dumps(about)})
-        self._reload()
+        with self._changing():
+            known = self.about.get("indices", {})
+            self._note(indices={**known, column: [kind, effort, round(reached, 4)]})
         return reached
-
-    def recall(self, column: str = "vector") -> float | None:
-        """Return the share of the true ten nearest that the index found when it was built; None without."""
-        known = self.about.get("indices", {}).get(column)
-        return known[2] if known and self.has_index(column) else None
-
-    def nearest(
-        self,
-        queries: np.ndarray,
-        k: int,
-        *,
-        column: str = "vector",
-        where: str | None = None,
-        effort: int | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return cosines ``(Q, k)`` float32 and rows ``(Q, k)`` int64 of approximate neighbours, best first.
-
-        Args:
-            queries: ``(Q, D)``.
-            k: How many; where fewer are found, the rest is NaN and -1.
-            column: Which vectors; they need an index.
-            where: SQL condition that the answers fulfil.
-            effort: From 1; more finds more of the true neighbours, later; 0 looks at every row. None: what
-                was found to be enough when the index was built.
-        """
-        kind, enough, _ = self.about.get("indices", {}).get(column, ("hnsw", 2, None))
-        query = query_options(
-            column, np.asarray(queries, np.float32), k, kind, enough if effort is None else effort
-        )
-        return self._nearest_rows(query, where)
-
-    def _nearest_rows(self, query: dict[str, Any], where: str | None) -> tuple[np.ndarray, np.ndarray]:
-        table = self._query(
-            ["_distance"], where, with_row_id=True, nearest=query, prefilter=where is not None
-        )
-        line = table["query_index"].to_numpy()
-        place = np.arange(len(line)) - np.searchsorted(line, line)  # answers come query by query
-        scores = np.full((len(query["q"]), query["k"]), np.nan, np.float32)
-        rows = np.full(scores.shape, -1, np.int64)
-        scores[line, place] = 1 - table["_distance"].to_numpy()
-        rows[line, place] = self._rows_of(table["_rowid"].to_numpy())
-        return scores, rows
 
     def export(self, path: str | Path, *, where: str | None = None) -> Path:
         """Write rows to one file, whole or not at all, and return its path.
@@ -544,51 +368,3 @@ class Store:
         ``BadInput``.
         """
         return export(self, Path(path), where)
-
-    def _filled(self, column: str) -> np.ndarray:
-        vectors = np.full((len(self), self.width(column)), np.nan, np.float32)
-        start = 0
-        with lance_errors(self.path):
-            for batch in self.table.to_batches(columns=[column]):
-                stop = start + batch.num_rows
-                present = batch[column].is_valid().to_numpy(zero_copy_only=False)
-                vectors[start:stop][present] = (
-                    batch[column].flatten().to_numpy().reshape(-1, vectors.shape[1])
-                )
-                start = stop
-        return vectors
-
-    def _rows_of(self, keys: np.ndarray) -> np.ndarray:
-        """Translate Lance's ``_rowid``, which outlives changes, into rows."""
-        known = self.once(
-            "_rowid", lambda: self.table.to_table(columns=[], with_row_id=True)["_rowid"].to_numpy()
-        )
-        order = self.once("_rowid order", lambda: np.argsort(known, kind="stable"))
-        return order[np.searchsorted(known, keys, sorter=order)]
-
-    def once(self, name: str, make: Callable[[], T]) -> T:
-        """Return what ``make`` gives, made once and then kept until the table changes; arrays read-only."""
-        key = (name, self.version)
-        if key not in self._kept:
-            made = self._kept[key] = make()
-            if isinstance(made, np.ndarray):
-                made.flags.writeable = False
-        return self._kept[key]
-
-    def _query(self, columns: Sequence[str] | None, where: str | None, **options: Any) -> pa.Table:
-        chosen = None if columns is None else list(columns)
-        if where is None and not options and set(chosen or ()) <= set(self.table.schema.names):
-            with lance_errors(self.path):  # there is nothing wrong with the question
-                return self.table.to_table(columns=chosen)
-        try:
-            return self.table.to_table(columns=chosen, filter=where, **options)
-        except (ValueError, OSError) as error:
-            request = " and ".join(str(part) for part in (columns, where) if part)
-            raise BadInput(
-                f"{self.path} cannot answer {request}: {one_line(error)} It has the columns "
-                f"{', '.join(self.table.schema.names)}."
-            ) from error
-
-    def _reload(self) -> None:
-        self.table = lance.dataset(str(self.path))
-        self._kept.clear()

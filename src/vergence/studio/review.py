@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from vergence.core.errors import BadInput, unknown
+from vergence.core.lists import cell, write_lines
 from vergence.store.table import Store
 from vergence.studio import cache
 from vergence.use.nearest import duplicates
@@ -126,8 +127,8 @@ class Review:
         return [self.names[row] for row in sorted(self.verdicts) if self.verdicts[row] == "drop"]
 
     def text(self) -> str:
-        """Return the ids to drop, one a line."""
-        return "".join(f"{name}\n" for name in self.dropped)
+        """Return the ids to drop, one a line, as ``vergence delete --ids @FILE`` reads them."""
+        return write_lines(self.dropped)
 
     def table(self) -> str:
         """Return all that was decided as CSV: id, verdict and the number of its group, where there is one."""
@@ -136,8 +137,7 @@ class Review:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "verdict", "group"])
         writer.writerows(
-            [_harmless(self.names[row]), self.verdicts[row], group.get(row, "")]
-            for row in sorted(self.verdicts)
+            [cell(self.names[row]), self.verdicts[row], group.get(row, "")] for row in sorted(self.verdicts)
         )
         return file.getvalue()
 
@@ -169,8 +169,3 @@ def stars(pairs: np.ndarray, n: int) -> list[np.ndarray]:
             if len(near):
                 groups.append(np.concatenate([[centre], near]))
     return sorted(groups, key=lambda group: (-len(group), group[0]))
-
-
-def _harmless(name: str) -> str:
-    """Keep a spreadsheet from reading an id as a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
