@@ -3,5 +3,6 @@
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
-RESULTS = _HERE.parents[2] / "benchmarks" / "results"  # of the checkout
+CHECKOUT = _HERE.parents[2]
+RESULTS = CHECKOUT / "benchmarks" / "results"
 PUBLISHED = RESULTS if RESULTS.is_dir() else _HERE / "results"  # a wheel brings a copy

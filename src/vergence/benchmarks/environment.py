@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-CHECKOUT = Path(__file__).resolve().parents[3]
+from vergence.benchmarks import CHECKOUT
 
 
 def data_root() -> Path:
