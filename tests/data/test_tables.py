@@ -122,6 +122,14 @@ def test_large_numbers_are_shown_as_they_stand_and_read_alike_in_another_table()
     assert build(**encoder.spec).offsets == encoder.offsets == {"ms": first.columns.offsets[0]}
 
 
+@pytest.mark.parametrize("start", [1_700_000_000_000, 1_700_000_000_000.0, 1.7e18])
+def test_large_numbers_of_an_array_stay_apart(start):
+    rows = np.stack([start + 1024 * np.arange(80), np.arange(80)], axis=1)
+    source = vergence.open(rows)
+    assert [len(np.unique(column)) for column in source.numeric.T] == [80, 80]
+    assert source.sample(79) == {"0": rows[79, 0], "1": 79}
+
+
 def test_names_that_look_like_patterns_and_queries_are_names(tmp_path):
     for name, rows in (("log[1].csv", 8), ("log1.csv", 4), ("what?.csv", 5)):
         (tmp_path / name).write_text("a,b\n" + "1,2\n" * rows)

@@ -134,19 +134,30 @@ def numbers(column: pa.ChunkedArray, name: str, what: str, decimal: str = ".") -
         raise BadInput(
             f"Column {name} of {what} is of type {column.type}, not numeric; name it under categorical."
         ) from None
-    whole = wide.cast(pa.int64()) if pa.types.is_signed_integer(wide.type) else None
-    centre = _centre(values[np.isfinite(values)] if whole is None else whole.drop_null().to_numpy())
-    if centre and whole is not None:
-        try:
-            values = floats(pc.subtract_checked(whole, pa.scalar(int(centre), pa.int64())))
-        except (pa.ArrowInvalid, OverflowError):  # values near both ends of 64 bits
-            values = values - float(centre)
-    elif centre:
-        values = values - centre
+    if not pa.types.is_signed_integer(wide.type):
+        return narrowed(values)
+    known = np.asarray(wide.is_valid().to_numpy(), bool)
+    near, centre = narrowed(wide.cast(pa.int64()).fill_null(0).to_numpy(), known)
+    near[~known] = np.nan
+    return near, centre
+
+
+def narrowed(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, float]:
+    """Return numbers ``(N,)`` as float32, NaN where not finite, and what was subtracted; see ``numbers``.
+
+    Args:
+        values: float64, or int64, of which every digit counts.
+        known: ``(N,)``, which of them count; None takes all.
+    """
+    some = values if known is None else values[known]
+    centre = _centre(some[np.isfinite(some)])
+    wide = values.astype(np.float64) - float(centre)
+    if centre and values.dtype.kind == "i":  # exact, but for values near both ends of 64 bits
+        wide = np.where(np.abs(wide) < 2.0**62, values - int(centre), wide)
     with np.errstate(over="ignore"):
-        narrow = values.astype(np.float32)
-    narrow[~np.isfinite(narrow)] = np.nan
-    return narrow, float(centre)
+        near = wide.astype(np.float32)
+    near[~np.isfinite(near)] = np.nan
+    return near, float(centre)
 
 
 def _centre(values: np.ndarray) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -32,9 +33,14 @@ class Columns:
     one_unit: bool = False
     offsets: tuple[float, ...] = ()
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each column of numbers stands among them."""
+        return {name: i for i, name in enumerate(self.numeric)}
+
     def offset(self, name: str) -> float:
         """Return what was subtracted from a column of numbers."""
-        return self.offsets[self.numeric.index(name)] if self.offsets else 0.0
+        return self.offsets[self.places[name]] if self.offsets else 0.0
 
     def number(self, column: int, value: float) -> float:
         """Return a value of ``numeric`` as it stands in the table."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import checked_table
+from vergence.data.columns import checked_table, narrowed
 from vergence.data.paths import table_files
 from vergence.data.source import ArraySource, Skipped
 from vergence.data.tables.batch import Columns, TableBatch
@@ -73,7 +73,8 @@ def from_vectors(
         vectors: ``(n, D)``.
         labels: ``(n,)``, -1 where unknown, or None.
         name: Stands for the uri.
-        one_unit: The columns are of one kind and keep their proportions.
+        one_unit: The columns are of one kind and keep their proportions. Others that are large for their
+            spread are centred, see ``Columns.offsets``.
         classes: Names of the labels.
 
     Raises:
@@ -81,11 +82,23 @@ def from_vectors(
     """
     if vectors.ndim != 2 or not vectors.size or (labels is not None and len(labels) != len(vectors)):
         raise BadInput(f"from_vectors needs vectors (n, D) and labels (n,); got {vectors.shape}.")
-    columns = Columns(tuple(str(i) for i in range(vectors.shape[1])), one_unit=one_unit)
-    numeric = np.where(np.isfinite(vectors), vectors, np.nan).astype(np.float32)
+    names = tuple(str(i) for i in range(vectors.shape[1]))
+    if one_unit:
+        numeric, centres = np.where(np.isfinite(vectors), vectors, np.nan).astype(np.float32), np.zeros(0)
+    else:
+        near = [narrowed(_exact(column)) for column in vectors.T]
+        numeric = np.stack([column for column, _ in near], axis=1)
+        centres = np.array([centre for _, centre in near])
+    offsets = tuple(centres.tolist()) if centres.any() else ()
+    columns = Columns(names, one_unit=one_unit, offsets=offsets)
     known = None if labels is None else np.asarray(labels, np.int64)
     empty = np.empty((len(vectors), 0), np.int32)
     return TableSource(Values(columns, numeric, empty, known, classes), name)
+
+
+def _exact(column: np.ndarray) -> np.ndarray:
+    """Return numbers as int64 where they are whole and signed, else as float64."""
+    return column.astype(np.int64 if column.dtype.kind == "i" else np.float64)
 
 
 class TableSource(ArraySource):

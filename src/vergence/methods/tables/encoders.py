@@ -64,7 +64,8 @@ class TableEncoder(nn.Module):
             self.register_buffer(f"words_{i}", torch.zeros(count, dtype=torch.int64))
         self.register_buffer("mean", torch.zeros(len(self.numbers)))
         self.register_buffer("deviation", torch.ones(len(self.numbers)))
-        self.flags = [self.numbers.index(name) for name in self.flagged]
+        places = {name: i for i, name in enumerate(self.numbers)}
+        self.flags = [places[name] for name in self.flagged]
         self.width = self.out_dim = len(self.numbers) + len(self.flagged) + embedding * len(categories)
         self.offsets = {}
         self._read: dict[Columns, tuple[list[int], list[int], list[Tensor]]] = {}
@@ -80,8 +81,9 @@ class TableEncoder(nn.Module):
             )
         if self.numbers:
             values = torch.from_numpy(source.numeric).double()
-            values = values[:, [columns.numeric.index(name) for name in self.numbers]]
-            values = values + torch.tensor(self._differences(columns), dtype=torch.float64)
+            values = values[:, [columns.places[name] for name in self.numbers]]
+            if shift := self._differences(columns):
+                values = values + torch.tensor(shift, dtype=torch.float64)
             mean = values.nanmean(0)
             variance = (values - mean).square().nanmean(0)
             if columns.one_unit:
@@ -104,12 +106,14 @@ class TableEncoder(nn.Module):
     def scaled(self, batch: TableBatch) -> Tensor:
         """Return scaled numbers ``(B, M)``, NaN where missing."""
         values = batch.numeric[:, self._reading(batch)[0]]
-        if any(shift := self._differences(batch.columns)):
+        if shift := self._differences(batch.columns):
             values = values + values.new_tensor(shift)
         return ((values - self.mean) / self.deviation).clamp(-FARTHEST, FARTHEST)
 
     def _differences(self, columns: Columns) -> list[float]:
-        """Return by how much more was subtracted from each number of a table than from the training rows'."""
+        """Return how much more was subtracted from each number than in training; [] where nothing was."""
+        if not columns.offsets and not self.offsets:
+            return []
         return [columns.offset(name) - self.offsets.get(name, 0.0) for name in self.numbers]
 
     def codes(self, batch: TableBatch) -> list[Tensor]:
@@ -133,14 +137,14 @@ class TableEncoder(nn.Module):
         """Translate a table's columns and codes into the encoder's, once a table."""
         columns = batch.columns
         if columns not in self._read:
-            wanted = [(name, columns.numeric) for name in self.numbers]
-            wanted += [(name, columns.categorical) for name in self.categories]
-            for name, known in wanted:
-                if name not in known:
-                    raise unknown("column: the encoder was trained with", name, known)
+            kinds = ((self.numbers, columns.numeric), (self.categories, columns.categorical))
+            for names, known in kinds:
+                there = set(known)
+                if (missing := next((name for name in names if name not in there), None)) is not None:
+                    raise unknown("column: the encoder was trained with", missing, known)
             places = [columns.categorical.index(name) for name in self.categories]
             tables = [self._translation(i, columns.words[k]) for i, k in enumerate(places)]
-            self._read = {columns: ([columns.numeric.index(name) for name in self.numbers], places, tables)}
+            self._read = {columns: ([columns.places[name] for name in self.numbers], places, tables)}
         return self._read[columns]
 
     def _translation(self, i: int, words: Sequence[str]) -> Tensor:
