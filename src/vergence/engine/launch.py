@@ -74,8 +74,10 @@ class Waiting:
                 os._exit(1)
             for local, child in enumerate(_children, start=1):
                 if child.poll() is not None and not self.over.is_set():
-                    said = f"vergence: process {local} ended with code {child.returncode} before the start."
-                    print(said, file=sys.stderr, flush=True)
+                    message = (
+                        f"vergence: process {local} ended with code {child.returncode} before the start."
+                    )
+                    print(message, file=sys.stderr, flush=True)
                     stop_processes(wait=0)
                     os._exit(1)
 
