@@ -30,9 +30,9 @@ def test_uniformity_by_hand():
     assert uniformity(x) == pytest.approx(expected)
 
 
-def test_trouble_is_said_in_words_and_only_when_there_is_some():
+def test_a_collapse_is_warned_of_in_words_and_nothing_else_is():
     fine = Health(std=0.8, rankme=30.0, alignment=0.5, uniformity=-2.0)
-    assert fine.trouble(fine, 64) == ""
-    assert "nearly the same embedding" in Health(0.001, 1.0, 0.0, 0.0).trouble(fine, 64)
-    assert "1.2 of 64 directions (30.0 before" in Health(0.3, 1.2, 0.1, -0.1).trouble(fine, 64)
-    assert "NaN" in Health(math.nan, math.nan, math.nan, math.nan).trouble(fine, 64)
+    assert fine.warning(fine, 64) == ""
+    assert "nearly the same embedding" in Health(0.001, 1.0, 0.0, 0.0).warning(fine, 64)
+    assert "1.2 of 64 directions (30.0 before" in Health(0.3, 1.2, 0.1, -0.1).warning(fine, 64)
+    assert "NaN" in Health(math.nan, math.nan, math.nan, math.nan).warning(fine, 64)

@@ -154,7 +154,9 @@ class Source(ABC):
         """
         return max(2, min(paper, most, len(self) // 4))
 
-    def few(self, count: int, *, seed: int, spec: InputSpec | None = None, workers: int | None = None) -> Any:
+    def probe_batch(
+        self, count: int, *, seed: int, spec: InputSpec | None = None, workers: int | None = None
+    ) -> Any:
         """Return one batch of ``count`` samples to look at now and then, or None where none can be read."""
         return next(self.loader(count, shuffle=True, seed=seed, spec=spec, workers=workers), None)
 

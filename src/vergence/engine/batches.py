@@ -95,9 +95,9 @@ class Batches:
         """Return all samples once, unaugmented and in order, as often as it is iterated."""
         return _Plain(self)
 
-    def few(self, count: int, source: Source) -> Any:
+    def probe_batch(self, count: int, source: Source) -> Any:
         """Return one batch of ``count`` samples to look at now and then, or None where none can be read."""
-        return source.few(count, seed=self.seed + 1, spec=self.spec, workers=self.workers)
+        return source.probe_batch(count, seed=self.seed + 1, spec=self.spec, workers=self.workers)
 
     def load(self, **options: Any) -> Iterator[Any]:
         return self.source.loader(self.share, spec=self.spec, workers=self.workers, **options)

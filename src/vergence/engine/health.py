@@ -58,7 +58,7 @@ class Health:
     alignment: float
     uniformity: float
 
-    def trouble(self, first: Health, dim: int) -> str:
+    def warning(self, first: Health, dim: int) -> str:
         """Say in one sentence what is wrong, or return an empty string.
 
         Args:

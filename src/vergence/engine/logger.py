@@ -176,7 +176,7 @@ class Logger:
             "", total=total, completed=start, epoch=f"0/{epochs}", loss="", rate=""
         )
         self.progress.start()
-        self._said = time.monotonic()
+        self._printed = time.monotonic()
 
     def row(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write one row of means since the last."""
@@ -184,8 +184,8 @@ class Logger:
         self.events.add("train", step, values)
         loss, rate = f"loss {values['loss']:.4f}", f"{values['samples_per_second']:,.0f} samples/s"
         self.progress.update(self.task, completed=step, epoch=f"{epoch}/{self.epochs}", loss=loss, rate=rate)
-        if not self.live and (time.monotonic() - self._said > 20 or step == self.total):
-            self._said = time.monotonic()
+        if not self.live and (time.monotonic() - self._printed > 20 or step == self.total):
+            self._printed = time.monotonic()
             self.say(f"step {step}/{self.total}, epoch {epoch}/{self.epochs}, {loss}, {rate}")
 
     def check(self, step: int, epoch: int, values: dict[str, float], note: str) -> None:

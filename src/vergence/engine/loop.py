@@ -83,7 +83,7 @@ def train(
         VergenceError: If the loss stops being a number, the disk refuses, memory does not suffice, or too
             much data is unreadable.
     """
-    training = _Training(method, source, config, out, fabric or make_fabric(), place)
+    training = TrainingLoop(method, source, config, out, fabric or make_fabric(), place)
     with training.checkpoint.explaining_failures(lambda: training.step):
         training.prepare(resume, pair, quiet)
         try:
@@ -101,7 +101,7 @@ def seed_step(seed: int, step: int, process: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1))
 
 
-class _Training:
+class TrainingLoop:
     """One run from its first step, or its last checkpoint, to its end."""
 
     def __init__(
@@ -164,7 +164,7 @@ class _Training:
                 self.out, total=total, epochs=self.recipe.epochs, start=start, quiet=quiet, stage=stage
             )
         if rank() == 0 or self.divided:
-            batch = self.batches.few(min(PROBED, len(self.source)), self.source)
+            batch = self.batches.probe_batch(min(PROBED, len(self.source)), self.source)
             if batch is None:
                 self.source.skipped.check(len(self.source), self.source.uri)
             elif len(batch.index) >= 8:
@@ -349,7 +349,7 @@ class _Training:
         health = results[0] if results else probe()
         if first is not None or self.steps_before + self.step == 0:
             dim = int(getattr(self.method.encoder, "out_dim", 0))
-            note = health.trouble(first, dim) if first is not None else ""
+            note = health.warning(first, dim) if first is not None else ""
             self.logger.check(self.steps_before + self.step, self.step // self.per_epoch, health.row(), note)
         return health
 

@@ -58,7 +58,7 @@ def resolved(config: RunConfig, recipe: Recipe, source: Source, *, resume: bool 
     """Return the settings with everything that was left open chosen.
 
     Args:
-        config: As asked.
+        config: As given.
         recipe: The paper's.
         source: Says which batch it allows.
         resume: Keep the batch as it was, though it may not divide among the processes of now.
@@ -67,13 +67,13 @@ def resolved(config: RunConfig, recipe: Recipe, source: Source, *, resume: bool 
     batch = batch if resume else max(1, batch // parts) * parts
     epochs = config.epochs or recipe.epochs
     share = recipe.warmup * min(1.0, epochs / recipe.epochs)
-    asked = {
+    given = {
         "optimizer": config.optimizer,
         "weight_decay": config.weight_decay,
         "warmup": config.warmup if config.warmup is not None else share,
         **({"lr": config.lr, "batch": batch, "lr_scaling": "none"} if config.lr is not None else {}),
     }
-    settings: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     used = dataclasses.replace(recipe, epochs=epochs, **settings)
     return config.replace(epochs=epochs, batch_size=batch, recipe=used)
 

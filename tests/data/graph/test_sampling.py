@@ -84,5 +84,5 @@ def test_a_few_nodes_of_a_large_graph_come_with_their_neighbourhood_only(monkeyp
     assert next(few.loader(8)).num_nodes == n  # small: the whole graph, once
     monkeypatch.setattr("vergence.data.graph.source.WHOLE", 100)
     assert next(few.loader(8)).num_nodes < 30
-    assert few.few(8, seed=0).num_nodes < 30
+    assert few.probe_batch(8, seed=0).num_nodes < 30
     assert next(NodeSource(ring, "ring").loader(n)).num_nodes == n  # asked for

@@ -94,18 +94,19 @@ def forked(out: Path, epochs: int) -> Iterator[tuple[int, int]]:
 
 
 def _report_to(pipe: int) -> None:
-    take_step, save = loop._Training.take_step, loop._Training.save
+    take_step, save = loop.TrainingLoop.take_step, loop.TrainingLoop.save
 
-    def told_step(self: Any, stream: Any) -> bool:
+    def reported_step(self: Any, stream: Any) -> bool:
         taken = take_step(self, stream)
         os.write(pipe, f"step {self.step}\n".encode())
         return taken
 
-    def told_save(self: Any) -> None:
+    def reported_save(self: Any) -> None:
         os.write(pipe, f"save {self.step}\n".encode())
         save(self)
 
-    loop._Training.take_step, loop._Training.save = told_step, told_save  # type: ignore[method-assign]
+    loop.TrainingLoop.take_step = reported_step  # type: ignore[method-assign]
+    loop.TrainingLoop.save = reported_save  # type: ignore[method-assign]
 
 
 class Reports:

@@ -267,9 +267,11 @@ class NodeSource(GraphSource):
     def reading_batch(self) -> int:  # type: ignore[override]
         return self.fitting_batch(_READ, _READ)
 
-    def few(self, count: int, *, seed: int, spec: InputSpec | None = None, workers: int | None = None) -> Any:
+    def probe_batch(
+        self, count: int, *, seed: int, spec: InputSpec | None = None, workers: int | None = None
+    ) -> Any:
         if not self._small:
-            return super().few(count, seed=seed, spec=spec, workers=workers)
+            return super().probe_batch(count, seed=seed, spec=spec, workers=workers)
         samples = order(len(self), shuffle=True, seed=seed)[:count]
         return self._stamped(self.whole_graph(), samples, self.rows[samples])
 
