@@ -74,7 +74,7 @@ def test_the_settings_of_a_run_are_the_parameters_of_learn():
     of_the_call = {"out", "resume", "quiet"}  # where, and how loudly
     of_the_run = {
         "version", "command", "modality", "samples", "names", "out_of", "recipe", "processes", "device",
-        "threads", "parameters", "versions", "seconds", "found", "stages", "stage",
+        "threads", "parameters", "versions", "seconds", "result", "stages", "stage",
     }  # fmt: skip
     assert set(learn) - of_the_call == set(fields) - of_the_run
     for name in set(learn) & set(fields) - {"method", "source", "views", "options", "encoder_options"}:

@@ -132,6 +132,13 @@ def test_settings_of_the_first_version_are_read():
     assert config.encoder == {"name": "vergence.nets.descriptor:Descriptor", "dim": 512, "encoder": inner}
 
 
+@pytest.mark.parametrize("content", [yaml.safe_load(OLD), written(version=2)[1]])
+def test_the_result_of_a_fit_had_another_name_before_version_3(content):
+    assert "result" in written()[1]
+    content = {name: value for name, value in content.items() if name != "result"}
+    assert RunConfig.from_dict({**content, "found": {"k": 3}}).result == {"k": 3}
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

@@ -45,8 +45,8 @@ class Estimator(ABC):
         return None
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What ``fit`` found besides vectors, for the run's ``config.yaml``: numbers, words, lists."""
+    def result(self) -> dict[str, Any]:
+        """What ``fit`` computed besides vectors, for the run's ``config.yaml``: numbers, words, lists."""
         return {}
 
     @torch.no_grad()

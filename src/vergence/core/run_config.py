@@ -12,7 +12,7 @@ from vergence.core.errors import BadInput
 from vergence.core.kinds import fits
 from vergence.core.recipe import Recipe
 
-VERSION = 2
+VERSION = 3
 _DIGESTED = 10_000  # names, at most, that the digest of a source is made of
 
 
@@ -21,7 +21,7 @@ class RunConfig:
     """Every setting of a run; ``config.yaml`` holds its fields.
 
     The first block has the parameters of ``vergence.learn`` with its defaults, resolved once the run begins;
-    the second what was found then; ``seconds`` and ``found`` come at the end.
+    the second what is known then; ``seconds`` and ``result`` come at the end.
 
     Args:
         method: Key of the catalog, or the name of the user's own class.
@@ -59,7 +59,7 @@ class RunConfig:
         parameters: Of the encoder.
         versions: Of the libraries.
         seconds: That training took; None until it ends.
-        found: What an estimator found besides vectors.
+        result: What an estimator computed besides vectors.
         stages: Names of the stages, in order; none of a run of one.
         stage: The one that is running; None once the run has ended.
     """
@@ -100,7 +100,7 @@ class RunConfig:
     parameters: int = 0
     versions: dict[str, str] = field(default_factory=dict)
     seconds: float | None = None
-    found: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] = field(default_factory=dict)
     stages: list[str] = field(default_factory=list)
     stage: str | None = None
 
@@ -130,6 +130,8 @@ class RunConfig:
                 f"{where} is of version {version!s:.20}; this vergence reads up to {VERSION}: upgrade it."
             )
         fields = {**(_of_version_1(content, where) if version == 1 else content), "version": VERSION}
+        if version < 3 and "found" in fields:
+            fields["result"] = fields.pop("found")
         kinds = get_type_hints(cls)
         for name in ("method", "source", "encoder", "modality"):
             if name not in fields:

@@ -54,7 +54,7 @@ def fit(
     if not all(torch.isfinite(value).all() for value in encoder.state_dict().values()):
         raise BadInput(f"{config.method} left vectors that are not finite; look at the data and the options.")
     save_encoder(encoder, out / "encoder.safetensors")
-    config = described(config, source, encoder).replace(seconds=seconds, found=dict(estimator.found))
+    config = described(config, source, encoder).replace(seconds=seconds, result=dict(estimator.result))
     write_yaml(out / "config.yaml", config.to_dict())
     write_missing_tables(out)
     if not quiet:

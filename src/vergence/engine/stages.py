@@ -237,7 +237,7 @@ def _finish(
     config = described(config, source, encoder, fabric)
     if isinstance(owner, Estimator):
         owner.encoder = encoder.cpu().requires_grad_(False)
-        config = config.replace(found=dict(owner.found))
+        config = config.replace(result=dict(owner.result))
     if rank() == 0:
         save_encoder(encoder, out / "encoder.safetensors")
         write_missing_tables(out)

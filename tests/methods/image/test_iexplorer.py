@@ -117,23 +117,23 @@ def test_it_asks_more_and_more_for_what_the_target_shows(digits, monkeypatch):
     fours = np.array([(pool.labels[engine.of == i] == 4).mean() for i in range(len(engine.concepts))])
     wanted = digits.subset(600 + np.flatnonzero(digits.labels[600:1000] == 4)[:30])
     explorer = InternetExplorer(pool=engine, init=Pixels(), rounds=8, queries=5, images=5, learner="simclr")
-    monkeypatch.setattr(InternetExplorer, "_learn", lambda *_: None)
+    monkeypatch.setattr(InternetExplorer, "learn_on", lambda *_: None)
     explorer.fit(wanted, seed=0)
-    assert all(len(set(one.asked)) == 5 and one.pictures <= 25 for one in explorer.history)
+    assert all(len(set(one.queries)) == 5 and one.pictures <= 25 for one in explorer.history)
     early, late = (
-        np.concatenate([one.asked for one in explorer.history[part]]) for part in (slice(3), slice(4, 8))
+        np.concatenate([one.queries for one in explorer.history[part]]) for part in (slice(3), slice(4, 8))
     )
     assert fours[late].mean() > max(0.3, 2 * fours[early].mean())
-    rewards = {c: r for one in explorer.history for c, r in zip(one.asked, one.rewards, strict=True)}
+    rewards = {c: r for one in explorer.history for c, r in zip(one.queries, one.rewards, strict=True)}
     assert fours[max(rewards, key=rewards.get)] > 0.5
 
 
 def test_a_run_learns_on_from_the_target_and_what_was_found(digits, tmp_path):
     target = digits.subset(np.arange(40))
     run = vergence.learn("iexplorer", target, out=tmp_path / "run", quiet=True, **quick())
-    found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["found"]
-    assert [len(names) for names in found["asked"]] == [3, 3] == [len(r) for r in found["rewards"]]
-    assert set(sum(found["asked"], [])) <= {str(i) for i in range(10)}
+    result = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["result"]
+    assert [len(names) for names in result["queries"]] == [3, 3] == [len(r) for r in result["rewards"]]
+    assert set(sum(result["queries"], [])) <= {str(i) for i in range(10)}
     again = vergence.load(tmp_path / "run")
     assert torch.equal(next(again.parameters()), next(run.encoder.parameters()))
 
@@ -145,12 +145,12 @@ def test_the_target_is_half_of_what_is_learned_from(digits, monkeypatch):
     monkeypatch.setattr(module, "train_method", lambda method, source, *_, **__: seen.append(source))
     explorer = InternetExplorer(learner="simclr")
     target, others = digits.subset(np.arange(30)), [digits.subset(np.arange(a, a + 25)) for a in (100, 200)]
-    explorer._learn(None, target, others, np.random.default_rng(0), 0)
+    explorer.learn_on(None, target, others, np.random.default_rng(0), 0)
     assert len(seen[0]) == 60
     names = [name.partition("/")[2] for name in seen[0].names]
     assert names[:30] == list(target.names) and len(set(names)) == 60
     assert set(names[30:]) <= {*others[0].names, *others[1].names}
-    explorer._learn(None, target, others[:1], np.random.default_rng(0), 0)
+    explorer.learn_on(None, target, others[:1], np.random.default_rng(0), 0)
     assert len(seen[1]) == 55, "fewer others than the target: all of them"
 
 

@@ -115,9 +115,9 @@ def test_a_judge_repeats_itself_and_tells_what_hides_turns(digits, small):
 
 def test_a_run_leaves_encoder_and_policy(digits, small, tmp_path):
     run = vergence.learn("selfaugment", digits, out=tmp_path / "run", quiet=True, **small)
-    found = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["found"]
-    assert found["base"] == "crop" and len(found["policy"]) == 2 * 1 * 2  # folds, kept, lists
-    Policy([[tuple(step) for step in one] for one in found["policy"]])
+    result = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())["result"]
+    assert result["base"] == "crop" and len(result["policy"]) == 2 * 1 * 2  # folds, kept, lists
+    Policy([[tuple(step) for step in one] for one in result["policy"]])
     assert vergence.load(tmp_path / "run").out_dim == run.encoder.out_dim
 
 
@@ -129,7 +129,7 @@ def test_the_base_is_the_transform_with_the_best_probe(digits, small, monkeypatc
     monkeypatch.setattr(SelfAugment, "train", lambda self, *_, **__: type("M", (), {"encoder": None}))
     chooser = SelfAugment(**{**small, "bases": ("crop", "flip", "grey")})
     parts = np.array_split(np.arange(160), 2)
-    assert chooser._best_base(digits, parts, 0) == "flip"
+    assert chooser.best_base(digits, parts, 0) == "flip"
     assert chooser.probes == pytest.approx({"crop": 0.3, "flip": 0.7, "grey": 0.5})
 
 

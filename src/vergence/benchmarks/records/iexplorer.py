@@ -84,7 +84,7 @@ class Explorer(InternetExplorer):
     def fit(self, source: Source, *, seed: int = 0) -> Self:
         self.pool, self.init = engine(seed), copy.deepcopy(start())
         super().fit(source, seed=seed)
-        names = [self.engine.concepts[c] for one in self.history for c in one.asked]
+        names = [self.engine.concepts[c] for one in self.history for c in one.queries]
         assert source.classes is not None
         relevant = {source.classes[label] for label in wanted(seed)}
         self.encoder.share = float(np.mean([name in relevant for name in names]))  # type: ignore[assignment]
@@ -116,8 +116,8 @@ class TargetAlone(Explorer):
     def odds(self, ratings: np.ndarray, progress: float) -> np.ndarray:
         return np.full(len(ratings), 1 / len(ratings))
 
-    def _learn(self, method: Method, target: Source, others: Any, random: Any, seed: int) -> None:
-        super()._learn(method, target, [], random, seed)
+    def learn_on(self, method: Method, target: Source, others: Any, random: Any, seed: int) -> None:
+        super().learn_on(method, target, [], random, seed)
 
 
 def explored(kind: type[Explorer], epochs: int = EPOCHS) -> Arm:

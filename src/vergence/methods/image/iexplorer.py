@@ -54,12 +54,12 @@ class Round:
     """What happened in a round.
 
     Args:
-        asked: ``(q,)`` int64, concepts.
+        queries: ``(q,)`` int64, concepts.
         rewards: ``(q,)``, theirs when they came.
         pictures: That came.
     """
 
-    asked: np.ndarray
+    queries: np.ndarray
     rewards: np.ndarray
     pictures: int
 
@@ -123,11 +123,11 @@ class InternetExplorer(Estimator):
         self.batch_size, self.lr, self.optimizer, self.weight_decay = batch_size, lr, optimizer, weight_decay
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What was found, for the run's ``config.yaml``."""
+    def result(self) -> dict[str, Any]:
+        """The queries of every round, and their rewards."""
         names = self.engine.concepts
         return {
-            "asked": [[names[c] for c in one.asked] for one in self.history],
+            "queries": [[names[c] for c in one.queries] for one in self.history],
             "rewards": [[round(float(r), 4) for r in one.rewards] for one in self.history],
         }
 
@@ -147,21 +147,21 @@ class InternetExplorer(Estimator):
             target = unit(net, source)[0]
             odds = self.odds(self.ratings(net, target, visits), number / max(1, self.rounds - 1))
             count = min(self.queries, int((odds > 0).sum()))
-            asked = random.choice(len(odds), count, replace=False, p=odds)
+            queries = random.choice(len(odds), count, replace=False, p=odds)
             answers = [
-                self.engine.search(self.engine.concepts[c], self.images, seed=seed + number) for c in asked
+                self.engine.search(self.engine.concepts[c], self.images, seed=seed + number) for c in queries
             ]
-            came = joined(answers, [self.engine.concepts[c] for c in asked])
-            vectors, rows = unit(net, came)
-            reward, of = self.image_rewards(vectors, target), came.labels[rows]  # type: ignore[index]
-            for place, concept in enumerate(asked.tolist()):
+            pictures = joined(answers, [self.engine.concepts[c] for c in queries])
+            vectors, rows = unit(net, pictures)
+            reward, of = self.image_rewards(vectors, target), pictures.labels[rows]  # type: ignore[index]
+            for place, concept in enumerate(queries.tolist()):
                 own = np.flatnonzero(of == place)
                 if len(own):
-                    visits[concept] = came.subset(rows[own[np.argsort(-reward[own])[: self.best]]])
-            rewards = np.array([self.query_reward(reward[of == i]) for i in range(len(asked))])
-            self.history.append(Round(asked, rewards, len(rows)))
-            self._learn(method, source, [came, *replay], random, seed + number)
-            replay.append(came.subset(rows[reward >= np.median(reward)]))
+                    visits[concept] = pictures.subset(rows[own[np.argsort(-reward[own])[: self.best]]])
+            rewards = np.array([self.query_reward(reward[of == i]) for i in range(len(queries))])
+            self.history.append(Round(queries, rewards, len(rows)))
+            self.learn_on(method, source, [pictures, *replay], random, seed + number)
+            replay.append(pictures.subset(rows[reward >= np.median(reward)]))
         self.encoder = net.eval()
         return self
 
@@ -176,7 +176,7 @@ class InternetExplorer(Estimator):
             return cls(initial_encoder(self.init, source, size=self.size))
         return cls(encoders.for_source(source, self.backbone or cls.recipe.encoder, size=self.size))
 
-    def _learn(
+    def learn_on(
         self, method: Method, target: Source, others: Sequence[Source], random: np.random.Generator, seed: int
     ) -> None:
         """Learn on from the target and as many of the others, drawn anew (step 3)."""
@@ -228,7 +228,7 @@ class InternetExplorer(Estimator):
         """Return mean plus deviation of every concept's reward.
 
         Args:
-            known: ``(v,)``, concepts that were asked for.
+            known: ``(v,)``, concepts that were searched for.
             rewards: ``(v,)``.
         """
         mean, deviation = regressed(self.engine.vectors, known, rewards)
@@ -290,5 +290,5 @@ def tiered(ratings: np.ndarray, tiers: Sequence[tuple[float, float]] = TIERS) ->
 
 def unit(encoder: nn.Module, source: Source) -> tuple[Tensor, np.ndarray]:
     """Return vectors ``(n, D)`` of unit length of a source's readable pictures, and their rows."""
-    found = embed(encoder, source)
-    return normalize(torch.from_numpy(found.vectors), dim=1), found.index
+    embeddings = embed(encoder, source)
+    return normalize(torch.from_numpy(embeddings.vectors), dim=1), embeddings.index

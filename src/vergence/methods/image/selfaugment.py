@@ -105,9 +105,9 @@ def turned_features(encoder: nn.Module, source: Source) -> tuple[np.ndarray, np.
         all_four = (_batch(quarter_turns(upright, k).contiguous()) for k in range(4))
         return torch.cat([pooled(encoder(part)) for part in all_four], 1)
 
-    found = embed(encoder, source, read=read).vectors  # (n, 4 D)
-    parts = np.split(found, 4, axis=1)
-    return np.concatenate(parts), np.repeat(np.arange(4), len(found))
+    vectors = embed(encoder, source, read=read).vectors  # (n, 4 D)
+    parts = np.split(vectors, 4, axis=1)
+    return np.concatenate(parts), np.repeat(np.arange(4), len(vectors))
 
 
 def rotation_probe(encoder: nn.Module, train: Source, test: Source) -> np.ndarray:
@@ -218,8 +218,8 @@ class SelfAugment(Estimator):
         self.batch_size, self.lr, self.optimizer, self.weight_decay = batch_size, lr, optimizer, weight_decay
 
     @property
-    def found(self) -> dict[str, Any]:
-        """What was found, for the run's ``config.yaml``."""
+    def result(self) -> dict[str, Any]:
+        """The base, the policy, and the rotation probes of all bases."""
         return {
             "base": self.base,
             "policy": [[list(step) for step in one] for one in self.policy.lists],
@@ -232,7 +232,7 @@ class SelfAugment(Estimator):
         if len(source) < 8 * self.folds:
             raise BadInput(f"{source.uri} has {len(source)} images; {self.folds} folds need 8 each.")
         parts = np.array_split(np.random.default_rng(seed).permutation(len(source)), self.folds)
-        self.base = self._best_base(source, parts, seed)
+        self.base = self.best_base(source, parts, seed)
         chosen: list[Sequence[Any]] = []
         for fold, held in enumerate(parts):
             rest = source.subset(np.sort(np.concatenate([*parts[:fold], *parts[fold + 1 :]])))
@@ -243,7 +243,7 @@ class SelfAugment(Estimator):
         self.encoder = self.train(source, self.policy, epochs=self.epochs, seed=seed).encoder
         return self
 
-    def _best_base(self, source: Source, parts: Sequence[np.ndarray], seed: int) -> str:
+    def best_base(self, source: Source, parts: Sequence[np.ndarray], seed: int) -> str:
         names = self.bases or tuple(BASES)
         self.probes = {}
         if len(names) == 1:
