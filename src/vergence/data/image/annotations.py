@@ -41,15 +41,15 @@ def annotated_folder(
     """
     folders = {name.split("/", 1)[0] for name in names if "/" in name}
     photos = [folder.rstrip("/") for folder in PICTURES if folder.rstrip("/") in folders]
-    said = {kind: [f for f in FOLDERS[kind] if f in folders] for kind in FOLDERS}
-    if len(photos) != 1 or not any(said.values()):
+    annotations = {kind: [f for f in FOLDERS[kind] if f in folders] for kind in FOLDERS}
+    if len(photos) != 1 or not any(annotations.values()):
         return None
     (folder,) = photos
     own = _inside(pictures, folder)
     targets: dict[str, Files] = {}
     notes, read = [], [folder]
-    for kind, there in said.items():
-        for other in there[:1]:
+    for kind, present in annotations.items():
+        for other in present[:1]:
             by_stem = {_stem(name): name for name in _inside(names, other) if name.endswith(SUFFIXES)}
             paired = [by_stem.get(_stem(name)) for name in own]
             if not any(paired):
