@@ -8,6 +8,7 @@ PAPERS = (
     Paper("barlow", None, "Barlow Twins: Self-Supervised Learning via Redundancy Reduction", 2021, "2103.03230", "any", "representation", "learner", "vergence.methods.pairs.barlow:BarlowTwins"),
     Paper("vicreg", None, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", 2022, "2105.04906", "any", "representation", "learner", "vergence.methods.pairs.vicreg:VICReg"),
     Paper("byol", None, "Bootstrap your own latent: A new approach to self-supervised Learning", 2020, "2006.07733", "any", "representation", "learner", "vergence.methods.pairs.byol:BYOL"),
+    Paper("mocov2", None, "Improved Baselines with Momentum Contrastive Learning", 2020, "2003.04297", "any", "representation", "learner", "vergence.methods.pairs.mocov2:MoCoV2"),
     Paper("mae", None, "Masked Autoencoders Are Scalable Vision Learners", 2022, "2111.06377", "image", "representation", "learner"),
     Paper("swav", None, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", 2020, "2006.09882", "image", "representation", "learner"),
     Paper("supervised", None, "Deep Residual Learning for Image Recognition", 2016, "1512.03385", "image", "representation", "learner"),

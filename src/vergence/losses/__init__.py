@@ -1,7 +1,7 @@
 """Objectives: pure functions on tensors, shared by every modality. No state, no collective."""
 
 from vergence.losses.content import content_nce
-from vergence.losses.contrast import info_nce, node_info_nce, nt_xent
+from vergence.losses.contrast import info_nce, node_info_nce, nt_xent, queue_nce
 from vergence.losses.decorrelate import barlow_twins, covariance_penalty, variance_hinge, vicreg
 from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
 from vergence.losses.kernel import hsic, mmd, uniformity
@@ -21,6 +21,7 @@ __all__ = [
     "negative_cosine",
     "node_info_nce",
     "nt_xent",
+    "queue_nce",
     "sinkhorn",
     "soft_cross_entropy",
     "uniformity",

@@ -54,6 +54,42 @@ def info_nce(queries: Tensor, keys: Tensor, *, temperature: float, own: Tensor |
 
 
 @in_float32
+def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: float) -> Tensor:
+    """Return the cost of picking each query's own key out of it and a queue of others.
+
+    Rows are first scaled to unit length. The other keys of the batch do not count; B x K scores are held.
+
+    Args:
+        queries: ``(B, D)``.
+        keys: ``(B, D)``, row i is query i's own.
+        queue: ``(K, D)`` negatives of all queries.
+        temperature: Divides the cosine similarities; above 0.
+
+    Returns:
+        Scalar, in nats, averaged over the B queries. Equal similarities give log(K + 1).
+
+    Raises:
+        ValueError: If the shapes do not fit or ``temperature`` is not positive.
+
+    Source: He et al. (MoCo), arXiv:1911.05722, Eq. 1 and Algorithm 1.
+
+    >>> queue_nce(torch.eye(2), torch.eye(2), torch.eye(2), temperature=1.0)
+    tensor(0.8620)
+    """
+    if queries.ndim != 2 or queries.shape != keys.shape or queue.shape[1:] != keys.shape[1:]:
+        raise ValueError(
+            f"queue_nce needs queries and keys (B, D) and a queue (K, D); got {tuple(queries.shape)}, "
+            f"{tuple(keys.shape)} and {tuple(queue.shape)}."
+        )
+    if temperature <= 0:
+        raise ValueError(f"queue_nce needs temperature > 0; got {temperature}.")
+    unit = normalize(queries, dim=1)
+    own = (unit * normalize(keys, dim=1)).sum(1, keepdim=True)
+    scores = torch.cat([own, unit @ normalize(queue, dim=1).T], 1) / temperature
+    return (scores.logsumexp(1) - scores[:, 0]).mean()
+
+
+@in_float32
 def nt_xent(first: Tensor, second: Tensor, *, temperature: float, anchors: int | None = None) -> Tensor:
     """Return the cost of finding each vector's other view among all vectors of both views.
 

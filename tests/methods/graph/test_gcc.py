@@ -132,19 +132,19 @@ def test_e2e_is_cross_entropy_over_the_instances():
 def test_moco_asks_the_queue_moves_it_and_gives_keys_no_gradient():
     source = barbells()
     method = GCC(StructureGIN(**SMALL), instances=6, queue=15, momentum=0.9).train()
-    before, views = method.keys.clone(), method.views(source.whole_graph())
+    before, views = method.queue.rows[0].clone(), method.views(source.whole_graph())
     cost = method.loss(views)["contrast"]
     cost.backward()
     assert all(p.grad is None for p in method.teacher.parameters())
     assert all(p.grad is not None for p in method.encoder.parameters())
-    fresh = method.fresh_keys
+    (fresh,) = method.fresh_keys
     assert cost.isfinite() and not fresh.requires_grad
     old = [p.clone() for p in method.teacher.parameters()]
     with torch.no_grad():
         for p in method.encoder.parameters():
             p += 1.0
     method.step_end(Clock(1, 10, 1))
-    assert torch.equal(method.keys, torch.cat([fresh, before])[:15])
+    assert torch.equal(method.queue.rows[0], torch.cat([fresh, before[6:]]))
     for mine, was in zip(method.teacher.parameters(), old, strict=True):
         torch.testing.assert_close(mine, was + 0.1, atol=1e-5, rtol=1e-4)
 

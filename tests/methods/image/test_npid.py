@@ -48,10 +48,10 @@ def method():
 
 
 def test_the_memory_starts_as_unit_rows_one_a_photo_and_goes_into_the_checkpoint(method):
-    assert method.bank.shape == (12, 4)
-    torch.testing.assert_close(method.bank.norm(dim=1), torch.ones(12))
-    assert not method.bank.requires_grad
-    assert {"bank", "log_z"} <= set(method.state_dict())
+    assert method.memory.rows.shape == (12, 4)
+    torch.testing.assert_close(method.memory.rows.norm(dim=1), torch.ones(12))
+    assert not method.memory.rows.requires_grad
+    assert {"memory.rows", "log_z"} <= set(method.state_dict())
 
 
 def test_the_exact_loss_is_the_softmax_over_the_memory_written_as_a_loop(method):
@@ -59,7 +59,7 @@ def test_the_exact_loss_is_the_softmax_over_the_memory_written_as_a_loop(method)
     v = method.code(views[0])
     total = 0.0
     for row, own in zip(v, [3, 0, 11], strict=True):
-        mass = [math.exp(torch.dot(row, m).item() / 0.1) for m in method.bank]
+        mass = [math.exp(torch.dot(row, m).item() / 0.1) for m in method.memory.rows]
         total -= math.log(mass[own] / sum(mass))
     assert method.loss(views)["instance"].item() == pytest.approx(total / 3, rel=1e-4)
 
@@ -67,7 +67,7 @@ def test_the_exact_loss_is_the_softmax_over_the_memory_written_as_a_loop(method)
 def test_with_as_many_negatives_as_photos_and_the_exact_z_the_odds_are_the_softmax(method):
     method.negatives = 12
     v = method.code(method.views(photos([5]))[0])
-    scores = v @ method.bank.T / method.temperature
+    scores = v @ method.memory.rows.T / method.temperature
     method.log_z.copy_(scores.logsumexp(1)[0])
     h = method.log_odds(scores, 12).sigmoid()
     torch.testing.assert_close(h / (1 - h), scores.softmax(1))
@@ -98,7 +98,7 @@ def test_z_comes_from_the_first_batch_and_stays(method):
     method.loss(views)
     torch.manual_seed(5)
     drawn = torch.randint(12, (4, 7))
-    rows = method.bank[torch.cat([torch.tensor([[1], [2], [3], [4]]), drawn], 1)]
+    rows = method.memory.rows[torch.cat([torch.tensor([[1], [2], [3], [4]]), drawn], 1)]
     mass = torch.exp((rows * method.code(views[0])[:, None]).sum(2) / 0.1)
     assert method.log_z.item() == pytest.approx(math.log(12 * mass.mean().item()), rel=1e-4)
     first = method.log_z.clone()
@@ -116,19 +116,19 @@ def test_estimates_beyond_fifty_thousand_photos_unless_told(method, monkeypatch)
 
 
 def test_rows_move_halfway_to_the_code_stay_unit_and_the_others_stay_put(method):
-    before = method.bank.clone()
+    before = method.memory.rows.clone()
     views = method.views(photos([2, 9]))
     v = method.code(views[0]).detach()
     method.loss(views)
-    assert torch.equal(method.bank, before)  # within a step the memory is what it was
+    assert torch.equal(method.memory.rows, before)  # within a step the memory is what it was
     method.step_end(Clock(1, 2, 1))
     expected = normalize(0.5 * before[[2, 9]] + 0.5 * v, dim=1)
-    torch.testing.assert_close(method.bank[[2, 9]], expected)
+    torch.testing.assert_close(method.memory.rows[[2, 9]], expected)
     rest = [i for i in range(12) if i not in (2, 9)]
-    assert torch.equal(method.bank[rest], before[rest])
-    after = method.bank.clone()
+    assert torch.equal(method.memory.rows[rest], before[rest])
+    after = method.memory.rows.clone()
     method.step_end(Clock(2, 2, 1))
-    assert torch.equal(method.bank, after)  # nothing new was seen
+    assert torch.equal(method.memory.rows, after)  # nothing new was seen
 
 
 def test_a_photo_that_comes_twice_counts_once_in_any_order(method):
@@ -138,18 +138,18 @@ def test_a_photo_that_comes_twice_counts_once_in_any_order(method):
     other.seen_codes = [(torch.tensor([4]), v[2:]), (torch.tensor([6, 4]), v[:2].flip(0))]
     for each in (method, other):
         each.step_end(Clock(1, 2, 1))
-    torch.testing.assert_close(method.bank, other.bank, rtol=0, atol=0)
-    torch.testing.assert_close(method.bank.norm(dim=1), torch.ones(12))
+    torch.testing.assert_close(method.memory.rows, other.memory.rows, rtol=0, atol=0)
+    torch.testing.assert_close(method.memory.rows.norm(dim=1), torch.ones(12))
 
 
 def test_two_processes_write_each_others_photos(method, monkeypatch):
     theirs = {torch.int64: torch.tensor([7]), torch.float32: torch.tensor([[0.0, 0.0, 1.0, 0.0]])}
     monkeypatch.setattr(npid, "gather", lambda x: torch.cat([x, theirs[x.dtype]]))
-    old = method.bank[7].clone()
+    old = method.memory.rows[7].clone()
     method.loss(method.views(photos([2])))
     method.step_end(Clock(1, 2, 1))
     expected = normalize(old + torch.tensor([0.0, 0.0, 1.0, 0.0]), dim=0)
-    torch.testing.assert_close(method.bank[7], expected)
+    torch.testing.assert_close(method.memory.rows[7], expected)
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -15,10 +15,12 @@ from vergence.data.graph import pyg
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.source import GraphSource, ragged
 from vergence.data.graph.walks import Walker
-from vergence.losses import info_nce
+from vergence.engine.distributed import gather
+from vergence.losses import info_nce, queue_nce
 from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import build
 from vergence.nets import Teacher, width_of
+from vergence.nets.memory import MemoryQueue
 
 PLACE = "vergence.methods.graph.gcc:StructureGIN"
 _AT_ONCE = 1024  # subgraphs, when nodes are embedded
@@ -72,7 +74,8 @@ class GCC(Method):
         self.instances, self.temperature, self.restart = instances, temperature, restart
         self.momentum, self.one_view = momentum, one_view
         self.teacher = Teacher(encoder) if queue else None
-        self.register_buffer("keys", normalize(torch.randn(queue, width_of(encoder)), dim=1))
+        self.queue = MemoryQueue(queue, width_of(encoder)) if queue else None
+        self.fresh_keys: list[Tensor] = []
 
     def views(self, graph: pyg.Data) -> list[pyg.Data]:
         """Return two subgraphs of each of the nodes that are drawn."""
@@ -88,19 +91,18 @@ class GCC(Method):
 
     def loss(self, views: list[pyg.Data]) -> dict[str, Tensor]:
         queries = self.encode(views[0])
-        if self.teacher is None:
+        if self.teacher is None or self.queue is None:
             return {"contrast": info_nce(queries, self.encode(views[1]), temperature=self.temperature)}
         fresh = self.teacher(views[1]).pooled
-        # A query's negatives are the queue's keys: each asks for its own key, first, among those.
-        own = (queries * fresh).sum(1, keepdim=True)
-        scores = torch.cat([own, queries @ self.keys.T], dim=1) / self.temperature
-        self.fresh_keys = fresh
-        return {"contrast": (scores.logsumexp(1) - scores[:, 0]).mean()}
+        self.fresh_keys.append(fresh)
+        (old,) = self.queue.rows
+        return {"contrast": queue_nce(queries, fresh, old, temperature=self.temperature)}
 
     def step_end(self, clock: Clock) -> None:
-        if self.teacher is not None:
+        if self.teacher is not None and self.queue is not None:
             self.teacher.follow(keep=self.momentum)
-            self.keys = torch.cat([self.fresh_keys, self.keys])[: len(self.keys)]
+            self.queue.push(gather(torch.cat(self.fresh_keys)))
+            self.fresh_keys.clear()
 
 
 class StructureGIN(nn.Module):

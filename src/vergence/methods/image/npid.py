@@ -16,6 +16,7 @@ from vergence.data.image.batch import ImageBatch
 from vergence.data.source import Source
 from vergence.engine.distributed import gather, mean_over_processes
 from vergence.nets.image_encoder import ImageEncoder, image_size
+from vergence.nets.memory import MemoryBank
 from vergence.views.pixels.augment import Augment, View
 
 
@@ -42,7 +43,6 @@ class NPID(Method):
         schedule="steps", milestones=(0.6, 0.8), gamma=0.1,
     )  # fmt: skip
     encoder: ImageEncoder
-    bank: Tensor | None
     log_z: Tensor
 
     def __init__(
@@ -62,17 +62,16 @@ class NPID(Method):
                 f"got {temperature}, {momentum} and {negatives}."
             )
         self.project = nn.Linear(encoder.out_dim, dim)
-        self.temperature, self.momentum = temperature, momentum
+        self.temperature = temperature
         self.negatives, self.exact = negatives, exact
         self.crop = Augment(image_size(encoder))  # crop 0.2 to 1, jitter 0.4, grey 0.2
-        self.register_buffer("bank", None)  # M: (n, dim) unit rows, one a photo
+        self.memory = MemoryBank(dim, momentum)  # M: unit rows, one a photo
         self.register_buffer("log_z", torch.tensor(torch.nan))  # of Z in Eq. 5, from the first batch
         self.seen_codes: list[tuple[Tensor, Tensor]] = []
 
     def setup(self, source: Source) -> None:
         """Give every photo of ``source`` a random unit row in the memory."""
-        rows = torch.randn(len(source), self.project.out_features)
-        self.bank = normalize(rows, dim=1).to(self.project.weight.device)
+        self.memory.start(len(source), self.project.weight.device)
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = dataclasses.replace(self.crop, **options)
@@ -92,7 +91,7 @@ class NPID(Method):
 
     def loss(self, views: tuple[View, Tensor]) -> dict[str, Tensor]:
         view, index = views
-        bank = self.bank
+        bank = self.memory.rows
         if bank is None:
             raise ValueError("NPID needs its memory before the first loss; call setup(source).")
         v = self.code(view)
@@ -124,12 +123,7 @@ class NPID(Method):
     @torch.no_grad()
     def step_end(self, clock: Any) -> None:
         """Move the rows of the photos just seen towards their codes; all processes alike."""
-        bank = self.bank
-        if bank is None or not self.seen_codes:
-            return
-        index, v = (gather(torch.cat(parts)) for parts in zip(*self.seen_codes, strict=True))
-        self.seen_codes.clear()
-        # A photo that came twice counts once, by its mean, whichever came first.
-        index, where = index.unique(return_inverse=True)
-        v = normalize(torch.zeros_like(v[: len(index)]).index_add_(0, where, v), dim=1)
-        bank[index] = normalize(self.momentum * bank[index] + (1 - self.momentum) * v, dim=1)
+        if self.seen_codes:
+            index, v = (gather(torch.cat(parts)) for parts in zip(*self.seen_codes, strict=True))
+            self.seen_codes.clear()
+            self.memory.write(index, v)
