@@ -212,9 +212,9 @@ RECORD = Record(
     },
     note="One cell of 3 states, 24 wide, searched for 25 epochs instead of 50, so operations are weighed "
     "ten times faster (3e-3) than in the paper and a choice of each side is made every 3 epochs; each seed "
-    "draws another random genotype, so their median is that of the values. Needs rdkit. Neither the search nor "
-    "edges made of both ends matter for these molecules as they do in the world of the mechanism, and GINE, "
-    "whose layers are all read, suits them better.",
+    "draws another random genotype, so their median is that of the values. Needs rdkit. Neither the search "
+    "nor edges made of both ends matter for these molecules as they do in the world of the mechanism, and "
+    "GINE, whose layers are all read, suits them better.",
     mechanism=MECHANISM,
     parity=PARITY,
 )
