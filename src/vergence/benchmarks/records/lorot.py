@@ -80,8 +80,8 @@ def told_from_strangers(encoder: nn.Module, train: Source, test: Source, seed: i
 def without_colour(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
     """Accuracy of a linear layer that learns anew from half of the images without colour."""
     assert LINEAR.protocol is not None
-    halves = (test.subset(np.arange(COUNT) + first) for first in (0, COUNT))
-    return LINEAR.protocol(encoder, *halves, seed)  # type: ignore[return-value]
+    known, judged = test.subset(np.arange(COUNT)), test.subset(np.arange(COUNT, 2 * COUNT))
+    return LINEAR.protocol(encoder, known, judged, seed)  # type: ignore[return-value]
 
 
 def two_cues(source: Any, seed: int) -> tuple[Source, Source]:
