@@ -70,7 +70,9 @@ def test_reconstruction_is_the_formula_written_as_loops(monkeypatch):
         p = 1 / (1 + math.exp(-float((z[u] @ z[v]).detach())))
         cost -= math.log(p if there else 1 - p) / len(edges)
     features = float(((s @ monitor.decoder(z) - graph.x) ** 2).mean().detach())
-    assert float(monitor.reconstruction(graph)[0].detach()) == pytest.approx(0.3 * cost + 0.7 * features, rel=1e-5)
+    assert float(monitor.reconstruction(graph)[0].detach()) == pytest.approx(
+        0.3 * cost + 0.7 * features, rel=1e-5
+    )
 
 
 def test_augmented_graphs_lose_and_gain_the_stated_share_both_ways():
