@@ -31,6 +31,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -234,7 +235,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    results = {}
+    results: dict[str, dict[str, Any]] = {}
     for name in args.kinds:
         began = time.monotonic()
         findings = fuzz(KINDS[name], cases=args.cases, seed=args.seed)
@@ -248,19 +249,23 @@ def main() -> None:
             "seconds": round(time.monotonic() - began),
         }
         print(name, {k: v for k, v in results[name].items() if k != "findings"}, flush=True)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}"
-    known = json.loads(args.out.read_text())["kinds"] if args.out.exists() else {}  # pieces of one long run
-    results = {**{name: known[name] for name in KINDS if name in known}, **results}
-    written = {
-        "seed": args.seed,
-        "memory_limit_MiB": MEMORY // 2**20,
-        "cases": sum(kind["cases"] for kind in results.values()),
-        "findings": sum(len(kind["findings"]) for kind in results.values()),
-        "kinds": results,
-        "machine": machine,
-    }
-    write_json(args.out, written)
+        write(args.out, results, args.seed)
     sys.exit(any(results[name]["findings"] for name in args.kinds))
+
+
+def write(out: Path, results: dict[str, dict[str, Any]], seed: int) -> None:
+    """Write what is known so far, of kinds that were not asked for what an earlier run wrote."""
+    known = json.loads(out.read_text())["kinds"] if out.exists() else {}
+    kinds = {name: {**known, **results}[name] for name in KINDS if name in known or name in results}
+    written = {
+        "seed": seed,
+        "memory_limit_MiB": MEMORY // 2**20,
+        "cases": sum(kind["cases"] for kind in kinds.values()),
+        "findings": sum(len(kind["findings"]) for kind in kinds.values()),
+        "kinds": kinds,
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
+    }
+    write_json(out, written)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from vergence.data.graph.source import NodeSource
 from vergence.data.roles import reading_of
 
 _LABELS = ("label", "class", "value", "club", "community")  # of nodes, by custom; GML's own label is the name
+_DIGITS = 1000  # of a number; a longer one is a name
 
 
 def edgelist(path: Path, uri: str, columns: Sequence[str] | None = None) -> NodeSource:
@@ -57,7 +58,7 @@ def numbered(names: np.ndarray) -> tuple[list[str], np.ndarray]:
         if len(set(whole)) < len(whole):  # both 1 and 1.0 occur
             return numbered(np.array(whole, object).astype(str)[place])
         words = whole
-    if all(re.fullmatch(r"-?\d+", word) for word in words):
+    if all(re.fullmatch(r"-?\d+", word) and len(word) <= _DIGITS for word in words):
         order = sorted(range(len(words)), key=lambda i: (int(words[i]), words[i]))
         rank = np.empty(len(order), np.int64)
         rank[order] = np.arange(len(order))
@@ -141,7 +142,8 @@ def _networkx(path: Path, uri: str, reader: str) -> NodeSource:
     if label is not None:
         classes, y = numbered(np.array([str(value) for value in columns.pop(label)]))
     features = [name for name, c in columns.items() if all(isinstance(value, int | float) for value in c)]
-    x = np.stack([np.array(columns[name], np.float32) for name in features], axis=1) if features else None
+    kept = [numbers(columns[name], f"{uri}: {name}").astype(np.float32) for name in features]
+    x = np.stack(kept, axis=1) if kept else None
     directed = bool(network.is_directed())
     graph, notes = build(Edges(pairs, len(names), values, directed), uri, x=x, y=y)
     if alone := len(names) - len(np.unique(pairs)):

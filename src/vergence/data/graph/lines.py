@@ -323,6 +323,8 @@ def numbers(entries: Sequence[str], what: str) -> np.ndarray:
     """Return entries as float64, or raise ``BadInput``."""
     try:
         return np.array(entries, np.float64)
+    except (TypeError, OverflowError) as error:
+        raise BadInput(f"{what} must be numbers: {error}.") from None
     except ValueError as error:
         words = pa.chunked_array([list(entries)], pa.string())
         mark = style(words)
