@@ -12,6 +12,7 @@ import yaml
 
 from vergence.benchmarks.stress.drawn import EDGES, exchanged
 from vergence.benchmarks.stress.hostile import Kind
+from vergence.core.errors import BadInput
 from vergence.core.recipe import Recipe
 from vergence.core.run_config import RunConfig
 from vergence.engine.encoders import load
@@ -91,6 +92,9 @@ def read(folder: Path, raw: bytes) -> None:
     command(config), repr(config), config.differs(9, ["a"])
     try:
         load(folder)
+    except BadInput as error:
+        if "encoder.safetensors is missing" not in str(error):
+            raise
     finally:
         assert len(os.listdir("/proc/self/fd")) <= len(before) + 8, "it left files open"
 
