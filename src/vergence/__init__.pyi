@@ -24,5 +24,5 @@ from .engine.encoders import load as load
 from .engine.encoders import open_run as open_run
 from .train import resume as resume
 from .use.clustering import clusters as clusters
-from .use.nearest import duplicates as duplicates
+from .use.copies import duplicates as duplicates
 from .use.nearest import search as search

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from vergence.cli import main
+from vergence.reports import looks
+from vergence.store.table import Store
+from vergence.studio.review import Review
 
 COUNT = 60
 
@@ -66,6 +70,9 @@ def test_curate_keeps_a_share_or_a_number_and_lists_it(made, capsys, method):
     assert sum(row["kept"] for row in found["clusters"]) == COUNT // 2
     assert [row["samples"] for row in found["classes"]] == [21, 19, 20]
     assert len(_json(capsys, f"curate {made}/photos.lance --method {method} --keep 7")["kept"]) == 7
+    assert len(_json(capsys, f"curate {made}/photos.lance --method {method} --keep 1.0")["kept"]) == COUNT
+    assert main(["curate", f"{made}/photos.lance", "--method", method, "--keep", "2.5"]) == 2
+    assert "a share in (0, 1] or a whole number from 2 on; got 2.5" in capsys.readouterr().err
     assert main(["curate", f"{made}/photos.lance", "--method", method, "--keep", "61"]) == 2
     assert f"Of {COUNT} rows 1 to {COUNT} can be kept; 61" in capsys.readouterr().err
 
@@ -75,6 +82,26 @@ def test_duplicates_are_above_the_threshold(made, capsys):
     assert found["pairs"]
     assert all(pair["cosine"] >= 0.9 for pair in found["pairs"])
     assert found["total"] == len(found["pairs"])
+
+
+def test_command_report_and_studio_find_the_same_duplicates(made, capsys):
+    copy = _json(capsys, f"embed {made}/run {made}/photos --out {made}/copies.lance")["store"]
+    store = Store.open(copy)
+    store.append(None, store.vectors()[[5, 9]], ids=["again 5", "again 9"])
+    names = store.names
+    found = _json(capsys, f"duplicates {copy}")
+    assert {"first": names[5], "second": "again 5", "cosine": 1.0} in found["pairs"]
+    assert found["chance"] <= 0.05 * found["total"] + 0.01
+    review = Review(store, "vector")
+    review.find()
+    assert [[names[row] for row in group] for group in review.groups] == found["groups"]
+    told = looks.copies(SimpleNamespace(store=store, pictures=lambda rows: list(rows)))
+    assert (told["total"], told["groups"], told["surplus"]) == (
+        found["total"], len(found["groups"]), review.surplus,
+    )  # fmt: skip
+    assert main(["duplicates", copy]) == 0
+    text = capsys.readouterr().out
+    assert "Look at them first" in text and "expected by chance" in text
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from vergence.studio import cache, contrast
 from vergence.studio.colours import NONE, OTHER, STEPS, codes, columns, kinds, scale
 from vergence.studio.groups import Groups
 from vergence.studio.projection import NOWHERE, Projection
-from vergence.studio.review import Review, stars
+from vergence.studio.review import Review
 from vergence.studio.session import Session
 
 
@@ -230,7 +230,7 @@ def test_examples_are_those_nearest_to_the_mean(blobs):
 
 def test_a_review_is_kept_and_exported(blobs):
     review = Review(blobs, "vector")
-    review.find(0.9999)
+    review.find(threshold=0.9999)
     assert [group.tolist() for group in review.groups] == [[40, 41, 42], [0, 1]]
     review.decide([41], "drop")
     assert review.keep_first() == 1 and review.decided == 1  # the group of 40 was looked at already
@@ -241,23 +241,9 @@ def test_a_review_is_kept_and_exported(blobs):
     assert Review(Store.open(blobs.path), "vector").dropped == []
 
 
-def test_a_group_is_one_row_and_what_is_like_it_not_a_chain():
-    chain = np.array([[0, 1], [1, 2], [2, 3], [3, 4], [7, 9]])  # 0 - 1 - 2 - 3 - 4
-    assert [group.tolist() for group in stars(chain, 10)] == [[1, 0, 2], [3, 4], [7, 9]]
-    assert stars(np.empty((0, 2), np.int64), 10) == []
-    random = np.random.default_rng(0)
-    pairs = np.unique(np.sort(random.integers(0, 60, (200, 2))), axis=0)
-    pairs = pairs[pairs[:, 0] < pairs[:, 1]]
-    known, groups = {tuple(pair) for pair in pairs.tolist()}, stars(pairs, 60)
-    for centre, *near in (group.tolist() for group in groups):
-        assert all((min(centre, row), max(centre, row)) in known for row in near)
-    rows = np.concatenate(groups)
-    assert len(np.unique(rows)) == len(rows)
-
-
 def test_the_first_of_one_group_stays(blobs):
     review = Review(blobs, "vector")
-    review.find(0.9999)
+    review.find(threshold=0.9999)
     assert review.surplus == 3 and review.keep_first(1) == 1
     assert review.verdicts == {0: "keep", 1: "drop"}
     with pytest.raises(BadInput, match="no group 3"):

@@ -99,6 +99,7 @@ def test_a_store_is_curated_by_direction_and_a_seed_repeats(tmp_path):
     found = curate(store, 100)
     np.testing.assert_array_equal(found.rows, curate(str(store.path), 100).rows)
     assert found.before.sum() == 1000 and found.after.sum() == len(found) == 100
+    assert len(found.before) == len(found.hierarchy.levels[0]) and (found.after <= found.before).all()
     assert entropy(ring[found.rows]) > entropy(ring) + 0.3
 
 

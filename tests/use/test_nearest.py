@@ -1,15 +1,14 @@
-"""Search and near-duplicates against slow, obvious derivations."""
+"""Search against slow, obvious derivations."""
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch import nn
 
 from vergence.core.errors import BadInput
 from vergence.store.table import INDEX_FROM, Store
-from vergence.use.nearest import duplicates, search
-from vergence.use.pairs import near_pairs, near_pairs_ivf
+from vergence.use.copies import duplicates
+from vergence.use.nearest import search
 
 
 def cosines(x):
@@ -119,82 +118,6 @@ def test_an_index_stays_right_when_rows_go(tmp_path, large):
         assert moved.ids[0] == ["r5"] and moved.rows[0].tolist() == [4]
 
 
-@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("threshold", [0.3, 0.8, 1.0])
-def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, threshold):
-    import vergence.use.pairs as module
-
-    monkeypatch.setattr(module, "SIDE", 16)
-    monkeypatch.setattr(module, "EDGES", 20)
-    monkeypatch.setattr(module, "best_precision", lambda device: precision)
-    torch.manual_seed(0)
-    x = torch.randn(70, 6)
-    x[50:55] = x[3] * 2.5  # the same direction
-    x[60] = x[3] + 0.1 * torch.randn(6)
-    found = near_pairs(x, threshold=threshold)
-    similarity = cosines(x.double().numpy())
-    expected = {(i, j) for i in range(70) for j in range(i + 1, 70) if similarity[i, j] >= threshold - 1e-6}
-    assert {(i, j) for i, j in found.pairs.tolist()} == expected and found.total == len(expected) >= 15
-    assert (np.diff(found.similarity) <= 0).all()
-    np.testing.assert_allclose(found.similarity, similarity[tuple(found.pairs.T)], atol=1e-5)
-
-    group = {i: {i} for i in range(70)}
-    for i, j in expected:
-        joined = group[i] | group[j]
-        for member in joined:
-            group[member] = joined
-    wanted = sorted({tuple(sorted(g)) for g in group.values() if len(g) > 1}, key=lambda g: (-len(g), g[0]))
-    assert [tuple(g.tolist()) for g in found.groups] == wanted
-
-
-@pytest.mark.parametrize("levelled", [False, True])
-def test_pairs_in_cells_are_those_of_the_whole_table(levelled):
-    generator = np.random.default_rng(0)
-    x = generator.standard_normal((900, 6)).astype(np.float32)
-    x[500:700] = x[:200] + 0.02 * generator.standard_normal((200, 6))  # nearly the same
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    level = generator.uniform(0, 0.1, 900).astype(np.float32) if levelled else None
-    exact = near_pairs(
-        torch.from_numpy(x), threshold=0.9, level=None if level is None else torch.from_numpy(level)
-    )
-    quick = near_pairs_ivf(x, threshold=0.9, level=level)
-    wanted, found = ({tuple(p) for p in part.pairs.tolist()} for part in (exact, quick))
-    assert found <= wanted and len(quick.pairs) == quick.total, "each pair once, and only true ones"
-    assert len(found) >= 0.95 * len(wanted) and len(wanted) > 200
-    assert quick.recall == pytest.approx(len(found) / len(wanted), abs=1e-6), "all rows are asked: no guess"
-    score = {tuple(p): s for p, s in zip(exact.pairs.tolist(), exact.similarity, strict=True)}
-    np.testing.assert_allclose(quick.similarity, [score[tuple(p)] for p in quick.pairs.tolist()], atol=1e-5)
-
-
-def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
-    import vergence.use.nearest as module
-
-    x = np.random.default_rng(0).standard_normal((300, 8)).astype(np.float32)
-    x[200] = x[3]
-    store = made(tmp_path, x[:250])
-    store.add_vectors("vector_b", x[:250:2], ids=[f"r{i}" for i in range(0, 250, 2)])
-    monkeypatch.setattr(module, "EXACT_UP_TO", 100)
-    found = duplicates(store, threshold=0.999)
-    assert found.pairs.tolist() == [[3, 200]] and [g.tolist() for g in found.groups] == [[3, 200]]
-    assert found.recall == 1 and duplicates(store, threshold=0.999, exact=True).recall is None
-    second = duplicates(store, threshold=0.999, column="vector_b")  # row 200 holds x[200], row 6 x[6]
-    assert second.total == 0
-    assert duplicates(store, threshold=0.6, column="vector_b").pairs.max() > 125, "rows of the store"
-
-
-def test_when_everything_is_alike_the_list_is_cut_but_the_group_is_whole():
-    found = near_pairs(torch.ones(1500, 4), threshold=0.9, limit=10)
-    assert found.total == 1500 * 1499 // 2
-    assert found.pairs.tolist()[:3] == [[0, 1], [0, 2], [0, 3]] and len(found.pairs) == 10
-    assert [len(g) for g in found.groups] == [1500]
-    assert found.surplus.tolist() == list(range(1, 1500))
-
-
-def test_nothing_alike_gives_nothing(tmp_path):
-    found = duplicates(made(tmp_path, np.eye(5, dtype=np.float32)), threshold=0.5)
-    assert found.pairs.shape == (0, 2) and found.groups == [] and found.total == 0 and not len(found.surplus)
-
-
 @pytest.mark.parametrize(
     ("ask", "line"),
     [
@@ -203,7 +126,6 @@ def test_nothing_alike_gives_nothing(tmp_path):
         (lambda s: search(s, np.ones(3)), "The query has 3 values, vector of .* has 8"),
         (lambda s: search(s, "r1", k=0), "k of at least 1; got 0"),
         (lambda s: search("nowhere.lance", "r1"), "There is no store at nowhere.lance"),
-        (lambda s: duplicates(s, threshold=1.5), r"threshold is a cosine in \(0, 1\]; got 1.5"),
     ],
 )
 def test_mistakes_are_told(tmp_path, vectors, ask, line):
@@ -233,17 +155,6 @@ def test_a_background_lowers_the_scores_of_what_is_like_everything(tmp_path):
     near = np.sort(cosines(np.concatenate([store.vectors(), background.vectors()]))[:4, 4:], 1)[:, -3:]
     np.testing.assert_allclose(fallen[:, 0], near.mean(1), rtol=1e-5)
     assert fallen[:2].min() > 0.8 > 0.3 > fallen[2:].max()
-
-
-def test_a_background_keeps_the_crowd_from_being_duplicates(tmp_path):
-    store, background = stores_with_a_crowd(tmp_path)
-    assert duplicates(store, threshold=0.8).pairs.tolist() == [[0, 1], [2, 3]]
-    found = duplicates(store, threshold=0.5, background=background)
-    assert found.pairs.tolist() == [[2, 3]]
-    level = np.sort(cosines(np.concatenate([store.vectors(), background.vectors()]))[:4, 4:], 1)[:, -3:]
-    expected = cosines(store.vectors())[2, 3] - level.mean(1)[2:].mean()
-    assert found.similarity[0] == pytest.approx(expected, rel=1e-5)
-    assert len(duplicates(store, background=str(background.path)).groups) == 1
 
 
 def test_a_background_must_fit_and_come_from_elsewhere(tmp_path):

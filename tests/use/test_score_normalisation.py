@@ -46,6 +46,10 @@ def test_whitening_makes_the_covariance_of_the_background_the_identity():
     spread = (ground - white.mean) @ white.matrix
     torch.testing.assert_close(spread.T @ spread / 400, torch.eye(5), atol=1e-3, rtol=0)
     torch.testing.assert_close(white(ground), normalize(spread, dim=1))
+    ridged = Whitening.fit(ground, ridge=0.5)
+    variance = torch.linalg.eigvalsh(torch.cov(ground.double().T, correction=0))
+    lengths = ridged.matrix.double().square().sum(0).sort(descending=True).values
+    torch.testing.assert_close(lengths, 1 / (variance + 0.5 * variance.mean()), rtol=1e-4, atol=0)
     few = Whitening.fit(ground, 2)
     torch.testing.assert_close(few.matrix, white.matrix[:, :2])
     main = (ground - ground.mean(0)).svd().V[:, 0]

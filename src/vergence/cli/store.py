@@ -147,16 +147,28 @@ def duplicates(argv: list[str]) -> None:
     parser = Options(
         "duplicates",
         "Find the samples of STORE that are nearly the same.",
-        "vergence duplicates photos.lance --threshold 0.98",
+        "vergence duplicates photos.lance --out copies.html",
     )
     add_store_and_column(parser)
+    parser.add_argument(
+        "--by",
+        type=Literal["neighbours", "cosine", "hash", "pixels"] | None,
+        default=None,
+        help="neighbours: nearer than chance explains, in vectors and pictures; cosine: of at least "
+        "--threshold; hash: perceptual hashes of the pictures; pixels: equal pictures [else neighbours, with "
+        "--threshold or --background cosine]",
+    )
     parser.add_argument(
         "--threshold",
         type=float | None,
         default=None,
-        help="least cosine of two vectors, in (0, 1] [else 0.95, with --background 0.35]",
+        help="least cosine of two vectors, in (0, 1] [else 0.95, with --background 0.35]; by hash the most "
+        "bits of 64 that may differ [else 2]",
     )
-    parser.add_argument("--limit", type=PositiveInt, default=100_000, help="pairs that are listed")
+    parser.add_argument(
+        "--chance", type=float, default=0.05, help="by neighbours: share of what is found that may be chance"
+    )
+    parser.add_argument("--limit", type=PositiveInt, default=1_000_000, help="pairs that are listed")
     parser.add_argument(
         "--exact",
         action="store_true",
@@ -167,12 +179,14 @@ def duplicates(argv: list[str]) -> None:
     _page(parser)
     args = parser.read(argv)
     from vergence.store.table import Store
-    from vergence.use.nearest import duplicates as api
+    from vergence.use.copies import duplicates as api
 
     store = Store.open(args.store)
     copies = api(
         store,
+        by=args.by,
         threshold=args.threshold,
+        chance=args.chance,
         column=args.column,
         limit=args.limit,
         background=args.background,
@@ -191,9 +205,14 @@ def duplicates(argv: list[str]) -> None:
     )
     lines += [
         f"{_count(groups, 'group')}, {_count(range(copies.total), 'pair')}; "
-        f"{_count(copies.surplus, 'sample')} could go."
+        f"{_count(copies.surplus, 'sample')} could go. Look at them first: --out copies.html, or "
+        f"vergence studio {args.store}."
     ]
     result: dict[str, Any] = {"groups": groups, "pairs": pairs, "total": copies.total}
+    if copies.chance is not None:
+        result["chance"] = round(copies.chance, 2)
+        share = copies.chance / max(copies.total, 1)
+        lines.append(f"About {copies.chance:.1f} of these pairs ({share:.0%}) are expected by chance.")
     if copies.recall is not None:
         result["recall"] = round(copies.recall, 4)
         lines.append(f"Neighbouring cells were compared: about {copies.recall:.1%} of all such pairs.")
@@ -251,7 +270,9 @@ def curate(argv: list[str]) -> None:
         "vergence curate photos.lance --keep 0.5 --out keep.txt",
     )
     add_store_and_column(parser)
-    parser.add_argument("--keep", type=float, default=0.5, help="share, below 1, or number of samples")
+    parser.add_argument(
+        "--keep", type=float, default=0.5, help="share, up to 1 (all), or from 2 on number of samples"
+    )
     parser.add_argument(
         "--method",
         type=Literal["hkmeans", "sas"],
@@ -270,7 +291,7 @@ def curate(argv: list[str]) -> None:
     from vergence.store.table import Store
 
     store = Store.open(args.store)
-    keep = round(args.keep * len(store)) if 0 < args.keep < 1 else int(args.keep)
+    keep = _share_or_number(args.keep, len(store))
     chosen: Curated | Subset
     if args.method == "sas":
         from vergence.use.sas import select
@@ -300,7 +321,7 @@ def curate(argv: list[str]) -> None:
     evenness = " to ".join(f"{value:.2f}" for value in result["evenness"].values())
     text = (
         f"{len(kept):,} of {_count(names, 'sample')} kept, from {_count(chosen.before, 'cluster')}; "
-        f"their evenness went from {evenness} (1: all as large)."
+        f"their evenness (entropy; 1 if all are as large) went from {evenness}."
     )
     if labels := _kept_of_classes(store, chosen.rows):
         result["classes"] = labels
@@ -308,6 +329,15 @@ def curate(argv: list[str]) -> None:
             f"\n{row['class']:>20} {row['kept']:>8,} of {row['samples']:,}" for row in labels[:_SHOWN]
         )
     show(args, result, text + (f"\nThey are listed in {args.out}." if args.out else ""))
+
+
+def _share_or_number(keep: float, of: int) -> int:
+    """Return how many rows a share in (0, 1], or a whole number from 2 on, asks for."""
+    if 0 < keep <= 1:
+        return max(1, round(keep * of))
+    if keep < 2 or keep != int(keep):
+        raise BadInput(f"--keep is a share in (0, 1] or a whole number from 2 on; got {keep:g}.")
+    return int(keep)
 
 
 def _evenness(sizes: np.ndarray) -> float:

@@ -48,6 +48,8 @@ def duplicates_page(out: str, store: Store, copies: Duplicates) -> None:
         f"{len(copies.groups):,} groups of nearly the same in {store.path}, "
         f"linked by {copies.total:,} pairs; {len(copies.surplus):,} samples could go."
     )
+    if copies.chance is not None:
+        lead += f" About {copies.chance:.1f} of the pairs are expected by chance."
     if copies.recall is not None:
         lead += f" About {copies.recall:.1%} of all such pairs were found."
     if len(copies.groups) > len(shown):

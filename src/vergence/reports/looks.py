@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from vergence.core.errors import BadInput
 from vergence.reports.figures import scatter
 from vergence.reports.subject import Subject, class_of
+from vergence.use.copies import duplicates
 from vergence.use.maps import layout
-from vergence.use.nearest import duplicates, search
+from vergence.use.nearest import search
 
 QUERIES, MEMBERS, PAIRS = 8, 10, 12
-_THRESHOLDS = (0.95, 0.98, 0.99, 0.995, 0.999)
 
 
 def neighbours(subject: Subject, *, seed: int = 0) -> list[dict[str, Any]]:
@@ -52,16 +53,16 @@ def cluster_cards(subject: Subject) -> list[dict[str, Any]]:
 
 
 def copies(subject: Subject) -> dict[str, Any]:
-    """Return the most similar pairs, above a threshold that rises while too many samples pass it."""
-    for threshold in _THRESHOLDS:
-        copies = duplicates(subject.store, threshold=threshold)
-        if copies.total <= max(20, len(subject.store) // 20):
-            break
+    """Return the surest pairs, as ``vergence duplicates`` finds them, or why none can be told."""
+    try:
+        copies = duplicates(subject.store)
+    except BadInput as error:
+        return {"total": 0, "untold": str(error)}
     shown = subject.pictures(copies.pairs[:PAIRS].reshape(-1))
     pairs = list(zip(shown[::2], shown[1::2], copies.similarity[:PAIRS].tolist(), strict=True))
     return {
-        "threshold": threshold,
         "total": copies.total,
+        "chance": copies.chance,
         "groups": len(copies.groups),
         "surplus": len(copies.surplus),
         "pairs": pairs,

@@ -17,6 +17,7 @@ from vergence.store.table import Store
 from vergence.studio import contrast
 from vergence.studio.encoder_session import LARGEST
 from vergence.studio.session import Session
+from vergence.use.copies import By
 
 HOST = "127.0.0.1"
 _HEAD = """
@@ -35,6 +36,12 @@ window.studio = {
 <script type="module" src="studio/static/studio.js"></script>
 """
 _WATCH = "() => window.studio.watch()"  # lets the head of the page say what is being done
+_FOUND_BY = [
+    ("their own neighbours: nearer than chance explains", "neighbours"),
+    ("a least cosine", "cosine"),
+    ("a perceptual hash of the pictures", "hash"),
+    ("equal pictures", "pixels"),
+]
 _EXAMPLES = 6  # pictures of a side in a cluster
 _ROWS = 40  # clusters of a comparison that are shown
 
@@ -126,22 +133,31 @@ def _ours(gr: Any, name: str) -> Any:
 
 def _duplicates(gr: Any, session: Session) -> None:
     with gr.Row(elem_classes="studio-ask"):
-        threshold = gr.Slider(0.5, 1.0, 0.95, step=0.005, label="Least cosine of near-duplicates", scale=3)
+        by = gr.Dropdown(_FOUND_BY, value="neighbours", label="Near-duplicates are found by", scale=2)
+        threshold = gr.Slider(0.5, 1.0, 0.95, step=0.005, label="Least cosine", visible=False, scale=2)
         button = gr.Button("Find near-duplicates", variant="primary", scale=1)
     status = gr.Markdown("", elem_id="studio-found")
 
-    def find(least: float) -> str:
+    def find(how: By, least: float) -> str:
         n, review = len(session.store), session.review
         with session.busy(f"Comparing {n:,} samples, each with each"):
-            as_page_error(gr, partial(review.find, least))
+            as_page_error(gr, partial(review.find, how, least if how == "cosine" else None))
         rest = f" Of the pairs, the {review.left_out:,} least alike are left out." if review.left_out else ""
+        by_chance = "" if review.chance is None else f", about {review.chance:.1f} of them by chance"
         return (
-            f"{review.pairs:,} pairs in {len(review.groups):,} groups around one sample each; if only that "
-            f"one stayed, {review.surplus:,} of {n:,} samples would go.{rest}"
+            f"{review.pairs:,} pairs{by_chance}, in {len(review.groups):,} groups around one sample each; if "
+            f"only that one stayed, {review.surplus:,} of {n:,} samples would go.{rest}"
         )
 
     button.click(None, js=_WATCH, api_visibility="private")
-    button.click(find, threshold, status, api_visibility="private", show_progress="hidden").then(
+    by.change(
+        lambda how: gr.Slider(visible=how == "cosine"),
+        by,
+        threshold,
+        api_visibility="private",
+        show_progress="hidden",
+    )
+    button.click(find, [by, threshold], status, api_visibility="private", show_progress="hidden").then(
         None, js="() => window.studio.refresh('review')", api_visibility="private"
     )
     _ours(gr, "review")

@@ -12,7 +12,7 @@ from vergence.core.errors import BadInput, unknown
 from vergence.core.lists import cell, write_lines
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.nearest import duplicates
+from vergence.use.copies import By, duplicates
 
 VERDICTS = ("keep", "drop", "")
 SHOWN = 60  # rows of a group that are shown
@@ -27,9 +27,10 @@ class Review:
         column: Which vectors.
 
     Attributes:
-        threshold: Least cosine of what was found; None before ``find``.
+        found: Whether ``find`` has looked.
         groups: The rows of each, the largest group first; every row is a near-duplicate of the group's first.
         pairs: How many near-duplicates there are.
+        chance: Pairs expected among these by chance; None where the rule does not know it.
     """
 
     def __init__(self, store: Store, column: str) -> None:
@@ -42,18 +43,15 @@ class Review:
             for name, verdict in kept.items()
             if name in self._row and verdict in ("keep", "drop")
         }
-        self.threshold: float | None = None
+        self.found = False
         self.groups: list[np.ndarray] = []
         self.pairs = self.left_out = 0
+        self.chance: float | None = None
 
-    def find(self, threshold: float) -> None:
-        """Look for near-duplicates; raises ``BadInput`` if the threshold is not in (0, 1]."""
-        copies = duplicates(self.store, threshold=threshold, column=self.column)
-        self.threshold, self.groups, self.pairs = (
-            threshold,
-            stars(copies.pairs, len(self.names)),
-            copies.total,
-        )
+    def find(self, by: By | None = None, threshold: float | None = None) -> None:
+        """Look for near-duplicates as ``duplicates`` does; raises ``BadInput`` where that does."""
+        copies = duplicates(self.store, by=by, threshold=threshold, column=self.column)
+        self.found, self.groups, self.pairs, self.chance = True, copies.groups, copies.total, copies.chance
         self.left_out = copies.total - len(copies.pairs)
 
     def group(self, number: int) -> dict[str, Any]:
@@ -145,27 +143,3 @@ class Review:
         cache.save_json(
             self.store, _NAME, {self.names[row]: self.verdicts[row] for row in sorted(self.verdicts)}
         )
-
-
-def stars(pairs: np.ndarray, n: int) -> list[np.ndarray]:
-    """Divide the rows of pairs ``(m, 2)`` into groups, each around a row that is in a pair with all others.
-
-    Rows that are in most pairs become centres first. Nothing is grouped only because something third is
-    like both, so that no chain of small steps makes a group of what is unlike.
-
-    Returns:
-        The rows of each group, its centre first; the largest group first.
-    """
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    both = both[np.lexsort((both[:, 1], both[:, 0]))]
-    degree = np.bincount(both[:, 0], minlength=n)
-    start = np.concatenate([[0], np.cumsum(degree)])
-    free, groups = np.full(n, True), []
-    for centre in np.argsort(-degree, kind="stable")[: np.count_nonzero(degree)].tolist():
-        if free[centre]:
-            near = both[start[centre] : start[centre + 1], 1]
-            near = near[free[near]]
-            free[near], free[centre] = False, False
-            if len(near):
-                groups.append(np.concatenate([[centre], near]))
-    return sorted(groups, key=lambda group: (-len(group), group[0]))

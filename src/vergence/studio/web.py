@@ -158,7 +158,7 @@ def review_state(session: Session, number: int) -> dict[str, Any]:
     """Return how far the review of near-duplicates has come, and one group with its pictures."""
     review = session.review
     state: dict[str, Any] = {
-        "threshold": review.threshold,
+        "found": review.found,
         "groups": len(review.groups),
         "pairs": review.pairs,
         "decided": review.decided,

@@ -28,7 +28,7 @@ from numba import njit
 
 from vergence.core.errors import BadInput
 from vergence.store.table import Store
-from vergence.use.nearest import opened
+from vergence.use.nearest import centred_directions, opened
 
 _ROWS = 512  # of a block of the first search
 
@@ -61,7 +61,9 @@ class Multicut:
 
 
 def multicut_clusters(store: Store | str | Path, *, alpha: float = 0.4, column: str = "vector") -> Multicut:
-    """Divide a store into as many groups as there are; vectors are compared by cosine.
+    """Divide a store into as many groups as there are; vectors are compared by cosine about their mean.
+
+    Cosines of what an encoder gives are all near 1 before the mean of the table is taken off.
 
     Args:
         store: Opened, or where it lies.
@@ -72,7 +74,8 @@ def multicut_clusters(store: Store | str | Path, *, alpha: float = 0.4, column: 
         BadInput: If a row has no such vector, or ``alpha`` is negative.
     """
     store = opened(store)
-    return multicut(store.directions(column), alpha=alpha, name=f"{column} of {store.path}")
+    unit = centred_directions(store, column)
+    return multicut(unit, alpha=alpha, name=f"{column} of {store.path}")
 
 
 def multicut(vectors: np.ndarray, *, alpha: float = 0.4, name: str = "The table") -> Multicut:

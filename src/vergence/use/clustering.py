@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from vergence.core.errors import BadInput
 from vergence.store.table import Store
 from vergence.use.clusterfug import multicut_clusters
-from vergence.use.nearest import opened
+from vergence.use.nearest import centred_directions, opened
 
 _TRIED = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 25, 30)  # numbers of clusters that are weighed
 _NEARLY = 0.05  # share of the best silhouette that is given up for a finer division
@@ -69,8 +69,9 @@ def clusters(
         store: Opened, or where it lies.
         k: How many, fewer where vectors are equal; None weighs 2 to 30 by their silhouette on a sample and
             takes the largest that comes within 5 % of the best.
-        alpha: In place of k: the cosine from which two samples attract each other, at least 0. How many
-            groups there are then comes out (``use.clusterfug``), in a time that grows with n².
+        alpha: In place of k: the cosine, about the mean of all, from which two samples attract each other,
+            at least 0; 0.4 is usual. How many groups there are then comes out (``use.clusterfug``), in a time
+            that grows with n².
         column: Which vectors; every row must have one.
         seed: Of the starting points.
 
@@ -81,7 +82,8 @@ def clusters(
         raise BadInput("Give k, the number of clusters, or alpha, from which it comes out; not both.")
     store = opened(store)
     if alpha is not None:
-        of, unit = multicut_clusters(store, alpha=alpha, column=column).of, store.directions(column)
+        of = multicut_clusters(store, alpha=alpha, column=column).of
+        unit = centred_directions(store, column)
         return _divided(unit, of, unit[_drawn(len(unit), seed)])
     vectors = store.vectors(column)
     if np.isnan(vectors).any():

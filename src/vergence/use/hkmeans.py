@@ -69,13 +69,13 @@ class Curated:
 
     @property
     def before(self) -> np.ndarray:
-        """``(k,)`` rows of each of the coarsest clusters."""
-        return self.hierarchy.sizes()
+        """``(k,)`` rows of each of the finest clusters."""
+        return self.hierarchy.sizes(0)
 
     @property
     def after(self) -> np.ndarray:
         """``(k,)`` rows kept of each."""
-        return np.bincount(self.hierarchy.of()[self.rows], minlength=len(self.before))
+        return np.bincount(self.hierarchy.of(0)[self.rows], minlength=len(self.before))
 
 
 def curate(

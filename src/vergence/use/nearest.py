@@ -1,9 +1,9 @@
-"""Search and near-duplicates in a store: exact, a block at a time, on whatever device the vectors are."""
+"""Search in a store: exact, a block at a time, on whatever device the vectors are, or from an index."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,9 @@ from vergence.engine.embedding import embed
 from vergence.engine.run import Run
 from vergence.store.table import INDEX_FROM, Store
 from vergence.use.ivf import IVF
-from vergence.use.pairs import Duplicates, near_pairs, near_pairs_ivf
 from vergence.use.score_normalisation import background_level
 from vergence.use.topk import as_tensor, topk
 
-EXACT_UP_TO = 200_000  # samples up to which all pairs are compared
 _RARE = 20  # a condition that fewer than one in so many rows fulfil is answered exactly
 _MANY = 32  # queries from which the cells in memory answer, not the index on disk
 
@@ -104,7 +102,7 @@ def search(
     if own is not None:
         scores, rows = (part[rows != own][None, :k] for part in (scores, rows))
     if background is not None:
-        level = background_level(torch.tensor(vectors), _ground(background, store, column))
+        level = background_level(torch.tensor(vectors), background_vectors(background, store, column))
         scores -= level.cpu().numpy()[:, None]
     named = iter(store.take(rows[rows >= 0], ["id"])["id"].to_pylist())
     return Hits(rows, scores, [[next(named) for row in line if row >= 0] for line in rows], recall)
@@ -115,7 +113,7 @@ def opened(store: Store | str | Path) -> Store:
     return store if isinstance(store, Store) else Store.open(store)
 
 
-def _ground(background: Store | str | Path, store: Store, column: str) -> Tensor:
+def background_vectors(background: Store | str | Path, store: Store, column: str) -> Tensor:
     """Return the vectors ``(M, D)`` of a background.
 
     Raises:
@@ -129,7 +127,7 @@ def _ground(background: Store | str | Path, store: Store, column: str) -> Tensor
             f"{column} of the background {ground.path} has {ground.width(column)} values, of {store.path} "
             f"{store.width(column)}: embed both with one encoder."
         )
-    return as_tensor(_present(ground, column)[1])
+    return as_tensor(present_directions(ground, column)[1])
 
 
 def _query(
@@ -197,60 +195,20 @@ def _approximate(
     return scores, np.where(rows >= 0, present[rows], -1), cells.recall
 
 
-def _present(store: Store, column: str) -> tuple[np.ndarray, np.ndarray]:
+def present_directions(store: Store, column: str) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows ``(m,)`` that have such a vector, and these at unit length ``(m, D)``."""
     unit = store.directions(column)
     rows = np.flatnonzero(~np.isnan(unit[:, 0]))
     return rows, unit if len(rows) == len(unit) else unit[rows]
 
 
+def centred_directions(store: Store, column: str) -> np.ndarray:
+    """Return the vectors ``(n, D)`` about their mean, at unit length; zero stays zero."""
+    vectors = store.vectors(column)
+    unit = vectors - np.nanmean(vectors, axis=0, dtype=np.float64).astype(np.float32)
+    return unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
+
+
 def _cells(store: Store, column: str) -> tuple[np.ndarray, IVF]:
-    rows, unit = _present(store, column)
+    rows, unit = present_directions(store, column)
     return rows, IVF.of(unit)
-
-
-def duplicates(
-    store: Store | str | Path,
-    *,
-    threshold: float | None = None,
-    column: str = "vector",
-    limit: int = 100_000,
-    background: Store | str | Path | None = None,
-    exact: bool | None = None,
-) -> Duplicates:
-    """Find all pairs of samples whose vectors' cosine is at least ``threshold``.
-
-    Up to 200,000 samples nothing is approximated: blocks of pairs are sifted in bfloat16 where the
-    hardware is fast at it, with a margin for its rounding, and what is left is computed in float32. In
-    larger stores only samples of neighbouring cells are compared, and ``recall`` says what that finds
-    (``use.pairs``). Memory does not grow with the number of comparisons.
-
-    Args:
-        store: Opened, or where it lies.
-        threshold: In (0, 1]; None takes 0.95, with a background 0.35.
-        column: Which vectors to compare.
-        limit: Pairs that are listed; the groups know them all.
-        background: A store of samples from elsewhere, which cannot match: a pair's level, the mean of both
-            samples' as in ``search``, is taken off its cosine before it is compared with the threshold.
-            What is like everything is then no copy of anything.
-        exact: True compares all samples however many there are, False those of neighbouring cells; None
-            lets their number decide.
-
-    Raises:
-        BadInput: If the threshold is out of range, or the store or column does not exist.
-    """
-    store = opened(store)
-    if threshold is None:
-        threshold = 0.95 if background is None else 0.35
-    if not 0 < threshold <= 1:
-        raise BadInput(f"threshold is a cosine in (0, 1]; got {threshold}.")
-    unit = store.directions(column)
-    level = None
-    if background is not None:
-        level = background_level(as_tensor(unit), _ground(background, store, column))
-    if exact or (exact is None and len(unit) <= EXACT_UP_TO):
-        return near_pairs(as_tensor(unit), threshold=threshold, limit=limit, level=level)
-    rows, unit = _present(store, column)
-    levels = None if level is None else level.cpu().numpy()[rows]
-    copies = near_pairs_ivf(unit, threshold=threshold, limit=limit, level=levels)
-    return replace(copies, pairs=rows[copies.pairs], groups=[rows[group] for group in copies.groups])

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 from torch.nn.functional import normalize
 
@@ -18,7 +16,7 @@ from vergence.use.topk import as_tensor
 
 SIDE = 2048  # rows and columns of a block of pairs
 _ROUNDING = 0.008  # bound on what bfloat16 (8 bits) can change of a cosine: 3 x 2^-9, and some
-EDGES = 1 << 22  # pairs held before they are merged into groups
+HELD = 1 << 22  # pairs held before the best of them are chosen
 _WANTED = 0.98  # share of the true pairs that cells are to find
 _PROBES = 8  # cells that a row is compared in, at most
 _SAMPLE = 1_000  # rows whose pairs are all computed to measure that share
@@ -29,13 +27,14 @@ class Duplicates:
     """Samples that are nearly the same.
 
     Args:
-        pairs: ``(m, 2)`` int64 rows, the lower first; the most similar pairs first.
+        pairs: ``(m, 2)`` int64 rows, the lower first; the surest pairs first.
         similarity: ``(m,)`` float32, their cosines, less the background's level where one was given.
-        groups: The rows of each group, ascending; the largest group first. Whoever is linked to a
-            member belongs to the group, so that its ends may be less alike than the threshold.
-        total: Pairs above the threshold; more than m when only the most similar were kept.
+        groups: The rows of each group, the largest group first. Every row is in a pair with the first one
+            of its group: nothing is grouped because of a third row in between.
+        total: Pairs that were found; more than m when only the surest are listed.
         recall: Share of the true pairs that were found, as measured on some rows; None where every pair was
             computed.
+        chance: Pairs expected among these by chance; None where the rule does not know it.
     """
 
     pairs: np.ndarray
@@ -43,44 +42,44 @@ class Duplicates:
     groups: list[np.ndarray]
     total: int
     recall: float | None = None
+    chance: float | None = None
 
     @property
     def surplus(self) -> np.ndarray:
-        """Rows to leave out so that one of each group, its first, stays."""
+        """Rows that would go if only the first of each group stayed; look at them before they do."""
         return np.sort(np.concatenate([g[1:] for g in self.groups])) if self.groups else np.empty(0, np.int64)
 
 
 def near_pairs(
-    vectors: Tensor, *, threshold: float, limit: int = 100_000, level: Tensor | None = None
+    vectors: Tensor, *, threshold: float, limit: int = 1_000_000, level: Tensor | None = None
 ) -> Duplicates:
     """Do the work of ``duplicates`` on vectors ``(n, D)``, on their device; rows of NaN match nothing.
 
     Args:
         vectors: Of any length.
         threshold: Least score of a pair.
-        limit: Pairs that are listed.
+        limit: Pairs that are listed and grouped, the most similar ones.
         level: ``(n,)``; a pair's score is its cosine less the mean of both levels. None: the cosine.
     """
     unit = normalize(vectors.float(), dim=1)
     rough = unit.to(best_precision(unit.device))
     half = None if level is None else level.to(unit) / 2
-    kept, edges, total = _Best(limit), _Groups(len(unit)), 0
+    kept, total = _Best(limit), 0
     for top in range(0, len(unit), SIDE):
         for left in range(top, len(unit), SIDE):
             first, second, score = _block(unit, rough, half, top, left, threshold)
             if len(first):
                 total += len(first)
                 kept.add(first, second, score)
-                edges.add(first, second)
     pairs, similarity = kept.sorted()
-    return Duplicates(pairs, similarity, edges.members(), total)
+    return Duplicates(pairs, similarity, stars(pairs, len(unit)), total)
 
 
 def near_pairs_ivf(
     unit: np.ndarray,
     *,
     threshold: float,
-    limit: int = 100_000,
+    limit: int = 1_000_000,
     level: np.ndarray | None = None,
     seed: int = 0,
 ) -> Duplicates:
@@ -94,7 +93,7 @@ def near_pairs_ivf(
     Args:
         unit: ``(n, D)`` float32 of length 1, finite.
         threshold: Least score of a pair.
-        limit: Pairs that are listed.
+        limit: Pairs that are listed and grouped, the most similar ones.
         level: As in ``near_pairs``.
         seed: Of k-means and of the sample.
     """
@@ -116,7 +115,7 @@ def near_pairs_ivf(
     rough = _rough(unit, order, device)
     half = None if half is None else half[place].to(device)
 
-    kept, edges, total = _Best(limit), _Groups(n), 0
+    kept, total = _Best(limit), 0
     for cell in range(len(centres)):
         hosts = slice(int(starts[cell]), int(starts[cell + 1]))
         if hosts.start == hosts.stop:
@@ -134,9 +133,8 @@ def near_pairs_ivf(
             if len(a):
                 total += len(a)
                 kept.add(a, b, score[sure])
-                edges.add(a, b)
     pairs, similarity = kept.sorted()
-    return Duplicates(pairs, similarity, edges.members(), total, recall)
+    return Duplicates(pairs, similarity, stars(pairs, n), total, recall)
 
 
 def _enough(
@@ -233,7 +231,7 @@ class _Best:
     def add(self, first: np.ndarray, second: np.ndarray, cosine: np.ndarray) -> None:
         self.waiting.append((np.stack([first, second], 1), cosine))
         self.held += len(cosine)
-        if self.held > EDGES:
+        if self.held > HELD:
             self._settle()
 
     def _settle(self) -> None:
@@ -248,33 +246,25 @@ class _Best:
         return self.pairs, self.cosine
 
 
-class _Groups:
-    """Connected components of a graph on n rows whose edges come in portions."""
+def stars(pairs: np.ndarray, n: int) -> list[np.ndarray]:
+    """Divide the rows of pairs ``(m, 2)`` into groups, each around a row that is in a pair with all others.
 
-    def __init__(self, n: int) -> None:
-        self.of = np.arange(n)
-        self.waiting: list[np.ndarray] = []
-        self.held = 0
+    Rows that are in most pairs become centres first. Nothing is grouped only because something third is
+    like both, so that no chain of small steps makes a group of what is unlike.
 
-    def add(self, first: np.ndarray, second: np.ndarray) -> None:
-        self.waiting.append(np.stack([first, second]))
-        self.held += len(first)
-        if self.held > max(EDGES, len(self.of)):  # merging takes time for every row
-            self._settle()
-
-    def _settle(self) -> None:
-        n = len(self.of)
-        edges = np.concatenate([np.stack([np.arange(n), self.of]), *self.waiting], axis=1)
-        graph = coo_array((np.ones(edges.shape[1], np.int8), tuple(edges)), shape=(n, n))
-        component = connected_components(graph, directed=False)[1]
-        _, representative = np.unique(component, return_index=True)
-        self.of, self.waiting, self.held = representative[component], [], 0
-
-    def members(self) -> list[np.ndarray]:
-        self._settle()
-        several = np.flatnonzero(np.bincount(self.of, minlength=len(self.of))[self.of] > 1)
-        if not len(several):
-            return []
-        order = several[np.argsort(self.of[several], kind="stable")]
-        parts = np.split(order, np.flatnonzero(np.diff(self.of[order])) + 1)
-        return sorted(parts, key=lambda part: (-len(part), part[0]))
+    Returns:
+        The rows of each group, its centre first; the largest group first.
+    """
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    degree = np.bincount(both[:, 0], minlength=n)
+    start = np.concatenate([[0], np.cumsum(degree)])
+    free, groups = np.full(n, True), []
+    for centre in np.argsort(-degree, kind="stable")[: np.count_nonzero(degree)].tolist():
+        if free[centre]:
+            near = both[start[centre] : start[centre + 1], 1]
+            near = near[free[near]]
+            free[near], free[centre] = False, False
+            if len(near):
+                groups.append(np.concatenate([[centre], near]))
+    return sorted(groups, key=lambda group: (-len(group), group[0]))

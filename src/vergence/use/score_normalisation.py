@@ -17,6 +17,8 @@ from torch.nn.functional import normalize
 
 from vergence.use.topk import topk
 
+_ROWS = 1 << 16  # whose covariance is added up at a time
+
 
 def background_level(queries: Tensor, background: Tensor, *, neighbours: int = 3) -> Tensor:
     """Return ``(Q,)``, each query's mean cosine to its nearest neighbours in the background.
@@ -80,16 +82,26 @@ class Whitening:
     matrix: Tensor
 
     @classmethod
-    def fit(cls, background: Tensor, dim: int | None = None) -> Whitening:
-        """Fit to ``(M, D)``; keep ``dim`` directions, None: all in which it varies."""
-        ground = background.double()
-        mean = ground.mean(0)
-        centred = ground - mean
-        variance, directions = torch.linalg.eigh(centred.T @ centred / len(ground))
+    def fit(cls, background: Tensor, dim: int | None = None, *, ridge: float = 0.0) -> Whitening:
+        """Fit to ``(M, D)``; keep ``dim`` directions, None: all in which it varies.
+
+        Args:
+            background: Of any length.
+            dim: At most so many, those of the most variance.
+            ridge: Share of the kept directions' mean variance that is added to each, so that what hardly
+                varies is not blown up; at least 0.
+        """
+        mean = background.mean(0, dtype=torch.float64)
+        covariance = mean.new_zeros(len(mean), len(mean))
+        for block in background.split(_ROWS):
+            centred = block.double() - mean
+            covariance.addmm_(centred.T, centred, alpha=1 / len(background))
+        variance, directions = torch.linalg.eigh(covariance)
         kept = int((variance > 1e-9 * variance[-1]).sum())
         kept = kept if dim is None else min(kept, dim)
-        matrix = directions[:, -kept:].flip(1) / variance[-kept:].flip(0).sqrt()
-        return cls(mean.float(), matrix.float())
+        variance, directions = variance[-kept:].flip(0), directions[:, -kept:].flip(1)
+        deviation = (variance + ridge * variance.mean()).sqrt()
+        return cls(mean.float(), (directions / deviation).float())
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Return ``(n, d)`` of unit length of ``(n, D)``."""

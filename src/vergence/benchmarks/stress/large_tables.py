@@ -67,7 +67,7 @@ def read(path: Path) -> dict:
 
 def duplicates(path: Path) -> dict:
     from vergence.store.table import Store
-    from vergence.use.nearest import duplicates
+    from vergence.use.copies import duplicates
 
     near = duplicates(path, threshold=THRESHOLD, exact=False)
     origin = np.load(path.with_suffix(".origin.npy"))
@@ -93,10 +93,11 @@ def curate(path: Path) -> dict:
     store = Store.open(path)
     kept = curate(store, round(KEPT * len(store)))
     sizes = kept.hierarchy.sizes()
+    after = np.bincount(kept.hierarchy.of()[kept.rows], minlength=len(sizes))
     return {
         "kept": len(kept),
         "clusters": [len(level) for level in kept.hierarchy.levels],
-        "evenness": [round(_evenness(sizes), 4), round(_evenness(kept.after), 4)],
+        "evenness": [round(_evenness(sizes), 4), round(_evenness(after), 4)],
         "mean_distance_to_centre": round(float(np.sqrt(kept.hierarchy.levels[0].distance).mean()), 4),
     }
 

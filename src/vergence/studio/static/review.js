@@ -29,7 +29,7 @@ export function mountReview(root) {
   function show() {
     work.hidden = !group;
     if (!group) {
-      told.textContent = state.threshold === null ? "Press “Find near-duplicates” to begin." : `No two samples have a cosine of at least ${state.threshold}.`;
+      told.textContent = state.found ? "No two samples are nearly the same." : "Press “Find near-duplicates” to begin.";
       if (state.dropped) told.textContent += ` ${count(state.dropped)} samples are marked to drop from before.`;
       return;
     }
