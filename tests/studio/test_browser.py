@@ -132,9 +132,6 @@ def test_the_map_is_used_with_keys_alone(opened, session):
 def test_near_duplicates_are_reviewed_with_keys_and_exported(opened, session):
     page = opened(session)
     tab(page, "Duplicates")
-    slider = page.get_by_role("spinbutton", name="Least cosine")
-    slider.fill("1")
-    slider.press("Tab")
     page.get_by_role("button", name="Find near-duplicates").click()
     page.wait_for_selector(".studio-twin")
     groups = len(session.review.groups)

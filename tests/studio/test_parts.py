@@ -241,6 +241,16 @@ def test_a_review_is_kept_and_exported(blobs):
     assert Review(Store.open(blobs.path), "vector").dropped == []
 
 
+def test_a_review_asks_for_what_chance_does_not_explain(store):
+    review = Review(store, "vector")
+    assert not review.found
+    review.find()
+    together = [set(group.tolist()) for group in review.groups]
+    for first, twin in ((10, 150), (20, 151), (30, 152)):
+        assert any({first, twin} <= group for group in together)
+    assert review.found and review.chance <= 0.05 * review.pairs
+
+
 def test_the_first_of_one_group_stays(blobs):
     review = Review(blobs, "vector")
     review.find(threshold=0.9999)

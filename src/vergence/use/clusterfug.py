@@ -63,7 +63,7 @@ class Multicut:
 def multicut_clusters(store: Store | str | Path, *, alpha: float = 0.4, column: str = "vector") -> Multicut:
     """Divide a store into as many groups as there are; vectors are compared by cosine about their mean.
 
-    Cosines of what an encoder gives are all near 1 before the mean of the table is taken off.
+    Cosines of what an encoder gives are often all near 1 before the mean direction is taken off.
 
     Args:
         store: Opened, or where it lies.

@@ -203,9 +203,9 @@ def present_directions(store: Store, column: str) -> tuple[np.ndarray, np.ndarra
 
 
 def centred_directions(store: Store, column: str) -> np.ndarray:
-    """Return the vectors ``(n, D)`` about their mean, at unit length; zero stays zero."""
-    vectors = store.vectors(column)
-    unit = vectors - np.nanmean(vectors, axis=0, dtype=np.float64).astype(np.float32)
+    """Return the directions ``(n, D)`` less their mean, at unit length again."""
+    directions = store.directions(column)
+    unit = directions - np.nanmean(directions, axis=0, dtype=np.float64).astype(np.float32)
     return unit / np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
 
 
