@@ -82,6 +82,21 @@ def test_no_centre_stays_empty_and_copies_are_no_mistake():
     assert lost[:, 0].tolist() == pytest.approx([far.mean(), 100.1])
 
 
+def test_rows_far_from_the_origin_are_divided_as_those_near_it(rows):
+    near, far = kmeans(rows, 6), kmeans(rows + np.float32(3e4), 6)
+    np.testing.assert_array_equal(far.of, near.of)
+    np.testing.assert_allclose(far.centres - 3e4, near.centres, atol=0.01)
+    np.testing.assert_allclose(far.distance, near.distance, rtol=0.02, atol=0.02)
+    np.testing.assert_array_equal(assign(rows + np.float32(3e4), far.centres).of, near.of)
+
+
+def test_no_row_is_a_starting_point_twice():
+    x = np.random.default_rng(0).standard_normal((60, 3)).astype(np.float32) + 1000
+    tensor = module.as_tensor(x)
+    drawn = module.plus_plus(tensor, (tensor**2).sum(1), 60, np.random.default_rng(1))
+    assert len(drawn.unique(dim=0)) == 60
+
+
 def test_a_seed_repeats_and_mistakes_are_told(rows):
     np.testing.assert_array_equal(kmeans(rows, 9, seed=4).of, kmeans(rows, 9, seed=4).of)
     with pytest.raises(BadInput, match="300 rows takes 1 to 300 centres; got 301"):

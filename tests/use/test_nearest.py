@@ -50,6 +50,22 @@ def test_vectors_find_rows_and_conditions_are_kept(tmp_path, vectors):
     )
 
 
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_a_query_that_is_not_finite_is_told(tmp_path, vectors, metric):
+    queries = vectors[:3].copy()
+    queries[1, 2] = np.nan
+    with pytest.raises(BadInput, match=r"not finite, in row 1\."):
+        search(made(tmp_path, vectors), queries, metric=metric)
+
+
+def test_zeros_are_like_nothing_by_cosine_and_near_by_distance(tmp_path, vectors):
+    vectors[:2] = 0
+    store = made(tmp_path, vectors)
+    hits = search(store, 0, k=4)
+    assert hits.rows.tolist() == [[-1] * 4] and hits.ids == [[]] and np.isnan(hits.scores).all()
+    assert search(store, 0, k=1, metric="euclidean").ids == [["r1"]]
+
+
 def test_a_second_model_is_searched_where_it_has_vectors(tmp_path, vectors):
     store = made(tmp_path, vectors)
     store.add_vectors("vector_b", vectors[:3, :2], ids=["r10", "r20", "r30"])

@@ -46,8 +46,8 @@ def test_topk_merges_blocks_of_a_bank_wider_than_one(monkeypatch):
 def test_topk_by_groups_equals_a_loop(metric, slice_, monkeypatch):
     for name, value in {"COLUMNS": 32, "GROUP": 4, "SLICE": slice_, "QUERIES": 5, "BLOCK": 200}.items():
         monkeypatch.setattr(module, name, value)
-    queries, bank = vectors(9), vectors(131, seed=1)  # 32 groups of 4, and 3 rows
-    bank[129] = 3 * queries[4]
+    queries, bank = vectors(9), vectors(211, seed=1)  # 52 groups of 4, and 3 rows
+    bank[209] = 3 * queries[4]
     called = []
     by_groups = module.topk_by_groups
     monkeypatch.setattr(module, "topk_by_groups", lambda *a: called.append(1) or by_groups(*a))
@@ -83,3 +83,16 @@ def test_topk_says_what_is_wrong():
         topk(vectors(2), vectors(2, 3), 1)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         topk(vectors(2), vectors(2), 0)
+
+
+@pytest.mark.parametrize("columns", [1 << 16, 32])
+def test_small_distances_far_from_the_origin_are_kept(columns, monkeypatch):
+    """Rows a unit apart at 30,000 from the origin, where the products of float32 are wrong by hundreds."""
+    for name, value in {"COLUMNS": columns, "GROUP": 4, "SLICE": 16}.items():
+        monkeypatch.setattr(module, name, value)
+    bank = vectors(400, 6, seed=1) + 3e4
+    queries = bank[:9] + 0.01 * vectors(9, 6, seed=2)
+    scores, rows = topk(queries, bank, 3, "euclidean")
+    away = (queries.double()[:, None] - bank.double()).norm(dim=2)
+    assert rows[:, 0].tolist() == list(range(9))
+    torch.testing.assert_close(scores.double(), -away.sort(1).values[:, :3], atol=1e-5, rtol=1e-4)

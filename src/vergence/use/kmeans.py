@@ -18,6 +18,7 @@ from vergence.use.topk import as_tensor
 
 BLOCK = {"cpu": 1 << 18, "cuda": 1 << 26}  # distances held at a time; on a CPU they fit its cache
 DRAWN = 256  # starting points drawn at a time
+_FAR = 100  # squared distance of the mean from the origin, in variances, above which rows are moved
 _ROWS = 1 << 16  # rows whose differences from their centres are held
 _ROUGH = 1 << 22  # products held at a time in bfloat16
 
@@ -51,7 +52,8 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
     """Place ``k`` centres so that rows are near to them: k-means++, then Lloyd's steps on all rows.
 
     Every distance is computed. Memory is that of the vectors, a block of distances and the centres
-    in float64. A centre that loses all its rows goes to the row furthest from its own centre.
+    in float64. A centre that loses all its rows goes to the row furthest from its own centre. Rows that lie
+    far from the origin beside their spread are moved to it first, which takes a copy of them.
 
     Args:
         vectors: ``(n, D)`` float32, finite.
@@ -63,8 +65,10 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
         raise BadInput(f"k-means on {len(vectors)} rows takes 1 to {len(vectors)} centres; got {k}.")
     if iterations < 1:
         raise BadInput(f"k-means needs at least 1 step; got {iterations}.")
-    x = as_tensor(np.ascontiguousarray(vectors, np.float32))
+    x, origin = _moved(as_tensor(np.ascontiguousarray(vectors, np.float32)))
     squares = (x * x).sum(1)
+    if not torch.isfinite(squares).all():
+        raise BadInput("k-means needs finite rows, with finite squares: scale them first.")
     centres = plus_plus(x, squares, k, np.random.default_rng(seed))
     of, distance = _nearest(x, squares, centres)
     sums = x.new_zeros(k, x.shape[1], dtype=torch.float64)  # float32 loses rows among millions
@@ -79,13 +83,14 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
             break
         _add(sums, x, before, moved, -1)
         _add(sums, x, of, moved)
-    return KMeans(of.cpu().numpy(), centres.cpu().numpy(), distance.cpu().numpy(), settled)
+    return KMeans(of.cpu().numpy(), (centres + origin).cpu().numpy(), distance.cpu().numpy(), settled)
 
 
 def assign(vectors: np.ndarray, centres: np.ndarray) -> KMeans:
     """Give every row ``(n, D)`` the nearest of ``centres (k, D)``, which stay where they are."""
-    x = as_tensor(np.ascontiguousarray(vectors, np.float32))
-    of, distance = _nearest(x, (x * x).sum(1), as_tensor(np.ascontiguousarray(centres, np.float32)))
+    x, origin = _moved(as_tensor(np.ascontiguousarray(vectors, np.float32)))
+    placed = as_tensor(np.ascontiguousarray(centres, np.float32)) - origin
+    of, distance = _nearest(x, (x * x).sum(1), placed)
     return KMeans(of.cpu().numpy(), centres, distance.cpu().numpy(), True)
 
 
@@ -138,6 +143,18 @@ def distances_to_centres(vectors: np.ndarray, centres: np.ndarray, of: np.ndarra
     return distances
 
 
+def _moved(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return rows about the origin and where that was.
+
+    A distance is a difference of products, in which float32 loses what is small beside them. Rows whose mean
+    is near the origin for their spread stay as they are, about zero.
+    """
+    mean, spread = x.mean(0), x.var(0, correction=0).sum()
+    if mean.square().sum() <= _FAR * spread:
+        return x, torch.zeros_like(mean)
+    return x - mean, mean
+
+
 def _rows(x: Tensor, k: int) -> int:
     return max(64, BLOCK[x.device.type] // k)
 
@@ -176,6 +193,7 @@ def plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -
     """
     chosen = [int(random.integers(len(x)))]
     _, away = _nearest(x, squares, x[chosen])
+    away[chosen] = 0  # rounding must not draw a row twice
     while len(chosen) < k:
         sums = away.double().cumsum(0).cpu().numpy()
         if sums[-1] == 0:  # fewer distinct rows than centres
@@ -186,13 +204,14 @@ def plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -
         drawn = np.searchsorted(sums, random.random(count) * sums[-1], side="right")
         drawn = np.minimum(drawn, len(x) - 1)
         stale = away[drawn].cpu().numpy()
-        between = torch.cdist(x[drawn], x[drawn]).square().cpu().numpy()
+        rows = x[drawn]
+        between = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square().cpu().numpy()
         left, accepted = stale.copy(), []
         for i, luck in enumerate(random.random(count)):
             if luck * stale[i] < left[i]:
                 accepted.append(int(drawn[i]))
                 np.minimum(left, between[i], out=left)
         away = torch.minimum(away, _nearest(x, squares, x[accepted])[1])
-        away[accepted] = 0  # rounding must not draw a row twice
+        away[accepted] = 0
         chosen += accepted
     return x[chosen]

@@ -68,7 +68,8 @@ def search(
         k: Neighbours a query, at least 1.
         where: SQL condition that the neighbours fulfil, such as ``"label IS NOT NULL"``.
         column: Which vectors to compare.
-        metric: ``"cosine"``, ``"dot"`` or ``"euclidean"`` (scored by the negative distance).
+        metric: ``"cosine"`` (nothing is found for a vector of zeros), ``"dot"`` or ``"euclidean"`` (scored by
+            the negative distance).
         exact: False answers by cosine from an index that is built at its first use: few queries from
             Lance's on disk (``Store.index``), many from cells in memory (``use.cells``). ``Hits.recall``
             says how much of the truth that finds. A store of fewer than 5,000 rows is searched exactly all
@@ -79,7 +80,8 @@ def search(
             (``use.background``). Cosine only; the order of the hits stays.
 
     Raises:
-        BadInput: If the store, the id, the image or a column does not exist, or widths differ.
+        BadInput: If the store, the id, the image or a column does not exist, widths differ, or a query is not
+            finite.
 
     >>> search(store, "7", k=3).ids  # doctest: +SKIP
     [['1704', '1717', '1729']]
@@ -91,6 +93,10 @@ def search(
     own, vectors = _query(store, query, column, encoder)
     if vectors.shape[1] != width:
         raise BadInput(f"The query has {vectors.shape[1]} values, {column} of {store.path} has {width}.")
+    if not np.isfinite(vectors).all():
+        raise BadInput(
+            f"The query has a value that is not finite, in row {(~np.isfinite(vectors)).any(1).argmax()}."
+        )
     if background is not None and metric != "cosine":
         raise BadInput(f"A background is compared by cosine; leave it out for metric '{metric}'.")
     if exact or len(store) < INDEX_FROM:
@@ -99,6 +105,9 @@ def search(
         raise BadInput(f"An index compares by cosine; for metric '{metric}' search with exact=True.")
     else:
         scores, rows, recall = _approximate(store, vectors, k + (own is not None), column, where)
+    if metric == "cosine":  # zeros have no direction: nothing is nearer to them than anything else
+        zero = ~vectors.any(1)
+        scores[zero], rows[zero] = np.nan, -1
     if own is not None:
         scores, rows = (part[rows != own][None, :k] for part in (scores, rows))
     if background is not None:
