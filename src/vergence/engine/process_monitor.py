@@ -32,7 +32,47 @@ P = ParamSpec("P")
 R = TypeVar("R")
 NEWS_IN = 5.0  # seconds in which the end of a process is heard of, after a collective failed by it
 LEAVE_IN = 15.0  # seconds for the main thread to leave by itself; NCCL holds it for ever
+_HELLO, _HELLO_IN = 64, 5.0  # bytes and seconds for the token and the rank
 _BYE = "\x00bye"
+
+
+def open_server(address: str) -> socket.socket:
+    """Listen where the other processes connect, and nowhere else if that is an interface of this machine."""
+    try:
+        return socket.create_server((address, 0))
+    except OSError:  # such as the address of a router that passes on to this machine
+        return socket.create_server(("", 0))
+
+
+def accept_peers(server: socket.socket, token: str, count: int) -> dict[int, socket.socket]:
+    """Return ``count`` processes that connect and know the token, by their rank; others are turned away.
+
+    Raises:
+        TimeoutError: If nobody connects for a minute.
+    """
+    peers: dict[int, socket.socket] = {}
+    server.settimeout(60)
+    with server:
+        while len(peers) < count:
+            peer, _ = server.accept()
+            with contextlib.suppress(OSError, ValueError):
+                said, rank = _first_line(peer).split()
+                if secrets.compare_digest(said, token.encode()):
+                    peers[int(rank)] = peer
+                    continue
+            peer.close()
+    return peers
+
+
+def _first_line(peer: socket.socket) -> bytes:
+    """Return what a stranger says first, and not more of it than a token and a rank need."""
+    line, until = b"", time.monotonic() + _HELLO_IN
+    while not line.endswith(b"\n") and len(line) < _HELLO:
+        peer.settimeout(max(0.001, until - time.monotonic()))
+        if not (part := peer.recv(1)):
+            break
+        line += part
+    return line
 
 
 class ProcessMonitor:
@@ -56,31 +96,18 @@ class ProcessMonitor:
         self.speaks = self.rank == 0
         self.heard, self.closed = threading.Event(), False
         self.peers: dict[int, socket.socket] = {}
-        server = socket.create_server(("", 0)) if self.rank == 0 else None
+        address = fabric.strategy.cluster_environment.main_address  # type: ignore[attr-defined]
+        server = open_server(address) if self.rank == 0 else None
         port, token = fabric.broadcast((server.getsockname()[1] if server else 0, secrets.token_hex(8)))
         if server is not None:
-            self._accept(server, token)
+            self.peers = accept_peers(server, token, self.world - 1)
         else:
-            environment = fabric.strategy.cluster_environment  # type: ignore[attr-defined]
-            self.peers[0] = socket.create_connection((environment.main_address, port), timeout=60)
+            self.peers[0] = socket.create_connection((address, port), timeout=60)
             self.peers[0].sendall(f"{token} {self.rank}\n".encode())
         for peer in self.peers.values():
             _keep_alive(peer)
         self._first_here = fabric.local_rank == (1 if fabric.node_rank == 0 else 0)
         threading.Thread(target=self._listen, daemon=True, name="vergence-process_monitor").start()
-
-    def _accept(self, server: socket.socket, token: str) -> None:
-        server.settimeout(60)
-        with server:
-            while len(self.peers) < self.world - 1:
-                peer, _ = server.accept()
-                peer.settimeout(10)
-                with contextlib.suppress(OSError, ValueError):
-                    secret, number = peer.makefile().readline().split()
-                    if secrets.compare_digest(secret, token):
-                        self.peers[int(number)] = peer
-                        continue
-                peer.close()
 
     def _listen(self) -> None:
         with selectors.DefaultSelector() as selector:
