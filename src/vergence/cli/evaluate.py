@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
@@ -78,11 +79,14 @@ def report(argv: list[str]) -> None:
 def bench(argv: list[str]) -> None:
     if argv[:1] == ["speed"]:
         return _bench_speed(argv[1:])
+    if "--all" in argv:
+        return _bench_all(argv)
     parser = Options(
         "bench",
         "Repeat the run of record of a paper, with its ablation and several seeds, and write the result: "
         "parity, mechanism and real data. "
-        "vergence bench speed measures speed beside that of other libraries instead.",
+        "vergence bench speed measures speed beside that of other libraries instead, and "
+        "vergence bench --all repeats all papers.",
         "vergence bench rotnet",
     )
     parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
@@ -100,6 +104,36 @@ def bench(argv: list[str]) -> None:
 
     path = Path(api(args.key, only=args.only, out=args.out, workers=args.workers, quiet=args.quiet))
     show(args, json.loads(path.read_text()), str(path))
+
+
+def _bench_all(argv: list[str]) -> None:
+    parser = Options(
+        "bench --all",
+        "Repeat all runs of record, the longest last, and write their results.",
+        "vergence bench --all --changed --list",
+    )
+    parser.add_argument("--all", action="store_true", help="all papers")
+    parser.add_argument("--changed", action="store_true", help="only those whose own code has changed")
+    parser.add_argument("--list", action="store_true", help="say what they took, and run nothing")
+    parser.add_argument("--workers", type=PositiveInt, default=2, help="arms at a time")
+    parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
+    args = parser.read(argv)
+    from vergence.benchmarks.budget import entries
+
+    every = [entry for entry in entries() if not args.changed or entry.state != "current"]
+    if args.list:
+        rows = [f"{e.key:16}{_minutes(e.seconds):>9}  {e.date:12}{e.state}" for e in every]
+        total = _minutes(sum(e.seconds or 0 for e in every))
+        show(args, [asdict(e) for e in every], "\n".join([*rows, f"{len(every)} runs, {total} as published"]))
+        return
+    from vergence.benchmarks.runner import bench as api
+
+    paths = [api(entry.key, workers=args.workers, quiet=args.quiet) for entry in reversed(every)]
+    show(args, [str(path) for path in paths], "\n".join(map(str, paths)))
+
+
+def _minutes(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds / 60:.1f} min"
 
 
 def _bench_speed(argv: list[str]) -> None:

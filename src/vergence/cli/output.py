@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def show(args: Any, result: dict[str, Any], text: str) -> None:
+def show(args: Any, result: dict[str, Any] | list[Any], text: str) -> None:
     """Print ``result`` as JSON if ``--json`` was asked for, else ``text``."""
     print(json.dumps(result, indent=2, ensure_ascii=False, default=_plain) if args.json else text)
 
