@@ -123,7 +123,8 @@ MECHANISM = Mechanism(
     "glyph in another; glyphs of no class lie in the other two. The colour is all that the class asks for, "
     "and where it lies tells the turn of a whole image; the turn of a part is told by its glyph alone. Then "
     "the colour is gone: a linear layer on the frozen encoder learns the classes from their glyphs. Settings "
-    "were chosen on seeds 100 to 102.",
+    "were chosen on seeds 100 to 102. So was the probe: the classifier's own accuracy without the colour was "
+    "tried first, and there LoRot was level with or behind its rivals.",
     task=generated(two_cues, Metric("linear probe accuracy without colour", without_colour)),
     arms={
         "paper": small(partial(LoRot, classes=CLASSES)),
