@@ -32,6 +32,15 @@ def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
     assert duplicates(store, threshold=0.6, column="vector_b").pairs.max() > 125, "rows of the store"
 
 
+@pytest.mark.parametrize("exact", [True, False])
+def test_vectors_of_zeros_are_copies_of_each_other_and_of_nothing_else(tmp_path, exact):
+    x = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
+    x[[3, 7, 20]], x[9] = 0, 2 * x[8]
+    found = duplicates(made(tmp_path, x), threshold=0.9999, exact=exact)
+    assert found.groups[0].tolist() == [3, 7, 20] and found.total == 4
+    assert sorted(found.groups[1].tolist()) == [8, 9]
+
+
 def test_nothing_alike_gives_nothing(tmp_path):
     found = duplicates(made(tmp_path, np.eye(5, dtype=np.float32)), threshold=0.5)
     assert found.pairs.shape == (0, 2) and found.groups == [] and found.total == 0 and not len(found.surplus)

@@ -53,8 +53,8 @@ def duplicates(
         by: ``"neighbours"``; ``"cosine"``, of at least ``threshold``, the default where a threshold or a
             background is given; ``"hash"``, perceptual hashes of the small pictures or their mirror images
             that differ in at most ``threshold`` of 64 bits; ``"pixels"``, small pictures that are the same.
-        threshold: A cosine in (0, 1], None takes 0.95, with a background 0.35; by hash 0 to 63 bits, None
-            takes 2.
+        threshold: A cosine in (0, 1], which is 1 of two vectors of zeros; None takes 0.95, with a background
+            0.35; by hash 0 to 63 bits, None takes 2.
         chance: By neighbours: the share of the rows found that may be there by chance, in (0, 1).
         column: Which vectors to compare.
         limit: Pairs that are listed, the surest.
@@ -105,11 +105,17 @@ def _by_cosine(
     if background is not None:
         level = background_level(as_tensor(unit), background_vectors(background, store, column))
     if everything:
-        return near_pairs(as_tensor(unit), threshold=threshold, limit=limit, level=level)
+        return near_pairs(as_tensor(_with_zeros(unit)), threshold=threshold, limit=limit, level=level)
     rows, unit = present_directions(store, column)
     levels = None if level is None else level.cpu().numpy()[rows]
-    copies = near_pairs_ivf(unit, threshold=threshold, limit=limit, level=levels)
+    copies = near_pairs_ivf(_with_zeros(unit), threshold=threshold, limit=limit, level=levels)
     return replace(copies, pairs=rows[copies.pairs], groups=[rows[group] for group in copies.groups])
+
+
+def _with_zeros(unit: np.ndarray) -> np.ndarray:
+    """Give rows of zeros, which have no direction, one of their own: they are copies of each other."""
+    zero = ~unit.any(1)
+    return np.column_stack([unit, zero]).astype(np.float32) if zero.any() else unit
 
 
 def _pictures(store: Store) -> np.ndarray | None:
