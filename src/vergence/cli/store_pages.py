@@ -78,12 +78,7 @@ def clusters_page(out: str, store: Store, parts: Clusters) -> None:
 
 def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
     """Write examples of what was kept and what was left out of every cluster, the largest first."""
-    if isinstance(chosen, Curated):
-        sizes = [len(level) for level in chosen.hierarchy.levels]
-        fine = next((i for i, count in enumerate(sizes) if count <= _GROUPS), -1)
-        clusters = chosen.hierarchy.of(fine)
-    else:
-        clusters = chosen.classes
+    clusters = chosen.clusters if isinstance(chosen, Curated) else chosen.classes
     kept, before = chosen.rows, np.bincount(clusters)
     after = np.bincount(clusters[kept], minlength=len(before))
     rows: list[tuple[str, Sequence[Figure]]] = []

@@ -26,6 +26,8 @@ from vergence.store.table import Store
 from vergence.use.kmeans import KMeans, assign, closest, coarse_centres, distances_to_centres, kmeans
 from vergence.use.nearest import opened
 
+_TOLD = 50  # clusters that somebody looks through
+_FEWEST = 10  # clusters of a level above the first
 EXACT_UP_TO = 500_000  # rows up to which every step of the first level looks at all of them
 
 
@@ -68,14 +70,20 @@ class Curated:
         return len(self.rows)
 
     @property
+    def clusters(self) -> np.ndarray:
+        """``(n,)`` each row's cluster, on the finest level of at most 50, else on the coarsest."""
+        sizes = [len(level) for level in self.hierarchy.levels]
+        return self.hierarchy.of(next((i for i, count in enumerate(sizes) if count <= _TOLD), -1))
+
+    @property
     def before(self) -> np.ndarray:
-        """``(k,)`` rows of each of the finest clusters."""
-        return self.hierarchy.sizes(0)
+        """``(k,)`` rows of each of these clusters."""
+        return np.bincount(self.clusters)
 
     @property
     def after(self) -> np.ndarray:
         """``(k,)`` rows kept of each."""
-        return np.bincount(self.hierarchy.of(0)[self.rows], minlength=len(self.before))
+        return np.bincount(self.clusters[self.rows], minlength=len(self.before))
 
 
 def curate(
@@ -114,13 +122,14 @@ def curate(
 
 
 def default_counts(n: int) -> tuple[int, ...]:
-    """Return clusters a level for n rows: about 4 √n, a tenth and a fiftieth of that.
+    """Return clusters a level for n rows: about 4 √n, and a tenth and a fiftieth of that where 10 or more.
 
-    The paper divides 743 million images into 10 million, 500,000, 50,000 and 10,000 clusters; the
-    first level here is smaller, so that its time grows with n^1.5 only.
+    Equal parts of three or four clusters would make what lies below them less even, not more. The paper
+    divides 743 million images into 10 million, 500,000, 50,000 and 10,000 clusters; the first level here is
+    smaller, so that its time grows with n^1.5 only.
     """
     first = max(1, min(n // 2, round(4 * n**0.5)))
-    return tuple(count for count in (first, first // 10, first // 50) if count > 1) or (1,)
+    return first, *(count for count in (first // 10, first // 50) if count >= _FEWEST)
 
 
 def hierarchy(
