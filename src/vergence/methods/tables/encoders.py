@@ -137,7 +137,7 @@ class TableEncoder(nn.Module):
         """Translate a table's columns and codes into the encoder's, once a table."""
         columns = batch.columns
         if columns not in self._read:
-            kinds = ((self.numbers, columns.numeric), (self.categories, columns.categorical))
+            kinds = ((self.numbers, columns.numeric), (list(self.categories), columns.categorical))
             for names, known in kinds:
                 there = set(known)
                 if (missing := next((name for name in names if name not in there), None)) is not None:
