@@ -14,7 +14,7 @@ ODD_WORDS = (
     "nan", "inf", "-inf", "1e400", "1e-400", "0x10", "", "é", "\ufeff1", "{'w': 1}", '"a b"', "1_0", "٣",
     "%", "\0", "9" * 30, "9" * 5000, "1.5",
 )  # fmt: skip
-ODD_VALUES = (
+ODD_VALUES: tuple[Any, ...] = (
     None, True, -1, 2**63, 1e308, float("nan"), "", "x", "\ud800", [], {}, [[]], [1, "x"], {"a": 1},
     "9" * 5000,
 )  # fmt: skip
