@@ -101,21 +101,23 @@ def drawn_planetoid(draw: np.random.Generator) -> bytes:
     return str(draw.choice(names)).encode() + b"\0" + pickled(draw)
 
 
+def mat(held: dict[str, Any], *, packed: bool) -> bytes:
+    """Return a MATLAB file without the time at which it was made."""
+    file = io.BytesIO()
+    savemat(file, held, do_compression=packed)
+    return b"MATLAB 5.0 MAT-file".ljust(116) + file.getvalue()[116:]
+
+
 def matlabs(folder: Path) -> list[bytes]:
     ring = sp.csc_array(np.eye(6) + np.roll(np.eye(6), 1, 0))
     groups = np.eye(6)[:, :2]
-    made = []
-    for held in (
+    several: tuple[dict[str, Any], ...] = (
         {"network": ring, "group": groups},
         {"network": ring, "group": sp.csc_array(groups)},
         {"network": np.ones((6, 6)), "group": np.arange(6)[:, None]},
         {"network": ring, "note": "words", "cells": np.array([1, "x"], object)},
-    ):
-        for packed in (False, True):
-            file = io.BytesIO()
-            savemat(file, held, do_compression=packed)
-            made.append(file.getvalue())
-    return made
+    )
+    return [mat(held, packed=packed) for held in several for packed in (False, True)]
 
 
 def drawn_matlab(draw: np.random.Generator) -> bytes:
@@ -149,12 +151,7 @@ def boundaries(folder: Path) -> list[bytes]:
             "Boundaries": np.eye(5, 7, k).astype(np.uint8),
             "Segmentation": np.ones((5, 7), np.uint16),
         }
-    made = []
-    for packed in (False, True):
-        file = io.BytesIO()
-        savemat(file, {"groundTruth": cells}, do_compression=packed)
-        made.append(file.getvalue())
-    return made
+    return [mat({"groundTruth": cells}, packed=packed) for packed in (False, True)]
 
 
 def edge_texts(folder: Path) -> list[bytes]:

@@ -47,7 +47,7 @@ def column(draw: np.random.Generator, n: int) -> pa.Array:
         return pa.nulls(n, made.type)
     if way < 0.1:
         return pa.nulls(n)
-    if way < 0.3:
+    if way < 0.3 and "view" not in str(made.type):  # of which Arrow takes none
         return made.take(pa.array([None if draw.random() < 0.3 else i for i in range(n)], pa.int64()))
     return made
 
