@@ -54,11 +54,9 @@ def column(draw: np.random.Generator, n: int) -> pa.Array:
 
 def _numbers(draw: np.random.Generator, n: int) -> pa.Array:
     kind = str(draw.choice(NUMBERS))
-    if kind.startswith("float"):
-        edges = [0.0, -0.0, 1e30, -1e30, float("nan"), float("inf"), 5e-324, 1.5]
-        return pa.array(draw.choice(edges, n).astype(kind))
+    edges = [0.0, -0.0, 1e30, -1e30, float("nan"), float("inf"), 5e-324, 1.5] if "float" in kind else EDGES
     with np.errstate(all="ignore"):
-        return pa.array(draw.choice(np.array(EDGES, np.int64), n).astype(kind))
+        return pa.array(draw.choice(np.array(edges), n).astype(kind))
 
 
 def _texts(draw: np.random.Generator, n: int) -> pa.Array:
