@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.register_assert_rewrite("contract", "two_processes")  # what they find wrong is shown as in a test
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 

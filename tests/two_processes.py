@@ -1,21 +1,85 @@
-"""What two processes and one are compared by: losses, gradients and state of a few steps."""
+"""Two processes of batch B are held against one of batch 2B: losses, gradients and state of a few steps."""
 
+import dataclasses
+import os
 import tempfile
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+import torch.multiprocessing as mp
+from filelock import FileLock
+from lightning_fabric.plugins.environments.lightning import find_free_network_port
+from torch import Tensor
 
 import vergence
-from vergence.core import Clock
+from vergence.catalog import find
+from vergence.core import Clock, Method, input_spec
+from vergence.core.modality import known_modalities
 from vergence.data.events.batch import stretches
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import GraphsSource
+from vergence.engine.devices import make_fabric
 from vergence.engine.distributed import mean_over_processes
+from vergence.engine.loop import seed_step
 from vergence.engine.sync_norm import synchronise_norms
 from vergence.engine.turns import BatchHolder, Objective
 from vergence.methods.graph.views import with_x
+
+BOTH = 16  # samples that both processes see in one step
+
+
+def variants(case):
+    """Return the ways in which a case is compared, none where two processes cannot share what it learns from.
+
+    Methods of any modality are asked on the first one alone.
+    """
+    if not issubclass(case.cls, Method) or case.exempt("two"):
+        return []
+    source = case.source()
+    first = find(case.key).modality != "any" or case.modality == known_modalities()[0].name
+    if not first or source.fitting_batch(BOTH, BOTH) >= len(source):
+        return []
+    return list(case.asks.get("two", {"": {}}))
+
+
+def part(views, rank, world):
+    """Take one process's share of whatever a method calls views; rows may hold the batch several times."""
+    if isinstance(views, Tensor):
+        if not views.ndim or len(views) % BOTH:
+            return views
+        return views.unflatten(0, (-1, world, BOTH // world))[:, rank].flatten(0, 1)
+    if isinstance(views, list | tuple):
+        return type(views)(part(view, rank, world) for view in views)
+    if dataclasses.is_dataclass(views):
+        fields = {f.name: part(getattr(views, f.name), rank, world) for f in dataclasses.fields(views)}
+        return dataclasses.replace(views, **fields)
+    return views
+
+
+def shares(case, variant, rank, world):
+    """Return a method and the views of two steps: one process's part of them.
+
+    Views with chance are made for both processes and divided, as each would draw its own. A contract that
+    gives views without chance has every process load its part.
+    """
+    asks = case.asks.get("two", {}).get(variant, {})
+    source = asks["source"]() if "source" in asks else case.source().subset(np.arange(2 * BOTH))
+    method = case.method(source=source, encoder=asks.get("encoder"), **asks.get("options", {})).train()
+    spec = input_spec(method.encoder)
+    if "views" in asks:
+        made = asks["views"](method)
+        batches = source.loader(BOTH // world, spec=spec, shuffle=True, seed=1, rank=rank, world=world)
+        method.views = lambda batch: made(batch)
+        return method, list(batches)
+    prepared = []
+    for number, batch in enumerate(source.loader(BOTH, spec=spec, shuffle=True, seed=1)):
+        seed_step(0, number, 0)
+        with torch.no_grad():
+            prepared.append(method.views(batch))
+    method.views = lambda views: views
+    return method, [part(views, rank, world) for views in prepared]
 
 
 def take_steps(method, batches, fabric):
@@ -24,29 +88,55 @@ def take_steps(method, batches, fabric):
     parameters = {n: p for n, p in method.named_parameters() if p.requires_grad}
     descend = torch.optim.SGD(parameters.values(), lr=1e-5)  # more would blow rounding up
     forward, update = fabric.setup(Objective(method, fabric.device), descend)
-    found = {}
+    result = {}
     for number, batch in enumerate(batches):
         method.clock = Clock(number, len(batches), 1)
         terms = forward(BatchHolder(batch))
         fabric.backward(sum(terms.values()))
-        found |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
-        taught = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
-        assert method.find_unused_parameters or taught.keys() == parameters.keys()
-        found |= {f"{number} gradient {n}": gradient for n, gradient in taught.items()}
+        result |= {f"{number} loss {n}": mean_over_processes(value.detach()) for n, value in terms.items()}
+        reached = {n: p.grad.clone() for n, p in parameters.items() if p.grad is not None}
+        assert method.find_unused_parameters or reached.keys() == parameters.keys()
+        result |= {f"{number} gradient {n}": gradient for n, gradient in reached.items()}
         update.step()
         update.zero_grad()
         method.step_end(method.clock)
-    return found | {f"then {n}": value.nan_to_num() for n, value in method.state_dict().items()}
+    return result | {f"then {n}": value.nan_to_num() for n, value in method.state_dict().items()}
 
 
-def assert_same(found, one):
-    assert found.keys() == one.keys()
+def assert_same(result, one):
+    assert result.keys() == one.keys()
     for what, value in one.items():
         scale = value.abs().max().item() if value.is_floating_point() else 0
         torch.testing.assert_close(
-            found[what], value, rtol=1e-4, atol=2e-5 * scale + 1e-7,
+            result[what], value, rtol=1e-4, atol=2e-5 * scale + 1e-7,
             msg=lambda text, what=what: f"{what}: {text}",
         )  # fmt: skip
+
+
+def learn_a_little(case, variant, fabric):
+    """Return the losses and gradients of two steps, and what the method is then."""
+    method, batches = shares(case, variant, fabric.global_rank, fabric.world_size)
+    return take_steps(method, batches, fabric)
+
+
+def one_of_two(rank, port, pairs, out):
+    os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0")
+    torch.set_num_threads(1)
+    fabric = make_fabric("fp32", devices=2, find_unused_parameters=True)
+    torch.save([learn_a_little(*pair, fabric) for pair in pairs], out / f"{rank}.pt")
+
+
+def in_two_processes(pairs, folder):
+    """Return what both processes come to, in pairs' order; workers of one test run share one answer."""
+    with FileLock(folder / "two.lock"):
+        if not (folder / "1.pt").exists():
+            mp.spawn(one_of_two, args=(find_free_network_port(), pairs, folder), nprocs=2)
+    return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
+
+
+def few_digits():
+    """32 photos: in the patterns of the example hundreds of equal pixels pass a ReLU's edge at once."""
+    return vergence.open("digits").subset(np.arange(2 * BOTH))
 
 
 def rings():

@@ -7,6 +7,7 @@ from torch import nn
 
 import vergence
 from vergence.core.errors import BadInput
+from vergence.core.modality import find_modality
 from vergence.data import open as open_source
 from vergence.evaluate.baselines import untrained
 from vergence.evaluate.protocols.finetune import finetune
@@ -55,6 +56,16 @@ def test_measure_holds_the_encoder_against_pixels_and_its_untrained_self(digits)
     assert table["learned"]["k-NN"].above(Score(0.5, 0.5, 0.5, 1))
     assert table.about["train"] + table.about["test"] == 600
     assert table.about["held_out"] is True
+
+
+def test_measure_holds_the_encoder_against_raw_columns_and_its_untrained_self(tmp_path):
+    source, out = find_modality("tables").load("example_source")(), tmp_path / "run"
+    run = vergence.learn(
+        "vicreg", source, out=out, epochs=1, quiet=True, encoder_options={"dim": 16, "layers": 2}
+    )
+    table = vergence.measure(run, source, quiet=True)
+    assert list(table.rows) == ["raw features", "untrained encoder", "learned"]
+    assert {"boosted trees", "boosted trees, AUC", "linear", "linear, AUC", "k-NN"} <= set(table.columns)
 
 
 def test_measure_repeats_itself_and_leaves_the_random_state_alone(digits):

@@ -17,7 +17,7 @@ from vergence.core import BadInput, modality
 
 @pytest.fixture(autouse=True)
 def registered(monkeypatch):
-    monkeypatch.setattr(modality, "_registered", {})
+    monkeypatch.setattr(modality, "registered", {})
     vergence.register(toy_modality.MODALITY)
 
 

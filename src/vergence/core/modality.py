@@ -93,7 +93,7 @@ class Modality:
         return getattr(loaded, attribute) if attribute else loaded
 
 
-_registered: dict[str, Modality] = {}
+registered: dict[str, Modality] = {}  # those that `register` added, by name
 
 
 def register(modality: Modality) -> None:
@@ -102,7 +102,7 @@ def register(modality: Modality) -> None:
     Raises:
         BadInput: If another one has its name, or opens one of its names or schemes.
     """
-    for other in (*_own().values(), *_registered.values()):
+    for other in (*_own().values(), *registered.values()):
         if other == modality:
             return
         taken = [f"the {what[:-1]} '{word}'" for what in ("names", "schemes")
@@ -112,7 +112,7 @@ def register(modality: Modality) -> None:
                 f"The modality '{modality.name}' cannot be added: '{other.name}' has "
                 f"{taken[0] if taken else 'its name'} already."
             )
-    _registered[modality.name] = modality
+    registered[modality.name] = modality
 
 
 def find_modality(name: str) -> Modality:
@@ -121,7 +121,7 @@ def find_modality(name: str) -> Modality:
     Raises:
         BadInput: If nobody has registered it.
     """
-    for known in (_own, lambda: _registered, _installed):
+    for known in (_own, lambda: registered, _installed):
         if name in (those := known()):
             return those[name]
     raise unknown("modality", name, [m.name for m in known_modalities()])
@@ -129,7 +129,7 @@ def find_modality(name: str) -> Modality:
 
 def known_modalities() -> list[Modality]:
     """Return all modalities: the library's, the registered and the installed ones, by precedence."""
-    every = {**_installed(), **_registered, **_own()}
+    every = {**_installed(), **registered, **_own()}
     return sorted(every.values(), key=lambda m: (m.precedence, m.name))
 
 

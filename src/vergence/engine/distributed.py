@@ -52,6 +52,15 @@ def gather(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def gather_by_rank(x: Tensor) -> Tensor:
+    """Return the rows of all processes ``(world * B, ...)`` in the order of their ranks, without gradient.
+
+    What all processes remember, such as a queue, so is the same everywhere, its order included.
+    """
+    return torch.roll(gather(x), rank() * len(x), dims=0)
+
+
+@torch.no_grad()
 def gather_uneven(x: Tensor) -> Tensor:
     """Return the rows of all processes, own rows first, without gradient; numbers of rows may differ."""
     if world() == 1:

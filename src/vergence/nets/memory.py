@@ -1,6 +1,6 @@
 """Memories of past embeddings: a bank by index, and queues that drop their oldest rows; no gradient.
 
-With several processes, gather what is written first, so that all memories stay alike.
+With several processes, gather by rank what is written first, so that all memories stay alike.
 """
 
 from __future__ import annotations

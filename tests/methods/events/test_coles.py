@@ -5,6 +5,7 @@ from two_processes import halves, histories
 CONTRACT = {
     "encoder": {"dim": 32},
     "options": {"slices": 3, "shortest": 8, "longest": 24},
+    "exempt": {"labels": "80 steps gain little (63 %, untrained 61); 240 do (81 %, untrained 67)"},
     "two": {
         "": {
             "source": histories,

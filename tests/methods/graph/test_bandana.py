@@ -17,7 +17,11 @@ from vergence.methods.graph.views import negatives
 
 CONTRACT = {
     "kinds": ("", "graphs"),
-    "exempt": {"two": "views of a whole batch of graphs, drawn by chance, cannot be divided"},
+    "encoder": {"width": 32},
+    "exempt": {
+        "two": "views of a whole batch of graphs, drawn by chance, cannot be divided",
+        "labels": "tells links and their widths, which need not tell sorts apart",
+    },
 }
 
 

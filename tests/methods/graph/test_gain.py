@@ -17,6 +17,8 @@ from vergence.engine import embed
 from vergence.methods.graph.gain import GAIN, GAINEncoder, GAINLayer, edges_as_nodes, far_pairs, near_pairs
 from vergence.nets.links import Links
 
+CONTRACT = {"exempt": {"labels": "learns who is near on walks; a test below asks whether it does"}}
+
 
 def both_ways(*pairs):
     once = torch.tensor(pairs).T

@@ -19,6 +19,7 @@ from vergence.methods.graph.grace import GRACE
 
 CONTRACT = {
     "kinds": ("", "graphs"),
+    "exempt": {"labels graph": "80 steps gain nothing on a graph this small (83 %, untrained 83)"},
     "two": {
         "": {
             "source": rings,

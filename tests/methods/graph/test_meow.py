@@ -23,6 +23,7 @@ CONTRACT = {
     "source": lambda: papers(),
     "encoder": {"width": 8, "neighbours": [4, 6]},
     "options": {"clusters": (3, 5), "mask_edges": 0.2},
+    "exempt": {"labels": "untrained encoders tell the two sorts of papers as well: no room to rise"},
 }
 
 SMALL = {"clusters": (3, 5), "mask_edges": 0.2}

@@ -19,7 +19,7 @@ CONTRACT = {
     "options": {"hidden": 32},
     "two": {"": {"views": lambda method: method.views}},
     "exempt": {
-        "learns": "predicts numbers, which no vote of classes judges; a test below asks whether it does"
+        "labels": "predicts numbers, which no vote of classes judges; a test below asks whether it does"
     },
 }
 

@@ -12,7 +12,7 @@ from vergence.nets.vit import ViT
 
 CONTRACT = {
     "encoder": {"name": "vit-micro", "patch": 4},
-    "exempt": {"learns": "learns to paint, which a k-NN vote does not reward; its record fine-tunes"},
+    "exempt": {"labels": "learns to paint, which frozen features do not show; its record fine-tunes"},
 }
 
 

@@ -6,10 +6,15 @@ import pytest
 import torch
 from torch import nn
 
+from two_processes import few_digits
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.rotnet import RotNet
 
-CONTRACT = {"encoder": {"name": "resnet-tiny", "width": 24}}
+CONTRACT = {
+    "encoder": {"name": "resnet-tiny", "width": 16},
+    "two": {"": {"source": few_digits}},
+    "exempt": {"labels": "patterns of the example are turns of each other; a test below has upright images"},
+}
 
 
 class Corners(nn.Module):

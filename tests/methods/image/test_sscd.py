@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import vergence
+from two_processes import few_digits
 from vergence.core import BadInput
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image import encoders
@@ -13,7 +14,7 @@ from vergence.nets.descriptor import Descriptor, generalised_mean
 from vergence.views.pixels.augment import Augment
 from vergence.views.pixels.stickers import paste_sticker, stickers
 
-CONTRACT = {"options": {"dim": 64, "entropy": 5.0}}
+CONTRACT = {"options": {"dim": 64, "entropy": 5.0}, "two": {"": {"source": few_digits}}}
 
 
 def test_the_generalised_mean_by_hand_and_its_limits():

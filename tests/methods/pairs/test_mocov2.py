@@ -4,12 +4,21 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy, normalize
 
+from two_processes import few_digits
 from vergence.core import Clock
 from vergence.core.errors import BadInput
 from vergence.losses import queue_nce
 from vergence.methods.pairs.mocov2 import MoCoV2
 
-CONTRACT = {"options": {"queue": 512, "momentum": 0.9}}
+CONTRACT = {
+    "options": {"queue": 512, "momentum": 0.9},
+    "two": {"": {"source": few_digits}},
+    "exempt": {
+        "labels": "80 steps are few for a queue and a slow teacher; its run of record measures",
+        "learns graph": "older keys of the same 240 nodes are its negatives: it collapses (std 0.02)",
+        "learns tables": "older keys of the same 240 rows are its negatives: it collapses (std 0.03)",
+    },
+}
 
 
 def test_a_query_asks_its_own_key_against_the_queue_alone(encoder, toy):

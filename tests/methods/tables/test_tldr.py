@@ -11,5 +11,5 @@ CONTRACT = {
     "encoder": {"dim": 4},
     "options": {"hidden": 64},
     "two": {"": {"options": {"hidden": 16}, "views": nearest}},
-    "exempt": {"learns": "four numbers of twelve: a random map of such short rows keeps the classes as well"},
+    "exempt": {"labels": "four numbers of twelve: a random map of such short rows keeps the classes as well"},
 }

@@ -12,7 +12,7 @@ def example(kind: str = "") -> GraphSource:
     """Return 240 nodes of three sorts: links mostly within a sort, features that say a little.
 
     Args:
-        kind: "graphs" gives 96 small graphs instead: rings, and rings with chords.
+        kind: "graphs" gives 96 small graphs instead: rings of two sorts, with short or long chords.
     """
     rng = np.random.default_rng(0)
     if kind == "graphs":
@@ -27,13 +27,17 @@ def example(kind: str = "") -> GraphSource:
 
 
 def _rings(rng: np.random.Generator) -> GraphsSource:
-    pairs, ptr = [], [0]
+    pairs, ptr, x = [], [0], []
+    y = np.arange(96) % 2
     for i in range(96):
-        n = int(rng.integers(6, 13))
+        n = int(rng.integers(8, 15))
+        usual, other = (2, 4) if y[i] else (4, 2)
+        start = rng.permutation(n)[: n // 2]
+        length = np.where(rng.random(n // 2) < 0.75, usual, other)
         ring = np.stack([np.arange(n), (np.arange(n) + 1) % n])
-        chords = np.stack([np.arange(0, n - 2, 2), np.arange(2, n, 2)]) if i % 2 else ring[:, :0]
-        pairs.append(np.concatenate([ring, chords], axis=1) + ptr[-1])
+        chords = np.stack([start, (start + length) % n])
+        pairs.append(np.unique(np.sort(np.concatenate([ring, chords], axis=1), axis=0), axis=1) + ptr[-1])
         ptr.append(ptr[-1] + n)
-    every, _ = build(Edges(np.concatenate(pairs, axis=1), ptr[-1]), "memory:rings")
-    kinds = ["ring", "chords"]
-    return GraphsSource(every, np.array(ptr), "memory:rings", labels=np.arange(96) % 2, classes=kinds)
+        x.append((rng.random((n, 24)) < 0.15 + 0.12 * (np.arange(24) % 2 == y[i])).astype(np.float32))
+    every, _ = build(Edges(np.concatenate(pairs, axis=1), ptr[-1]), "memory:rings", x=np.concatenate(x))
+    return GraphsSource(every, np.array(ptr), "memory:rings", labels=y, classes=["long", "short"])

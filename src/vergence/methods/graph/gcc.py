@@ -15,7 +15,7 @@ from vergence.data.graph import pyg
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.source import GraphSource, ragged
 from vergence.data.graph.walks import Walker
-from vergence.engine.distributed import gather
+from vergence.engine.distributed import gather_by_rank
 from vergence.losses import info_nce, queue_nce
 from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import build
@@ -101,7 +101,7 @@ class GCC(Method):
     def step_end(self, clock: Clock) -> None:
         if self.teacher is not None and self.queue is not None:
             self.teacher.follow(keep=self.momentum)
-            self.queue.push(gather(torch.cat(self.fresh_keys)))
+            self.queue.push(gather_by_rank(torch.cat(self.fresh_keys)))
             self.fresh_keys.clear()
 
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from vergence.core import Clock, Method, Recipe
 from vergence.core.errors import BadInput
-from vergence.engine.distributed import gather
+from vergence.engine.distributed import gather_by_rank
 from vergence.losses import queue_nce
 from vergence.nets import Teacher, mlp, width_of
 from vergence.nets.memory import MemoryQueue
@@ -65,6 +65,6 @@ class MoCoV2(Method):
         return {"contrast": queue_nce(query, key, old, temperature=self.temperature)}
 
     def step_end(self, clock: Clock) -> None:
-        self.queue.push(gather(normalize(torch.cat(self.fresh_keys).float(), dim=1)))
+        self.queue.push(gather_by_rank(normalize(torch.cat(self.fresh_keys).float(), dim=1)))
         self.fresh_keys.clear()
         self.teacher.follow(self.momentum)

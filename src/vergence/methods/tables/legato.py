@@ -13,6 +13,7 @@ from torch.nn.functional import leaky_relu, normalize
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.tables.batch import TableBatch
 from vergence.data.tables.source import TableSource
+from vergence.engine.distributed import gather
 from vergence.methods.tables.encoders import TableEncoder
 from vergence.nets import mlp
 
@@ -83,10 +84,11 @@ class LEGATO(Method):
             miss = decoder(views_back[:, i]) - values[:, group].nan_to_num(0.0)
             errors.append((miss.square() * known).sum() / known.sum().clamp_min(1))
         size = len(values)
+        apart = gather(latent.graph - graph_back)  # one norm over the samples of all processes
         own = torch.eye(len(encoder.groups), device=values.device)
         return {
             "views": torch.stack(errors).mean(),
-            "graph": torch.linalg.vector_norm(latent.graph - graph_back) / size,
+            "graph": torch.linalg.vector_norm(apart) / len(apart),
             "orthogonality": self.orthogonality * off_diagonal(latent.nodes),
             "sparsity": self.sparsity * (latent.graph - own).abs().sum() / size,
         }
