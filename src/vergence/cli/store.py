@@ -172,8 +172,8 @@ def duplicates(argv: list[str]) -> None:
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="compare all samples even of a table of more than 200,000, whose neighbouring cells are "
-        "compared otherwise",
+        help="compare all samples even of a table of more than 20,000 (by cosine 200,000); otherwise only "
+        "those of neighbouring cells",
     )
     _background(parser)
     _page(parser)
@@ -215,7 +215,7 @@ def duplicates(argv: list[str]) -> None:
         lines.append(f"About {copies.chance:.1f} of these pairs ({share:.0%}) are expected by chance.")
     if copies.recall is not None:
         result["recall"] = round(copies.recall, 4)
-        lines.append(f"Neighbouring cells were compared: about {copies.recall:.1%} of all such pairs.")
+        lines.append(f"Neighbouring cells were compared, which finds {copies.recall:.1%} of the pairs.")
     if args.out:
         from vergence.cli.store_pages import duplicates_page
 

@@ -59,7 +59,9 @@ def calibrated_pairs(
             "give a threshold."
         )
     unit = _whitened(unit)
-    near, cosines, recall = _neighbours(unit, unit, cells)
+    index = IVF.of(unit) if cells else None
+    near, cosines = _neighbours(unit, unit, index)
+    recall = None if index is None else index.recall
     null = NeighbourNull.fit(cosines)
     if not null.spread:
         raise BadInput(
@@ -89,21 +91,17 @@ def _whitened(vectors: np.ndarray) -> np.ndarray:
     return Whitening.fit(x, _DIRECTIONS, ridge=_RIDGE)(x).numpy()
 
 
-def _neighbours(
-    queries: np.ndarray, bank: np.ndarray, cells: bool
-) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Return each query's nearest rows of the bank but its own ``(n, K)``, their cosines, and the recall."""
+def _neighbours(queries: np.ndarray, bank: np.ndarray, index: IVF | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return each query's nearest rows of the bank but its own ``(n, K)``, and their cosines."""
     count = min(NEIGHBOURS, (len(bank) - 1) // 2)
-    recall = None
-    if cells:
-        index = IVF.of(bank)
+    if index is not None:
         cosines, near = index.nearest(queries, count + 1)
-        cosines, recall = np.where(near < 0, -1, cosines), index.recall
+        cosines = np.where(near < 0, -1, cosines)
     else:
         scores, rows = topk(as_tensor(queries), as_tensor(bank), count + 1, "dot")
         cosines, near = scores.cpu().numpy(), rows.cpu().numpy()
     others = np.argsort(near == np.arange(len(near))[:, None], axis=1, kind="stable")[:, :count]
-    return np.take_along_axis(near, others, 1), np.take_along_axis(cosines, others, 1), recall
+    return np.take_along_axis(near, others, 1), np.take_along_axis(cosines, others, 1)
 
 
 def _mutual(
@@ -152,8 +150,8 @@ def _by_pictures(pictures: np.ndarray, near: np.ndarray, cells: bool) -> list[Pa
         return []
     pictures = pictures[seen]
     waves = whole(pictures)
-    as_they_are, mirrored = (_neighbours(waves * turn, waves, cells) for turn in (np.float32(1), ODD))
-    rows, cosines = _merged(as_they_are[:2], mirrored[:2])
+    index = IVF.of(waves) if cells else None
+    rows, cosines = _merged(*(_neighbours(waves * turn, waves, index) for turn in (np.float32(1), ODD)))
     null = NeighbourNull.fit(cosines)
     if not null.spread:
         return []

@@ -20,7 +20,8 @@ from vergence.use.picture_waves import grey_pictures
 from vergence.use.score_normalisation import background_level
 from vergence.use.topk import as_tensor
 
-EXACT_UP_TO = 200_000  # samples up to which all pairs are compared
+EXACT_UP_TO = 200_000  # samples up to which all pairs are compared by cosine, and pictures are looked at
+ALL_UP_TO = 20_000  # samples up to which neighbours are looked for among all
 By = Literal["neighbours", "cosine", "hash", "pixels"]
 _COSINE, _SCORE = 0.95, 0.35  # thresholds, the latter of scores relative to a background
 _BITS = 64  # of a perceptual hash
@@ -45,8 +46,9 @@ def duplicates(
     are so near each other, in the vectors or, up to 200,000 samples, in their small pictures
     (``use.calibrated``). The command, the report and the studio ask for this.
 
-    Up to 200,000 samples nothing is approximated. In larger stores only samples of neighbouring cells are
-    compared, and ``recall`` says what that finds. Memory does not grow with the number of comparisons.
+    Up to 20,000 samples, by cosine up to 200,000, nothing is approximated. In larger stores only samples of
+    neighbouring cells are compared, and ``recall`` says what that finds. Memory does not grow with the number
+    of comparisons.
 
     Args:
         store: Opened, or where it lies.
@@ -79,7 +81,7 @@ def duplicates(
         return _by_hash(store, _DIFFERENT if threshold is None else threshold, limit)
     if by == "pixels":
         return _by_pixels(store, limit)
-    everything = exact or (exact is None and len(store) <= EXACT_UP_TO)
+    everything = exact or (exact is None and len(store) <= (EXACT_UP_TO if by == "cosine" else ALL_UP_TO))
     if by == "cosine":
         return _by_cosine(store, threshold, column, limit, background, everything)
     if not 0 < chance < 1:
