@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vergence.engine.files import write_whole
+from vergence.engine.files import write_text, write_whole
 
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
@@ -31,3 +31,8 @@ def test_a_failed_write_leaves_the_old_content_and_nothing_beside_it(tmp_path):
     with pytest.raises(RuntimeError):
         write_whole(path, fail)
     assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["text"]
+
+
+def test_text_is_written_in_utf8_and_what_that_cannot_hold_is_escaped(tmp_path):
+    write_text(tmp_path / "page.html", "café, " + os.fsdecode(b"caf\xe9"))
+    assert (tmp_path / "page.html").read_bytes() == "café, ".encode() + rb"caf\udce9"

@@ -22,7 +22,7 @@ from vergence.core.specs import innermost, label
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run, embed
-from vergence.engine.files import write_whole
+from vergence.engine.files import write_text
 from vergence.evaluate.baselines import LEARNED
 from vergence.evaluate.table import Table
 from vergence.reports.figures import Line, curve, intervals, short
@@ -102,12 +102,7 @@ def report(
         "labelled": store.labels is not None,
     }
     path = Path(out) if out is not None else run.path / "report.html"
-    text = render(page)
-
-    def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
-
-    write_whole(path, write)
+    write_text(path, render(page))
     return path
 
 
