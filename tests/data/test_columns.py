@@ -80,3 +80,9 @@ def test_bytes_are_read_as_words_in_utf_8():
     assert text(pa.chunked_array([[1]]), "x", "t").to_pylist() == [1]
     with pytest.raises(BadInput, match="Column x of t is not text in UTF-8"):
         text(pa.chunked_array([[b"\xff"]]), "x", "t")
+
+
+def test_two_columns_of_one_name_are_refused():
+    table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    with pytest.raises(BadInput, match="here has two columns called 'a'; rename one"):
+        stacked([table], "here")

@@ -254,3 +254,11 @@ def test_a_saved_log_whose_arrays_do_not_fit_is_refused(log, tmp_path, name, dam
     (folder / f"{name}.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': (((")
     with pytest.raises(BadInput, match="is not an event log"):
         vergence.open(f"events:{folder}")
+
+
+def test_a_column_of_pairs_is_no_id(tmp_path):
+    pairs = pa.array([[("k", 1)]] * 6, pa.map_(pa.string(), pa.int64()))
+    pq.write_table(pa.table({"user": pairs, "time": list(range(6)), "x": [1.0] * 6}), tmp_path / "a.parquet")
+    with pytest.raises(BadInput) as error:
+        vergence.open(tmp_path / "a.parquet")
+    assert "\n" not in str(error.value)

@@ -52,8 +52,12 @@ def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
     """Return tables one below the other; a column that is of words in one is of words in all.
 
     Raises:
-        BadInput: If their columns differ.
+        BadInput: If their columns differ, or two columns of one have the same name.
     """
+    for table in tables:
+        twice = next((name for name, count in Counter(table.column_names).items() if count > 1), None)
+        if twice is not None:
+            raise BadInput(f"{what} has two columns called '{twice[:60]}'; rename one.")
     words = {field.name for table in tables for field in table.schema if is_text(field.type)}
 
     def worded(field: pa.Field) -> pa.Field:

@@ -134,7 +134,10 @@ def looks_like_events(paths: Sequence[Path]) -> bool:
     if not schema.found_in(peek := table.peek(), ""):
         return False
     id = str(schema.complete(peek, table.what)[0].id)
-    counts = pc.value_counts(table.column(id).drop_null())
+    column = table.column(id)
+    if pa.types.is_nested(column.type):
+        return False
+    counts = pc.value_counts(column.drop_null())
     once = pc.sum(pc.equal(counts.field("counts"), 1)).as_py() or 0
     if not len(counts) or once <= ONCE * len(counts):
         return True

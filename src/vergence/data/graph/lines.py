@@ -308,7 +308,7 @@ def _times(entries: list[str], uri: str) -> np.ndarray:
     if all(re.fullmatch(r"-?\d+", entry) for entry in entries):
         try:
             return np.array([int(entry) for entry in entries], np.int64)
-        except OverflowError:
+        except (OverflowError, ValueError):  # beyond 2^63, or beyond the digits that Python reads
             pass
     if not all(map(_NUMBER.fullmatch, entries)):
         try:
