@@ -164,6 +164,13 @@ def test_a_collapsed_encoder_has_a_page_without_a_map(run, value):
     assert "There is no map: all 12 vectors are alike" in text and 'id="points"' not in text
 
 
+def test_a_store_without_copies_has_a_page_that_says_so(run, monkeypatch):
+    none = {"total": 0, "chance": 0.0, "groups": 0, "surplus": 0, "pairs": []}
+    monkeypatch.setattr("vergence.reports.build.copies", lambda subject: none)
+    text = report(run, "pets", store=stored(run)).read_text()
+    assert "are nearer each other than chance explains." in text
+
+
 def test_a_table_of_constants_learns_and_has_a_page(tmp_path):
     (tmp_path / "same.csv").write_text("a,b,kind\n" + "1.5,2,x\n" * 40)
     source = f"table:{tmp_path}/same.csv"
