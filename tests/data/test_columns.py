@@ -86,3 +86,9 @@ def test_two_columns_of_one_name_are_refused():
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
     with pytest.raises(BadInput, match="here has two columns called 'a'; rename one"):
         stacked([table], "here")
+
+
+def test_half_floats_become_floats(tmp_path):
+    pq.write_table(pa.table({"a": np.array([0.5, 2], np.float16), "b": [1, 2]}), tmp_path / "a.parquet")
+    table = read_parquet(tmp_path / "a.parquet")
+    assert table.schema.types == [pa.float32(), pa.int64()] and table["a"].to_pylist() == [0.5, 2]

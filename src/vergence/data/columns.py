@@ -45,7 +45,11 @@ def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
     if count > 1:
         raise BadInput(f"{path} has two columns called {name}; rename or drop one.")
     table.validate(full=True)
-    return without_views(table)
+    table = without_views(table)
+    for i, field in enumerate(table.schema):
+        if pa.types.is_float16(field.type):  # Arrow neither sorts nor rounds these
+            table = table.set_column(i, field.with_type(pa.float32()), table.column(i).cast(pa.float32()))
+    return table
 
 
 def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
