@@ -3,14 +3,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import vergence
 from vergence.core import BadInput
 from vergence.data.columns import codes, numbers, plain, read_parquet, stacked, text
 
 
 def test_codes_count_from_the_most_frequent_word_and_0_is_missing():
-    code, words = codes(pa.chunked_array([["b", "a", None], ["a"]]))
+    code, words = codes(pa.chunked_array([["b", "a", None], ["a"]]), "kind", "x.csv")
     assert words == ("a", "b") and code.tolist() == [2, 1, 0, 1]
-    assert codes(pa.chunked_array([[5.0, None, 5.0]]))[1] == ("5",)
+    assert codes(pa.chunked_array([[5.0, None, 5.0]]), "kind", "x.csv")[1] == ("5",)
 
 
 def test_numbers_that_are_not_finite_are_missing():
@@ -92,3 +93,23 @@ def test_half_floats_become_floats(tmp_path):
     pq.write_table(pa.table({"a": np.array([0.5, 2], np.float16), "b": [1, 2]}), tmp_path / "a.parquet")
     table = read_parquet(tmp_path / "a.parquet")
     assert table.schema.types == [pa.float32(), pa.int64()] and table["a"].to_pylist() == [0.5, 2]
+
+
+def test_lists_maps_and_records_are_neither_ids_nor_categories(tmp_path):
+    kinds = {
+        "map": pa.array([[("a", i)] for i in range(12)], pa.map_(pa.string(), pa.int64())),
+        "record": pa.array([{"a": i} for i in range(12)]),
+        "list": pa.array([[i] for i in range(12)]),
+    }
+    for kind, column in kinds.items():
+        table = pa.table({"user": [str(i % 3) for i in range(12)], "time": list(range(12)), "odd": column})
+        pq.write_table(table, file := tmp_path / f"{kind}.parquet")
+        for uri in (
+            f"events:{file}?id=odd&time=time",
+            f"events:{file}?id=user&time=time&categorical=odd",
+            f"table:{file}?categorical=odd",
+        ):
+            with pytest.raises(
+                BadInput, match=r"Column odd of .* is of type .*; an id or a category is a word"
+            ):
+                vergence.open(uri)

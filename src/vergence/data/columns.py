@@ -110,6 +110,19 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     return whole
 
 
+def single(values: pa.Array, name: str, what: str) -> pa.Array:
+    """Return values as they are.
+
+    Raises:
+        BadInput: If they are lists, maps or records: neither names nor categories.
+    """
+    if pa.types.is_nested(values.type):
+        raise BadInput(
+            f"Column {name} of {what} is of type {values.type}; an id or a category is a word or a number."
+        )
+    return values
+
+
 def floats(values: pa.ChunkedArray) -> np.ndarray:
     """Return numbers ``(N,)`` float64, NaN where missing."""
     if values.type == pa.float64():
@@ -180,9 +193,18 @@ def _centre(values: np.ndarray) -> Any:
     return type(middle)(float(middle)) if 0 < spread < abs(middle) / LARGE else 0
 
 
-def codes(column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return codes ``(N,)`` int32, 0 where missing, and the words they stand for, the most frequent first."""
-    coded = plain(column).dictionary_encode()
+def codes(column: pa.ChunkedArray, name: str, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return codes ``(N,)`` int32, 0 where missing, and the words they stand for, the most frequent first.
+
+    Args:
+        column: Of single values.
+        name: Of the column, for errors.
+        what: It stands in, for errors.
+
+    Raises:
+        BadInput: If its values are lists, maps or records.
+    """
+    coded = single(plain(column), name, what).dictionary_encode()
     indices = coded.indices.fill_null(-1).to_numpy()
     counts = np.bincount(indices + 1, minlength=len(coded.dictionary) + 1)[1:]
     words = np.array(coded.dictionary.cast(pa.string()).to_pylist(), dtype=object)

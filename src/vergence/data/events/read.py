@@ -19,6 +19,7 @@ from vergence.data.columns import (
     plain,
     read_parquet,
     reason,
+    single,
     stacked,
     text,
 )
@@ -56,6 +57,7 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     notes = [*table.notes, *(f"{called(name)} left out ({why})" for name, why in left.items())]
 
     owner = plain(table.column(schema.id))
+    owner = single(owner, schema.id, table.what)
     if is_text(owner.type):
         owner = pc.if_else(pc.equal(pc.binary_length(owner), 0), pa.scalar(None, owner.type), owner)
     ticks, known, per_second = times_of(table.column(schema.time), schema.time, table.what)
@@ -85,7 +87,7 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     categorical = np.empty((len(time), len(schema.categorical)), np.int32)
     words = []
     for i, name in enumerate(schema.categorical):
-        numbered, values = codes(table.column(name))
+        numbered, values = codes(table.column(name), name, table.what)
         categorical[:, i] = sorted_(numbered)
         words.append(values)
     numeric = np.empty((len(time), len(schema.numeric)), np.float32)

@@ -92,7 +92,7 @@ def _features(table: pa.Table, label: str, at: np.ndarray, nodes: int, what: str
             said[NUMERIC][name] = written_as(column, decimal)
             parts.append(_scaled(numbers(column, name, what, decimal)[0])[:, None])
         elif found == CATEGORICAL:
-            code, words = codes(text(column, name, what))
+            code, words = codes(text(column, name, what), name, what)
             said[CATEGORICAL][name] = f"{len(words):,} values"
             parts.append(code[:, None] == np.arange(1, min(len(words), MOST) + 1))
         else:

@@ -88,7 +88,7 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
-        categorical[:, i], vocabulary = codes(text(table[name], name, what))
+        categorical[:, i], vocabulary = codes(text(table[name], name, what), name, what)
         words.append(vocabulary)
     labels: Any = None
     classes: Any = None
