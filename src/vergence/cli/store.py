@@ -17,8 +17,9 @@ from vergence.core.errors import BadInput
 from vergence.core.lists import line, write_lines
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vergence.data.source import Source
-    from vergence.engine.run import Run
     from vergence.store.table import Store
     from vergence.use.hkmeans import Curated
     from vergence.use.sas import Subset
@@ -32,7 +33,9 @@ def embed(argv: list[str]) -> None:
         "Write the embeddings of SOURCE by the encoder of RUN to a Lance table.",
         "vergence embed runs/photos photos/ --out photos.lance",
     )
-    parser.add_argument("run", nargs="?", type=str, help="folder of a finished run")
+    parser.add_argument(
+        "run", nargs="?", type=str, help="folder of a finished run, or an encoder with weights: timm:NAME"
+    )
     parser.add_argument("source", nargs="?", type=str, help="data; see vergence learn --help")
     parser.add_argument("--out", type=str, help="where the table goes [else embeddings.lance in the run]")
     parser.add_argument("--overwrite", action="store_true", help="replace a table that is there")
@@ -50,19 +53,26 @@ def embed(argv: list[str]) -> None:
     if bool(args.into) != bool(args.column) or (args.into and (args.out or args.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
     from vergence.data import open as open_source
-    from vergence.train import open_run
+    from vergence.engine.encoders import initial_encoder, open_run
+    from vergence.engine.run import fill
 
-    run = open_run(args.run)
-    source = source_of(args, args.source, run.config.source)
+    if str(args.run).startswith(("timm:", "vergence:")):
+        if not (args.out or args.into):
+            raise BadInput(f"{args.run} has no folder for the table; say where it goes: --out photos.lance")
+        data = open_source(source_of(args, args.source))
+        encoder, model, out = initial_encoder(args.run, data), args.run, args.out
+    else:
+        run = open_run(args.run)
+        data = open_source(source_of(args, args.source, run.config.source))
+        encoder, model, out = run.encoder, str(run.path), args.out or run.path / "embeddings.lance"
     if args.into:
-        store = _beside(args.into, args.column, run, source)
+        store = _beside(args.into, args.column, encoder, model, data)
         width = store.width(args.column)
         result = {"store": str(store.path), "samples": len(store), "column": args.column, "width": width}
         return show(args, result, f"{store.path}: {width} numbers each beside the others, in {args.column}")
-    data = open_source(source)
     for note in filter(None, [data.reading, *data.notes]):
         print(f"{data.uri}: {note}.", file=sys.stderr)
-    store = run.embed(data, args.out, overwrite=args.overwrite, workers=args.workers)
+    store = fill(encoder, data, out, model=model, overwrite=args.overwrite, workers=args.workers)
     skipped = len(store.skipped)
     result = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
     text = f"{store.path}: {len(store):,} samples, {store.width()} numbers each"
@@ -71,18 +81,17 @@ def embed(argv: list[str]) -> None:
     show(args, result, text)
 
 
-def _beside(into: str, column: str, run: Run, named: str | Source) -> Store:
-    """Put a run's embeddings into a table that has others of the same samples."""
-    from vergence.data import open as open_source
+def _beside(into: str, column: str, encoder: nn.Module, model: str, source: Source) -> Store:
+    """Put an encoder's embeddings into a table that has others of the same samples."""
     from vergence.engine.embedding import embed
     from vergence.store.table import Store
 
-    store, source = Store.open(into), open_source(named)
-    made = embed(run.encoder, source)
+    store = Store.open(into)
+    made = embed(encoder, source)
     names = [source.names[i] for i in made.index.tolist()]
     if not set(names) & set(store.names):
         raise BadInput(f"{into} holds none of the samples of {source.uri}; their ids begin {names[0]}.")
-    store.add_vectors(column, made.vectors, ids=names, model=str(run.path))
+    store.add_vectors(column, made.vectors, ids=names, model=model)
     return store
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import socket
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
 
 import timm
 import torch
+from huggingface_hub import constants, try_to_load_from_cache
 from timm.models.resnet import ResNet
 from torch import Tensor, nn
 
@@ -227,15 +231,28 @@ def build_timm(
         raise BadInput(f"timm cannot make '{name}' for {size} pixels: {_line(error)}") from error
     if pretrained:
         try:
+            _check_reachable(getattr(cfg, "hf_hub_id", None))
             model = timm.create_model(name, pretrained=True, **wanted)
         except Exception as error:
             raise BadInput(
                 f"The weights of '{name}' cannot be fetched ({_line(error)}). Check the connection, "
-                "or leave pretrained out and train from the start."
+                "or take the encoder without its weights."
             ) from error
     elif size <= 32:
         _small_stem(model)
     return TimmEncoder(model, size=size)
+
+
+def _check_reachable(repository: str | None) -> None:
+    """Raise ``OSError`` where weights are neither cached nor to be had: the hub itself tries for minutes."""
+    proxied = any(getproxies().get(scheme) for scheme in ("https", "all"))
+    if repository is None or proxied or constants.HF_HUB_OFFLINE:
+        return
+    names = ("model.safetensors", "pytorch_model.bin")
+    if not any(isinstance(try_to_load_from_cache(repository, name), str) for name in names):
+        host = urlsplit(constants.ENDPOINT)
+        with socket.create_connection((host.hostname or "", host.port or 443), timeout=5):
+            pass
 
 
 def _small_stem(model: Any) -> None:

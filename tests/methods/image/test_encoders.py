@@ -8,6 +8,7 @@ from vergence.data import open as open_source
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.encoders import build, choice, choose, for_source, names
 from vergence.methods.image.views import pair
+from vergence.nets import timm_encoder
 from vergence.views.pixels.augment import plain
 
 OWN = ["nin", "resnet-tiny", "vit-micro", "vit-small32"]
@@ -169,20 +170,30 @@ def test_mistakes_are_answered_in_one_line(name, options, message):
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_cannot_be_fetched_are_one_clear_line(monkeypatch):
-    make = timm.create_model
+def test_weights_that_cannot_be_fetched_are_one_clear_line_at_once(monkeypatch):
+    asked = []
 
-    def offline(name, pretrained=False, **options):
-        if pretrained:
-            raise OSError("We could not connect\nto the hub.")
-        return make(name, **options)
+    def offline(address, timeout):
+        asked.append(address)
+        raise OSError("Name or service\nnot known")
 
-    monkeypatch.setattr(timm, "create_model", offline)
-    message = (
-        r"weights of 'resnet18' cannot be fetched \(We could not connect to the hub\). Check the connection"
-    )
+    monkeypatch.setattr(timm_encoder.socket, "create_connection", offline)
+    monkeypatch.setattr(timm_encoder, "getproxies", dict)
+    message = r"weights of 'resnet18' cannot be fetched \(Name or service not known\). Check the connection"
     with pytest.raises(BadInput, match=message):
         build("resnet18", size=32, pretrained=True)
+    assert len(asked) == 1 and asked[0][1] == 443
+
+
+def test_weights_in_the_cache_need_no_connection(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("nothing needs to be fetched")
+
+    monkeypatch.setattr(timm_encoder, "try_to_load_from_cache", lambda repository, name: f"/cache/{name}")
+    monkeypatch.setattr(timm_encoder.socket, "create_connection", refuse)
+    make = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **options: make(name, **options))
+    assert build("resnet18", size=32, pretrained=True).out_dim == 512
 
 
 def test_an_extra_that_is_not_there():
