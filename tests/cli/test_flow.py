@@ -9,10 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from vergence.cli import main
+from vergence.nets import timm_encoder
 from vergence.reports import looks
 from vergence.store.table import Store
 from vergence.studio.review import Review
@@ -126,6 +128,16 @@ def test_a_second_encoding_lies_beside_the_first(made, capsys):
     assert _json(capsys, f"search {made}/two.lance 7 --k 3 --column vector_again")["hits"] == first
     assert main(f"{words} vector_again".split()) == 2 and "cannot name new" in capsys.readouterr().err
     assert main(words.split()[:-1]) == 2 and "goes with --column" in capsys.readouterr().err
+
+
+def test_an_encoder_with_weights_embeds_without_a_run(made, capsys, monkeypatch):
+    make = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **options: make(name, **options))
+    monkeypatch.setattr(timm_encoder, "_check_reachable", lambda repository: None)
+    answer = _json(capsys, f"embed timm:resnet10t {made}/photos --out {made}/timm.lance")
+    assert answer["samples"] == COUNT and Store.open(made / "timm.lance").width() == answer["width"] == 512
+    assert main(f"embed timm:resnet10t {made}/photos".split()) == 2
+    assert "say where it goes: --out" in capsys.readouterr().err
 
 
 def test_rows_go_out_and_in_change_and_go(made, capsys):
