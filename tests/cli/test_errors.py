@@ -127,3 +127,19 @@ def test_a_reader_that_leaves_early_is_no_fault():
 def test_every_method_says_what_it_learns_from(key, capsys):
     assert cli_main(["learn", key, "--help"]) == 0
     assert f"vergence learn {key} " in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_said_before_anything_heavy_is_loaded(tmp_path):
+    script = (
+        "import sys\n"
+        "from vergence.cli import main\n"
+        "for words in sys.argv[1:]:\n"
+        "    print(main(words.split()), 'torch' in sys.modules)\n"
+    )
+    commands = ["learn simclr nope/", "learn --resume nope", "embed nope digits", "embed timm:resnet18 nope/",
+                "measure nope digits", "report nope"]  # fmt: skip
+    told = subprocess.run(
+        [sys.executable, "-c", script, *commands], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert told.stdout.splitlines() == ["2 False"] * len(commands)
+    assert told.stderr.count("\n") == len(commands) and told.stderr.count("nope") >= len(commands)

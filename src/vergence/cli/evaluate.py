@@ -12,6 +12,8 @@ from jsonargparse.typing import PositiveInt
 from vergence.cli.options import Options
 from vergence.cli.output import show
 from vergence.cli.source_flags import add_source_flags, source_of
+from vergence.core.run_config import check_run
+from vergence.data.opening import check_there
 
 
 def measure(argv: list[str]) -> None:
@@ -35,6 +37,8 @@ def measure(argv: list[str]) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of split, draws and k-means")
     add_source_flags(parser)
     args = parser.read(argv)
+    check_run(args.run)
+    check_there(args.source)
     from vergence.evaluate.table import measure as api
     from vergence.train import open_run
 
@@ -60,6 +64,7 @@ def report(argv: list[str]) -> None:
     parser.add_argument("--store", type=str, help="its embeddings, where they were made already")
     parser.add_argument("--out", type=str, help="where the page goes [else report.html in the run]")
     args = parser.read(argv)
+    check_run(args.run)
     from vergence.evaluate.table import Table
     from vergence.reports import report as api
     from vergence.train import open_run

@@ -15,6 +15,8 @@ from vergence.cli.output import show
 from vergence.cli.source_flags import add_source_flags, source_of
 from vergence.core.errors import BadInput
 from vergence.core.lists import line, write_lines
+from vergence.core.run_config import check_run
+from vergence.data.opening import check_there
 
 if TYPE_CHECKING:
     from torch import nn
@@ -52,11 +54,15 @@ def embed(argv: list[str]) -> None:
     args = parser.read(argv)
     if bool(args.into) != bool(args.column) or (args.into and (args.out or args.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
+    with_weights = args.run.startswith(("timm:", "vergence:"))
+    if not with_weights:
+        check_run(args.run)
+    check_there(args.source)
     from vergence.data import open as open_source
     from vergence.engine.encoders import initial_encoder, open_run
     from vergence.engine.run import fill
 
-    if str(args.run).startswith(("timm:", "vergence:")):
+    if with_weights:
         if not (args.out or args.into):
             raise BadInput(f"{args.run} has no folder for the table; say where it goes: --out photos.lance")
         data = open_source(source_of(args, args.source))

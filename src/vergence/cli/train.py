@@ -13,6 +13,8 @@ from vergence.cli.output import show
 from vergence.cli.source_flags import add_source_flags, source_flags, source_of
 from vergence.core.errors import BadInput
 from vergence.core.modality import known_modalities
+from vergence.core.run_config import check_run
+from vergence.data.opening import check_there
 
 if TYPE_CHECKING:
     from vergence.engine import Run
@@ -26,6 +28,8 @@ def learn(argv: list[str]) -> None:
     method, rest = _method(argv)
     if method is None:
         return _overview(rest)
+    if rest and not rest[0].startswith("-"):
+        check_there(rest[0])
     from vergence.train import learn as api
     from vergence.train import method_class
 
@@ -105,6 +109,7 @@ def _resume(argv: list[str]) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing while learning")
     args = parser.read(argv)
+    check_run(args.resume)
     from vergence.train import resume
 
     names = ("devices", "nodes", "strategy", "workers", "quiet")

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from vergence.core.errors import BadInput
@@ -212,3 +213,14 @@ def _nested(spec: Mapping[str, Any]) -> dict[str, Any]:
     if (classes := spec.get("stationary")) is not None:
         inner = {"name": "vergence.methods.image.cores:Stationary", "classes": classes, "encoder": inner}
     return inner
+
+
+def check_run(run: str) -> None:
+    """Say at once that a folder is no run.
+
+    Raises:
+        BadInput: If it has no ``config.yaml``.
+    """
+    path = Path(run.removeprefix("run:")) / "config.yaml"
+    if not path.exists():
+        raise BadInput(f"{path} is missing: {path.parent} is not a finished or started run.")

@@ -66,6 +66,22 @@ def open(uri: Any, *, limit: float = 0.5) -> Source:
     return _files(paths, uri, limit)
 
 
+def check_there(uri: str) -> None:
+    """Say at once, before anything heavy is loaded, that there is nothing at a path.
+
+    Raises:
+        BadInput: If ``uri`` is no name of data and no scheme, and nothing lies there.
+    """
+    scheme, colon, _ = uri.partition(":")
+    named = any(
+        uri.partition("?")[0] in modality.names or (colon and scheme in modality.schemes)
+        for modality in known_modalities()
+    )
+    path = Path(uri).expanduser()
+    if not named and not (scheme == "memory" and colon) and not path.exists() and not expanded(str(path)):
+        raise _missing(path, uri)
+
+
 def _joined(sources: list[Source]) -> Source:
     if len({source.modality for source in sources}) > 1:
         raise BadInput(
