@@ -217,6 +217,16 @@ def test_what_is_wrong_in_the_layout_of_graphsage_is_one_line(changed, said, tmp
     assert "\n" not in str(error.value)
 
 
+def test_features_that_are_records_and_places_beyond_64_bits_are_one_line(tmp_path):
+    uri = roads(tmp_path)
+    np.save(tmp_path / "roads-feats.npy", np.zeros(5, [("a", "<i8"), ("b", "<f8")]))
+    with pytest.raises(BadInput, match="roads-feats.npy holds no numbers"):
+        vergence.open(uri)
+    links = [{"source": 0, "target": 2**70}]
+    with pytest.raises(BadInput, match="do not name the same nodes"):
+        vergence.open(roads(tmp_path, G={"nodes": [{"id": n} for n in (10, 20, 30, 40, 50)], "links": links}))
+
+
 def test_the_features_of_any_graph_can_be_scaled(tmp_path):
     uri = f"scaled:{roads(tmp_path)}"
     source = vergence.open(uri)

@@ -40,7 +40,9 @@ def graphsage(folder: Path, name: str, uri: str) -> NodeSource:
     rows, marks = (_json(folder, f"{name}-{part}.json", uri) for part in ("id_map", "class_map"))
     by_id = all(str(end) in place for link in ends for end in link)
     try:
-        pairs = [[place[str(end)] if by_id else int(end) for end in link] for link in ends]
+        pairs = np.array(
+            [[place[str(end)] if by_id else int(end) for end in link] for link in ends], np.int64
+        )
         row = np.array([int(rows[node]) for node in ids], np.int64)
         y = np.array([marks[node] for node in ids])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -53,7 +55,7 @@ def graphsage(folder: Path, name: str, uri: str) -> NodeSource:
     if y.ndim == 1:
         known, y = np.unique(y, return_inverse=True)
         classes = [str(k) for k in known]
-    edges = Edges(np.array(pairs, np.int64).reshape(-1, 2).T, len(ids), directed=directed)
+    edges = Edges(pairs.reshape(-1, 2).T, len(ids), directed=directed)
     built, notes = build(edges, uri, x=_features(folder / f"{name}-feats.npy", row, uri), y=y)
     split = Split("graphsage", *(np.flatnonzero(role == task) for task in range(3)))
     fixed = [split] if len(split.val) and len(split.test) and classes else []
@@ -76,7 +78,7 @@ def _features(path: Path, row: np.ndarray, uri: str) -> np.ndarray | None:
     x = read_npy(path)
     try:
         x = x.astype(np.float32)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise BadInput(f"{path} holds no numbers: {error}.") from None
     if x.ndim != 2 or ((row < 0) | (row >= len(x))).any():
         raise BadInput(f"{uri}: {path.name} is {x.shape}, and nodes name rows that it does not have.")
