@@ -223,4 +223,9 @@ def check_run(run: str) -> None:
     """
     path = Path(run.removeprefix("run:")) / "config.yaml"
     if not path.exists():
-        raise BadInput(f"{path} is missing: {path.parent} is not a finished or started run.")
+        raise no_run(path)
+
+
+def no_run(path: Path) -> BadInput:
+    """Return what is to be raised where the settings at ``path`` are not there."""
+    return BadInput(f"{path} is missing: {path.parent} is not a finished or started run.")

@@ -14,6 +14,8 @@ from vergence.core.modality import Modality, find_modality, known_modalities
 from vergence.data.paths import expanded, files
 from vergence.data.source import Source
 
+_MEMORY = "memory:"  # of data that was opened without a name
+
 
 def open(uri: Any, *, limit: float = 0.5) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
@@ -51,11 +53,9 @@ def open(uri: Any, *, limit: float = 0.5) -> Source:
     if not isinstance(uri, str | os.PathLike):
         return _object(uri, limit)
     uri = os.fspath(uri)
-    scheme, colon, _ = uri.partition(":")
-    for modality in known_modalities():
-        if uri.partition("?")[0] in modality.names or (colon and scheme in modality.schemes):
-            return modality.load("open")(uri, limit=limit)
-    if scheme == "memory" and colon:
+    if (modality := _named(uri)) is not None:
+        return modality.load("open")(uri, limit=limit)
+    if uri.startswith(_MEMORY):
         raise BadInput(f"{uri} was in memory and cannot be opened by name again: pass the data itself.")
     path = Path(uri).expanduser()
     if path.is_dir():
@@ -72,14 +72,18 @@ def check_there(uri: str) -> None:
     Raises:
         BadInput: If ``uri`` is no name of data and no scheme, and nothing lies there.
     """
-    scheme, colon, _ = uri.partition(":")
-    named = any(
-        uri.partition("?")[0] in modality.names or (colon and scheme in modality.schemes)
-        for modality in known_modalities()
-    )
     path = Path(uri).expanduser()
-    if not named and not (scheme == "memory" and colon) and not path.exists() and not expanded(str(path)):
+    if _named(uri) is None and not uri.startswith(_MEMORY) and not path.exists() and not expanded(str(path)):
         raise _missing(path, uri)
+
+
+def _named(uri: str) -> Modality | None:
+    """Return the modality one of whose names or schemes ``uri`` begins with, or None."""
+    scheme, colon, _ = uri.partition(":")
+    for modality in known_modalities():
+        if uri.partition("?")[0] in modality.names or (colon and scheme in modality.schemes):
+            return modality
+    return None
 
 
 def _joined(sources: list[Source]) -> Source:

@@ -16,6 +16,7 @@ import yaml
 
 from vergence.core import plain_yaml
 from vergence.core.errors import BadInput, VergenceError
+from vergence.core.run_config import no_run
 
 DISK_TROUBLE = ("PytorchStreamWriter", "inline_container", "I/O error")  # as torch and safetensors report it
 LARGEST_YAML = 2**20  # bytes; a configuration has a few thousand
@@ -114,7 +115,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             raise BadInput(f"{path} is no configuration: it is larger than {LARGEST_YAML:,} bytes.")
         content = plain_yaml.parse(path.read_text(), str(path))
     except (FileNotFoundError, NotADirectoryError):
-        raise BadInput(f"{path} is missing: {path.parent} is not a finished or started run.") from None
+        raise no_run(path) from None
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror or error}.") from error
     except UnicodeDecodeError as error:
