@@ -17,6 +17,7 @@ from vergence.catalog import PAPERS
 from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
 from vergence.core.kinds import fits
 from vergence.core.modality import find_modality
+from vergence.core.specs import BRING_WEIGHTS
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
@@ -403,7 +404,7 @@ def embed(
         workers: "ray" has the workers of Ray do it; see ``Run.embed``.
     """
     source = open_source(source)
-    if isinstance(run, str) and run.startswith(("timm:", "vergence:")):
+    if isinstance(run, str) and run.startswith(BRING_WEIGHTS):
         net = initial_encoder(run, source)
         return fill(net, source, out, model=run, overwrite=overwrite, workers=workers)
     if isinstance(run, nn.Module):

@@ -16,12 +16,12 @@ from vergence.cli.source_flags import add_source_flags, source_of
 from vergence.core.errors import BadInput
 from vergence.core.lists import line, write_lines
 from vergence.core.run_config import check_run
+from vergence.core.specs import BRING_WEIGHTS
 from vergence.data.opening import check_there
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from vergence.data.source import Source
+    from vergence.engine.run import Run
     from vergence.store.table import Store
     from vergence.use.hkmeans import Curated
     from vergence.use.sas import Subset
@@ -54,31 +54,29 @@ def embed(argv: list[str]) -> None:
     args = parser.read(argv)
     if bool(args.into) != bool(args.column) or (args.into and (args.out or args.workers)):
         raise BadInput("--into TABLE goes with --column NAME, and without --out and --workers.")
-    with_weights = args.run.startswith(("timm:", "vergence:"))
+    with_weights = args.run.startswith(BRING_WEIGHTS)
     if not with_weights:
         check_run(args.run)
     check_there(args.source)
+    if with_weights and not (args.out or args.into):
+        raise BadInput(f"{args.run} has no folder for the table; say where it goes: --out photos.lance")
     from vergence.data import open as open_source
-    from vergence.engine.encoders import initial_encoder, open_run
-    from vergence.engine.run import fill
+    from vergence.train import embed as api
+    from vergence.train import open_run
 
-    if with_weights:
-        if not (args.out or args.into):
-            raise BadInput(f"{args.run} has no folder for the table; say where it goes: --out photos.lance")
-        data = open_source(source_of(args, args.source))
-        encoder, model, out = initial_encoder(args.run, data), args.run, args.out
-    else:
-        run = open_run(args.run)
-        data = open_source(source_of(args, args.source, run.config.source))
-        encoder, model, out = run.encoder, str(run.path), args.out or run.path / "embeddings.lance"
+    run = None if with_weights else open_run(args.run)
+    data = open_source(source_of(args, args.source, "" if run is None else run.config.source))
     if args.into:
-        store = _beside(args.into, args.column, encoder, model, data)
+        store = _beside(args.into, args.column, args.run if run is None else run, data)
         width = store.width(args.column)
         result = {"store": str(store.path), "samples": len(store), "column": args.column, "width": width}
         return show(args, result, f"{store.path}: {width} numbers each beside the others, in {args.column}")
     for note in filter(None, [data.reading, *data.notes]):
         print(f"{data.uri}: {note}.", file=sys.stderr)
-    store = fill(encoder, data, out, model=model, overwrite=args.overwrite, workers=args.workers)
+    if run is None:
+        store = api(args.run, data, args.out, overwrite=args.overwrite, workers=args.workers)
+    else:
+        store = run.embed(data, args.out, overwrite=args.overwrite, workers=args.workers)
     skipped = len(store.skipped)
     result = {"store": str(store.path), "samples": len(store), "width": store.width(), "skipped": skipped}
     text = f"{store.path}: {len(store):,} samples, {store.width()} numbers each"
@@ -87,17 +85,18 @@ def embed(argv: list[str]) -> None:
     show(args, result, text)
 
 
-def _beside(into: str, column: str, encoder: nn.Module, model: str, source: Source) -> Store:
-    """Put an encoder's embeddings into a table that has others of the same samples."""
+def _beside(into: str, column: str, run: Run | str, source: Source) -> Store:
+    """Put the embeddings by a run, or by a named encoder with weights, into a table of the same samples."""
     from vergence.engine.embedding import embed
+    from vergence.engine.encoders import initial_encoder
     from vergence.store.table import Store
 
     store = Store.open(into)
-    made = embed(encoder, source)
+    made = embed(initial_encoder(run, source) if isinstance(run, str) else run.encoder, source)
     names = [source.names[i] for i in made.index.tolist()]
     if not set(names) & set(store.names):
         raise BadInput(f"{into} holds none of the samples of {source.uri}; their ids begin {names[0]}.")
-    store.add_vectors(column, made.vectors, ids=names, model=model)
+    store.add_vectors(column, made.vectors, ids=names, model=run if isinstance(run, str) else str(run.path))
     return store
 
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SCHEMES = ("timm", "run", "vergence")  # names of encoders that are no classes
 
+BRING_WEIGHTS = ("timm:", "vergence:")  # how names begin that bring weights without a run
+
 
 def is_place(name: str | None) -> TypeGuard[str]:
     """Say whether a name is that of a class, "package.module:Class".
