@@ -22,7 +22,7 @@ from vergence.data.worlds.scenes.shapes import NAMES
 
 COUNT, SIZE, TOP = 10_000, 64, (30, 80)  # pictures and pixels unless said; things seen from the top
 KINDS = ("", "video", "pairs")
-_ONE_A_CALL = 512  # scenes whose labels are made at a time
+_AT_ONCE = 512  # scenes whose labels are made at a time, or whose view is kept
 
 Make = Callable[[np.ndarray], Scenes]
 
@@ -55,17 +55,14 @@ def open_scenes(uri: str, *, limit: float = 0.5) -> ImageSource:
     if moving is not None:
         return _frames(uri, count, size, seed, options, moving, limit)
     if by:
+        pairs.check_kind(by)
         return _pairs(uri, count, size, seed, options, by, limit)
 
     def make(rows: np.ndarray) -> Scenes:
         return generate(seed, rows, options)
 
-    return ImageSource(
-        _Reader(make, count, size, options.aberration, "scenes"),
-        uri,
-        limit=limit,
-        targets=_stills(make, size, options, seed),
-    )
+    reader = _Reader(make, _labels(count, seed, options), size, options.aberration, "scenes")
+    return ImageSource(reader, uri, limit=limit, targets=_stills(_Views(make, size), options, seed))
 
 
 def _frames(
@@ -77,9 +74,11 @@ def _frames(
         several, of = np.unique(rows // t, return_inverse=True)
         return motion.clips(seed, several, options, moving).scenes.pick(of * t + rows % t)
 
+    views = _Views(make, size)
+
     def flow(rows: np.ndarray) -> Target:
         last = rows % t == t - 1
-        there = motion.flow(truths.View(make(rows), size), truths.View(make(rows + ~last), size))
+        there = motion.flow(views.of(rows), truths.View(make(rows + ~last), size))
         uv = there.uv.float()
         uv[torch.from_numpy(last)] = torch.nan
         return replace(there, uv=uv)
@@ -95,12 +94,13 @@ def _frames(
 
         return values
 
-    targets = _stills(make, size, options, seed)
+    targets = _stills(views, options, seed)
     targets["flow"] = _Made(flow)
     targets["group"] = _Made(lambda rows: Values(torch.from_numpy(rows // t)))
     for name in ("action", "audio", *(["first"] if moving.flashes else [])):
         targets[name] = _Made(of_clip(name))
-    reader = _Reader(make, count * t, size, options.aberration, "scenes:video")
+    labels = np.repeat(_labels(count, seed, options), t)
+    reader = _Reader(make, labels, size, options.aberration, "scenes:video")
     return ImageSource(reader, uri, limit=limit, targets=targets)
 
 
@@ -116,27 +116,44 @@ def _pairs(
             changed[f.name] = np.where(odd.reshape(-1, *[1] * (one.ndim - 1)), other, one)
         return first.replace(**changed)
 
-    def homography(rows: np.ndarray) -> Target:
-        return Values(torch.from_numpy(truths.View(make(rows), size).to_scene.astype(np.float32)))
+    views = _Views(make, size)
 
-    targets = _stills(make, size, options, seed)
+    def homography(rows: np.ndarray) -> Target:
+        return Values(torch.from_numpy(views.of(rows).to_scene.astype(np.float32)))
+
+    targets = _stills(views, options, seed)
     targets["homography"] = _Made(homography)
     targets["group"] = _Made(lambda rows: Values(torch.from_numpy(rows // 2)))
-    reader = _Reader(make, 2 * count, size, options.aberration, "scenes:pairs")
+    labels = np.repeat(_labels(count, seed, options), 2)
+    reader = _Reader(make, labels, size, options.aberration, "scenes:pairs")
     return ImageSource(reader, uri, limit=limit, targets=targets)
 
 
 class _Reader(ImageReader):
     """Pictures that are drawn when they are asked for."""
 
-    def __init__(self, make: Make, count: int, size: int, aberration: float, stem: str) -> None:
+    def __init__(self, make: Make, labels: np.ndarray, size: int, aberration: float, stem: str) -> None:
         self.make, self.size, self.aberration = make, size, aberration
-        self.names, self.classes = numbered(stem, count), list(NAMES)
-        pieces = np.array_split(np.arange(count), max(1, count // _ONE_A_CALL))
-        self.labels = np.concatenate([make(piece).label for piece in pieces])
+        self.names, self.classes, self.labels = numbered(stem, len(labels)), list(NAMES), labels
 
     def read(self, i: int) -> np.ndarray:
         return pictures(self.make(np.array([i])), self.size, aberration=self.aberration)[0]
+
+
+class _Views:
+    """Views of scenes; that of the last batch is kept, which asks for one target after the other."""
+
+    def __init__(self, make: Make, size: int) -> None:
+        self.make, self.size = make, size
+        self._last: tuple[bytes, truths.View] | None = None
+
+    def of(self, rows: np.ndarray) -> truths.View:
+        last, key = self._last, rows.tobytes()
+        if last is not None and last[0] == key:
+            return last[1]
+        view = truths.View(self.make(rows), self.size)
+        self._last = (key, view) if len(rows) <= _AT_ONCE else None
+        return view
 
 
 class _Made(LazyTarget):
@@ -149,12 +166,18 @@ class _Made(LazyTarget):
         return self.make(rows)
 
 
-def _stills(make: Make, size: int, options: Options, seed: int) -> dict[str, Target | LazyTarget]:
+def _labels(count: int, seed: int, options: Options) -> np.ndarray:
+    """Return the labels ``(count,)`` of scenes, which motion and another view leave as they are."""
+    pieces = np.array_split(np.arange(count), max(1, count // _AT_ONCE))
+    return np.concatenate([generate(seed, piece, options).label for piece in pieces])
+
+
+def _stills(views: _Views, options: Options, seed: int) -> dict[str, Target | LazyTarget]:
     """Return every truth of still pictures, as annotators would give it where the options say so."""
 
     def truth(name: str) -> _Made:
         def made(rows: np.ndarray) -> Target:
-            view = truths.View(make(rows), size)
+            view = views.of(rows)
             target = truths.TRUTHS[name](view)
             return (
                 truths.displaced(target, view, seed, rows, options.displaced) if options.displaced else target
@@ -165,9 +188,7 @@ def _stills(make: Make, size: int, options: Options, seed: int) -> dict[str, Tar
     targets: dict[str, Target | LazyTarget] = {
         name: truth(name) for name in truths.TRUTHS if name != "labels"
     }
-    targets["tags"] = _Made(
-        lambda rows: truths.tags(truths.View(make(rows), size), seed, rows, options.unknown)
-    )
+    targets["tags"] = _Made(lambda rows: truths.tags(views.of(rows), seed, rows, options.unknown))
     return targets
 
 

@@ -92,7 +92,6 @@ def clips(seed: int, rows: np.ndarray, options: Options, motion: Motion) -> Clip
         joint=scenes.joint + swing[frame] * np.sin(2 * np.pi * at + phase[frame]),
         pan=at * pan[frame],
         flash=flash,
-        key=scenes.key,
     )
     return Clips(scenes, t, action, first)
 

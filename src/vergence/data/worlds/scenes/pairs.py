@@ -21,8 +21,7 @@ def pairs(seed: int, rows: np.ndarray, options: Options, kind: str) -> tuple[Sce
         kind: "homography": the second is seen from elsewhere. "style": it is drawn in another one. "edit":
             it is cut, perhaps mirrored, of other colours.
     """
-    if kind not in KINDS:
-        raise BadInput(f"Pairs of scenes are {', '.join(KINDS)}; got {kind!r}.")
+    check_kind(kind)
     first, draws = generate(seed, rows, options), Draws(seed, rows)
     if kind == "style":
         other = (first.style + 1 + draws.whole("other style", below=len(STYLES) - 1)) % len(STYLES)
@@ -44,6 +43,12 @@ def pairs(seed: int, rows: np.ndarray, options: Options, kind: str) -> tuple[Sce
         paint=np.clip(first.paint * bright + tint, 0, 1),
         ground_paint=np.clip(first.ground_paint * bright[:, 0] + tint[:, 0], 0, 1),
     )
+
+
+def check_kind(kind: str) -> None:
+    """Raise ``BadInput`` if there are no such pairs."""
+    if kind not in KINDS:
+        raise BadInput(f"Pairs of scenes are {', '.join(KINDS)}; got {kind!r}.")
 
 
 def homography(shift: np.ndarray) -> np.ndarray:

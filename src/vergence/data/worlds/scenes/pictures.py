@@ -50,23 +50,14 @@ def _with_arrow(scenes: Scenes) -> Scenes:
     b = len(scenes)
     planted = scenes.arrow >= 0
     every, slot = np.arange(b)[planted], scenes.count[planted]
-    more = {
-        name: np.concatenate([value, np.zeros((b, 1, *value.shape[2:]), value.dtype)], 1)
-        for name in (
-            *("shape", "colour", "texture", "centre", "radius", "angle", "depth", "paint", "period"),
-            *("fold", "arm", "joint", "shadow", "flash", "identity"),
-        )
-        for value in (getattr(scenes, name),)
-    }
-    more["shape"][every, slot] = NAMES.index("arrow")
-    more["texture"][every, slot] = 0
-    more["centre"][every, slot] = _ARROW[1]
-    more["radius"][every, slot] = _ARROW[0]
-    more["angle"][every, slot] = 2 * np.pi * scenes.arrow[planted] / DIRECTIONS
-    more["paint"][every, slot] = WHITE
-    more["period"][every, slot] = 1.0
-    more["fold"][every, slot] = np.nan
-    more["arm"][every, slot] = 0.0
-    more["shadow"][every, slot] = 0.0
-    more["flash"][every, slot] = 1.0
+    arrow = {
+        "shape": NAMES.index("arrow"), "colour": 0, "texture": 0, "centre": _ARROW[1], "radius": _ARROW[0],
+        "angle": 2 * np.pi * scenes.arrow[planted] / DIRECTIONS, "depth": 0.0, "paint": WHITE, "period": 1.0,
+        "fold": np.nan, "arm": 0.0, "joint": 0.0, "shadow": 0.0, "flash": 1.0, "identity": 0,
+    }  # fmt: skip
+    more = {}
+    for name, value in arrow.items():
+        old = getattr(scenes, name)
+        more[name] = np.concatenate([old, np.zeros((b, 1, *old.shape[2:]), old.dtype)], 1)
+        more[name][every, slot] = value
     return scenes.replace(count=scenes.count + planted, **more)

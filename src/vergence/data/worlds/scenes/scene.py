@@ -188,7 +188,7 @@ def generate(seed: int, rows: np.ndarray, options: Options) -> Scenes:
     count = fewest + draws.whole("count", below=most - fewest + 1)
     nearest, every = count - 1, np.arange(b)
     top = options.view == "top"
-    shape, colour, texture, identity, look = _looks(draws, options, most)
+    shape, colour, texture, identity, look = _looks(draws, options, most, nearest)
     if options.small_marks:
         shape[every, nearest] = draws.whole("mark", below=len(NAMES))
         texture[every, nearest] = 0
@@ -247,7 +247,7 @@ def generate(seed: int, rows: np.ndarray, options: Options) -> Scenes:
 
 
 def _looks(
-    draws: Draws, options: Options, most: int
+    draws: Draws, options: Options, most: int, nearest: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, Draws]:
     """Return shape, colour, texture, identity ``(B, K)``, and the numbers of each thing's own look."""
     b = len(draws.rows)
@@ -261,7 +261,6 @@ def _looks(
     kind = common[look.whole("kind", below=len(common))].reshape(b, most, 3)
     if options.combinations == "held-out":
         rare = combinations("held-out")
-        nearest = options.objects[0] + draws.whole("count", below=most - options.objects[0] + 1) - 1
         chosen = look.whole("kind", below=len(rare)).reshape(b, most)[np.arange(b), nearest]
         kind[np.arange(b), nearest] = rare[chosen]
     return kind[..., 0].copy(), kind[..., 1].copy(), kind[..., 2].copy(), identity, look
