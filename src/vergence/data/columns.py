@@ -41,8 +41,7 @@ def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
         BadInput: If two columns have one name.
         pyarrow.ArrowException: If the values are broken; ``UnicodeDecodeError`` if the names are.
     """
-    name, count = next(iter(Counter(table.column_names).most_common(1)), ("", 0))
-    if count > 1:
+    if (name := _twice(table)) is not None:
         raise BadInput(f"{path} has two columns called {name}; rename or drop one.")
     table.validate(full=True)
     table = without_views(table)
@@ -52,6 +51,11 @@ def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
     return table
 
 
+def _twice(table: pa.Table) -> str | None:
+    """Return a name that more than one column has, or None."""
+    return next((name for name, count in Counter(table.column_names).most_common(1) if count > 1), None)
+
+
 def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
     """Return tables one below the other; a column that is of words in one is of words in all.
 
@@ -59,9 +63,8 @@ def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
         BadInput: If their columns differ, or two columns of one have the same name.
     """
     for table in tables:
-        twice = next((name for name, count in Counter(table.column_names).items() if count > 1), None)
-        if twice is not None:
-            raise BadInput(f"{what} has two columns called '{twice[:60]}'; rename one.")
+        if (name := _twice(table)) is not None:
+            raise BadInput(f"{what} has two columns called '{name[:60]}'; rename one.")
     words = {field.name for table in tables for field in table.schema if is_text(field.type)}
 
     def worded(field: pa.Field) -> pa.Field:

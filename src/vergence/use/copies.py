@@ -16,7 +16,7 @@ from vergence.use.calibrated import calibrated_pairs
 from vergence.use.nearest import background_vectors, opened, present_directions
 from vergence.use.pairs import Duplicates, near_pairs, near_pairs_ivf, stars
 from vergence.use.phash import perceptual_hash
-from vergence.use.picture_waves import grey_pictures
+from vergence.use.picture_waves import grey_pictures, thumbnails
 from vergence.use.score_normalisation import background_level
 from vergence.use.topk import as_tensor
 
@@ -26,7 +26,6 @@ By = Literal["neighbours", "cosine", "hash", "pixels"]
 _COSINE, _SCORE = 0.95, 0.35  # thresholds, the latter of scores relative to a background
 _BITS = 64  # of a perceptual hash
 _DIFFERENT = 2  # of them that may differ
-_BLOCK = 4096  # pictures that are read at a time
 
 
 def duplicates(
@@ -151,9 +150,8 @@ def _by_pixels(store: Store, limit: int) -> Duplicates:
     """Find small pictures that are the same byte for byte; each is paired with the first of its kind."""
     first: dict[bytes, int] = {}
     pairs = []
-    for start in range(0, len(store), _BLOCK):
-        rows = range(start, min(start + _BLOCK, len(store)))
-        for row, file in zip(rows, store.take(rows, ["thumbnail"])["thumbnail"].to_pylist(), strict=True):
+    for rows, files in thumbnails(store):
+        for row, file in zip(rows, files, strict=True):
             if file is not None:
                 origin = first.setdefault(hashlib.blake2b(file, digest_size=16).digest(), row)
                 if origin != row:

@@ -8,6 +8,7 @@ the waves of the same part of the other picture: the cosines are stretched over 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -21,7 +22,7 @@ _WAVES = 8  # along each axis
 _SIDES = (1.0, 0.9, 0.8)  # of the parts that are compared, as shares of the whole
 CROPS = 19  # parts: the whole, and nine places of each smaller side
 _FLAT = 0.05  # grey levels; waves that are lower are rounding
-_BLOCK = 4096  # pictures that are decoded at a time
+_BLOCK = 4096  # pictures that are read at a time
 
 ODD = np.tile((-1.0) ** np.arange(_WAVES), _WAVES)[1:].astype(np.float32)  # times waves: of the mirror image
 
@@ -30,12 +31,17 @@ def grey_pictures(store: Store) -> np.ndarray:
     """Return the small pictures of a store in grey, ``(n, 32, 32)`` float32; NaN for rows without one."""
     pictures = np.empty((len(store), SIDE, SIDE), np.float32)
     with ThreadPoolExecutor(cores()) as pool:
-        for start in range(0, len(store), _BLOCK):
-            rows = range(start, min(start + _BLOCK, len(store)))
-            files = store.take(rows, ["thumbnail"])["thumbnail"].to_pylist()
+        for rows, files in thumbnails(store):
             for row, picture in zip(rows, pool.map(_grey, files), strict=True):
                 pictures[row] = picture
     return pictures
+
+
+def thumbnails(store: Store) -> Iterator[tuple[range, list[bytes | None]]]:
+    """Yield the rows of a store and the files of their small pictures, a block at a time."""
+    for start in range(0, len(store), _BLOCK):
+        rows = range(start, min(start + _BLOCK, len(store)))
+        yield rows, store.take(rows, ["thumbnail"])["thumbnail"].to_pylist()
 
 
 def _grey(file: bytes | None) -> np.ndarray | float:

@@ -7,6 +7,7 @@ resampling asks for; ``to_view`` is its inverse.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Self
 
@@ -154,10 +155,15 @@ def sampled(
     height, width = maps.shape[2:]
     xy = plane.grid(size, maps)
     whole = maps.new_tensor([[height, width]]) if sizes is None else sizes.to(maps)
-    inside = ((xy >= 0) & (xy < whole.flip(1)[:, None, None])).all(3)
+    inside = in_photo(xy, whole)
     grid = xy / xy.new_tensor([width, height]) * 2 - 1
     out = F.grid_sample(maps, grid, mode=mode, padding_mode="border", align_corners=False)
     return out * inside[:, None], inside
+
+
+def in_photo(xy: Tensor, sizes: Tensor) -> Tensor:
+    """Say which points ``(B, S, S, 2)`` lie in photos of ``sizes (B, 2)``, height and width."""
+    return ((xy >= 0) & (xy < sizes.to(xy).flip(1)[:, None, None])).all(3)
 
 
 def random_homographies(
@@ -183,8 +189,7 @@ def random_homographies(
     wide_tall = like.flip(1)
 
     def drawn(*shape: int) -> Tensor:
-        numbers = uniform(b * int(torch.tensor(shape).prod()), -1.0, 1.0, like, generator)
-        return numbers.view(b, *shape)
+        return uniform(b * math.prod(shape), -1.0, 1.0, like, generator).view(b, *shape)
 
     square = like.new_tensor([(0, 0), (1, 0), (1, 1), (0, 1)])
     corners = square * wide_tall[:, None]

@@ -27,7 +27,7 @@ from vergence.data.targets import (
     points_in,
 )
 from vergence.views.pixels.geometry import warp
-from vergence.views.pixels.planar import Affine, PlaneMap, sampled
+from vergence.views.pixels.planar import Affine, PlaneMap, in_photo, sampled
 
 
 def moved_targets(
@@ -160,12 +160,11 @@ def nearest(values: Tensor, plane: PlaneMap, size: int, sizes: Tensor) -> tuple[
         ``(N, C, S, S)`` values and ``(N, S, S)`` bool, whether the photo reaches there.
     """
     n, channels, height, width = values.shape
-    x, y = plane.grid(size, sizes.float()).unbind(3)
-    tall, wide = sizes.to(x.dtype).unbind(1)
-    inside = (x >= 0) & (x < wide[:, None, None]) & (y >= 0) & (y < tall[:, None, None])
+    xy = plane.grid(size, sizes.float())
+    x, y = xy.unbind(3)
     place = y.floor().long().clamp(0, height - 1) * width + x.floor().long().clamp(0, width - 1)
     picked = values.flatten(2).gather(2, place.flatten(1)[:, None].expand(-1, channels, -1))
-    return picked.view(n, channels, size, size), inside
+    return picked.view(n, channels, size, size), in_photo(xy, sizes)
 
 
 def _share_inside(ends: Tensor, size: int) -> Tensor:
