@@ -10,22 +10,15 @@ from torch import Tensor
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.records._images import cifar10, short
-from vergence.benchmarks.records.vicreg import DIM, looks, other_look
+from vergence.benchmarks.records._twice import DIM, BothLooks, looks, other_look
 from vergence.benchmarks.tasks import Metric, generated
 from vergence.core import Clock
-from vergence.data.tables import TableBatch, TableSource
 from vergence.losses import info_nce
 from vergence.methods.pairs.mocov2 import MoCoV2
 
 
-class Twice(MoCoV2):
+class Twice(BothLooks, MoCoV2):  # type: ignore[misc]
     """Both looks at a thing are the views."""
-
-    def setup(self, source: TableSource) -> None:  # type: ignore[override]
-        self.source = source
-
-    def views(self, batch: TableBatch) -> list[TableBatch]:  # type: ignore[override]
-        return [batch, self.source.batch(batch.index.cpu().numpy() ^ 1)]
 
 
 class BatchAlone(Twice):
