@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from broken_off import assert_goes_on_to_the_same
 from vergence.core import BadInput, RunConfig
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import GraphsSource
-from vergence.engine.files import load_checkpoint
 from vergence.engine.fitting import fit
 from vergence.methods.graph.cells import (
     EDGE_OPS,
@@ -197,26 +197,10 @@ def test_a_run_that_broke_off_in_a_turn_or_between_stages_goes_on_to_the_same_bi
     estimator = EGNAS(**{**TINY, "search_epochs": 2, "epochs": 2})
     whole = fit(estimator, source, config, out=tmp_path / "whole", quiet=True)
     assert {row["stage"] for row in whole.metrics} == {"search", "train"}
-    goes_on = getattr(cls, name)
-
-    def stop(self, *args):
-        if at is None or self.clock.step == at:
-            raise KeyboardInterrupt
-        return goes_on(self, *args)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(cls, name, stop)
-        with pytest.raises(KeyboardInterrupt):
-            fit(estimator, source, config, out=tmp_path / "run", quiet=True)
-    torch.manual_seed(99)
-    again = fit(estimator, source, config, out=tmp_path / "run", resume=True, quiet=True)
-    first, second = ((run.path / "encoder.safetensors").read_bytes() for run in (whole, again))
-    assert first == second and whole.config.encoder == again.config.encoder
-    for stage in ("search", "train"):
-        one, other = (
-            load_checkpoint(run.path / "checkpoint" / f"{stage}.pt")["method"] for run in (whole, again)
-        )
-        assert [key for key in one if not torch.equal(one[key], other[key])] == []
+    assert_goes_on_to_the_same(
+        whole, estimator, source, config, tmp_path / "run", monkeypatch,
+        place=(cls, name), here=lambda self: at is None or self.clock.step == at, stages=("search", "train"),
+    )  # fmt: skip
 
 
 def test_the_weights_of_least_error_on_what_is_held_out_are_kept(source, tmp_path):

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import vergence
+from broken_off import assert_goes_on_to_the_same
 from vergence.core import BadInput, RunConfig
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.pyg import Data
 from vergence.data.graph.temporal import TemporalSource
-from vergence.engine.files import load_checkpoint
 from vergence.engine.fitting import fit
 from vergence.methods.graph import monitor as monitor_module
 from vergence.methods.graph.monitor import Monitor, augmented, hears
@@ -208,26 +208,14 @@ def test_a_run_that_broke_off_in_a_stage_or_between_them_goes_on_to_the_same_bit
     whole = fit(estimator, source, config, out=tmp_path / "whole", quiet=True)
     assert [row["stage"] for row in whole.metrics] == ["network"] * 9 + ["monitor"] * 10
     assert whole.config.stages == ["network", "monitor", "deployment"]
-    goes_on = getattr(cls, name)
 
-    def stop(self, *args):
-        if at is None or at == (int(self.seen) if cls is Monitor else self.clock.step):
-            raise KeyboardInterrupt
-        return goes_on(self, *args)
+    def here(self):
+        return at is None or at == (int(self.seen) if cls is Monitor else self.clock.step)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(cls, name, stop)
-        with pytest.raises(KeyboardInterrupt):
-            fit(estimator, source, config, out=tmp_path / "run", quiet=True)
-    torch.manual_seed(99)
-    again = fit(estimator, source, config, out=tmp_path / "run", resume=True, quiet=True)
-    first, second = ((run.path / "encoder.safetensors").read_bytes() for run in (whole, again))
-    assert first == second
-    for stage in ("network", "monitor"):
-        states = [
-            load_checkpoint(run.path / "checkpoint" / f"{stage}.pt")["method"] for run in (whole, again)
-        ]
-        assert [key for key in states[0] if not torch.equal(states[0][key], states[1][key])] == []
+    assert_goes_on_to_the_same(
+        whole, estimator, source, config, tmp_path / "run", monkeypatch,
+        place=(cls, name), here=here, stages=("network", "monitor"),
+    )  # fmt: skip
 
 
 def test_wrong_options_and_data_are_told():
