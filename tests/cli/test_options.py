@@ -99,9 +99,11 @@ def test_learn_takes_method_and_source_from_yaml(monkeypatch, tmp_path):
     assert (seen["method"], seen["source"], seen["epochs"]) == ("vicreg", "digits", 2)
 
 
-def test_learn_resumes(monkeypatch):
-    seen = _called(monkeypatch, "vergence.train.resume", ["learn", "--resume", "runs/1", "--workers", "2"])
-    assert (seen["run"], seen["quiet"]) == ("runs/1", False)
+def test_learn_resumes(monkeypatch, tmp_path):
+    (tmp_path / "config.yaml").touch()
+    words = ["learn", "--resume", str(tmp_path), "--workers", "2"]
+    seen = _called(monkeypatch, "vergence.train.resume", words)
+    assert (seen["run"], seen["quiet"]) == (str(tmp_path), False)
 
 
 def test_demo_and_bench_have_the_defaults_of_the_api(monkeypatch):
