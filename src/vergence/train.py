@@ -17,13 +17,13 @@ from vergence.catalog import PAPERS
 from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
 from vergence.core.kinds import fits
 from vergence.core.modality import find_modality
-from vergence.core.specs import BRING_WEIGHTS
+from vergence.core.specs import BRING_WEIGHTS, is_place
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
 from vergence.engine.devices import threads_of
 from vergence.engine.distributed import rank
-from vergence.engine.encoders import encoder_from, initial_encoder, new_encoder, open_run
+from vergence.engine.encoders import encoder_from, initial_encoder, new_encoder, open_run, with_weights
 from vergence.engine.fitting import fit
 from vergence.engine.process_monitor import monitored
 from vergence.engine.run import fill, read_config
@@ -93,7 +93,8 @@ def learn(
         encoder: Name of an untrained one, as ``vergence.encoder`` takes it, or a module with ``out_dim``;
             None lets recipe and data choose.
         encoder_options: Of an encoder given by name, such as ``{"registers": 4}`` of a transformer.
-        init: Weights to begin with, in place of an encoder: "run:PATH", "timm:NAME"; None begins at random.
+        init: Encoder with weights to begin with, in place of an untrained one: "run:PATH", "timm:NAME",
+            "vergence:NAME", "package.module:Class"; None begins at random.
         size: Side of the views in pixels (images); None lets recipe and data choose.
         epochs: Passes over the data; None takes the paper's.
         batch_size: Samples an optimizer step over all processes; None takes the paper's where it fits.
@@ -170,7 +171,10 @@ def learn(
     torch.manual_seed(seed)
     if not isinstance(method, Method):
         if not isinstance(encoder, nn.Module):
-            encoder = _encoder(cls, config, source, encoder)
+            if resume and init is not None and not is_place(init):  # its weights are in the checkpoint
+                encoder = encoder_from(read_config(folder))
+            else:
+                encoder = _encoder(cls, config, source, encoder)
             if not quiet:
                 _say_size(cls, config, source)
         method = _made(cls, encoder, **options)
@@ -259,7 +263,8 @@ def _encoder(cls: type[Method], config: RunConfig, source: Source, name: str | N
     """Build the encoder that is asked for, else the recipe's, else one that suits the source."""
     size = config.size or cls.recipe.size
     if config.init is not None:
-        return initial_encoder(config.init, source, size=size, **config.encoder_options)
+        asked = size if config.init.startswith("timm:") else config.size
+        return initial_encoder(config.init, source, size=asked, **config.encoder_options)
     return new_encoder(name or cls.recipe.encoder, source, size=size, **config.encoder_options)
 
 
@@ -405,7 +410,7 @@ def embed(
     """
     source = open_source(source)
     if isinstance(run, str) and run.startswith(BRING_WEIGHTS):
-        net = initial_encoder(run, source)
+        net = with_weights(run, source)
         return fill(net, source, out, model=run, overwrite=overwrite, workers=workers)
     if isinstance(run, nn.Module):
         name = getattr(run, "spec", {}).get("name", type(run).__name__)

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import timm
+import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -132,10 +133,19 @@ def test_a_second_encoding_lies_beside_the_first(made, capsys):
 
 def test_an_encoder_with_weights_embeds_without_a_run(made, capsys, monkeypatch):
     make = timm.create_model
-    monkeypatch.setattr(timm, "create_model", lambda name, pretrained=False, **options: make(name, **options))
+
+    def fetch(name, pretrained=False, **options):
+        torch.manual_seed(5)
+        return make(name, **options)
+
+    monkeypatch.setattr(timm, "create_model", fetch)
     monkeypatch.setattr(timm_encoder, "_check_reachable", lambda repository: None)
     answer = _json(capsys, f"embed timm:resnet10t {made}/photos --out {made}/timm.lance")
     assert answer["samples"] == COUNT and Store.open(made / "timm.lance").width() == answer["width"] == 512
+    hits = _json(capsys, f"search {made}/timm.lance {made}/photos/1/1.png --k 1")["hits"]
+    assert hits[0]["id"] == "1/1.png" and hits[0]["score"] == pytest.approx(1, abs=0.01)
+    assert main(f"search {made}/timm.lance {made}/photos/1/1.png --encoder {made}/run".split()) == 2
+    assert "filled by another encoder" in capsys.readouterr().err
     assert main(f"embed timm:resnet10t {made}/photos".split()) == 2
     assert "say where it goes: --out" in capsys.readouterr().err
 

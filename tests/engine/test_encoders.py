@@ -1,17 +1,23 @@
 """Encoders by name: short ones, timm's, a run's, a class; with weights and without."""
 
+import copy
 import sys
 import types
 
 import pytest
+import timm
 import torch
+from PIL import Image
 from torch import nn
 
 import vergence
 from vergence.core import BadInput, RunConfig
-from vergence.engine.encoders import encoder_from
+from vergence.engine import embed
+from vergence.engine.encoders import check_encoder_of, encoder_from, encoder_of
 from vergence.engine.files import write_yaml
+from vergence.engine.identity import identity
 from vergence.methods.image.cores import Stationary
+from vergence.nets import timm_encoder
 from vergence.nets.descriptor import Descriptor
 
 FAST = {"epochs": 1, "batch_size": 600, "quiet": True}
@@ -171,6 +177,83 @@ def test_a_run_of_another_modality_and_a_bare_folder_are_one_line(run, tmp_path,
         vergence.learn("simclr", "digits", init=str(run.path))
     with pytest.raises(BadInput, match="has its architecture already; leave width out"):
         vergence.learn("simclr", "digits", init=f"run:{run.path}", encoder_options={"width": 3})
+
+
+@pytest.fixture
+def fetched(monkeypatch):
+    """Names of models whose weights were asked for; timm makes them without a network."""
+    asked, make = [], timm.create_model
+
+    def fetch(name, pretrained=False, **options):
+        asked.extend([name] * pretrained)
+        torch.manual_seed(3)
+        return make(name, **options)
+
+    monkeypatch.setattr(timm_encoder, "_check_reachable", lambda repository: None)
+    monkeypatch.setattr(timm, "create_model", fetch)
+    return asked
+
+
+def test_learning_begins_with_timms_weights_and_goes_on_without_fetching_them(fetched, digits, tmp_path):
+    some = digits.subset(range(64))
+    run = vergence.learn(
+        "simclr", some, init="timm:resnet18", out=tmp_path, epochs=1, batch_size=32, quiet=True
+    )
+    assert run.config.init == "timm:resnet18" and fetched == ["resnet18"]
+    spec = run.config.encoder
+    assert (spec["name"], spec["stem"], spec["preprocessing"]["crop"]) == ("timm:resnet18", "full", 0.95)
+    assert vergence.load(tmp_path).settings == spec["preprocessing"]
+    vergence.resume(tmp_path, source=some, quiet=True)
+    vergence.learn(
+        "simclr", some, init="timm:resnet18", out=tmp_path, epochs=1, batch_size=32, quiet=True, resume=True
+    )
+    assert fetched == ["resnet18"]
+
+
+def test_learning_begins_with_an_encoder_of_ones_own(elsewhere, digits, tmp_path):
+    run = vergence.learn("simclr", digits, init=elsewhere, encoder_options={"width": 6}, out=tmp_path, **FAST)
+    assert run.config.init == elsewhere and run.config.encoder == {"name": elsewhere, "width": 6}
+
+
+def test_a_store_knows_its_encoder(run, digits, fetched, tmp_path):
+    some = digits.subset(range(12))
+    store = run.embed(some, tmp_path / "run.lance")
+    net = encoder_of(store)
+    assert identity(net) == store.encoders["vector"] == identity(run.encoder)
+    theirs = vergence.embed("timm:resnet10t", some, tmp_path / "timm.lance")
+    net = encoder_of(theirs.path)
+    assert net.size == 176 and identity(net) == theirs.encoders["vector"]
+    own = vergence.embed(Flat(), some, tmp_path / "own.lance")
+    with pytest.raises(
+        BadInput, match="the encoder of vector was Flat, which is not there. Pass the encoder"
+    ):
+        encoder_of(own)
+    bare = vergence.Store.create(tmp_path / "bare.lance", None, own.vectors(), ids=own.names)
+    with pytest.raises(BadInput, match="it does not say which"):
+        encoder_of(bare)
+
+
+def test_another_encoder_is_refused(run, digits, tmp_path):
+    some = digits.subset(range(12))
+    store = run.embed(some.subset(range(8)), tmp_path / "run.lance")
+    other = copy.deepcopy(run.encoder)
+    other.preprocess_as({"mean": [0.5, 0.5, 0.5]})
+    with pytest.raises(BadInput, match=r"its mean is \[0.5, 0.5, 0.5\] and was \[0.485, 0.456, 0.406\]"):
+        store.append(some, embed(other, some))
+    path = tmp_path / "picture.png"
+    Image.new("RGB", (16, 16)).save(path)
+    with pytest.raises(BadInput, match="its mean is"):
+        vergence.search(store, path, encoder=other)
+    assert vergence.search(store, path, encoder=run.encoder, k=1).rows.shape == (1, 1)
+    other = copy.deepcopy(run.encoder)
+    torch.nn.init.zeros_(next(other.parameters()))
+    with pytest.raises(BadInput, match="its weights are others"):
+        check_encoder_of(store, other)
+
+
+def test_a_size_that_the_weights_do_not_have_is_one_line(run, digits):
+    with pytest.raises(BadInput, match=f"run:{run.path} looks at images of 16 pixels; leave --size 32 out"):
+        vergence.learn("simclr", digits, init=f"run:{run.path}", size=32)
 
 
 ASKED = {

@@ -49,6 +49,34 @@ def store(tmp_path):
     )
 
 
+MADE_BY = {
+    "weights": "abc",
+    "preprocessing": {"crop": 224, "interpolation": "bicubic", "mean": [0.5, 0.5, 0.5]},
+}
+
+
+def embedded(encoder, index=range(5)):
+    return SimpleNamespace(vectors=VECTORS[list(index)], index=np.array(index), encoder=encoder)
+
+
+def test_a_store_keeps_what_made_its_vectors_and_takes_no_others(tmp_path):
+    store = Store.create(tmp_path / "s.lance", Photos(), embedded(MADE_BY, [0, 1, 2]), model="timm:x")
+    assert store.encoders == {"vector": MADE_BY}
+    store.set_info(colour="red")
+    store.append(Photos(), embedded(MADE_BY, [3]))
+    store.append(None, VECTORS[4:], ids=["from elsewhere"])
+    cut = {**MADE_BY, "preprocessing": {**MADE_BY["preprocessing"], "crop": 192}}
+    for other, line in (
+        (cut, "filled by another encoder than this one: its crop is 192 and was 224"),
+        ({**MADE_BY, "weights": "abd"}, "its weights are others. Use the one that filled it"),
+    ):
+        with pytest.raises(BadInput, match=line):
+            store.append(Photos(), embedded(other, [4]))
+    store.add_vectors("second", VECTORS[:, :2], encoder=cut, model="timm:y")
+    again = Store.open(store.path)
+    assert again.encoders == {"vector": MADE_BY, "second": cut} and len(again) == 5
+
+
 def test_what_goes_in_comes_out_after_opening_again(store):
     again = Store.open(store.path)
     np.testing.assert_array_equal(again.vectors(), VECTORS)

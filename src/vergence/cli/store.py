@@ -20,6 +20,8 @@ from vergence.core.specs import BRING_WEIGHTS
 from vergence.data.opening import check_there
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vergence.data.source import Source
     from vergence.engine.run import Run
     from vergence.store.table import Store
@@ -88,15 +90,16 @@ def embed(argv: list[str]) -> None:
 def _beside(into: str, column: str, run: Run | str, source: Source) -> Store:
     """Put the embeddings by a run, or by a named encoder with weights, into a table of the same samples."""
     from vergence.engine.embedding import embed
-    from vergence.engine.encoders import initial_encoder
+    from vergence.engine.encoders import with_weights
     from vergence.store.table import Store
 
     store = Store.open(into)
-    made = embed(initial_encoder(run, source) if isinstance(run, str) else run.encoder, source)
+    made = embed(with_weights(run, source) if isinstance(run, str) else run.encoder, source)
     names = [source.names[i] for i in made.index.tolist()]
     if not set(names) & set(store.names):
         raise BadInput(f"{into} holds none of the samples of {source.uri}; their ids begin {names[0]}.")
-    store.add_vectors(column, made.vectors, ids=names, model=run if isinstance(run, str) else str(run.path))
+    model = run if isinstance(run, str) else str(run.path)
+    store.add_vectors(column, made.vectors, ids=names, model=model, encoder=made.encoder)
     return store
 
 
@@ -117,17 +120,23 @@ def search(argv: list[str]) -> None:
     )
     parser.add_argument("--approximate", action="store_true", help="answer large tables from an index")
     parser.add_argument(
-        "--encoder", type=str, help="run whose encoder reads an image [else the one that filled STORE]"
+        "--encoder",
+        type=str,
+        help="run, or timm:NAME, whose encoder reads an image [else the one that filled STORE]",
     )
     _background(parser)
     _page(parser)
     args = parser.read(argv)
+    from vergence.engine.encoders import encoder_of, with_weights
     from vergence.store.table import Store
-    from vergence.train import open_run
     from vergence.use.nearest import search as api
 
     store = Store.open(args.store)
-    model = args.encoder or (_model(store, args.column) if Path(args.query).is_file() else None)
+    encoder: nn.Module | None = None
+    if args.encoder:
+        encoder = with_weights(args.encoder if ":" in args.encoder else f"run:{args.encoder}")
+    elif Path(args.query).is_file():
+        encoder = encoder_of(store, args.column)
     query = _row_or_name(store, args.query)
     hits = api(
         store,
@@ -137,7 +146,7 @@ def search(argv: list[str]) -> None:
         column=args.column,
         metric=args.metric,
         exact=not args.approximate,
-        encoder=open_run(model) if model else None,
+        encoder=encoder,
         background=args.background,
     )
     near: list[dict[str, Any]] = [
@@ -392,10 +401,6 @@ def _row_or_name(store: Store, query: str) -> int | str:
     if query.isdecimal() and query not in store.names:
         return int(query)
     return query
-
-
-def _model(store: Store, column: str) -> str | None:
-    return (store.about.get("models") or {}).get(column)
 
 
 def _few(names: list[str]) -> str:

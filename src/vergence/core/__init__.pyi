@@ -11,6 +11,8 @@ from .features import Features as Features
 from .features import InputSpec as InputSpec
 from .features import input_spec as input_spec
 from .features import pooled as pooled
+from .features import preprocessing as preprocessing
+from .features import reading_spec as reading_spec
 from .method import Method as Method
 from .recipe import Recipe as Recipe
 from .run_config import RunConfig as RunConfig

@@ -95,3 +95,28 @@ def input_spec(encoder: nn.Module) -> InputSpec | None:
     as with graphs, tables and event histories.
     """
     return getattr(encoder, "input_spec", None)
+
+
+def reading_spec(encoder: nn.Module) -> InputSpec | None:
+    """Return what a loader must deliver for vectors of whole samples: larger photos, where they are cut.
+
+    An encoder that does not say its ``reading_spec`` gets its ``input_spec``.
+    """
+    return _first(encoder, "reading_spec") or input_spec(encoder)
+
+
+def preprocessing(encoder: nn.Module) -> dict[str, Any]:
+    """Return what happens to a sample before an encoder's first layer, in plain values.
+
+    An encoder of images says how they are resized, cut and normalised; any other, its ``input_spec``.
+    """
+    return dict(_first(encoder, "preprocessing") or input_spec(encoder) or {})
+
+
+def _first(encoder: nn.Module | None, name: str) -> Mapping[str, Any] | None:
+    """Return what an encoder, or else one that it wraps as its ``backbone``, says under a name."""
+    while isinstance(encoder, nn.Module):
+        if isinstance(said := getattr(encoder, name, None), Mapping):
+            return said
+        encoder = getattr(encoder, "backbone", None)
+    return None

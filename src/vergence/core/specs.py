@@ -84,6 +84,25 @@ def innermost(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return spec
 
 
+def encoder_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    """Say in what one encoder differs from another, "" where nothing is known to differ.
+
+    Args:
+        before: Identity of the one, as ``engine.identity`` makes it; None or empty where it is not known.
+        now: Of the other.
+
+    >>> encoder_difference({"weights": "a", "preprocessing": {"crop": 8}}, {"preprocessing": {"crop": 16}})
+    'its crop is 16 and was 8'
+    """
+    if not before or not now:
+        return ""
+    was, came = (identity.get("preprocessing") or {} for identity in (before, now))
+    for name in {**was, **came}:
+        if was.get(name) != came.get(name):
+            return f"its {name} is {came.get(name)} and was {was.get(name)}"
+    return "" if before.get("weights") == now.get("weights") else "its weights are others"
+
+
 def label(spec: Mapping[str, Any] | None) -> str:
     """Return what to call an encoder in a report.
 

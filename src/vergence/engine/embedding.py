@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vergence.core import input_spec, pooled
+from vergence.core import pooled, reading_spec
 from vergence.data.source import Source
 from vergence.engine.devices import device_of, in_best_precision
+from vergence.engine.identity import identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class Embeddings:
         vectors: ``(n, D)`` float32.
         index: ``(n,)`` int64, their rows in the source, ascending.
         labels: ``(n,)`` int64, -1 where unknown; None when the source has no labels.
+        encoder: Identity of the encoder whose pooled vectors they are, which a store keeps; None of others.
     """
 
     vectors: np.ndarray
     index: np.ndarray
     labels: np.ndarray | None
+    encoder: Mapping[str, Any] | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -62,7 +65,7 @@ def embed(
     take = read or (lambda batch: pooled(encoder(batch)))
     vectors, index, labels = [], [], []
     try:
-        for batch in source.loader(batch_size or source.reading_batch, spec=input_spec(encoder)):
+        for batch in source.loader(batch_size or source.reading_batch, spec=reading_spec(encoder)):
             moved = batch.to(device)
             with in_best_precision(device, source.precision):
                 output = take(moved)
@@ -76,4 +79,5 @@ def embed(
         np.concatenate(vectors) if vectors else np.empty((0, 0), np.float32),
         np.concatenate(index) if index else np.empty(0, np.int64),
         np.concatenate(labels) if source.labels is not None and labels else None,
+        identity(encoder) if read is None else None,
     )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from vergence.core import BadInput, RunConfig, unknown
+from vergence.core import BadInput, RunConfig, input_spec, unknown
 from vergence.core.modality import find_modality, known_modalities
-from vergence.core.specs import class_at, is_place
+from vergence.core.specs import BRING_WEIGHTS, class_at, is_place
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine.files import first_line
+from vergence.engine.identity import identity
 from vergence.engine.run import Run, load_encoder, read_config
+from vergence.store.reading import TableReader
+from vergence.store.rows import check_same_encoder
+from vergence.store.table import Store
 
 
 def encoder(
@@ -35,11 +41,11 @@ def encoder(
     >>> encoder("resnet-tiny", size=32, width=16).out_dim
     64
     """
-    scheme, _, rest = name.partition(":")
+    scheme = name.partition(":")[0]
     if scheme in ("run", "vergence"):
         if options:
             raise BadInput(f"{name} is trained and takes no options; got {next(iter(options))}.")
-        return load(rest) if scheme == "run" else _shipped(rest)
+        return with_weights(name)
     source = None if source is None else open_source(source)
     if is_place(name) and not name.startswith("vergence."):
         return _own(name, source, options)
@@ -64,36 +70,87 @@ def new_encoder(name: str | None, source: Source, *, size: int | None = None, **
     return encoder(name, source, **sized, **options)
 
 
-def initial_encoder(init: str, source: Source, *, size: int | None = None, **options: Any) -> nn.Module:
-    """Return an encoder with the weights to begin with.
+def with_weights(
+    name: str, source: Source | None = None, *, size: int | None = None, **options: Any
+) -> nn.Module:
+    """Return an encoder that comes with its weights, in evaluation mode.
 
     Args:
-        init: "run:PATH", "timm:NAME" or "vergence:NAME".
-        source: Data that it is to read.
-        size: Side of the images in pixels, of timm's.
-        **options: Of timm's.
+        name: "run:PATH", "timm:NAME", "vergence:NAME", or "package.module:Class", which loads them
+            itself.
+        source: Data that it is to read; None where any will do.
+        size: Side of the images in pixels, of timm's; None takes the one that its weights were trained at.
+        **options: Of timm's, and of a class.
 
     Raises:
-        BadInput: If ``init`` brings no weights, they cannot be had, or they are of another modality.
+        BadInput: If the name brings no weights, they cannot be had, or do not fit source, size or options.
     """
-    scheme, _, rest = init.partition(":")
+    scheme, _, rest = name.partition(":")
+    if is_place(name) and not name.startswith("vergence."):
+        return _own(name, source, options).eval()
+    if scheme not in _WITH_WEIGHTS:
+        hint = f"did you mean run:{name}?" if (Path(name) / "config.yaml").is_file() else "see --encoder."
+        raise BadInput(f"--init needs weights, run:PATH or timm:NAME; got {name}: {hint}")
     if scheme == "timm":
         sized: dict[str, Any] = {} if size is None else {"size": size}
-        return encoder(init, source, **sized, **options, pretrained=True)
-    if scheme == "vergence":
-        return _shipped(rest)
-    if scheme != "run":
-        hint = f"did you mean run:{init}?" if (Path(init) / "config.yaml").is_file() else "see --encoder."
-        raise BadInput(f"--init needs weights, run:PATH or timm:NAME; got {init}: {hint}")
-    config = read_config(Path(rest))
-    if config.modality != source.modality:
+        options = {**sized, **options, "pretrained": True}
+    elif options:
+        raise BadInput(f"{name} has its architecture already; leave {next(iter(options))} out.")
+    modality, make = _WITH_WEIGHTS[scheme](rest)
+    if source is not None and modality != source.modality:
         raise BadInput(
-            f"{init} learned from another modality ({config.modality}) than that of {source.uri} "
+            f"{name} learned from another modality ({modality}) than that of {source.uri} "
             f"({source.modality})."
         )
-    if options:
-        raise BadInput(f"{init} has its architecture already; leave {next(iter(options))} out.")
-    return load(rest).train()
+    net = make(**options)
+    has = (input_spec(net) or {}).get("size")
+    if size is not None and has not in (None, size):
+        raise BadInput(f"{name} looks at images of {has} pixels; leave --size {size} out.")
+    return net.eval()
+
+
+def initial_encoder(init: str, source: Source, *, size: int | None = None, **options: Any) -> nn.Module:
+    """Return the encoder that learning begins with, in training mode; see ``with_weights``.
+
+    timm's gets images of the size that suits the source where none is asked for.
+    """
+    if size is None and init.startswith("timm:") and hasattr(source, "shorter_sides"):
+        size = _encoders_of(source.modality).suited_size(source)
+    return with_weights(init, source, size=size, **options).train()
+
+
+def encoder_of(store: TableReader | str | Path, column: str = "vector") -> nn.Module:
+    """Return the encoder that made the vectors of a store, ready to embed what is to be compared with them.
+
+    Args:
+        store: Opened, or where it lies.
+        column: Which vectors.
+
+    Raises:
+        BadInput: If the store does not say which it was, it cannot be had by its name, or is another by now.
+    """
+    store = Store.open(store) if isinstance(store, str | Path) else store
+    store.width(column)
+    name = str((store.about.get("models") or {}).get(column) or "")
+    known = store.encoders.get(column) or {}
+    if name.startswith(BRING_WEIGHTS):
+        timms = name.startswith("timm:")
+        net = with_weights(name, size=(known.get("preprocessing") or {}).get("crop") if timms else None)
+    elif name and (Path(name.removeprefix("run:")) / "config.yaml").is_file():
+        net = load(name)
+    else:
+        what = f"the encoder of {column} was {name}, which is not there" if name else "it does not say which"
+        raise BadInput(
+            f"{store.path} cannot tell its encoder: {what}. Pass the encoder that filled it (encoder=..., "
+            "--encoder RUN)."
+        )
+    check_encoder_of(store, net, column)
+    return net
+
+
+def check_encoder_of(store: TableReader, net: nn.Module, column: str = "vector") -> None:
+    """Raise ``BadInput`` if an encoder is known to be another than the one that filled a store."""
+    check_same_encoder(store.path, store.encoders.get(column), identity(net))
 
 
 def encoder_from(config: RunConfig) -> nn.Module:
@@ -144,10 +201,26 @@ def _folder(run: str | Path) -> Path:
     return Path(run.removeprefix("run:")) if isinstance(run, str) else run
 
 
-def _shipped(name: str) -> nn.Module:
+def _of_run(path: str) -> tuple[str, Callable[..., nn.Module]]:
+    return read_config(Path(path)).modality, partial(load, path)
+
+
+def _of_timm(name: str) -> tuple[str, Callable[..., nn.Module]]:
+    return "image", partial(encoder, f"timm:{name}", modality="image")
+
+
+def _shipped(name: str) -> tuple[str, Callable[..., nn.Module]]:
     raise BadInput(
         f"vergence ships no encoder '{name}', nor any other yet; start from run:PATH or timm:NAME."
     )
+
+
+# By scheme: what reads a name's modality, and then makes its encoder with its weights.
+_WITH_WEIGHTS: dict[str, Callable[[str], tuple[str, Callable[..., nn.Module]]]] = {
+    "run": _of_run,
+    "timm": _of_timm,
+    "vergence": _shipped,
+}
 
 
 def _own(name: str, source: Source | None, options: dict[str, Any]) -> nn.Module:

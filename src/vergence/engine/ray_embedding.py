@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from rich.console import Console
 from rich.progress import track
 from torch import nn
@@ -27,6 +26,7 @@ from vergence.core.errors import BadInput, VergenceError, need
 from vergence.data.opening import open as open_source
 from vergence.data.source import RowSource, Skipped, Source
 from vergence.engine.embedding import embed
+from vergence.engine.identity import identity
 from vergence.store.parts import Part, Parts, part_rows
 from vergence.store.rows import Rows
 from vergence.store.table import Store
@@ -78,7 +78,7 @@ def embed_with_ray(
         "samples": len(source),
         "names": opening.names,
         "model": model,
-        "weights": _digest_of_weights(encoder),
+        "encoder": identity(encoder),
         "rows": rows,
     }
     parts = Parts.begin(path, what, count, overwrite=overwrite)
@@ -100,7 +100,7 @@ def embed_with_ray(
                 ):
                     _take_note(source, part)
         source.skipped.check(len(source), source.uri)
-        parts.commit(source, model=model)
+        parts.commit(source, model=model, encoder=identity(encoder))
     parts.tidy()
     return Store.open(path)
 
@@ -298,12 +298,4 @@ def _digest_of_names(source: Source) -> str:
     digest = hashlib.sha256()
     for name in source.names:
         digest.update(name.encode(errors="surrogateescape") + b"\0")
-    return digest.hexdigest()
-
-
-def _digest_of_weights(encoder: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in encoder.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

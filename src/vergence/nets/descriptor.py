@@ -34,7 +34,7 @@ class Descriptor(ImageEncoder):
             raise BadInput(f"A descriptor needs a dim and a power of 1 or more; got {dim} and {power}.")
         self.backbone, self.power = encoder, power
         self.linear = nn.Linear(encoder.out_dim, dim)
-        self.out_dim, self.depth = dim, encoder.depth
+        self.out_dim, self.depth, self.settings = dim, encoder.depth, encoder.settings
         self.spec = wrapping(self, encoder, dim=dim, power=power)
 
     def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from vergence.views.pixels.augment import View, plain
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's RGB in [0, 1]
 EXTRAS = ("attention", "cls", "keys")
+INTERPOLATIONS = ("bilinear", "bicubic")  # both antialiased
 
 Images = Tensor | View | ImageBatch
 
@@ -69,6 +71,27 @@ def sampling(
     return (stride, stride), (offset, offset)
 
 
+_NEEDED = {
+    "crop": "a share in (0, 1]",
+    "interpolation": " or ".join(INTERPOLATIONS),
+    "mean": "three numbers, of red, green and blue in [0, 1]",
+    "std": "three numbers above 0",
+}
+
+
+def _fits(name: str, value: Any) -> bool:
+    if name == "interpolation":
+        return value in INTERPOLATIONS
+    numbers = [value] if name == "crop" else value
+    if not isinstance(numbers, list | tuple) or len(numbers) != (1 if name == "crop" else 3):
+        return False
+    if not all(
+        isinstance(n, int | float) and math.isfinite(n) and (n > 0 or name == "mean") for n in numbers
+    ):
+        return False
+    return name != "crop" or numbers[0] <= 1
+
+
 class ImageEncoder(nn.Module):
     """Pixels ``(B, 3, H, W)`` in [0, 1] -> ``Features``; normalises them itself.
 
@@ -76,6 +99,9 @@ class ImageEncoder(nn.Module):
         out_dim: Width of ``Features.pooled``.
         size: Side in pixels that batches are brought to; other sizes may come as tensors or views.
         input_spec: That side, as a loader is told: ``{"size": size}``.
+        reading_spec: The same for a batch whose central square is cut out: the shorter side before the cut.
+        settings: How photos are made pixels: ``crop`` (side of the central square as a share of the shorter
+            side), ``interpolation``, ``mean`` and ``std``; ``preprocess_as`` changes them.
         depth: How many layers ``layers`` knows.
         spec: Arguments with which ``build`` makes this network again (without its weights).
     """
@@ -98,17 +124,51 @@ class ImageEncoder(nn.Module):
         self.size = size
         self.spec = {}
         self.extras = tuple(extras)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.settings: dict[str, Any] = {"crop": 1.0, "interpolation": "bilinear"}
+        for name, values in (("mean", mean), ("std", std)):
+            self.settings[name] = list(values)
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     @property
     def input_spec(self) -> InputSpec:
         return {"size": self.size}
 
+    @property
+    def reading_spec(self) -> InputSpec:
+        return {"size": math.floor(self.size / self.settings["crop"])}
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """What happens to a photo: ``resize`` of its shorter side and central ``crop``, in pixels, ..."""
+        return {"resize": self.reading_spec["size"], **self.settings, "crop": self.size}
+
+    def preprocess_as(self, settings: Mapping[str, Any]) -> None:
+        """Make photos pixels in another way; what is not named stays.
+
+        Args:
+            settings: Of ``settings``.
+
+        Raises:
+            BadInput: If there is no such setting, or its value is out of range.
+        """
+        if not isinstance(settings, Mapping):
+            raise BadInput(
+                f"preprocessing needs names with values, such as crop: 0.875; got {settings!r:.60}."
+            )
+        for name, value in settings.items():
+            if name not in self.settings:
+                raise unknown("preprocessing", str(name), self.settings)
+            if not _fits(name, value):
+                raise BadInput(f"preprocessing.{name} is {value!r:.60}; it needs {_NEEDED[name]}.")
+            if name in ("mean", "std"):
+                getattr(self, name).copy_(torch.tensor(value).view(1, 3, 1, 1))
+            self.settings[name] = list(value) if isinstance(value, list | tuple) else value
+
     def pixels(self, images: Images) -> Tensor:
         """Return what ``images`` shows as normalised float pixels ``(B, 3, H, W)``, channels last."""
         if isinstance(images, ImageBatch):
-            images = plain(images, self.size)
+            cubic = self.settings["interpolation"] == "bicubic"
+            images = plain(images, self.size, share=self.size / self.reading_spec["size"], cubic=cubic)
         elif isinstance(images, View):
             images = images.pixels
         if images.ndim != 4 or images.shape[1] != 3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from vergence.core import BadInput, Features, unknown
 from vergence.core.features import FACETS
 from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
+from vergence.nets.packaged_weights import advice, fill_from_package
 
 
 class TimmEncoder(ImageEncoder):
@@ -203,11 +205,25 @@ def _check_architecture(name: str, options: Mapping[str, Any]) -> None:
 
 
 def build_timm(
-    name: str, size: int, registers: int, pretrained: bool, options: dict[str, Any], *, own: Sequence[str]
+    name: str,
+    size: int,
+    registers: int,
+    pretrained: bool,
+    options: dict[str, Any],
+    *,
+    own: Sequence[str],
+    small_stem: bool = True,
 ) -> TimmEncoder:
     """Make a timm model; see ``encoders.build``.
 
-    An untrained ResNet for 32 pixels or fewer gets the stem that the field gives it there.
+    Args:
+        name: As timm has it.
+        size: As of ``encoders.build``, like the next three.
+        registers: A number.
+        pretrained: With its weights.
+        options: Of the architecture.
+        own: Names of the library's own encoders, for a misspelt one.
+        small_stem: Give a ResNet for 32 pixels or fewer the stem that the field gives it there.
 
     Raises:
         BadInput: If there is no such model, it cannot be had at this size, or its weights cannot be fetched.
@@ -230,17 +246,69 @@ def build_timm(
             raise BadInput(f"{name} cannot take registers; choose another vision transformer.") from error
         raise BadInput(f"timm cannot make '{name}' for {size} pixels: {_line(error)}") from error
     if pretrained:
-        try:
-            _check_reachable(getattr(cfg, "hf_hub_id", None))
-            model = timm.create_model(name, pretrained=True, **wanted)
-        except Exception as error:
+        model = _with_weights(
+            name, model, wanted, cfg, asked=[*options, *(["reg_tokens"] if registers else [])]
+        )
+    elif size <= 32 and small_stem:
+        _small_stem(model)
+    encoder = TimmEncoder(model, size=size)
+    if pretrained and cfg is not None:
+        cubic = cfg.interpolation == "bicubic"
+        encoder.preprocess_as(
+            {"crop": float(cfg.crop_pct), "interpolation": "bicubic" if cubic else "bilinear"}
+        )
+    return encoder
+
+
+def trained_size(name: str, *, own: Sequence[str]) -> int:
+    """Return the side in pixels of the images that a model's weights were trained with.
+
+    Raises:
+        BadInput: If there is no such model.
+    """
+    _know(name, own)
+    cfg = timm.get_pretrained_cfg(name)
+    return 224 if cfg is None else int(cfg.input_size[-1])
+
+
+def _with_weights(name: str, model: Any, wanted: dict[str, Any], cfg: Any, *, asked: Sequence[str]) -> Any:
+    """Return a model with its weights: from timm's cache or the hub, else from an installed package.
+
+    Args:
+        name: As timm has it.
+        model: As it is asked for, untrained.
+        wanted: Options that it was made with.
+        cfg: Of the weights.
+        asked: Those of the options that somebody asked for.
+    """
+    plain = {option: value for option, value in wanted.items() if option not in asked}
+    try:
+        _check_reachable(getattr(cfg, "hf_hub_id", None))
+        trained = timm.create_model(name, pretrained=True, **plain)
+    except Exception as error:
+        trained = timm.create_model(name, **plain)
+        package = fill_from_package(name, trained)
+        if package is None:
             raise BadInput(
                 f"The weights of '{name}' cannot be fetched ({_line(error)}). Check the connection, "
-                "or take the encoder without its weights."
+                f"{advice(name)}or take the encoder without its weights."
             ) from error
-    elif size <= 32:
-        _small_stem(model)
-    return TimmEncoder(model, size=size)
+        print(
+            f"timm's weights of {name} are out of reach; those of the package {package} are taken.",
+            file=sys.stderr,
+        )
+    if not asked:
+        return trained
+    weights = trained.state_dict()
+    needed = model.state_dict()
+    for key in {**needed, **weights}:
+        if key not in needed or key not in weights or needed[key].shape != weights[key].shape:
+            raise BadInput(
+                f"The weights of '{name}' are of another architecture ({key} differs); leave "
+                f"{', '.join(asked)} out, or take the encoder without its weights."
+            )
+    model.load_state_dict(weights)
+    return model
 
 
 def _check_reachable(repository: str | None) -> None:

@@ -174,12 +174,13 @@ class Parts:
             _write(self.folder / f"{number}.json", json.dumps(asdict(part)))
         return part
 
-    def commit(self, source: Source, *, model: str) -> None:
+    def commit(self, source: Source, *, model: str, encoder: Mapping[str, Any] | None = None) -> None:
         """Make the parts the table at ``path``, in one step.
 
         Args:
             source: Where the samples came from; its ``skipped`` is what the records say.
             model: What made the vectors.
+            encoder: Its identity.
 
         Raises:
             VergenceError: If a part is missing, or the disk refuses.
@@ -191,7 +192,7 @@ class Parts:
                 "removed them. Run this again."
             )
         parts = [done[number] for number in range(self.count) if done[number].rows]
-        about = note(source.uri, source.classes, model, job=self.job)
+        about = note(source.uri, source.classes, model, encoder, job=self.job)
         schema = table_schema(parts[0].width).with_metadata(about)
         fragments = [FragmentMetadata.from_json(json.dumps(part.fragment)) for part in parts]
         with write_errors(self.path):

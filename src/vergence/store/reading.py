@@ -23,6 +23,7 @@ from vergence.store.rows import COLUMNS
 T = TypeVar("T")
 NOTE = "vergence"  # the key of the table's note about itself, in the metadata of its schema
 MODEL = b"vergence:model"  # the key of what made a column's vectors, in the metadata of its field
+ENCODER = b"vergence:encoder"  # of that one's identity
 SKIPPED = "skipped.csv"
 
 
@@ -86,6 +87,14 @@ class TableReader:
             field.name: field.metadata[MODEL].decode() for field in schema if MODEL in (field.metadata or {})
         }
         return {**about, "models": {**(about.get("models") or {}), **models}}
+
+    @property
+    def encoders(self) -> dict[str, dict[str, Any]]:
+        """What is known of the encoders that made the vectors, by column: ``weights``, ``preprocessing``."""
+        about = self.about  # which says so where the table cannot be read
+        fields = [field for field in self.table.schema if ENCODER in (field.metadata or {})]
+        own = {field.name: json.loads(field.metadata[ENCODER]) for field in fields}
+        return {**(about.get("encoders") or {}), **own}
 
     @property
     def skipped(self) -> dict[str, str]:

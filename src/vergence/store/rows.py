@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput
 from vergence.core.modality import find_modality
+from vergence.core.specs import encoder_difference
 from vergence.data.arrow_types import without_views
 from vergence.data.paths import from_printable, printable
 from vergence.data.source import Source
@@ -83,6 +84,7 @@ class Rows:
         if labels is None and source is not None and source.labels is not None:
             labels = source.labels[self.index]
         self.labels = None if labels is None else np.asarray(labels, np.int64)
+        self.encoder: Mapping[str, Any] | None = getattr(embeddings, "encoder", None)
         self.source, self.classes = source, source.classes if source is not None else None
         self.uris = self.ids if source is None else uris(source.uri, self.ids)
         self.thumbnail = thumbnail
@@ -124,13 +126,16 @@ class Rows:
                     schema=schema,
                 )
 
-    def check_fits(self, path: str, schema: pa.Schema, classes: list[str] | None) -> None:
-        """Raise ``BadInput`` if these rows cannot be added to the table at ``path``."""
+    def check_fits(
+        self, path: str, schema: pa.Schema, classes: list[str] | None, encoder: Mapping[str, Any] | None
+    ) -> None:
+        """Raise ``BadInput`` if these rows do not fit the table at ``path``, filled by ``encoder``."""
         have, come = schema.field("vector").type.list_size, self.vectors.shape[1]
         if have != come:
             raise BadInput(
                 f"{path} holds vectors of {have} values, the new ones have {come}: use one encoder."
             )
+        check_same_encoder(path, encoder, self.encoder)
         if self.classes and classes and self.classes != classes:
             raise BadInput(f"{path} numbers its classes otherwise than the new rows: give labels that fit.")
         strange = [name for name in self.metadata.column_names if name not in schema.names]
@@ -146,6 +151,23 @@ class Rows:
             return self._draw(self.source.sample(int(row)), self.thumbnail)
         except BadInput:
             return None
+
+
+def check_same_encoder(
+    path: str | Path, before: Mapping[str, Any] | None, now: Mapping[str, Any] | None
+) -> None:
+    """Raise ``BadInput`` if vectors of an encoder cannot be compared with those of the table at ``path``.
+
+    Args:
+        path: Of the table.
+        before: Identity of the encoder that filled it; None where it is not known.
+        now: Of the one of now.
+    """
+    if difference := encoder_difference(before, now):
+        raise BadInput(
+            f"{path} was filled by another encoder than this one: {difference}. Use the one that filled it, "
+            "or embed everything again."
+        )
 
 
 def table_schema(width: int) -> pa.Schema:

@@ -37,7 +37,7 @@ from vergence.store.imports import read
 from vergence.store.lance_index import EFFORTS, Index, build, query_options
 from vergence.store.lance_io import batch_reader, is_table, lance_errors, one_line, quoted, write_errors
 from vergence.store.placing import aside, exclusive, put_in_place, recover, tidy
-from vergence.store.reading import MODEL, NOTE, SKIPPED, TableReader
+from vergence.store.reading import ENCODER, MODEL, NOTE, SKIPPED, TableReader
 from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, column_name, vector_array
 
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
@@ -45,10 +45,17 @@ _GRAPH_TO = 200_000  # rows; a graph of more takes many minutes to build
 _SAMPLE = 100  # rows that are asked for their neighbours to measure an index
 
 
-def note(source: str | None, classes: list[str] | None, model: str, **more: Any) -> dict[str, str]:
+def note(
+    source: str | None,
+    classes: list[str] | None,
+    model: str,
+    encoder: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> dict[str, str]:
     """Return what a new table says about itself, as its schema keeps it; see ``Store.about``."""
     about = {"format": 1, "source": source, "classes": classes, "models": {"vector": model}, "info": {}}
-    return {NOTE: json.dumps({**about, **more})}
+    known = {"encoders": {"vector": encoder}} if encoder else {}
+    return {NOTE: json.dumps({**about, **known, **more})}
 
 
 def write_skipped(path: Path, skipped: Skipped) -> None:
@@ -117,7 +124,8 @@ class Store(TableReader):
         path = _free(path, overwrite)
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         made_from = source.uri if source is not None else None
-        schema = rows.schema.with_metadata(note(made_from, rows.classes, model, info=dict(info or {})))
+        about = note(made_from, rows.classes, model, rows.encoder, info=dict(info or {}))
+        schema = rows.schema.with_metadata(about)
         return cls._write(path, rows.batches(schema), schema, source)
 
     @classmethod
@@ -189,12 +197,13 @@ class Store(TableReader):
         there already, instead of refusing them.
 
         Raises:
-            BadInput: If an id is there already, or widths, classes or columns do not fit the table.
+            BadInput: If an id is there already, widths, classes or columns do not fit the table, or what
+                ``engine.embed`` returned is of another encoder than the table's.
         """
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         with self._changing():
             schema = self.table.schema
-            rows.check_fits(str(self.path), schema, self.classes)
+            rows.check_fits(str(self.path), schema, self.classes, self.encoders.get("vector"))
             known = set(self.names).intersection(rows.ids)
             if known and not replace:
                 some = ", ".join(sorted(known)[:3])
@@ -209,7 +218,13 @@ class Store(TableReader):
                     lance.write_dataset(reader, str(self.path), mode="append")
 
     def add_vectors(
-        self, column: str, vectors: np.ndarray, *, ids: Sequence[str] | None = None, model: str = ""
+        self,
+        column: str,
+        vectors: np.ndarray,
+        *,
+        ids: Sequence[str] | None = None,
+        model: str = "",
+        encoder: Mapping[str, Any] | None = None,
     ) -> None:
         """Put another model's embeddings beside the ones that are there.
 
@@ -219,6 +234,7 @@ class Store(TableReader):
             ids: Which rows they belong to; None means all, in the table's order. The others stay
                 without.
             model: What made them.
+            encoder: Its identity, as ``Embeddings.encoder`` has it.
 
         Raises:
             BadInput: If the name is taken or lengths differ.
@@ -232,7 +248,8 @@ class Store(TableReader):
         with self._changing():
             if column in self.table.schema.names:
                 raise BadInput(f"'{column}' cannot name new vectors: {self.path} has such a column.")
-            put_column(self.table, names, pa.field(column, values.type, metadata={MODEL: model}), values)
+            known = {MODEL: model.encode(), **({ENCODER: json.dumps(encoder).encode()} if encoder else {})}
+            put_column(self.table, names, pa.field(column, values.type, metadata=known), values)
 
     def set_column(self, name: str, values: Any) -> None:
         """Give every row a value of a metadata column, in place of one of that name; rows keep their order.

@@ -11,6 +11,7 @@ import numpy as np
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.core.modality import find_modality
+from vergence.core.specs import BRING_WEIGHTS
 from vergence.data.image.decode import DecodeError, decode, shape
 from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
@@ -69,6 +70,8 @@ class EncoderSession:
         """What keeps it from looking at pictures, in one line; None where nothing does."""
         if not self.model:
             return "The store does not say which run made its vectors, so no picture can be looked at anew."
+        if self.model.startswith(BRING_WEIGHTS):
+            return None
         if not (Path(self.model) / "encoder.safetensors").is_file():
             return (
                 f"The run that made the vectors, {self.model}, is not there: put it back, or start the "
@@ -125,10 +128,10 @@ class EncoderSession:
 
         with self._one:
             if self._encoder is None:
-                from vergence.train import open_run
+                from vergence.engine.encoders import encoder_of
 
                 try:
-                    self._encoder = open_run(self.model).encoder
+                    self._encoder = encoder_of(self.store, self.column)
                 except VergenceError as error:
                     raise BadInput(f"The encoder of the store cannot be used: {error}") from None
         return self._encoder, image_size(self._encoder)

@@ -15,6 +15,7 @@ from vergence.core.errors import BadInput
 from vergence.data.image.folder import FolderReader
 from vergence.data.image.source import ImageSource
 from vergence.engine.embedding import embed
+from vergence.engine.encoders import check_encoder_of
 from vergence.engine.run import Run
 from vergence.store.table import INDEX_FROM, Store
 from vergence.use.ivf import IVF
@@ -74,7 +75,8 @@ def search(
             Lance's on disk (``Store.index``), many from cells in memory (``use.cells``). ``Hits.recall``
             says how much of the truth that finds. A store of fewer than 5,000 rows is searched exactly all
             the same.
-        encoder: What made the vectors of ``column``, to look for an image that is not in the store.
+        encoder: What made the vectors of ``column``, to look for an image that is not in the store; see
+            ``engine.encoders.encoder_of``.
         background: A store of samples from elsewhere, which cannot match: a query's mean cosine to its
             nearest three of them is taken off its scores, so that one threshold serves all queries
             (``use.background``). Cosine only; the order of the hits stays.
@@ -153,9 +155,11 @@ def _query(
     if isinstance(query, Path) or (isinstance(query, str) and encoder and os.path.isfile(query)):
         if encoder is None:
             raise BadInput(f"To look for the image {query} give the encoder of the store too (encoder=...).")
+        net = encoder.encoder if isinstance(encoder, Run) else encoder
+        check_encoder_of(store, net, column)
         path = Path(query)
         source = ImageSource(FolderReader(path.parent, [path.name]), str(path.parent))
-        return None, embed(encoder.encoder if isinstance(encoder, Run) else encoder, source).vectors
+        return None, embed(net, source).vectors
     row = store.find(query) if isinstance(query, str) else query
     if not 0 <= row < len(store):
         raise BadInput(f"{store.path} has rows 0 to {len(store) - 1}; row {row} was asked for.")

@@ -196,6 +196,53 @@ def test_weights_in_the_cache_need_no_connection(monkeypatch):
     assert build("resnet18", size=32, pretrained=True).out_dim == 512
 
 
+@pytest.fixture
+def fetched(monkeypatch):
+    """Models that timm would fetch: as it makes them, with weights that can be known again."""
+    make = timm.create_model
+
+    def fetch(name, pretrained=False, **options):
+        model = make(name, **options)
+        if pretrained:
+            torch.nn.init.constant_(next(model.parameters()), 0.25)
+        return model
+
+    monkeypatch.setattr(timm_encoder, "_check_reachable", lambda repository: None)
+    monkeypatch.setattr(timm, "create_model", fetch)
+
+
+def test_a_resnet_with_weights_keeps_its_stem_also_for_small_images(fetched):
+    encoder = build("timm:resnet18", size=32, pretrained=True)
+    assert encoder.model.conv1.kernel_size == (7, 7)
+    again = build(**encoder.spec)
+    again.load_state_dict(encoder.state_dict())
+    assert build("timm:resnet18", size=32).model.conv1.kernel_size == (3, 3)
+    with pytest.raises(BadInput, match="The stem of timm:resnet18 is 'full', or left out; got 'wide'"):
+        build("timm:resnet18", size=32, stem="wide")
+
+
+def test_weights_take_the_size_and_preprocessing_that_they_were_trained_with(fetched):
+    cfg = timm.get_pretrained_cfg("vit_tiny_patch16_224")
+    encoder = build("timm:vit_tiny_patch16_224", pretrained=True)
+    assert encoder.size == 224 and encoder.settings["crop"] == cfg.crop_pct < 1
+    assert encoder.settings["interpolation"] == cfg.interpolation == "bicubic"
+    assert build("timm:vit_tiny_patch16_224", size=32, pretrained=True).size == 32
+
+
+def test_weights_of_another_architecture_are_one_line(fetched):
+    kept = build("timm:vit_tiny_patch16_224", size=32, pretrained=True, drop_path_rate=0.1)
+    assert (next(kept.model.parameters()) == 0.25).all()
+    for options, key in (
+        ({"depth": 14}, "blocks.12"),
+        ({"depth": 6}, "blocks.6"),
+        ({"embed_dim": 96}, "cls_token"),
+    ):
+        with pytest.raises(
+            BadInput, match=f"are of another architecture \\({key}.* differs\\); leave {[*options][0]}"
+        ):
+            build("timm:vit_tiny_patch16_224", size=32, pretrained=True, **options)
+
+
 def test_an_extra_that_is_not_there():
     encoder = build("resnet-tiny", size=32)
     with pytest.raises(BadInput, match="resnet-tiny has no 'attention'"):

@@ -82,6 +82,20 @@ def test_resized_crop(size, antialias, images):
     assert torch.allclose(ours, expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [8, 32, 64])
+def test_bicubic_crops(size, images):
+    boxes = [[0, 0, 40, 52], [3, 5, 7, 9], [10, 20, 30, 30], [0, 0, 5, 6], [0, 12, 40, 40], [8, 0, 20, 52]]
+    options = {"interpolation": InterpolationMode.BICUBIC, "antialias": True}
+    expected = torch.stack(
+        [
+            reference.resized_crop(x, *box, [size, size], **options)
+            for x, box in zip(images, boxes, strict=True)
+        ]
+    )
+    ours = geometry.resized_crop(images, torch.tensor(boxes), size, cubic=True)
+    assert torch.allclose(ours, expected, atol=1e-5)
+
+
 def test_resized_crop_of_bytes_agrees_within_their_rounding(images):
     photos = (images * 255).to(torch.uint8)
     boxes = torch.tensor([[2, 4, 36, 44]]).expand(6, 4)

@@ -43,6 +43,8 @@ def build(
     size: int | None = None,
     registers: int = 0,
     pretrained: bool = False,
+    stem: str | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> ImageEncoder:
     """Make an encoder.
@@ -53,9 +55,14 @@ def build(
             (``vit_small_patch14_dinov2.lvd142m``). An untrained ResNet for 32 pixels or fewer gets a 3 x 3
             stem at full resolution (SimCLR, arXiv:2002.05709, Sec. B.9). "vergence.module:Class" is a class;
             one that wraps another encoder takes that one's spec as its option ``encoder``.
-        size: Side of the images in pixels, at least 4; None takes 32 for the library's own, 224 for timm's.
+        size: Side of the images in pixels, at least 4; None takes 32 for the library's own, for timm's with
+            weights the side that these were trained at, else 224.
         registers: Register tokens of a vision transformer, 0 or more.
-        pretrained: Load timm's weights; needs a connection the first time.
+        pretrained: Load timm's weights, which needs a connection the first time, and preprocess photos as
+            they were trained.
+        stem: Of a ResNet for 32 pixels or fewer: "full" keeps its own, as its weights need; None lets
+            ``pretrained`` decide.
+        preprocessing: As of ``ImageEncoder.preprocess_as``; None takes the encoder's own.
         **options: Of the network itself, such as ``drop_path`` and ``layer_scale`` of a transformer.
 
     Raises:
@@ -68,21 +75,34 @@ def build(
     """
     if is_place(name):
         return _build_class(name, size, options)
-    size = size or (32 if name in _own() else 224)
+    own = _own()
+    if size is None and name is not None and name not in own and pretrained:
+        from vergence.nets.timm_encoder import trained_size
+
+        size = trained_size(name.removeprefix("timm:"), own=sorted(own))
+    size = size or (32 if name in own else 224)
     name = name or choose(size)
     if size < 4:
         raise BadInput(f"An image encoder needs a size of 4 pixels or more; got {size}.")
     if registers < 0:
         raise BadInput(f"An image encoder needs 0 or more registers; got {registers}.")
-    own = _own()
+    spec: dict[str, Any] = {"name": name, "size": size, "registers": registers, **options}
     if name in own:
         encoder = _build_own(own[name], name, size, registers, pretrained, options)
     else:
         from vergence.nets.timm_encoder import build_timm
 
+        if stem not in (None, "full"):
+            raise BadInput(f"The stem of {name} is 'full', or left out; got {stem!r:.40}.")
+        if pretrained or stem:
+            spec["stem"] = "full"
         model = name.removeprefix("timm:")
-        encoder = build_timm(model, size, registers, pretrained, options, own=sorted(own))
-    encoder.spec = {"name": name, "size": size, "registers": registers, **options}
+        encoder = build_timm(
+            model, size, registers, pretrained, options, own=sorted(own), small_stem=not spec.get("stem")
+        )
+    if preprocessing is not None:
+        encoder.preprocess_as(preprocessing)
+    encoder.spec = {**spec, "preprocessing": encoder.settings}
     return encoder
 
 
@@ -126,10 +146,15 @@ def for_source(
     Raises:
         BadInput: As ``build`` does, and if no image of the source can be read.
     """
-    return build(name, size=_size_for(source) if size is None else size, **options)
+    return build(name, size=suited_size(source) if size is None else size, **options)
 
 
-def _size_for(source: Source) -> int:
+def suited_size(source: Source) -> int:
+    """Return the side in pixels of views that suit a source: 16, 32 or 64 for images of about that, or 224.
+
+    Raises:
+        BadInput: If no image of it can be read.
+    """
     side = shorter_side(source)
     return next((size for size in (16, 32, 64) if side <= 1.25 * size), 224)
 
@@ -139,7 +164,7 @@ def choice(source: Source) -> str:
     sides = source.shorter_sides()  # type: ignore[attr-defined]
     spread = f" ({sides.min():,} to {sides.max():,})" if len(sides) and sides.min() < sides.max() else ""
     return (
-        f"views of {_size_for(source)} pixels, as the shorter side of the median image has "
+        f"views of {suited_size(source)} pixels, as the shorter side of the median image has "
         f"{shorter_side(source):,}{spread}; --size takes another"
     )
 

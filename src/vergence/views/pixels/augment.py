@@ -308,17 +308,24 @@ def centre_view(batch: ImageBatch, size: int) -> View:
     )
 
 
-def plain(batch: ImageBatch, size: int) -> Tensor:
-    """Return the central square of every photo, ``(B, 3, size, size)`` float32 in [0, 1], channels last."""
+def plain(batch: ImageBatch, size: int, *, share: float = 1.0, cubic: bool = False) -> Tensor:
+    """Return the central square of every photo, ``(B, 3, size, size)`` float32 in [0, 1], channels last.
+
+    Args:
+        batch: Photos of any sizes.
+        size: Side of the result in pixels.
+        share: Side of the square as a share of the photo's shorter side, in (0, 1].
+        cubic: Resize bicubically, as many pretrained networks expect, instead of bilinearly.
+    """
     pixels = batch.pixels
-    if batch.sizes is None and pixels.shape[2:] == (size, size):
+    if share == 1 and batch.sizes is None and pixels.shape[2:] == (size, size):
         return pixels.to(torch.float32, memory_format=torch.channels_last).div_(255)
-    boxes = geometry.centre_boxes(photo_sizes(batch))
-    if one_pass(pixels):
+    boxes = geometry.centre_boxes(photo_sizes(batch), share)
+    if one_pass(pixels) and not cubic:
         from vergence.views.pixels import fused
 
         return fused.views(pixels, boxes, size)
     out = torch.empty((len(pixels), 3, size, size), device=pixels.device, memory_format=torch.channels_last)
     for rows in blocks(pixels, size):
-        out[rows] = geometry.resized_crop(pixels[rows], boxes[rows], size)
-    return out
+        out[rows] = geometry.resized_crop(pixels[rows], boxes[rows], size, cubic=cubic)
+    return out.clamp_(0, 1) if cubic else out

@@ -53,10 +53,17 @@ def random_boxes(
     return torch.where(fits.any(1), box, centre).T.contiguous()
 
 
-def centre_boxes(sizes: Tensor) -> Tensor:
-    """Return the largest central square of each photo: ``(B, 2)`` sizes -> ``(B, 4)`` boxes."""
-    side = sizes.float().amin(1)
-    corner = ((sizes - side[:, None]) / 2).floor()
+def centre_boxes(sizes: Tensor, share: float = 1.0) -> Tensor:
+    """Return a central square of each photo: ``(B, 2)`` sizes -> ``(B, 4)`` boxes.
+
+    Args:
+        sizes: Height and width.
+        share: Of the shorter side, in (0, 1]; 1 takes the largest square, in whole pixels.
+    """
+    side = sizes.float().amin(1) * share
+    corner = (sizes - side[:, None]) / 2
+    if share == 1:
+        corner = corner.floor()
     return torch.cat([corner, side[:, None], side[:, None]], 1)
 
 
@@ -68,15 +75,25 @@ class Lines:
         centre: ``(B, n_out)`` centres of the output's lines.
         source: ``(B, n_in)`` centres of the image's lines; infinite outside the box.
         shrinks: Whether any output line may cover more than one of the image.
+        cubic: Whether an output line is a cubic around its centre instead of a triangle.
     """
 
     centre: Tensor
     source: Tensor
     shrinks: bool
+    cubic: bool = False
 
     @classmethod
     def of(
-        cls, start: Tensor, length: Tensor, n_in: int, n_out: int, mirror: Tensor | None, antialias: bool
+        cls,
+        start: Tensor,
+        length: Tensor,
+        n_in: int,
+        n_out: int,
+        mirror: Tensor | None,
+        *,
+        antialias: bool,
+        cubic: bool = False,
     ) -> Lines:
         """Lay ``n_out`` lines evenly over ``[start, start + length)``, backwards where ``mirror`` says."""
         step = (length / n_out)[:, None]
@@ -87,34 +104,46 @@ class Lines:
         source = torch.arange(0.5, n_in, device=start.device)[None]
         source = torch.where((source > first) & (source < last), source, torch.inf)
         centre = start[:, None] + line * step
-        if antialias and n_in > n_out:
+        if cubic or (antialias and n_in > n_out):
             reach = step.clamp_min(1)
-            return cls(centre / reach, source / reach, True)
+            return cls(centre / reach, source / reach, True, cubic)
         return cls(centre.maximum(first + 0.5).minimum(last - 0.5), source, False)
 
     def __getitem__(self, rows: slice) -> Lines:
         """Return the lines of these samples."""
-        return Lines(self.centre[rows], self.source[rows], self.shrinks)
+        return Lines(self.centre[rows], self.source[rows], self.shrinks, self.cubic)
 
     def taps(self, total: float = 1.0) -> Tensor:
         """Return the ``(B, n_out, n_in)`` weights of the image's lines, adding up to ``total``.
 
         Each output line is a triangle around its centre, as wide as the shrinking asks, cut at the
-        box and normalised: what PIL and torchvision call (antialiased) bilinear.
+        box and normalised: what PIL and torchvision call (antialiased) bilinear. Bicubic takes Keys' cubic
+        with a = -1/2 instead, twice as wide.
         """
+        if self.cubic:
+            away = (self.centre[:, :, None] - self.source[:, None]).abs_().clamp_max_(2)
+            near, far = ((1.5 * away - 2.5) * away * away + 1, ((2.5 - 0.5 * away) * away - 4) * away + 2)
+            weights = torch.where(away <= 1, near, far)
+            return weights.div_(weights.sum(2, keepdim=True).div_(total))
         weights = (self.centre * total)[:, :, None] - (self.source * total)[:, None]
         weights = torch.rsub(weights.abs_(), total).relu_()
         return weights.div_(weights.sum(2, keepdim=True).div_(total)) if self.shrinks else weights
 
 
 def crop_lines(
-    boxes: Tensor, shape: tuple[int, int], size: int, *, flip: Tensor | None = None, antialias: bool = True
+    boxes: Tensor,
+    shape: tuple[int, int],
+    size: int,
+    *,
+    flip: Tensor | None = None,
+    antialias: bool = True,
+    cubic: bool = False,
 ) -> tuple[Lines, Lines]:
     """Return the rows and columns by which ``resample`` cuts ``boxes`` out of images of this ``shape``."""
     top, left, tall, wide = boxes.float().unbind(1)
     return (
-        Lines.of(top, tall, shape[0], size, None, antialias),
-        Lines.of(left, wide, shape[1], size, flip, antialias),
+        Lines.of(top, tall, shape[0], size, None, antialias=antialias, cubic=cubic),
+        Lines.of(left, wide, shape[1], size, flip, antialias=antialias, cubic=cubic),
     )
 
 
@@ -133,7 +162,13 @@ def resample(pixels: Tensor, rows: Lines, columns: Lines) -> Tensor:
 
 
 def resized_crop(
-    pixels: Tensor, boxes: Tensor, size: int, *, flip: Tensor | None = None, antialias: bool = True
+    pixels: Tensor,
+    boxes: Tensor,
+    size: int,
+    *,
+    flip: Tensor | None = None,
+    antialias: bool = True,
+    cubic: bool = False,
 ) -> Tensor:
     """Cut a box out of every image and resize it to ``(size, size)``.
 
@@ -143,9 +178,10 @@ def resized_crop(
         size: Side of the result in pixels.
         flip: ``(B,)`` bool, mirror left and right.
         antialias: Average over the pixels that one output pixel covers when shrinking.
+        cubic: Bicubic, antialiased, instead of bilinear; may leave the range by a little.
     """
     shape = (pixels.shape[2], pixels.shape[3])
-    return resample(pixels, *crop_lines(boxes, shape, size, flip=flip, antialias=antialias))
+    return resample(pixels, *crop_lines(boxes, shape, size, flip=flip, antialias=antialias, cubic=cubic))
 
 
 def quarter_turns(pixels: Tensor, k: Tensor | int) -> Tensor:
