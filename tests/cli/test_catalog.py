@@ -13,7 +13,7 @@ def test_json_lists_every_row_with_its_status(capsys):
     assert main(["papers", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert len([row for row in rows if row["number"]]) == 203
-    assert {row["status"] for row in rows} == {"in", "planned", "reference"}
+    assert all(row["status"] == ("available" if row["code"] else "planned") for row in rows)
 
 
 def test_a_family_alone_is_listed_and_counted(capsys):
@@ -21,6 +21,14 @@ def test_a_family_alone_is_listed_and_counted(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[1:6]] == ["lvmmed", "alice", "jointssl", "mrm", "globallocalcl"]
     assert lines[-1].startswith("5 papers")
+
+
+def test_what_is_available_comes_first_and_planned_papers_are_named_so(capsys):
+    main(["papers", "--family", "references"])
+    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:-2]]
+    assert rows[0] == ["simclr", "available"] and rows[-1] == ["supervised", "planned"]
+    states = [state for _, state in rows]
+    assert states == sorted(states) and set(states) == {"available", "planned"}
 
 
 def test_a_run_of_record_stands_beside_its_paper(capsys, monkeypatch, tmp_path):

@@ -1,12 +1,13 @@
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
-from vergence.core import Clock, Features, Method, input_spec, pooled, unknown
-from vergence.core.errors import BadInput, MissingExtra, need
+from vergence.core import Clock, Features, Method, errors, input_spec, pooled, unknown
+from vergence.core.errors import BadInput, MissingExtra, install_command, need
 
 
 def test_clock_reads_epoch_progress_and_schedules():
@@ -57,9 +58,25 @@ def test_unknown_names_the_nearest():
     assert "known: a, b" in str(unknown("thing", "zzz", ["b", "a"]))
 
 
-def test_a_missing_extra_says_what_to_install():
-    with pytest.raises(MissingExtra, match=r"pip install 'vergence\[maps\]'"):
+def test_a_missing_extra_says_what_installs_it_from_the_checkout_that_runs(monkeypatch, tmp_path):
+    checkout = Path(__file__).resolve().parents[2]
+    monkeypatch.chdir(checkout)
+    monkeypatch.setattr("sys.executable", str(checkout / ".venv" / "bin" / "python"))
+    with pytest.raises(
+        MissingExtra, match=r"not installed: \.venv/bin/python -m pip install -e '\.\[maps\]'$"
+    ):
         need("surely_not_installed.sub", extra="maps")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.executable", "/opt/python")
+    assert install_command("maps") == f"/opt/python -m pip install -e '{checkout}[maps]'"
+
+
+def test_a_missing_extra_of_an_installed_vergence_is_installed_by_name(monkeypatch, tmp_path):
+    monkeypatch.setattr(
+        errors, "__file__", str(tmp_path / "site-packages" / "vergence" / "core" / "errors.py")
+    )
+    monkeypatch.setattr("sys.executable", "/opt/python")
+    assert install_command("maps") == "/opt/python -m pip install 'vergence[maps]'"
 
 
 def test_importing_vergence_and_its_errors_leaves_torch_alone():

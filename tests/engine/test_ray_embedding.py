@@ -184,9 +184,7 @@ def test_too_many_unreadable_samples_stop_it_before_any_work(photos, tmp_path, e
 
 def test_without_ray_one_line_says_what_to_install(photos, tmp_path, encoder, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "ray.data", None)
-    with pytest.raises(
-        MissingExtra, match=r"needs ray, which is not installed: pip install 'vergence\[scale\]'"
-    ):
+    with pytest.raises(MissingExtra, match=r"needs ray, which is not installed: .*\[scale\]'"):
         vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="ray")
     with pytest.raises(BadInput, match="Unknown kind of workers 'rya'; did you mean 'ray'"):
         vergence.embed(encoder, photos, tmp_path / "ray.lance", workers="rya")

@@ -9,6 +9,7 @@ import sys
 import urllib.request
 
 from vergence.cli import main
+from vergence.core.errors import install_command
 
 
 def test_a_port_in_use_is_one_line(store, capsys):
@@ -32,7 +33,7 @@ def test_mistakes_are_one_line(store, capsys, monkeypatch):
         assert said.count("\n") == 1 and line in said
     monkeypatch.setitem(sys.modules, "gradio", None)
     assert main(["studio", str(store.path), "--no-browser"]) == 2
-    assert "pip install 'vergence[studio]'" in capsys.readouterr().err
+    assert install_command("studio") in capsys.readouterr().err
 
 
 def test_it_says_where_it_is_listens_to_this_machine_only_and_ends_at_ctrl_c(store):

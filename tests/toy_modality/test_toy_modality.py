@@ -55,7 +55,7 @@ def test_it_passes_the_contract(key, check, tmp_path):
 
 
 def test_errors_and_help_name_it(tmp_path):
-    with pytest.raises(BadInput, match=r"Nothing found at .*; lines of words \(.words\)|lines of words"):
+    with pytest.raises(BadInput, match=r"Nothing found at .*; needs the path of .*sequences of words"):
         vergence.open(tmp_path / "none.xyz")
     with pytest.raises(BadInput, match="'grace' learns from graphs, but .* holds sequences of words"):
         vergence.learn("grace", toy_modality.MODALITY.load("example_source")(), out=tmp_path / "run")

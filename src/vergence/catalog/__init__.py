@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 
 from vergence.catalog.paper import Paper
-from vergence.core.errors import BadInput, unknown
+from vergence.core.errors import BadInput, nearest, unknown
 
 _FAMILIES = (
     *("image", "video", "points", "volume", "graph", "events", "tables", "text"),
@@ -26,15 +25,41 @@ def find(key: str) -> Paper:
     Raises:
         BadInput: If there is none; the nearest key is named.
     """
-    paper = _BY_KEY.get(key) or _BY_KEY.get(key.lower().replace("_", "-"))
-    if paper is None:
-        near = difflib.get_close_matches(key, _BY_KEY, n=2, cutoff=0.5)
-        raise (
-            unknown("paper", key, near)
-            if near
-            else BadInput(f"Unknown paper '{key}'; list them with: vergence papers")
+    return _find(key, _BY_KEY, "vergence papers")
+
+
+def find_trained(key: str) -> Paper:
+    """Return the row of a paper that ``vergence learn KEY`` trains or fits.
+
+    Raises:
+        BadInput: If there is none of that key (the nearest one that can be trained is named), its code is
+            still planned, or it is not trained.
+    """
+    if _row(key) is None:
+        return _find(key, {paper.key: paper for paper in PAPERS if paper.trained}, "vergence learn --help")
+    paper = find(key)
+    if paper.code is None:
+        raise BadInput(
+            f"'{paper.key}' ({paper.title}) is planned: there is no code for it yet. "
+            "What can be learned with: vergence learn --help"
         )
+    if not paper.trained:
+        module = paper.code.partition(":")[0]
+        raise BadInput(f"'{paper.key}' ({paper.title}) is not something to train; it lives in {module}.")
     return paper
+
+
+def _row(key: str) -> Paper | None:
+    return _BY_KEY.get(key) or _BY_KEY.get(key.lower().replace("_", "-"))
+
+
+def _find(key: str, known: Mapping[str, Paper], listing: str) -> Paper:
+    """Return a row, or raise ``BadInput`` with the nearest of the ``known`` keys, else how to list them."""
+    if (paper := _row(key)) is not None:
+        return paper
+    if near := nearest(key, known):
+        raise unknown("paper", key, near)
+    raise BadInput(f"Unknown paper '{key}'; list them with: {listing}")
 
 
 def papers(family: str | None = None, *, modality: str | None = None, task: str | None = None) -> list[Paper]:

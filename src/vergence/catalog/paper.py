@@ -54,11 +54,15 @@ class Paper:
     code: str | None = None
 
     @property
-    def status(self) -> Literal["in", "planned", "reference"]:
-        """Whether there is code; references are not counted among the papers."""
-        if self.number is None:
-            return "reference"
-        return "in" if self.code else "planned"
+    def status(self) -> Literal["available", "planned"]:
+        """Whether there is code for it."""
+        return "available" if self.code else "planned"
+
+    @property
+    def trained(self) -> bool:
+        """Whether ``vergence learn KEY`` trains or fits it: a class of ``methods``."""
+        module, _, name = (self.code or "").partition(":")
+        return module.startswith("vergence.methods.") and name[:1].isupper()
 
     @property
     def url(self) -> str | None:

@@ -18,9 +18,9 @@ _NARROW = 80
 def papers(argv: list[str]) -> None:
     parser = ClearErrors(
         "vergence papers",
-        description="List the papers with modality, task and kind, and with three marks where there are "
-        "some: parity with another derivation, lead of the mechanism over its nearest rival, score on real "
-        "data.",
+        description="List the papers, those that are available first; the planned ones have no code yet. "
+        "With modality, task and kind, and with three marks where there are some: parity with another "
+        "derivation, lead of the mechanism over its nearest rival, score on real data.",
         epilog="example: vergence papers --family graph",
     )
     parser.add_argument("--family", help="only this file of the catalog, such as graph or few-labels")
@@ -111,7 +111,8 @@ def _score(real: dict[str, Any]) -> str:
 def _table(rows: list[dict[str, Any]]) -> str:
     rows = [{**row, **marks(row["result"])} for row in rows]
     seen = [mark for mark in ("parity", "mechanism", "real data") if any(row[mark] for row in rows)]
-    columns = ["key", "number", "year", "modality", "task", "kind", "status", *seen, "title"]
+    columns = ["key", "status", "number", "year", "modality", "task", "kind", *seen, "title"]
+    rows.sort(key=lambda row: row["status"])  # those that are available first
     cells = [columns] + [["" if row[c] is None else str(row[c]) for c in columns] for row in rows]
     widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
     wide = max(_NARROW, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
@@ -120,5 +121,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
         for line in cells
     ]
     counted = [row for row in rows if row["number"] is not None]
-    present = sum(row["status"] == "in" for row in counted)
-    return "\n".join([*lines, "", f"{len(counted)} papers, {present} of them in; the others are planned."])
+    available = sum(row["status"] == "available" for row in counted)
+    last = (
+        f"{len(counted)} papers: {available} are available, {len(counted) - available} are planned and have "
+        "no code yet. Rows without a number are references."
+    )
+    return "\n".join([*lines, "", last])

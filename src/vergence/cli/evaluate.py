@@ -145,7 +145,7 @@ def _bench_speed(argv: list[str]) -> None:
     parser = Options(
         "bench speed",
         "Measure how fast vergence works beside its peers, turn by turn in the same run, and write the "
-        "results. A peer that is not installed is left out: pip install 'vergence[bench]'.",
+        "results. A peer that is not installed is named and left out.",
         "vergence bench speed --only views photos",
     )
     parser.add_argument("--only", nargs="+", type=str, default=[], help="subjects, such as views [else all]")

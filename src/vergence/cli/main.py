@@ -22,7 +22,7 @@ COMMANDS = {
     "search": ("store", "Find the samples most like one"),
     "duplicates": ("store", "Find samples that are nearly the same"),
     "clusters": ("store", "Divide samples into groups of like ones"),
-    "curate": ("store", "Choose the samples that are worth keeping"),
+    "curate": ("curate", "Choose the samples that are worth keeping"),
     "export": ("rows", "Write a table's rows to one file"),
     "import": ("rows", "Make a table of one file"),
     "update": ("rows", "Give rows of a table a new value"),
@@ -32,7 +32,7 @@ COMMANDS = {
     "explain": ("compare", "Say which places of two images make them alike"),
     "studio": ("studio", "Open a page to look at a table: map, search, duplicates, clusters"),
     "report": ("evaluate", "Write a page to look at: curves, scores, neighbours, map, clusters"),
-    "papers": ("catalog", "List the papers: what is in, and what is planned"),
+    "papers": ("catalog", "List the papers: which can be run here, and which are planned"),
     "bench": ("evaluate", "Repeat a paper's run of record"),
 }
 MISTAKE, CRASH = 2, 1
@@ -109,7 +109,9 @@ def _dispatch(argv: list[str]) -> None:
 
         print(f"vergence {version('vergence')}")
     elif name not in COMMANDS:
-        raise unknown("option" if name.startswith("-") else "command", name, COMMANDS)
+        if name.startswith("-"):
+            raise unknown("option", name, ("--help", "--version"))
+        raise unknown("command", name, COMMANDS)
     else:
         module = importlib.import_module(f"vergence.cli.{COMMANDS[name][0]}")
         command: Callable[[list[str]], None] = getattr(module, "import_" if name == "import" else name)

@@ -96,13 +96,13 @@ def config_paths(words: list[str]) -> list[str]:
 
 
 class _Help(argparse.HelpFormatter):
-    """One line of usage, options spelt with dashes, each on its own line with its default."""
+    """Options spelt with dashes, each on its own line with its default; text of several lines stays so."""
 
     def __init__(self, prog: str, **kwargs: Any) -> None:
         super().__init__(prog, max_help_position=28, **kwargs)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if text.startswith("example:") else super()._fill_text(text, width, indent)
+        return text if "\n" in text else super()._fill_text(text, width, indent)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings:

@@ -1,20 +1,18 @@
-"""``vergence embed``, ``search``, ``duplicates``, ``clusters``, ``curate``: embeddings and their uses."""
+"""``vergence embed``, ``search``, ``duplicates`` and ``clusters``: embeddings and their uses."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sized
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from jsonargparse.typing import PositiveInt
 
 from vergence.cli.options import Options, add_store_and_column
-from vergence.cli.output import show
+from vergence.cli.output import count, show
 from vergence.cli.source_flags import add_source_flags, source_of
 from vergence.core.errors import BadInput
-from vergence.core.lists import line, write_lines
+from vergence.core.lists import line
 from vergence.core.run_config import check_run
 from vergence.core.specs import BRING_WEIGHTS
 from vergence.data.opening import check_there
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from vergence.data.source import Source
     from vergence.engine.run import Run
     from vergence.store.table import Store
-    from vergence.use.hkmeans import Curated
-    from vergence.use.sas import Subset
 
 _SHOWN = 20  # groups of duplicates and rows a cluster that a person is shown
 
@@ -227,8 +223,8 @@ def duplicates(argv: list[str]) -> None:
         [f"… and {len(groups) - _SHOWN} more groups; all of them with --json"] if len(groups) > _SHOWN else []
     )
     lines += [
-        f"{_count(groups, 'group')}, {_count(range(copies.total), 'pair')}; "
-        f"{_count(copies.surplus, 'sample')} could go. Look at them first: --out copies.html, or "
+        f"{count(groups, 'group')}, {count(range(copies.total), 'pair')}; "
+        f"{count(copies.surplus, 'sample')} could go. Look at them first: --out copies.html, or "
         f"vergence studio {args.store}."
     ]
     result: dict[str, Any] = {"groups": groups, "pairs": pairs, "total": copies.total}
@@ -286,103 +282,6 @@ def clusters(argv: list[str]) -> None:
     show(args, {"silhouette": parts.silhouette, "clusters": groups}, "\n".join(lines))
 
 
-def curate(argv: list[str]) -> None:
-    parser = Options(
-        "curate",
-        "Choose the samples of STORE that are worth keeping: balanced, or the most useful to learn from.",
-        "vergence curate photos.lance --keep 0.5 --out keep.txt",
-    )
-    add_store_and_column(parser)
-    parser.add_argument(
-        "--keep", type=float, default=0.5, help="share, up to 1 (all), or from 2 on number of samples"
-    )
-    parser.add_argument(
-        "--method",
-        type=Literal["hkmeans", "sas"],
-        default="hkmeans",
-        help="hkmeans: even parts of a tree of clusters; sas: in each cluster, what stands for the rest",
-    )
-    parser.add_argument(
-        "--out",
-        type=str,
-        help="file for the ids that are kept, one a line (one with a line break as a JSON string); a page "
-        "with pictures where its name ends in .html",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of clusters and of the draw")
-    args = parser.read(argv)
-    from vergence.engine.files import write_text
-    from vergence.store.table import Store
-
-    store = Store.open(args.store)
-    keep = _share_or_number(args.keep, len(store))
-    chosen: Curated | Subset
-    if args.method == "sas":
-        from vergence.use.sas import select
-
-        chosen = select(store, keep, column=args.column, seed=args.seed)
-    else:
-        from vergence.use.hkmeans import curate as api
-
-        chosen = api(store, keep, column=args.column, seed=args.seed)
-    names = store.names
-    kept = [names[row] for row in chosen.rows]
-    if args.out and args.out.endswith(".html"):
-        from vergence.cli.store_pages import curated_page
-
-        curated_page(args.out, store, chosen)
-    elif args.out:
-        write_text(Path(args.out), write_lines(kept))
-    result = {
-        "method": args.method,
-        "kept": kept,
-        "of": len(store),
-        "clusters": [
-            {"samples": int(n), "kept": int(m)} for n, m in zip(chosen.before, chosen.after, strict=True)
-        ],
-        "evenness": {"before": _evenness(chosen.before), "after": _evenness(chosen.after)},
-    }
-    evenness = " to ".join(f"{value:.2f}" for value in result["evenness"].values())
-    text = (
-        f"{len(kept):,} of {_count(names, 'sample')} kept, from {_count(chosen.before, 'cluster')}; "
-        f"their evenness (entropy; 1 if all are as large) went from {evenness}."
-    )
-    if labels := _kept_of_classes(store, chosen.rows):
-        result["classes"] = labels
-        text += "".join(
-            f"\n{row['class']:>20} {row['kept']:>8,} of {row['samples']:,}" for row in labels[:_SHOWN]
-        )
-    show(args, result, text + (f"\nThey are listed in {args.out}." if args.out else ""))
-
-
-def _share_or_number(keep: float, of: int) -> int:
-    """Return how many rows a share in (0, 1], or a whole number from 2 on, asks for."""
-    if 0 < keep <= 1:
-        return max(1, round(keep * of))
-    if keep < 2 or keep != int(keep):
-        raise BadInput(f"--keep is a share in (0, 1] or a whole number from 2 on; got {keep:g}.")
-    return int(keep)
-
-
-def _evenness(sizes: np.ndarray) -> float:
-    """Return the entropy of the sizes as a share of the largest there could be."""
-    shares = sizes[sizes > 0] / sizes.sum()
-    return float(-(shares * np.log(shares)).sum() / np.log(len(sizes))) if len(sizes) > 1 else 1.0
-
-
-def _kept_of_classes(store: Store, rows: np.ndarray) -> list[dict[str, Any]]:
-    """Return how many of each known class are kept; nothing where no row has a label."""
-    if (labels := store.labels) is None:
-        return []
-    names, known, kept = store.classes or [], labels[labels >= 0], labels[rows]
-    counts = zip(
-        *(np.bincount(part, minlength=known.max() + 1) for part in (known, kept[kept >= 0])), strict=True
-    )
-    return [
-        {"class": names[i] if i < len(names) else str(i), "samples": int(n), "kept": int(m)}
-        for i, (n, m) in enumerate(counts)
-    ]
-
-
 def _page(parser: Options) -> None:
     parser.add_argument("--out", type=str, help="page to write, with the samples' pictures")
 
@@ -405,8 +304,3 @@ def _row_or_name(store: Store, query: str) -> int | str:
 
 def _few(names: list[str]) -> str:
     return ", ".join(map(line, names[:5])) + (", …" if len(names) > 5 else "")
-
-
-def _count(things: Sized, name: str) -> str:
-    """Return how many there are: ``1 group``, ``2,000 groups``."""
-    return f"{len(things):,} {name}{'' if len(things) == 1 else 's'}"

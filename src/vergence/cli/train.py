@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -12,13 +14,14 @@ from vergence.cli.options import Options, config_paths, read_options
 from vergence.cli.output import show
 from vergence.cli.source_flags import add_source_flags, source_flags, source_of
 from vergence.core.errors import BadInput
-from vergence.core.modality import known_modalities
+from vergence.core.modality import known_modalities, nouns
 from vergence.core.run_config import check_run
 from vergence.data.opening import check_there
 
 if TYPE_CHECKING:
     from vergence.engine import Run
 
+_INDENT, _WIDEST = 14, 110  # columns of a terminal
 _BY_HAND = {"method", "source", "encoder", "out", "resume", "quiet", "options"}
 
 
@@ -28,13 +31,13 @@ def learn(argv: list[str]) -> None:
     method, rest = _method(argv)
     if method is None:
         return _overview(rest)
+    paper = catalog.find_trained(method)
     if rest and not rest[0].startswith("-"):
         check_there(rest[0])
     from vergence.train import learn as api
     from vergence.train import method_class
 
     cls = method_class(method)
-    paper = catalog.find(method)
     folder = cls.__module__.split(".")[-2]
     taken = [m for m in known_modalities() if m.name == folder] or known_modalities()
     parser = Options(
@@ -43,7 +46,8 @@ def learn(argv: list[str]) -> None:
         f"{(cls.__doc__ or '').strip().splitlines()[0]}",
         f"vergence learn {paper.key} {taken[0].example} --epochs 50 --out runs/{paper.key}",
     )
-    parser.add_argument("source", nargs="?", type=str, help="; ".join(m.accepts for m in taken))
+    accepted = taken[0].accepts if len(taken) == 1 else f"{nouns(taken)}; vergence learn --help lists them"
+    parser.add_argument("source", nargs="?", type=str, help=accepted)
     parser.add_argument("--method", help=argparse.SUPPRESS)
     parser.add_argument(
         "--encoder",
@@ -74,18 +78,47 @@ def _method(argv: list[str]) -> tuple[str | None, list[str]]:
 
 
 def _overview(argv: list[str]) -> None:
-    ready = [paper for paper in catalog.PAPERS if paper.code and paper.kind == "learner"]
-    listed = "; ".join(f"{paper.key} ({paper.year})" for paper in ready)
     parser = Options(
         "learn",
-        "Learn a representation of unlabelled data: vergence learn METHOD SOURCE [options]. "
-        f"Methods: {listed}. Options of a method: vergence learn METHOD --help. "
-        "SOURCE may be images, a graph, an event log, a table and more, as the method's help says.",
+        _methods(min(shutil.get_terminal_size().columns, _WIDEST) - 2),
         "vergence learn simclr photos/ --epochs 50 --out runs/photos\n  vergence learn --resume runs/photos",
     )
     parser.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     parser.read(argv)
     parser.error("METHOD is missing")
+
+
+def _methods(width: int) -> str:
+    """Lay out the methods by what they learn from, with one to begin with, and what can be learned from."""
+    keys: dict[str, list[str]] = {}
+    for paper in catalog.PAPERS:
+        if paper.trained:
+            keys.setdefault(paper.modality, []).append(paper.key)
+    *others, last = sorted(keys.pop("any"))
+    shared = f"{', '.join(others)} and {last}"
+    known = {modality.name: modality for modality in known_modalities()}
+    lines = [
+        "Learn a representation of unlabelled data: vergence learn METHOD SOURCE [options]",
+        "",
+        "Not sure which METHOD? Take the line under your kind of data.",
+        *textwrap.wrap(f"From data of any kind learn {shared}; from one kind only:", width),
+    ]
+    for name in dict.fromkeys([*known, *keys]):
+        lines += ["", known[name].noun if name in known else name]
+        if name in known:
+            lines += _entry("take", f"vergence learn {known[name].method} {known[name].example}", width)
+        if name in keys:
+            lines += _entry("METHOD", ", ".join(sorted(keys[name])), width)
+        if name in known:
+            lines += _entry("SOURCE", known[name].accepts, width)
+    lines += ["", "Options of a method: vergence learn METHOD --help. What each is: vergence papers."]
+    return "\n".join(lines)
+
+
+def _entry(name: str, text: str, width: int) -> list[str]:
+    """Set a name before a text that is wrapped beside it."""
+    wrapped = textwrap.wrap(text, width - _INDENT, break_long_words=False, break_on_hyphens=False)
+    return [f"  {name if i == 0 else '':<{_INDENT - 2}}{line}" for i, line in enumerate(wrapped)]
 
 
 def _resume(argv: list[str]) -> None:
@@ -121,7 +154,7 @@ def demo(argv: list[str]) -> None:
         "demo",
         "Learn, measure, embed and look, in a minute or two: a run folder with report.html. "
         "Without --data it takes 1,797 real scans of digits that come with the install.",
-        "vergence demo --data photos/ --out runs/{key}-look",
+        "vergence demo --data photos/ --out runs/photos-look",
     )
     parser.add_argument("--data", type=str, default="digits", help="your own data; see vergence learn --help")
     parser.add_argument("--out", type=str, default="vergence-demo", help="folder of the run and its report")

@@ -1,11 +1,15 @@
-"""Errors of the user, said in one line; imports nothing, so that the command line starts fast."""
+"""Errors of the user, said in one line; imports nothing heavy, so that the command line starts fast."""
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import sys
 from collections.abc import Iterable
 from types import ModuleType
+
+_NEARLY = 0.1  # of similarity, in [0, 1]
 
 
 class VergenceError(Exception):
@@ -39,10 +43,20 @@ def unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
     Unknown method 'simcrl'; did you mean 'simclr'?
     """
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
-    hint = " or ".join(f"'{n}'" for n in near)
-    tail = f"did you mean {hint}?" if near else f"known: {', '.join(known)}."
+    hint = " or ".join(f"'{other}'" for other in nearest(name, known))
+    tail = f"did you mean {hint}?" if hint else f"known: {', '.join(known)}."
     return BadInput(f"Unknown {what} '{name}'; {tail}")
+
+
+def nearest(name: str, known: Iterable[str]) -> list[str]:
+    """Return what a misspelt name may stand for: the nearest name, and a second one that is hardly farther.
+
+    >>> nearest("simcrl", ["simclr", "smart", "byol"]), nearest("moco", ["mocov2", "mocov3"])
+    (['simclr'], ['mocov3', 'mocov2'])
+    """
+    near = difflib.get_close_matches(name, known, n=2, cutoff=0.5)
+    ratios = [difflib.SequenceMatcher(None, other, name).ratio() for other in near]
+    return [other for other, ratio in zip(near, ratios, strict=True) if ratio > ratios[0] - _NEARLY]
 
 
 def need(module: str, *, extra: str) -> ModuleType:
@@ -52,8 +66,22 @@ def need(module: str, *, extra: str) -> ModuleType:
     except ImportError as error:
         package = module.partition(".")[0]
         raise MissingExtra(
-            f"This needs {package}, which is not installed: pip install 'vergence[{extra}]'"
+            f"This needs {package}, which is not installed: {install_command(extra)}"
         ) from error
+
+
+def install_command(extra: str) -> str:
+    """Return what installs an extra for this Python: from the checkout, where vergence runs from one."""
+    here = os.getcwd()
+    python = os.path.relpath(sys.executable, here) if _inside(sys.executable, here) else sys.executable
+    checkout = os.path.abspath(os.path.join(os.path.dirname(__file__), *[os.pardir] * 3))
+    if not os.path.isfile(os.path.join(checkout, "pyproject.toml")):
+        return f"{python} -m pip install 'vergence[{extra}]'"
+    return f"{python} -m pip install -e '{'.' if checkout == here else checkout}[{extra}]'"
+
+
+def _inside(path: str, folder: str) -> bool:
+    return os.path.abspath(path).startswith(os.path.join(folder, ""))
 
 
 def out_of_memory(error: BaseException) -> bool:

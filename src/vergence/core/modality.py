@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
@@ -27,6 +27,7 @@ class Modality:
         noun: What samples come in, as a person says it: "images".
         accepts: What ``open`` understands, for help and errors.
         example: A source as it is typed after ``vergence learn METHOD``.
+        method: Key of the method that help recommends to begin with.
         encoders: Module with ``names()``, ``build(**spec)`` and ``for_source(source, name, *, size,
             **options)``; it may have ``small(source)``, settings of ``learn`` for a first look,
             ``choice(source)``, the size of views that the data suggest, in words, and ``SCHEMES`` of names
@@ -63,6 +64,7 @@ class Modality:
     encoders: str
     views: str
     example_source: str
+    method: str = "simclr"
     names: tuple[str, ...] = ()
     schemes: tuple[str, ...] = ()
     suffixes: tuple[str, ...] = ()
@@ -131,6 +133,16 @@ def known_modalities() -> list[Modality]:
     """Return all modalities: the library's, the registered and the installed ones, by precedence."""
     every = {**_installed(), **registered, **_own()}
     return sorted(every.values(), key=lambda m: (m.precedence, m.name))
+
+
+def nouns(modalities: Iterable[Modality]) -> str:
+    """List what samples come in, as a person says it.
+
+    >>> nouns([find_modality("image"), find_modality("graph"), find_modality("tables")])
+    'images, graphs or tables'
+    """
+    *others, last = (modality.noun for modality in modalities)
+    return f"{', '.join(others)} or {last}" if others else last
 
 
 @cache

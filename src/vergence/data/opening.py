@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vergence.core.errors import BadInput, WrongModality
-from vergence.core.modality import Modality, find_modality, known_modalities
+from vergence.core.modality import Modality, find_modality, known_modalities, nouns
 from vergence.data.paths import expanded, files
 from vergence.data.source import Source
 
@@ -21,7 +21,7 @@ def open(uri: Any, *, limit: float = 0.5) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
 
     Args:
-        uri: A folder of images (folders inside it are labels; ``photos/`` and ``masks/`` of the same
+        uri: A folder of images (folders inside it may serve as labels; ``photos/`` and ``masks/`` of the same
             names are pictures and their masks), a parquet file, webdataset tar
             shards, a folder of either, ``torchvision:CIFAR10[:root][:split]``, ``hf:name[:split]``,
             an event log (``events:log.parquet?id=user&time=ts``, or parquet and csv files without
@@ -161,7 +161,7 @@ def _first(read: Callable[[Modality], Source | None]) -> Source | None:
 
 
 def _accepted() -> str:
-    return "; ".join(modality.accepts for modality in known_modalities())
+    return f"{nouns(known_modalities())}, in one of the forms that vergence learn --help lists"
 
 
 def _missing(path: Path, uri: str) -> BadInput:
@@ -169,5 +169,5 @@ def _missing(path: Path, uri: str) -> BadInput:
     if path.parent.is_dir():
         known += [str(path.parent / name) for name in os.listdir(path.parent)]
     near = difflib.get_close_matches(str(path), known, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"needs {_accepted()}."
+    hint = f"did you mean {near[0]}?" if near else f"needs the path of {nouns(known_modalities())}."
     return BadInput(f"Nothing found at {uri}; {hint}")

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 _CODE = {
     name: module
-    for module, _, name in ((paper.code or "").partition(":") for paper in PAPERS)
-    if module.startswith(f"{__name__}.") and name[:1].isupper()
+    for module, _, name in ((paper.code or "").partition(":") for paper in PAPERS if paper.trained)
 }
 
 
@@ -41,11 +40,9 @@ def method_class(key: str) -> type[Method] | type[Estimator]:
     """
     from vergence.core import Estimator, Method
 
-    paper = catalog.find(key)
-    if paper.code is None:
-        raise BadInput(f"'{key}' ({paper.title}) is planned but not there yet; see: vergence papers")
-    module, _, name = paper.code.partition(":")
-    cls = getattr(importlib.import_module(module), name) if name else None
+    paper = catalog.find_trained(key)
+    module, _, name = (paper.code or "").partition(":")
+    cls = getattr(importlib.import_module(module), name)
     if not (inspect.isclass(cls) and issubclass(cls, Method | Estimator)):
         raise BadInput(f"'{key}' ({paper.title}) is not something to train; it lives in {module}.")
     return cls

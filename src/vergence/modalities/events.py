@@ -7,6 +7,7 @@ MODALITY = Modality(
     noun="event sequences",
     accepts="an event log (.parquet or .csv; events:FILE?id=COLUMN&time=COLUMN; movielens:DIR)",
     example="events.parquet --id user --time ts",
+    method="coles",
     encoders="vergence.methods.events.encoders",
     views="vergence.methods.events.views",
     example_source="vergence.data.events.example:example",

@@ -9,6 +9,7 @@ MODALITY = Modality(
     ".graphml, .mat, edges:FILE.csv, hyper:FILE, smiles:FILE, temporal:FILE, scaled:GRAPH, karate), shapes "
     "(points:FOLDER, .npy, .xyz, .off, .obj, .ply)",
     example="planetoid:data/cora",
+    method="grace",
     encoders="vergence.methods.graph.encoders",
     views="vergence.methods.graph.views",
     example_source="vergence.data.graph.example:example",

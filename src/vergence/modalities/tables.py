@@ -7,6 +7,7 @@ MODALITY = Modality(
     noun="tables",
     accepts="a table (.csv; table:FILE?label=COLUMN; sklearn:NAME)",
     example="'table:people.csv?label=sick'",
+    method="vicreg",
     encoders="vergence.methods.tables.encoders",
     views="vergence.methods.tables.views",
     example_source="vergence.data.tables.example:example",

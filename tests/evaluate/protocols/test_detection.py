@@ -111,7 +111,5 @@ def test_corloc_is_the_share_of_pictures_whose_box_meets_a_true_one():
 def test_without_the_library_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval", None)
     truth, found = scene()
-    with pytest.raises(
-        MissingExtra, match=r"needs faster_coco_eval, which is not installed: pip install 'vergence\[bench\]'"
-    ):
+    with pytest.raises(MissingExtra, match=r"needs faster_coco_eval, which is not installed: .*\[bench\]'"):
         average_precision(found, truth, pictures=12)

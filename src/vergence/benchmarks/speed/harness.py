@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from vergence.benchmarks.environment import machine, results_folder
-from vergence.core.errors import BadInput, unknown
+from vergence.core.errors import BadInput, install_command, unknown
 from vergence.data.loading import cores
 from vergence.engine.files import write_json
 
@@ -176,7 +176,7 @@ def run_contest(contest: Contest, repeats: int, say: Callable[[str], None]) -> d
     left_out = {c.name: ", ".join(c.missing) for c in contest.contestants if c.missing}
     say(f"{contest.name}: {contest.what}")
     for name, modules in left_out.items():
-        say(f"  {name} is left out: {modules} is not installed (pip install 'vergence[bench]')")
+        say(f"  {name} is left out: {modules} is not installed ({install_command('bench')})")
     laps: dict[str, list[_Lap]] = {c.name: [] for c in present}
     try:
         rounds = {c.name: c.prepare() for c in present}
