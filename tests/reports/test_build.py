@@ -18,14 +18,14 @@ from vergence.evaluate.score import Score
 from vergence.evaluate.table import Table
 from vergence.reports import report
 from vergence.reports.build import command, duration
-from vergence.reports.figures import Line, curve, intervals, short, ticks
+from vergence.reports.figures import Line, curve, intervals, ticks
 from vergence.store.table import Store
 
 EVIL = "<script>alert('x')</script>\"'&.png"
 
 
 class Photos:
-    uri, modality = "pets", "image"
+    uri, modality, label_name = "pets", "image", "class"
     classes = ["cat", EVIL]
 
     def __init__(self, n=60, labelled=True, readable=True):
@@ -229,8 +229,25 @@ def test_ticks_lie_inside_and_are_evenly_spaced(low, high):
     np.testing.assert_allclose(np.diff(found), found[1] - found[0], rtol=1e-6)
 
 
-def test_numbers_and_times_read_well():
-    assert [short(v) for v in (0.95, -1.234, 1234)] == ["0.95", "-1.23", "1234"]
+@pytest.mark.parametrize("value", [1e-4, 0.0, -3.0, 12_345.0])
+@pytest.mark.parametrize("wobble", [0.0, 1e-9])
+def test_the_axis_of_a_constant_has_one_tick_at_its_value(value, wobble):
+    svg = str(curve([Line("lr", [0, 1, 2], [value, value * (1 + wobble), value])], label="Learning rate"))
+    (tick,) = re.findall(r'<text class="tick end"[^>]*>([^<]*)</text>', svg)
+    assert tick == {1e-4: "0.0001", 0.0: "0", -3.0: "-3", 12_345.0: "12.3k"}[value]
+    (rule,) = re.findall(r'<line class="rule"[^>]* y1="([\d.]+)"', svg)
+    (points,) = re.findall(r'points="([^"]+)"', svg)
+    heights = {float(point.split(",")[1]) for point in points.split()}
+    assert heights == {float(rule)} and 80 < float(rule) < 95, "it lies in the middle of the axis"
+
+
+def test_ticks_of_a_narrow_range_can_be_told_apart():
+    svg = str(curve([Line("lr", [0, 1], [0.30001, 0.30003])], label="Learning rate"))
+    labels = re.findall(r'<text class="tick end"[^>]*>([^<]*)</text>', svg)
+    assert len(labels) == len(set(labels)) > 1
+
+
+def test_times_read_well():
     assert duration(None) == "unknown" and duration(59.6) == "1 min 0 s"
 
 

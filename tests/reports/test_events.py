@@ -88,8 +88,8 @@ def test_timelines_of_an_entity_and_its_neighbours_stand_together(events):
     for panel in timelines.panels:
         assert panel.svg.count('<text class="tick name"') == 6
     assert EVIL not in "".join(str(panel.svg) for panel in timelines.panels)
-    assert lengths.text.startswith("190 events: 4.75 an entity on average")
-    assert "5 with a single one" in lengths.text
+    assert lengths.text.startswith("190 events; events of an entity: mean 4.75, median")
+    assert "entities with a single event: 5" in lengths.text
     for portrait in events.portraits([0, 8]):
         assert portrait.startswith("data:image/svg")
 
@@ -101,6 +101,11 @@ def test_columns_that_tell_classes_apart_come_first(rows):
     assert rows.ranks[:, 0].min() == pytest.approx(1 / 80) and rows.ranks[:, 0].max() == pytest.approx(
         79 / 80
     )
+
+
+def test_a_zip_code_that_was_read_as_a_number_keeps_its_digits(rows, monkeypatch):
+    monkeypatch.setattr(rows, "numeric", np.full_like(rows.numeric, 10_115))
+    assert rows.cell(0, 1)[0] == "10115"
 
 
 def test_similar_rows_stand_together_and_words_are_escaped(rows):

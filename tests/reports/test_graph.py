@@ -89,7 +89,7 @@ def test_rows_of_a_subset_are_told_as_themselves(tmp_path, karate):
 def test_degrees_are_summed_up_by_class(tmp_path, karate, neighbours):
     page = shown(tmp_path, karate)
     (section,) = page.sections()
-    assert section.text.startswith("78 edges; a node has 4.59 neighbours on average, 3 in the middle and 17")
+    assert section.text.startswith("78 edges; neighbours of a node: mean 4.59, median 3, maximum 17;")
     degrees = np.array([len(found) for found in neighbours])
     for _, mean, group in page.by_group(degrees):
         own = [d for d, label in zip(degrees, karate.labels, strict=True) if label == group]
@@ -101,7 +101,7 @@ def test_without_labels_clusters_take_their_place_and_a_lone_node_is_drawn(tmp_p
     graph, _ = build(Edges(np.array([[0, 1], [1, 2]]), 4), "test", x=np.eye(4, dtype=np.float32))
     page = shown(tmp_path, NodeSource(graph, "test"))
     (section,) = page.sections()
-    assert "1 stands alone" in section.text and page.word == "cluster"
+    assert "isolated nodes: 1." in section.text and page.word == "cluster"
     assert all(uri.startswith("data:image/svg+xml;base64,") for uri in page.portraits(range(4)))
 
 
@@ -140,7 +140,8 @@ def test_sizes_of_graphs_are_told_without_loops(tmp_path):
     assert isinstance(page, Graphs)
     assert page.facts([0, 5]) == ["3 nodes, 3 edges", "8 nodes, 8 edges"]
     (section,) = page.sections()
-    assert section.text.startswith("6 graphs with 33 nodes and 33 edges") and "2 neighbours" in section.text
+    assert section.text.startswith("6 graphs with 33 nodes and 33 edges")
+    assert "a node: mean 2." in section.text
     assert page.by_group(page.nodes) == [("0", 5.0, 0), ("1", 6.0, 1)]
 
 

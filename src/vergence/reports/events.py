@@ -155,19 +155,19 @@ class Histories(Drawn):
             np.linspace(0, len(self.log.gap) - 1, min(_LOOKED_AT, len(self.log.gap))).astype(int)
         ]
         text = (
-            f"{int(self.lengths.sum()):,} events: {self.lengths.mean():,.3g} an entity on average, "
-            f"{int(np.median(self.lengths)):,} in the middle, {self.lengths.max():,} at most; "
-            f"{int((self.lengths == 1).sum()):,} with a single one. {100 * (gaps <= 0).mean():.0f} % of the "
-            "events come at the same time as the one before, or first."
+            f"{int(self.lengths.sum()):,} events; events of an entity: mean {self.lengths.mean():,.3g}, "
+            f"median {np.median(self.lengths):,g}, maximum {self.lengths.max():,}; entities with a single "
+            f"event: {int((self.lengths == 1).sum()):,}. {100 * (gaps <= 0).mean():.0f} % of the events are "
+            "the first of their entity or come at the same time as the one before."
         )
         word, of, names = self.groupings[0]
         means = [
-            (name if word == "class" else f"{word} {name}", float(self.lengths[of == i].mean()), i)
+            (f"{word} {name}" if word == "cluster" else name, float(self.lengths[of == i].mean()), i)
             for i, name in enumerate(names)
             if (of == i).any()
         ]
         panels = [
-            Panel("Lengths", "How many entities have how many events.", _logarithmic(self.lengths, "events")),
+            Panel("Lengths", "Number of entities by number of events.", _logarithmic(self.lengths, "events")),
             Panel(
                 f"Mean length by {word}",
                 "A large difference can be told without looking at any event.",

@@ -9,9 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
+from vergence.core.numbers import short, tick_labels
+
 _WIDTH, _HEIGHT = 340, 190  # of a line chart, in the units of its own drawing
 _LEFT, _RIGHT, _TOP, _BOTTOM = 44, 12, 10, 26
 _POINTS = 240  # that a line shows at most
+_FLAT = 1e-6  # of its size that a curve changes by at most when it counts as constant
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +49,22 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     return [round(i * step, 12) for i in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def short(value: float) -> str:
-    """Write a number in few characters.
-
-    >>> [short(v) for v in (0.00123, 4.5678, 250.0, 12_300, 0)]
-    ['0.0012', '4.57', '250', '12.3k', '0']
-    """
-    size = abs(value)
-    if size >= 10_000:
-        return f"{value / 1000:.3g}k"
-    if size >= 100 or value == 0:
-        return f"{value:.0f}"
-    if size >= 0.01:
-        return f"{value:.3g}"
-    return f"{value:.2g}"
-
-
 def curve(lines: Sequence[Line], *, label: str, x_name: str = "epoch") -> Markup:
-    """Draw curves over a common axis; where one is noisy, faint under its running mean."""
+    """Draw curves over a common axis; where one is noisy, faint under its running mean.
+
+    The axis of what is constant has one tick, at its value.
+    """
     lines = [kept for line in lines if len((kept := _finite(line)).x)]
     if not lines:
         return Markup('<p class="quiet">Nothing was recorded.</p>')
     xs = np.concatenate([line.x for line in lines])
     ys = np.concatenate([line.y for line in lines])
     low, high = float(ys.min()), float(ys.max())
-    pad = (high - low) * 0.06 or max(abs(high) * 0.05, 1e-3)
+    if high - low <= _FLAT * max(abs(low), abs(high)):
+        marks, pad = [high], 0.5 * abs(high) or 1.0
+    else:
+        pad = 0.06 * (high - low)
+        marks = ticks(low - pad, high + pad, 4)
     low, high = low - pad, high + pad
     left, right = float(xs.min()), float(xs.max())
 
@@ -84,8 +78,8 @@ def curve(lines: Sequence[Line], *, label: str, x_name: str = "epoch") -> Markup
         Markup(
             '<line class="rule" x1="{}" x2="{}" y1="{y}" y2="{y}"/>'
             '<text class="tick end" x="{}" y="{t}">{}</text>'
-        ).format(_LEFT, _WIDTH - _RIGHT, _LEFT - 7, short(y), y=f"{at_y(y):.1f}", t=f"{at_y(y) + 3.5:.1f}")
-        for y in ticks(low, high, 4)
+        ).format(_LEFT, _WIDTH - _RIGHT, _LEFT - 7, text, y=f"{at_y(y):.1f}", t=f"{at_y(y) + 3.5:.1f}")
+        for y, text in zip(marks, tick_labels(marks), strict=True)
     ]
     parts += [
         Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(at_x(x), _HEIGHT - 8, short(x))

@@ -42,7 +42,7 @@ class _Graph(Drawn):
     def by_group(self, values: np.ndarray) -> list[tuple[str, float, int]]:
         """Return the mean of ``(n,)`` numbers in each class (each cluster, without classes)."""
         word, of, names = self.groupings[0]
-        labels = [name if word == "class" else f"{word} {name}" for name in names]
+        labels = [f"{word} {name}" if word == "cluster" else name for name in names]
         return [(name, float(values[of == i].mean()), i) for i, name in enumerate(labels) if (of == i).any()]
 
     def colours(self, groups: Sequence[int]) -> list[str]:
@@ -51,7 +51,7 @@ class _Graph(Drawn):
 
     @property
     def word(self) -> str:
-        """What samples are coloured by: "class" or "cluster"."""
+        """What samples are coloured by: "class", "folder" or "cluster"."""
         return self.groupings[0][0]
 
 
@@ -130,14 +130,13 @@ class Nodes(_Graph):
         degrees = self.csr.degrees[self.node]
         alone = int((degrees == 0).sum())
         text = (
-            f"{self.csr.edges // 2:,} edges; a node has {degrees.mean():.3g} neighbours on average, "
-            f"{int(np.median(degrees))} in the middle and {degrees.max():,} at most; "
-            f"{f'{alone:,}' if alone else 'none'} {'stands' if alone < 2 else 'stand'} alone."
+            f"{self.csr.edges // 2:,} edges; neighbours of a node: mean {degrees.mean():.3g}, median "
+            f"{np.median(degrees):g}, maximum {degrees.max():,}; isolated nodes: {alone:,}."
         )
         panels = [
             Panel(
                 "Degrees",
-                "How many nodes have how many neighbours.",
+                "Number of nodes by number of neighbours.",
                 histogram(degrees, label="Nodes", x_name="neighbours"),
             ),
             Panel(
@@ -272,14 +271,15 @@ class Graphs(_Graph):
     def sections(self) -> list[Section]:
         nodes, density = self.nodes, 2 * self.edges / np.maximum(self.nodes, 1)
         text = (
-            f"{len(nodes):,} graphs with {int(nodes.sum()):,} nodes and {int(self.edges.sum()):,} edges: "
-            f"{nodes.mean():.3g} nodes each on average, {nodes.min():,} to {nodes.max():,}; "
-            f"a node has {2 * self.edges.sum() / max(nodes.sum(), 1):.3g} neighbours on average."
+            f"{len(nodes):,} graphs with {int(nodes.sum()):,} nodes and {int(self.edges.sum()):,} edges; "
+            f"nodes of a graph: mean {nodes.mean():.3g}, median {np.median(nodes):g}, minimum "
+            f"{nodes.min():,}, maximum {nodes.max():,}; neighbours of a node: mean "
+            f"{2 * self.edges.sum() / max(nodes.sum(), 1):.3g}."
         )
         panels = [
             Panel(
                 "Sizes",
-                "How many graphs have how many nodes.",
+                "Number of graphs by number of nodes.",
                 histogram(nodes, label="Graphs", x_name="nodes"),
             ),
             Panel(

@@ -8,8 +8,9 @@ import numpy as np
 from markupsafe import Markup, escape
 from torch import nn
 
+from vergence.core.numbers import written
 from vergence.data.tables import TableSource
-from vergence.reports.figures import bars, short
+from vergence.reports.figures import bars
 from vergence.reports.subject import Drawn, Panel, Section
 from vergence.store.table import Store
 from vergence.use.clustering import Clusters
@@ -92,7 +93,7 @@ class TableRows(Drawn):
         numbers = len(self.columns.numeric)
         if column < numbers:
             value = self.columns.number(column, float(self.numeric[row, column]))
-            return ("–", 0.0) if value != value else (short(value), float(self.ranks[row, column]))
+            return ("–", 0.0) if value != value else (written(value), float(self.ranks[row, column]))
         code = int(self.categorical[row, column - numbers])
         return (self.columns.words[column - numbers][code - 1] if code else "–", 0.0)
 
@@ -117,7 +118,7 @@ class TableRows(Drawn):
         return f"{head}{''.join(parts)}</svg>".encode()
 
     def sections(self) -> list[Section]:
-        words = "classes" if self.groupings[0][0] == "class" else "clusters"
+        words = {"class": "classes", "folder": "folders", "cluster": "clusters"}[self.groupings[0][0]]
         text = (
             f"{len(self.numeric):,} rows of {len(self.columns.numeric):,} numbers and "
             f"{len(self.columns.categorical):,} categories. In each card a row comes first, then stand its "
