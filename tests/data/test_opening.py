@@ -80,6 +80,17 @@ def test_nested_folders_are_labels_in_the_order_of_their_names(tmp_path):
     assert values(source) == [1, 0, 2, 3]
 
 
+def test_folders_are_folders_until_somebody_has_split_them_for_training(tmp_path):
+    fill(tmp_path / "photos", "2023/a.png", "2024/b.png")
+    fill(tmp_path / "set", "train/cat/a.png", "train/dog/b.png", "test/cat/c.png")
+    photos, labelled = open_source(tmp_path / "photos"), open_source(tmp_path / "set")
+    assert photos.label_name == "folder" and repr(photos).startswith("<2 images, 2 folders, from")
+    assert labelled.label_name == "class" and repr(labelled).startswith("<3 images, 2 classes, from")
+    assert open_source([tmp_path / "photos", tmp_path / "photos"]).label_name == "folder"
+    assert open_source([tmp_path / "photos", tmp_path / "set"]).label_name == "class"
+    assert photos.subset([0]).label_name == "folder" and open_source("digits").label_name == "class"
+
+
 def test_a_flat_folder_and_a_single_inner_folder_have_no_labels(tmp_path):
     assert open_source(fill(tmp_path / "flat", "b.png", "a.png")).labels is None
     assert open_source(fill(tmp_path / "one", "images/b.png", "images/a.png")).labels is None
@@ -265,7 +276,7 @@ def test_a_hub_set_out_of_reach_is_one_line(monkeypatch):
 
 def test_without_datasets_the_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
-    with pytest.raises(ImportError, match=r"pip install 'vergence\[hf\]'"):
+    with pytest.raises(ImportError, match=r"pip install .*\[hf\]'"):
         open_source("hf:org/pets")
 
 
@@ -282,8 +293,8 @@ def test_wrong_uris_are_answered_with_what_was_found_and_what_to_do(tmp_path):
     cases = {
         "digit": "did you mean digits?",
         f"{tmp_path}/foto": f"Nothing found at {tmp_path}/foto; did you mean {tmp_path}/photos?",
-        f"{tmp_path}/empty": "holds no files; needs a folder of images, .parquet",
-        f"{tmp_path}/films": "holds only 1 x .mp4; needs a folder of images",
+        f"{tmp_path}/empty": "holds no files; needs images, event sequences, graphs or tables",
+        f"{tmp_path}/films": "holds only 1 x .mp4; needs images, event sequences",
         f"{tmp_path}/x.tar.gz": "compressed; unpack it",
         f"{tmp_path}/x.parquet": "not a parquet file",
         f"{tmp_path}/ages.parquet": "has no column of images; found age",

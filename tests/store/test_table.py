@@ -24,7 +24,7 @@ from vergence.store.table import Store
 class Photos:
     """Five 8x6 photos, three of them labelled, of a folder that need not exist."""
 
-    uri, modality = "photos", "image"
+    uri, modality, label_name = "photos", "image", "class"
     classes = ["cat", "dog"]
     labels = np.array([0, 1, -1, 1, -1])
     names = [f"{c}.png" for c in "abcde"]

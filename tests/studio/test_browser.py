@@ -63,7 +63,7 @@ def opened(browser, served):
 def session(store):
     found = Session(store)
     found.groups.find(3)
-    found.plane.final = True  # no better map is waited for
+    found.projection.final = True  # no better map is waited for
     return found
 
 
@@ -92,10 +92,10 @@ def test_the_map_draws_its_points_and_a_click_opens_the_neighbours(opened, sessi
     assert chosen(page) in (EVIL, session.store.names[10])  # they lie on one another
     assert page.locator(".studio-side .studio-tile").count() == 18
     page.locator(".studio-side .studio-tile").first.click()
-    page.wait_for_function("document.querySelectorAll('.studio-acts button').length === 2")
+    page.get_by_role("button", name="Back").wait_for()
     assert {chosen(page)} <= {EVIL, session.store.names[10]}
     page.get_by_role("button", name="Back").click()
-    page.wait_for_function("document.querySelectorAll('.studio-acts button').length === 1")
+    page.get_by_role("button", name="Back").wait_for(state="detached")
 
 
 def test_the_map_is_used_with_keys_alone(opened, session):
@@ -127,6 +127,23 @@ def test_the_map_is_used_with_keys_alone(opened, session):
     by.focus()
     by.select_option("light")
     page.wait_for_selector(".studio-ramp")
+
+
+def test_a_picture_is_seen_at_full_size_and_folders_are_called_folders(opened, session):
+    page = opened(session)
+    name = session.store.names[3]
+    page.evaluate("window.studio.parts.map.open(3)")
+    page.wait_for_selector(".studio-chosen")
+    assert page.get_by_label("Colour by").locator("option").first.text_content() == "folder"
+    words = page.locator(".studio-chosen dt").all_text_contents()
+    assert "folder" in words and "class" not in words
+    page.get_by_role("button", name="Full size").click()
+    page.wait_for_function("document.querySelector('.studio-full img')?.naturalWidth === 16")
+    head = page.locator(".studio-full-head").text_content()
+    assert name in head and "16 × 16 pixels" in head
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".studio-full", state="detached")
+    assert page.locator(".studio-chosen").is_visible()
 
 
 def test_near_duplicates_are_reviewed_with_keys_and_exported(opened, session):
@@ -164,7 +181,7 @@ def test_a_cluster_s_name_is_seen_again_after_a_restart(opened, session):
     page.wait_for_function("document.querySelector('.studio-told').textContent.includes('rings')")
     page.stop()
     again = Session(Store.open(session.store.path))
-    again.plane.final = True
+    again.projection.final = True
     page = opened(again)
     page.get_by_label("Colour by").select_option("cluster")
     page.wait_for_function("document.querySelector('.studio-legend').textContent.includes('<b>rings</b>')")

@@ -235,6 +235,19 @@ def test_map_and_colours_come_as_words_and_numbers(client, session):
         )
 
 
+def test_a_picture_at_full_size_is_sent_as_a_picture_and_nothing_else_is(client, session):
+    row = session.store.find(session.store.names[0])
+    about = client.get(f"/studio/original/{row}").json()
+    assert about["path"].endswith(session.store.names[0]) and (about["width"], about["height"]) == (16, 16)
+    answer = client.get(f"/studio/pixels/{row}")
+    assert answer.headers["content-type"] == "image/png" and answer.content.startswith(b"\x89PNG")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    without = session.store.find(EVIL)
+    for path in (f"original/{without}", f"pixels/{without}", "pixels/999999", "pixels/-1"):
+        answer = client.get(f"/studio/{path}")
+        assert answer.status_code == 400 and "error" in answer.json()
+
+
 def test_ids_and_names_are_escaped_where_the_server_writes_html(session):
     session.groups.rename(int(session.groups.of[session.store.find(EVIL)]), "<script>alert(1)</script>")
     found = comparison(session, "camera", "<i>A</i>", "B")

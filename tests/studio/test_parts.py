@@ -131,6 +131,13 @@ def test_any_column_colours_the_map(tmp_path):
         codes(store, "fwe")
 
 
+def test_labels_that_are_folders_are_called_so(store, blobs):
+    session = Session(store)
+    assert session.state()["label"] == "folder" and session.columns()[0] == "class"
+    assert session.shown("class") == "folder" and session.shown("camera") == "camera"
+    assert Session(blobs).state()["label"] == "class"
+
+
 def test_names_of_clusters_survive_in_the_store(blobs):
     mark = cache.fingerprint(blobs, "vector")
     groups = Groups(blobs, "vector", mark)

@@ -9,7 +9,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -20,6 +20,8 @@ from vergence.data.loading import batches, order
 if TYPE_CHECKING:
     from vergence.core.features import InputSpec
     from vergence.data.targets import Target
+
+LabelName = Literal["class", "folder"]
 
 
 @dataclass
@@ -68,6 +70,8 @@ class Source(ABC):
         modality: Name of the folder in ``learn`` whose views and encoders fit it.
         labels: ``(n,)`` int64, -1 where unknown; None when nothing is labelled.
         classes: Names of the labels, or None.
+        label_name: What a label is: "class", or "folder" where it is but the name of a folder, which may be a
+            class, a year or whatever the owner sorts by.
         names: One stable name a sample (a relative path, or ``file.parquet#17``).
         skipped: What could not be read so far.
         view_options: Defaults of the modality's views that fit this data better than the general
@@ -85,6 +89,7 @@ class Source(ABC):
     modality: str
     labels: np.ndarray | None
     classes: list[str] | None
+    label_name: LabelName = "class"
     names: Sequence[str]
     skipped: Skipped
     view_options: dict[str, Any]

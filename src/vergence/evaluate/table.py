@@ -125,7 +125,8 @@ class Table:
             return ""
         source, train, test = (self.about[key] for key in ("source", "train", "test"))
         labelled = "labelled " if self.about.get("labelled", True) else ""
-        return f"{source}: {train} {labelled}samples, {test} to judge by"
+        folders = "; a label is the name of a folder" if self.about.get("label_name") == "folder" else ""
+        return f"{source}: {train} {labelled}samples, {test} to judge by{folders}"
 
 
 def _cell(scores: dict[str, Score], column: str) -> str:
@@ -216,6 +217,7 @@ def measure(
         "test": len(judge),
         "train": len(source),
         "classes": len(np.unique(split.train_y)),
+        "label_name": source.label_name,
         "held_out": test is None,
         "seed": seed,
         "seconds": round(time.monotonic() - began, 1),

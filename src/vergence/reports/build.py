@@ -17,6 +17,7 @@ from vergence import catalog
 from vergence.core.errors import BadInput
 from vergence.core.lists import read_cell
 from vergence.core.modality import find_modality
+from vergence.core.numbers import short
 from vergence.core.run_config import RunConfig
 from vergence.core.specs import innermost, label
 from vergence.data import Source
@@ -25,7 +26,7 @@ from vergence.engine import Run, embed
 from vergence.engine.files import write_text
 from vergence.evaluate.baselines import LEARNED
 from vergence.evaluate.table import Table
-from vergence.reports.figures import Line, curve, intervals, short
+from vergence.reports.figures import Line, curve, intervals
 from vergence.reports.looks import chart, cluster_cards, copies, neighbours
 from vergence.reports.subject import Panel, Subject, subject_of
 from vergence.store.table import Store
@@ -100,6 +101,7 @@ def report(
         "written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "rows": len(store),
         "labelled": store.labels is not None,
+        "label_name": store.label_name,
     }
     path = Path(out) if out is not None else run.path / "report.html"
     write_text(path, render(page))

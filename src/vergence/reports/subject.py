@@ -132,7 +132,7 @@ class Subject:
 
     @cached_property
     def groupings(self) -> list[tuple[str, np.ndarray, list[str]]]:
-        """What rows are coloured by: "class", where there are any, and "cluster".
+        """What rows are coloured by: "class" or "folder", where there are labels, and "cluster".
 
         Each with ``(n,)`` numbers of colours, -1 for none, and their names.
         """
@@ -141,7 +141,7 @@ class Subject:
             number = {name: i for i, name in enumerate(self.classes)}
             rows = self.store.read(["class", "label"]).to_pylist()
             of = np.array([number.get(class_of(row) or "", -1) for row in rows])
-            groupings.append(("class", of, self.classes))
+            groupings.append((self.store.label_name, of, self.classes))
         of = np.where(self.parts.of < COLOURS, self.parts.of, -1)
         groupings.append(("cluster", of, [str(i + 1) for i in range(min(len(self.parts), COLOURS))]))
         return groupings

@@ -111,7 +111,8 @@ def _table(run: Run, train: Source, test: Source | None, seed: int, console: Con
             "[bold]2. Measuring[/] needs labels; there are none, so the report shows signs of health only"
         )
         return None
-    console.print(f"[bold]2. Measuring[/] on {len(test):,} samples that were kept aside")
+    by = ", by their folders" if test.label_name == "folder" else ""
+    console.print(f"[bold]2. Measuring[/] on {len(test):,} samples that were kept aside{by}")
     usual = ("few_shot_knn", "knn", "linear", "retrieval", "clustering")
     protocols = find_modality(train.modality).protocols or usual
     table = measure(run, train, test=test, protocols=protocols, seed=seed, quiet=not sys.stderr.isatty())

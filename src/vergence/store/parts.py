@@ -192,7 +192,8 @@ class Parts:
                 "removed them. Run this again."
             )
         parts = [done[number] for number in range(self.count) if done[number].rows]
-        about = note(source.uri, source.classes, model, encoder, job=self.job)
+        label_name = source.label_name
+        about = note(source.uri, source.classes, model, encoder, label_name=label_name, job=self.job)
         schema = table_schema(parts[0].width).with_metadata(about)
         fragments = [FragmentMetadata.from_json(json.dumps(part.fragment)) for part in parts]
         with write_errors(self.path):

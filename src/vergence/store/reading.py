@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
 from vergence.core.lists import read_cell
+from vergence.data.source import LabelName
 from vergence.store.conditions import as_filter
 from vergence.store.lance_index import query_options
 from vergence.store.lance_io import is_begun, is_table, lance_errors, one_line, quoted
@@ -130,6 +131,11 @@ class TableReader:
     def classes(self) -> list[str] | None:
         """Names of the labels, or None."""
         return self.about.get("classes")
+
+    @property
+    def label_name(self) -> LabelName:
+        """What a label is: "class", or "folder" where the source had it from the names of folders."""
+        return "folder" if self.about.get("label_name") == "folder" else "class"
 
     def width(self, column: str = "vector") -> int:
         """Return D of a vector column; raises ``BadInput`` if there is none of that name."""

@@ -124,7 +124,9 @@ class Store(TableReader):
         path = _free(path, overwrite)
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         made_from = source.uri if source is not None else None
-        about = note(made_from, rows.classes, model, rows.encoder, info=dict(info or {}))
+        label_name = "class" if source is None else source.label_name
+        more = {"label_name": label_name, "info": dict(info or {})}
+        about = note(made_from, rows.classes, model, rows.encoder, **more)
         schema = rows.schema.with_metadata(about)
         return cls._write(path, rows.batches(schema), schema, source)
 

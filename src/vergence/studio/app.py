@@ -165,8 +165,10 @@ def _duplicates(gr: Any, session: Session) -> None:
 
 def _clusters(gr: Any, session: Session) -> None:
     with gr.Row(elem_classes="studio-ask"):
-        k = gr.Number(0, precision=0, minimum=0, label="Number of clusters (0: as many as fit)", scale=3)
-        button = gr.Button("Divide again; names are forgotten", scale=1)
+        k = gr.Number(
+            0, precision=0, minimum=0, label="Number of clusters (0: chosen by silhouette)", scale=3
+        )
+        button = gr.Button("Cluster again (clears the names)", scale=1)
     status = gr.Markdown("")
 
     def divide(count: float | None) -> str:
@@ -189,7 +191,8 @@ def _compare(gr: Any, session: Session) -> None:
         return
     values = contrast.sides(session.store, columns[0])
     with gr.Row(elem_classes="studio-ask"):
-        column = gr.Dropdown(columns, value=columns[0], label="Divide by")
+        named = [(session.shown(name), name) for name in columns]
+        column = gr.Dropdown(named, value=columns[0], label="Divide by")
         first = gr.Dropdown(values, value=_at(values, 0), label="First side")
         second = gr.Dropdown([contrast.REST, *values], value=contrast.REST, label="Second side")
         button = gr.Button("Compare", variant="primary")
@@ -227,7 +230,16 @@ def comparison(session: Session, column: str, first: str, second: str) -> str:
         "<p class='studio-lead'>By {}: {:,} rows of <b>{}</b> beside {:,} of <b>{}</b>. Of {} clusters, {} "
         "hold more of the first side than chance explains and {} more of the second. The mean directions of "
         "both sides have a cosine of {:.3f}.</p>"
-    ).format(column, len(rows[0]), first, len(rows[1]), second, len(groups), *uneven, contrasted.cosine)
+    ).format(
+        session.shown(column),
+        len(rows[0]),
+        first,
+        len(rows[1]),
+        second,
+        len(groups),
+        *uneven,
+        contrasted.cosine,
+    )
     body = Markup("").join(
         Markup(
             "<tr class='{}'><th scope='row'>{}</th><td>{:.1f} %<small>{:,} rows</small></td><td>{:.1f} %"

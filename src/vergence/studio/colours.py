@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vergence.core.errors import unknown
+from vergence.core.numbers import written
 from vergence.store.table import Store
 
 KINDS = 20  # that get a colour of their own, the most frequent ones
@@ -108,7 +109,7 @@ def scale(column: str, values: np.ndarray) -> tuple[np.ndarray, Legend]:
     place = (np.where(finite, values, low) - low) / ((high - low) or 1)
     of = np.round(np.clip(place, 0, 1) * (STEPS - 1)).astype(np.uint8)
     of[~finite] = NONE
-    return of, Legend(column, True, [], [], 0, int((~finite).sum()), f"{low:.4g}", f"{high:.4g}")
+    return of, Legend(column, True, [], [], 0, int((~finite).sum()), written(low), written(high))
 
 
 def _times(column: str, values: pa.Array) -> tuple[np.ndarray, Legend]:

@@ -14,12 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput, VergenceError
+from vergence.core.numbers import written
 from vergence.store.table import Store
 from vergence.studio import colours
 from vergence.studio.cache import fingerprint
 from vergence.studio.colours import KINDS, NONE, OTHER, Legend
 from vergence.studio.encoder_session import EncoderSession
 from vergence.studio.groups import Groups
+from vergence.studio.originals import Originals
 from vergence.studio.projection import Projection, better
 from vergence.studio.review import Review
 from vergence.use.nearest import search
@@ -46,6 +48,7 @@ class Session:
         self.groups = Groups(store, column, mark)
         self.review = Review(store, column)
         self.encoder = EncoderSession(store, column)
+        self.originals = Originals(store)
         self._busy: list[tuple[str, float]] = []
         self._columns: tuple[int, list[str]] = (-1, [])  # of which version of the store
         self.trouble = ""
@@ -119,8 +122,13 @@ class Session:
             "doing": self.doing,
             "trouble": self.trouble,
             "columns": columns,
+            "label": self.store.label_name,
             "blind": self.encoder.missing,
         }
+
+    def shown(self, column: str) -> str:
+        """Return what people call a column: labels that were the names of folders are folders."""
+        return self.store.label_name if column in ("class", "label") else column
 
     def colour(self, column: str) -> tuple[np.ndarray, Legend]:
         """Return the codes ``(n,)`` uint8 of a column, our clusters among them, and how to read them."""
@@ -181,7 +189,7 @@ class Session:
         return self.store.find(name)
 
     def picture_of(self, row: int) -> bytes:
-        """Return a row's small picture, encoded.
+        """Return a row's small picture, encoded; see ``originals`` for the picture itself.
 
         Raises:
             BadInput: If it has none.
@@ -222,5 +230,5 @@ def _class(about: dict[str, Any]) -> str | None:
 
 
 def _shown(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = written(value) if isinstance(value, float) else str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -54,6 +54,7 @@ def application(session: Session) -> FastAPI:
 def routes(session: Session) -> APIRouter:
     router = APIRouter(default_response_class=Answer)
     _map_routes(router, session)
+    _original_routes(router, session)
     _search_routes(router, session)
     _review_routes(router, session)
     _cluster_routes(router, session)
@@ -92,6 +93,18 @@ def _map_routes(router: APIRouter, session: Session) -> None:
     @router.get("/point/{row}")
     def point(row: int) -> dict[str, Any]:
         return session.point(row)
+
+
+def _original_routes(router: APIRouter, session: Session) -> None:
+    @router.get("/original/{row}")
+    def original(row: int) -> dict[str, Any]:
+        return session.originals.describe(row)
+
+    @router.get("/pixels/{row}")
+    def pixels(row: int) -> Response:
+        raw = session.originals.encoded(row)
+        kind = "image/png" if raw.startswith(b"\x89PNG") else "image/jpeg"
+        return Response(raw, media_type=kind, headers={"cache-control": "no-store"})
 
 
 def _search_routes(router: APIRouter, session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Image folders; the folders inside are the labels."""
+"""Image folders; the folders inside may be taken for labels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 from vergence.data.image.formats import UNREAD, suffix_of
 from vergence.data.image.reader import ImageReader, read_part
 from vergence.data.paths import printable
+from vergence.data.source import LabelName
 
 SPLITS = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 _ARCHIVES = frozenset((".tar", ".tgz", ".gz", ".zst", ".zip", ".parquet"))
@@ -21,9 +22,10 @@ PICTURES = ("photos/", "images/", "imgs/", "JPEGImages/")  # beside which target
 class FolderReader(ImageReader):
     """Pictures as files, ordered by path.
 
-    The first folder on a picture's path is its label; where all of those are splits (``train``,
-    ``val``, ``test``), the second is. Pictures beside the folders have no label; a single folder
-    labels nothing.
+    The first folder on a picture's path is its label, and called "folder": only the owner knows whether it
+    is a class. Where all of those are splits (``train``, ``val``, ``test``), somebody made a labelled set:
+    the second folder is the label, and called "class". Pictures beside the folders have no label; a single
+    folder labels nothing.
 
     Args:
         root: The folder.
@@ -36,7 +38,7 @@ class FolderReader(ImageReader):
     def __init__(self, root: Path, paths: Sequence[str], *, notes: Sequence[str] = ()) -> None:
         self.root, self.paths, self.notes = root, paths, notes
         self.names = [printable(path) for path in paths]
-        self.labels, self.classes = folder_labels(self.names)
+        self.labels, self.classes, self.label_name = folder_labels(self.names)
 
     def read(self, i: int) -> bytes:
         return read_part(os.path.join(self.root, self.paths[i]))
@@ -54,13 +56,14 @@ def left_out(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
     ]
 
 
-def folder_labels(names: Sequence[str]) -> tuple[np.ndarray | None, list[str] | None]:
-    """Return the labels and class names that the folders on the paths of pictures give."""
+def folder_labels(names: Sequence[str]) -> tuple[np.ndarray | None, list[str] | None, LabelName]:
+    """Return the labels that the folders on the paths of pictures give, their names, and what they are."""
     folders = [name.split("/")[:-1] for name in names]
+    label_name: LabelName = "folder"
     if all(path and path[0].lower() in SPLITS for path in folders):
-        folders = [path[1:] for path in folders]
+        folders, label_name = [path[1:] for path in folders], "class"
     classes = sorted({path[0] for path in folders if path})
     if len(classes) < 2:
-        return None, None
+        return None, None, "class"
     place = {name: i for i, name in enumerate(classes)}
-    return np.array([place[path[0]] if path else -1 for path in folders], dtype=np.int64), classes
+    return np.array([place[path[0]] if path else -1 for path in folders], dtype=np.int64), classes, label_name

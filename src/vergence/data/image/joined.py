@@ -11,16 +11,20 @@ from vergence.data.columns import coded
 from vergence.data.image.decode import Raw
 from vergence.data.image.reader import ImageReader
 from vergence.data.image.source import ImageSource
-from vergence.data.source import Source
+from vergence.data.source import LabelName, Source
 
 _PIECE = 1024  # pictures that count as read together where a source does not say
 
 
 class _Joined(ImageReader):
     def __init__(
-        self, sources: Sequence[ImageSource], labels: np.ndarray | None, classes: list[str] | None
+        self,
+        sources: Sequence[ImageSource],
+        labels: np.ndarray | None,
+        classes: list[str] | None,
+        label_name: LabelName,
     ) -> None:
-        self.sources, self.labels, self.classes = sources, labels, classes
+        self.sources, self.labels, self.classes, self.label_name = sources, labels, classes, label_name
         self.names = [f"{i}/{name}" for i, source in enumerate(sources) for name in source.names]
         self.notes = [f"{source.uri}: {note}" for source in sources for note in source.notes]
         self.stable_names = all(source.stable_names for source in sources)
@@ -55,7 +59,8 @@ def join(sources: Sequence[Source]) -> ImageSource:
     if all(own is None for own in words):
         return _together(images, None, None)
     every = [word for s, own in zip(images, words, strict=True) for word in own or [None] * len(s)]
-    return _together(images, *coded(every))
+    labelled = {source.label_name for source in images if source.labels is not None}
+    return _together(images, *coded(every), "folder" if labelled == {"folder"} else "class")
 
 
 def _word(source: ImageSource, label: int) -> str | int | None:
@@ -90,9 +95,13 @@ def _images(sources: Sequence[Source]) -> list[ImageSource]:
 
 
 def _together(
-    images: Sequence[ImageSource], labels: np.ndarray | None, classes: list[str] | None
+    images: Sequence[ImageSource],
+    labels: np.ndarray | None,
+    classes: list[str] | None,
+    label_name: LabelName = "class",
 ) -> ImageSource:
     limit = max(source.skipped.limit for source in images)
     options = {k: v for source in images for k, v in source.view_options.items()}
     uri = " + ".join(source.uri for source in images)
-    return ImageSource(_Joined(images, labels, classes), uri, limit=limit, view_options=options)
+    reader = _Joined(images, labels, classes, label_name)
+    return ImageSource(reader, uri, limit=limit, view_options=options)

@@ -13,6 +13,7 @@ import numpy as np
 from vergence.data.image.decode import DecodeError, Raw
 from vergence.data.image.formats import HEAD
 from vergence.data.paths import printable
+from vergence.data.source import LabelName
 
 LARGEST = 2**30  # bytes of one encoded picture; without compression, the largest that is decoded has less
 
@@ -24,6 +25,7 @@ class ImageReader(ABC):
         names: One a picture, printable.
         labels: ``(n,)`` int64, -1 where unknown, or None.
         classes: Names of the labels, or None.
+        label_name: See ``Source``.
         blocks: ``(n,)`` int64, the piece that each picture is read with, where not all pieces fit
             in memory at a time; None where one picture costs as much as the next.
         together: How many pieces do fit.
@@ -34,6 +36,7 @@ class ImageReader(ABC):
     names: Sequence[str]
     labels: np.ndarray | None
     classes: list[str] | None
+    label_name: LabelName = "class"
     blocks: np.ndarray | None = None
     together: int = 1
     stable_names: bool = False

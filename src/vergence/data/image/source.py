@@ -71,7 +71,7 @@ class ImageSource(RowSource):
     ) -> None:
         self._targets = dict(targets or {})
         self.uri, self.reader, self.classes = uri, reader, reader.classes
-        self.stable_names = reader.stable_names
+        self.label_name, self.stable_names = reader.label_name, reader.stable_names
         self.skipped, self.notes = Skipped(limit), list(reader.notes)
         self.view_options = dict(view_options or {})
         self.caches = Caches(
@@ -105,7 +105,8 @@ class ImageSource(RowSource):
 
     def __repr__(self) -> str:
         kinds = 0 if self.labels is None else len(np.unique(self.labels[self.labels >= 0]))
-        return f"<{len(self):,} images, {kinds or 'no'} classes, from {self.uri}>"
+        words = {"class": "classes", "folder": "folders"}[self.label_name]
+        return f"<{len(self):,} images, {kinds or 'no'} {words}, from {self.uri}>"
 
     def sample(self, i: int) -> np.ndarray:
         row = int(self.rows[i])

@@ -62,7 +62,7 @@ class TarReader(ImageReader):
             raise BadInput(f"No images in {paths[0]}{' and the other shards' if len(paths) > 1 else ''}.")
         self.labels, self.classes = coded(labels)
         if self.labels is None:
-            self.labels, self.classes = folder_labels(inside)
+            self.labels, self.classes, self.label_name = folder_labels(inside)
 
     def read(self, i: int) -> bytes:
         shard, offset, length = self._at[i]

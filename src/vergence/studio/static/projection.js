@@ -1,7 +1,7 @@
 // The map's part of the page: colours, legend, the chosen sample and its neighbours; pointer and keys.
 
 import { PointMap } from "./map.js";
-import { NONE, OTHER, ask, count, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, tile, title, variable } from "./shared.js";
+import { NONE, OTHER, ask, count, enlarge, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, shown, tile, title, variable } from "./shared.js";
 
 const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes.";
 
@@ -38,7 +38,7 @@ export function mountMap(root) {
     if (part.clusters !== undefined && part.clusters !== state.clusters) guarded(recolour)();
     part.clusters = state.clusters;
     const names = state.columns;
-    by.replaceChildren(...names.map(name => make("option", { value: name, selected: name === current }, name)));
+    by.replaceChildren(...names.map(name => make("option", { value: name, selected: name === current }, shown(name))));
     by.disabled = !names.length;
   }
 
@@ -117,10 +117,11 @@ export function mountMap(root) {
   }
 
   function showPoint({ point, near, note }) {
-    const rows = [["id", point.id], ["class", point.class], ["cluster", point.cluster], ...point.facts].filter(([, value]) => value !== null);
+    const rows = [["id", point.id], [shown("class"), point.class], ["cluster", point.cluster], ...point.facts].filter(([, value]) => value !== null);
     const head = make("div", { class: "studio-chosen" }, portrait(point, true),
       make("dl", {}, ...rows.flatMap(([name, value]) => [make("dt", {}, name), make("dd", { title: value }, value)])));
     const acts = make("div", { class: "studio-acts" },
+      point.picture ? make("button", { type: "button", class: "studio-small", onclick: () => enlarge(point.row) }, "Full size") : null,
       trail.length > 1 ? make("button", { type: "button", class: "studio-small", onclick: () => { trail.pop(); open(trail.at(-1), true); } }, "Back") : null,
       make("button", { type: "button", class: "studio-small", onclick: close }, "Close"));
     const list = make("div", { class: "studio-near" }, ...near.map(card => {

@@ -1,6 +1,6 @@
 // Near-duplicates, one group after the other: keep or drop, by click and by keys.
 
-import { count, guarded, json, kind, make, parts, portrait, query, say } from "./shared.js";
+import { count, enlarge, guarded, json, kind, make, parts, portrait, query, say } from "./shared.js";
 
 export function mountReview(root) {
   let number = 0, member = 0, group = null, state = null;
@@ -39,6 +39,7 @@ export function mountReview(root) {
       return make("div", { class: `studio-twin ${verdict}${i === member ? " at" : ""}`, "data-own": true, "data-id": card.id, "aria-current": i === member ? "true" : false, onclick: () => { member = i; mark(); } },
         portrait(card), make("b", { title: card.id }, card.id),
         make("span", {}, [i ? `cosine ${group.cosines[i].toFixed(3)}` : "the first", kind(card)].filter(Boolean).join(" · ")),
+        card.picture ? make("button", { type: "button", class: "studio-why-link", onclick: event => { event.stopPropagation(); enlarge(card.row); } }, "full size") : null,
         make("div", {}, ...["keep", "drop"].map(word => make("button", { type: "button", class: `studio-small ${word}`, "aria-pressed": String(verdict === word), onclick: event => at(event, verdict === word ? "" : word) }, word))));
     }));
     mark();

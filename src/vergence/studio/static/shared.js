@@ -66,6 +66,24 @@ export function portrait(card, large = false) {
   return image;
 }
 
+// What a label is: "class", or "folder" where it is but the name of one.
+export const shown = column => column === "class" || column === "label" ? parts.state?.label ?? column : column;
+
+const size = bytes => bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
+
+// The picture itself, as large as the window allows; a click shows its own pixels.
+export const enlarge = guarded(async row => {
+  const about = await json(`studio/original/${row}`);
+  const image = make("img", { src: `studio/pixels/${row}`, alt: about.path, title: "Click for its own pixels, and back", onclick: () => box.classList.toggle("own") });
+  image.addEventListener("error", () => say(`${about.path} cannot be shown.`, true));
+  const facts = [`${count(about.width)} × ${count(about.height)} pixels`, about.bytes === null ? "" : size(about.bytes), about.note];
+  const box = make("dialog", { class: "studio-full", "aria-label": `${about.path} at full size`, "data-own": true, onclose: () => box.remove(), onclick: event => { if (event.target === box) box.close(); } },
+    make("div", { class: "studio-full-head" }, make("div", {}, make("b", {}, about.path), make("span", {}, facts.filter(Boolean).join(", "))), make("button", { type: "button", class: "studio-small", onclick: () => box.close() }, "Close")),
+    make("div", { class: "studio-full-view", tabindex: 0 }, image));
+  document.querySelector(".gradio-container").append(box);
+  box.showModal();
+});
+
 export const kind = card => card.class ?? card.cluster;
 export const title = card => [card.id, card.class, card.cluster].filter(Boolean).join(", ");
 
