@@ -60,36 +60,51 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def papers_page(results: dict[str, dict[str, Any]]) -> str:
     counted = [paper for paper in catalog.PAPERS if paper.number is not None]
-    available = sum(paper.status == "in" for paper in counted)
+    available = sum(paper.status == "available" for paper in counted)
     parts = [
         "# Papers",
-        f"{len(counted)} papers; {available} are in, the others are planned. Beside them stand references "
-        "that everybody expects. Three marks say what is shown of a paper, each empty where nothing is yet. "
-        "*Parity*: the largest difference from the official code, a port of it or a second derivation, as a "
-        "share of the largest value. *Mechanism*: in the smallest world where the paper's idea must matter, "
-        "the lead over the rival that comes nearest, in points with its 90 % interval. *Real data*: the run "
-        "of record, beside the untrained encoder. `vergence bench KEY` repeats all three, and goes on where "
-        "it was broken off. Runs are small on purpose, to be repeated on a laptop, and not the papers' own "
-        "numbers.",
+        f"{len(counted)} papers: **{available} are available**, {len(counted) - available} are planned and "
+        "have no code yet; they stand below those of their family that can be run. Beside them stand "
+        "references that everybody expects. Three marks say what is shown of a paper, each empty where "
+        "nothing is yet. *Parity*: the largest difference from the official code, a port of it or a second "
+        "derivation, as a share of the largest value. *Mechanism*: in the smallest world where the paper's "
+        "idea must matter, the lead over the rival that comes nearest, in points with its 90 % interval. "
+        "*Real data*: the run of record, beside the untrained encoder. `vergence bench KEY` repeats all "
+        "three, and goes on where it was broken off. Runs are small on purpose, to be repeated on a laptop, "
+        "and not the papers' own numbers.",
     ]
+    for family, papers in catalog.FAMILIES.items():
+        parts += [f"## {family}", *_family(papers, results)]
     for title, table in (("Parity", _parities), ("Mechanisms", _mechanisms), ("Runs of record", _records)):
         if text := table(results):
             parts += [f"## {title}", text]
-    for family, papers in catalog.FAMILIES.items():
-        parts += [f"## {family}", _family(papers, results)]
     return "\n\n".join(parts) + "\n"
 
 
-def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> str:
+def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> list[str]:
+    """Return the papers of a family that can be run, with their marks, and those that are planned."""
     shown = {paper.key: marks(results.get(paper.key)) for paper in papers}
     seen = [mark for mark in MARKS if any(one[mark] for one in shown.values())]
-    columns = ["key", "paper", "year", "modality", "task", "kind", "status", *seen]
-    rows = [columns, ["---"] * len(columns)]
-    for paper in papers:
-        title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
-        row = [f"`{paper.key}`", title, str(paper.year), paper.modality, paper.task, paper.kind, paper.status]
-        rows.append(row + [_cell(shown[paper.key][mark]) for mark in seen])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    available = [paper for paper in papers if paper.code]
+    planned = [paper for paper in papers if not paper.code]
+    parts = []
+    if available:
+        rows = [[*_paper(paper), *(_cell(shown[paper.key][mark]) for mark in seen)] for paper in available]
+        parts.append(_table(["key", "paper", "for", *seen], rows))
+    if planned:
+        parts += ["Planned, no code yet:", _table(["key", "paper", "for"], [_paper(p) for p in planned])]
+    return parts
+
+
+def _paper(paper: Paper) -> list[str]:
+    title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
+    what = f"{paper.task}, {paper.kind}"
+    return [f"`{paper.key}`", f"{title}, {paper.year}", f"{paper.modality}: {what}"]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _parities(results: dict[str, dict[str, Any]]) -> str:
