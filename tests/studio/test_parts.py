@@ -250,12 +250,12 @@ def test_a_review_is_kept_and_exported(blobs):
 
 def test_a_review_asks_for_what_chance_does_not_explain(store):
     review = Review(store, "vector")
-    assert not review.found
+    assert not review.searched
     review.find()
     together = [set(group.tolist()) for group in review.groups]
     for first, twin in ((10, 150), (20, 151), (30, 152)):
         assert any({first, twin} <= group for group in together)
-    assert review.found and review.chance <= 0.05 * review.pairs
+    assert review.searched and review.chance <= 0.05 * review.pairs
 
 
 def test_the_first_of_one_group_stays(blobs):

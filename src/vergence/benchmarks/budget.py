@@ -78,13 +78,13 @@ def _entry(key: str, path: Path) -> Entry:
 @cache
 def _imports(module: str) -> tuple[str, ...]:
     """Return the modules of vergence, without its name, that one imports anywhere in its file."""
-    found = []
+    imported = []
     for node in ast.walk(ast.parse(_file(module).read_text())):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            imported += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    own = {name.removeprefix("vergence.") for name in found if name.startswith("vergence.")}
+            imported += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    own = {name.removeprefix("vergence.") for name in imported if name.startswith("vergence.")}
     return tuple(name for name in own if _file(name).exists())
 
 

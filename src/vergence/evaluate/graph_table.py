@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from vergence.core.errors import BadInput
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.engine import embed
 from vergence.evaluate.baselines import LEARNED, baselines
 from vergence.evaluate.protocols.graph import (

@@ -27,7 +27,7 @@ class Review:
         column: Which vectors.
 
     Attributes:
-        found: Whether ``find`` has looked.
+        searched: Whether ``find`` has looked.
         groups: The rows of each, the largest group first; every row is a near-duplicate of the group's first.
         pairs: How many near-duplicates there are.
         chance: Pairs expected among these by chance; None where the rule does not know it.
@@ -43,7 +43,7 @@ class Review:
             for name, verdict in kept.items()
             if name in self._row and verdict in ("keep", "drop")
         }
-        self.found = False
+        self.searched = False
         self.groups: list[np.ndarray] = []
         self.pairs = self.left_out = 0
         self.chance: float | None = None
@@ -51,7 +51,8 @@ class Review:
     def find(self, by: By | None = None, threshold: float | None = None) -> None:
         """Look for near-duplicates as ``duplicates`` does; raises ``BadInput`` where that does."""
         copies = duplicates(self.store, by=by, threshold=threshold, column=self.column)
-        self.found, self.groups, self.pairs, self.chance = True, copies.groups, copies.total, copies.chance
+        self.searched, self.groups, self.pairs = True, copies.groups, copies.total
+        self.chance = copies.chance
         self.left_out = copies.total - len(copies.pairs)
 
     def group(self, number: int) -> dict[str, Any]:

@@ -171,7 +171,7 @@ def review_state(session: Session, number: int) -> dict[str, Any]:
     """Return how far the review of near-duplicates has come, and one group with its pictures."""
     review = session.review
     state: dict[str, Any] = {
-        "found": review.found,
+        "searched": review.searched,
         "groups": len(review.groups),
         "pairs": review.pairs,
         "decided": review.decided,

@@ -134,7 +134,7 @@ def _mutual(
 
 def _best(tests: list[Pairs], n: int) -> Pairs:
     """Return every pair once, by its best test times their number."""
-    pairs = np.concatenate([found for found, _ in tests])
+    pairs = np.concatenate([ends for ends, _ in tests])
     value = np.concatenate([strangers for _, strangers in tests]) + np.log(len(tests))
     order = np.lexsort((value, pairs[:, 1], pairs[:, 0]))
     pairs, value = pairs[order], value[order]

@@ -13,16 +13,15 @@ from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.splits import Split
 from vergence.methods.graph import encoders
+from vergence.methods.graph.label_filling import corrected, propagated
 from vergence.methods.graph.selftask import (
     PRETEXTS,
     ContextLabel,
     EdgeMask,
     PairDistance,
     SelfTask,
-    corrected,
     label_distance,
     nearness,
-    propagated,
 )
 from vergence.methods.graph.transforms import adjacency
 

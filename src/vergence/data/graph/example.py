@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from vergence.data.graph.base import GraphSource
 from vergence.data.graph.build import Edges, build
-from vergence.data.graph.source import GraphSource, GraphsSource, NodeSource
+from vergence.data.graph.source import GraphsSource, NodeSource
 
 
 def example(kind: str = "") -> GraphSource:

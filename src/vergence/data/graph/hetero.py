@@ -13,9 +13,10 @@ import torch
 from vergence.core.errors import BadInput
 from vergence.data.arrays import header, read_npy
 from vergence.data.graph import pyg
+from vergence.data.graph.base import row_normalise
 from vergence.data.graph.build import Edges, build, check_features
 from vergence.data.graph.pickles import safe_unpickle
-from vergence.data.graph.source import NodeSource, row_normalise
+from vergence.data.graph.source import NodeSource
 from vergence.data.graph.sparse import dense, read_sparse
 from vergence.data.graph.splits import Split
 

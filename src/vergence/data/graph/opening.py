@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.data.paths import split_query
 
 FOLDERS = {

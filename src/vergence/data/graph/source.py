@@ -5,117 +5,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vergence.core.errors import BadInput, unknown
+from vergence.core.errors import BadInput
 from vergence.core.features import InputSpec
 from vergence.data.graph import pyg
+from vergence.data.graph.base import DEGREES, GraphSource, degree_features
 from vergence.data.graph.build import check_features
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.splits import Split, folds_10, half, random_10_10_80
 from vergence.data.loading import batches, order
-from vergence.data.source import ArraySource, RowSource, Skipped
+from vergence.data.source import ArraySource, Skipped
 
-if TYPE_CHECKING:
-    from vergence.data.targets import Target
-
-DEGREES = 256  # columns of the degree one-hot of graphs without features; the last holds all above
 WHOLE = 200_000  # nodes of the largest graph that is read, and learned from, in one piece
 _WHOLE_EDGES = 5_000_000  # directed
 _READ = 4096  # nodes at a time of a larger graph
-
-
-class GraphSource(RowSource):
-    """What both grains share.
-
-    Attributes:
-        grain: "nodes" where the samples are the nodes of one graph, "graphs" where they are graphs.
-        values: ``(n, C)`` marks of several classes at once, or numbers to predict; None where
-            ``labels`` says it all.
-        notes: What was put right while reading, in words.
-        data: The graph, or all graphs one behind the other, with the features ``x`` of nodes or None.
-    """
-
-    modality = "graph"
-    precision = "fp32"  # sums over neighbours in bfloat16 lose what they sum, and sparse products know none
-    grain: ClassVar[Literal["nodes", "graphs"]]
-    values: np.ndarray | None
-    notes: tuple[str, ...]
-    in_dim: int
-    data: pyg.Data
-
-    @property
-    def targets(self) -> tuple[str, ...]:
-        own = "tags" if self.grain == "nodes" else "values"
-        return super().targets if self.values is None else (*super().targets, own)
-
-    def target(self, name: str, index: np.ndarray | None = None) -> Target:
-        if self.values is None or name not in ("tags", "values") or name not in self.targets:
-            return super().target(name, index)
-        from vergence.data.targets import Tags, Values
-
-        values = torch.from_numpy(self.values if index is None else self.values[index])
-        return (
-            Values(values.float()) if name == "values" else Tags(values > 0, torch.ones_like(values).bool())
-        )
-
-    def splits(self, protocol: str | None = None, *, seed: int = 0) -> list[Split]:
-        """Return the splits of a protocol: one, or one a fold.
-
-        Args:
-            protocol: One of ``protocols``; None takes the first.
-            seed: Of protocols that draw.
-
-        Raises:
-            BadInput: If this source has no such protocol.
-        """
-        known = self.protocols
-        if not known:
-            raise BadInput(
-                f"{self.uri} has too few labels for any of the usual splits; see measure --protocols."
-            )
-        name = protocol or known[0]
-        if name not in known:
-            raise unknown(f"split of {self.uri}", name, known)
-        return self._splits(name, seed)
-
-    def scale_features(self) -> None:
-        """Let the features of each node sum to 1, where nodes have some.
-
-        Raises:
-            BadInput: If one is negative.
-        """
-        if self.data.x is not None:
-            self.data.x = row_normalise(self.data.x, self.uri)
-
-    @property
-    def protocols(self) -> list[str]:
-        """Names of the splits that this source has, its usual one first."""
-        raise NotImplementedError
-
-    def _splits(self, protocol: str, seed: int) -> list[Split]:
-        raise NotImplementedError
-
-
-def degree_features(degrees: Tensor) -> Tensor:
-    """Return the fixed stand-in for missing features: degrees one-hot, ``(N, 256)``, 255 and more alike."""
-    return torch.nn.functional.one_hot(degrees.long().clamp(max=DEGREES - 1), DEGREES).float()
-
-
-def row_normalise(x: Tensor, uri: str = "these features") -> Tensor:
-    """Divide each row of features ``(N, F)``, at least 0, by its sum; a row of zeros stays.
-
-    Raises:
-        BadInput: If a feature is negative; the line names ``uri``.
-    """
-    if (x < 0).any():
-        raise BadInput(f"{uri}: features below 0 cannot be scaled to sum to 1.")
-    total = x.sum(1, keepdim=True)
-    return x / torch.where(total == 0, torch.ones_like(total), total)
 
 
 class NodeSource(GraphSource):

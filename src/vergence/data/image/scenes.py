@@ -78,10 +78,10 @@ def _frames(
 
     def flow(rows: np.ndarray) -> Target:
         last = rows % t == t - 1
-        there = motion.flow(views.of(rows), truths.View(make(rows + ~last), size))
-        uv = there.uv.float()
+        target = motion.flow(views.of(rows), truths.View(make(rows + ~last), size))
+        uv = target.uv.float()
         uv[torch.from_numpy(last)] = torch.nan
-        return replace(there, uv=uv)
+        return replace(target, uv=uv)
 
     def of_clip(name: str) -> Callable[[np.ndarray], Target]:
         def values(rows: np.ndarray) -> Target:

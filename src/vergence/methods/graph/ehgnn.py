@@ -13,7 +13,8 @@ from torch.nn.functional import cross_entropy, mse_loss
 from vergence.core import BadInput, Features, Method, Recipe
 from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource, GraphsSource
+from vergence.data.graph.base import GraphSource
+from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.augment import lowest
 from vergence.methods.graph.encoders import GCN, build
 from vergence.nets.links import Links

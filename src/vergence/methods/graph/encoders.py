@@ -14,7 +14,7 @@ from torch.nn.functional import leaky_relu
 from vergence.core import BadInput, Features, unknown
 from vergence.core.specs import class_at, is_place
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.nets import Dropout
 from vergence.nets.links import Links, with_loops
 

@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Estimator, Features
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource, GraphsSource
+from vergence.data.graph.base import GraphSource
+from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.encoders import Readout, build, read_out
 from vergence.methods.graph.transforms import sparse
 

@@ -12,8 +12,9 @@ from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Clock, Features, Method, Recipe
 from vergence.data.graph import pyg
+from vergence.data.graph.base import GraphSource
 from vergence.data.graph.csr import CSR
-from vergence.data.graph.source import GraphSource, ragged
+from vergence.data.graph.source import ragged
 from vergence.data.graph.walks import Walker
 from vergence.engine.distributed import gather_by_rank
 from vergence.losses import info_nce, queue_nce

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity
 from vergence.core import BadInput, Features, Method, Recipe
 from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.losses import info_nce
 from vergence.methods.graph.encoders import read_out
 from vergence.methods.graph.views import with_x

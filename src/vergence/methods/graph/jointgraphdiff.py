@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from vergence.core import BadInput, Features, Method, Recipe
 from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource, GraphsSource
+from vergence.data.graph.base import GraphSource
+from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.encoders import build
 from vergence.nets import mlp
 

@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from vergence.core import BadInput, Method, Recipe
 from vergence.data import Source
 from vergence.data.graph import pyg
+from vergence.data.graph.base import GraphSource
 from vergence.data.graph.hetero import HeteroSource
-from vergence.data.graph.source import GraphSource
 from vergence.methods.graph.contexts import Context, Twin, contexts_of, twin_of
 from vergence.nets import Dropout
 

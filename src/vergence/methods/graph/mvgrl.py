@@ -11,7 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
 from vergence.core import BadInput, Features, Method, Recipe, unknown
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.engine.distributed import gather
 from vergence.methods.graph import encoders
 from vergence.methods.graph.diffusion import heat, ppr, push, sparsify

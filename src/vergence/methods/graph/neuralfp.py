@@ -14,7 +14,8 @@ from torch.nn.functional import mse_loss
 from vergence.core import BadInput, Features, Method, Recipe
 from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource, GraphsSource
+from vergence.data.graph.base import GraphSource
+from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.encoders import build, read_out
 from vergence.nets import mlp, width_of
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.methods.graph.encoders import read_out
 
 

@@ -12,7 +12,8 @@ from torch.nn.functional import cross_entropy
 from vergence.core import BadInput
 from vergence.core.features import pooled
 from vergence.data.graph import pyg
-from vergence.data.graph.source import NodeSource, degree_features
+from vergence.data.graph.base import degree_features
+from vergence.data.graph.source import NodeSource
 from vergence.data.graph.temporal import TemporalSource
 
 LEAST = 3  # labelled snapshots

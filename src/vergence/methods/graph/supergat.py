@@ -17,7 +17,7 @@ from torch.nn.functional import (
 
 from vergence.core import BadInput, Clock, Features, Method, Recipe, unknown
 from vergence.data.graph import pyg
-from vergence.data.graph.source import GraphSource
+from vergence.data.graph.base import GraphSource
 from vergence.methods.graph.encoders import build, read_out
 from vergence.nets import dropout
 from vergence.nets.links import Links, with_loops

@@ -36,7 +36,7 @@ class Entry:
         question: "which" feature is represented, or "how".
         kind: Branch of the catalogue.
         grain: What is decided for each: a field, a value, an instance, a pair of fields.
-        found: By "search", "training" or a "rule".
+        chosen_by: By "search", "training" or a "rule".
         inference: What it costs when serving.
         here: How ``ClickEncoder`` runs it, or None.
     """
@@ -45,7 +45,7 @@ class Entry:
     question: Literal["which", "how"]
     kind: str
     grain: str
-    found: str
+    chosen_by: str
     inference: str
     here: str | None = None
 

@@ -139,8 +139,8 @@ class TableEncoder(nn.Module):
         if columns not in self._read:
             kinds = ((self.numbers, columns.numeric), (list(self.categories), columns.categorical))
             for names, known in kinds:
-                there = set(known)
-                if (missing := next((name for name in names if name not in there), None)) is not None:
+                given = set(known)
+                if (missing := next((name for name in names if name not in given), None)) is not None:
                     raise unknown("column: the encoder was trained with", missing, known)
             places = [columns.categorical.index(name) for name in self.categories]
             tables = [self._translation(i, columns.words[k]) for i, k in enumerate(places)]

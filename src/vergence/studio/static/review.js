@@ -29,7 +29,7 @@ export function mountReview(root) {
   function show() {
     work.hidden = !group;
     if (!group) {
-      told.textContent = state.found ? "No two samples are nearly the same." : "Press “Find near-duplicates” to begin.";
+      told.textContent = state.searched ? "No two samples are nearly the same." : "Press “Find near-duplicates” to begin.";
       if (state.dropped) told.textContent += ` ${count(state.dropped)} samples are marked to drop from before.`;
       return;
     }

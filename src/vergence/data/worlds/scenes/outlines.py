@@ -68,8 +68,8 @@ def straight_sides(scenes: Scenes, samples: int = 33) -> tuple[np.ndarray, np.nd
             ends[i, : COUNT[i], 0] = CURVES[i, : COUNT[i], :2]
             ends[i, : COUNT[i], 1] = CURVES[i, : COUNT[i], :2] + CURVES[i, : COUNT[i], 2:4]
     every = placed(scenes, ends.reshape(len(NAMES), -1, 2)).reshape(*scenes.shape.shape, -1, 2, 2)
-    there = np.isfinite(every).all((3, 4)) & scenes.present[..., None]
-    scene, slot, side = np.nonzero(there)
+    known = np.isfinite(every).all((3, 4)) & scenes.present[..., None]
+    scene, slot, side = np.nonzero(known)
     chosen = every[scene, slot, side]
     at = (np.arange(samples) + 0.5) / samples
     points = chosen[:, :1] + at[None, :, None] * (chosen[:, 1:] - chosen[:, :1])
@@ -80,11 +80,11 @@ def straight_sides(scenes: Scenes, samples: int = 33) -> tuple[np.ndarray, np.nd
 def junctions(scenes: Scenes) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return scene ``(N,)``, place ``(N, 2)`` in sides and kind ``(N,)`` of what is seen of all junctions."""
     parts, _, _ = packed(scenes, 1)
-    found = np.empty((len(scenes) * parts.shape[1] * 64, 4))
-    while (count := _fill_junctions(parts, found)) > len(found):
-        found = np.empty((count, 4))
-    found = found[:count]
-    return found[:, 0].astype(np.int64), found[:, 1:3], found[:, 3].astype(np.int64)
+    marks = np.empty((len(scenes) * parts.shape[1] * 64, 4))
+    while (count := _fill_junctions(parts, marks)) > len(marks):
+        marks = np.empty((count, 4))
+    marks = marks[:count]
+    return marks[:, 0].astype(np.int64), marks[:, 1:3], marks[:, 3].astype(np.int64)
 
 
 @njit(cache=True, nogil=True)
@@ -128,7 +128,7 @@ def _is_seen(parts: np.ndarray, p: int, other: int, x: float, y: float) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def _fill_junctions(parts: np.ndarray, found: np.ndarray) -> int:  # pragma: no cover - compiled
+def _fill_junctions(parts: np.ndarray, marks: np.ndarray) -> int:  # pragma: no cover - compiled
     """Fill rows (scene, x, y, kind) as far as there is room; return how many there are."""
     count = 0
     for b in range(len(parts)):
@@ -139,8 +139,8 @@ def _fill_junctions(parts: np.ndarray, found: np.ndarray) -> int:  # pragma: no 
             for c in range(COUNT[shape]):
                 x, y = _on_curve(parts[b, p], c, 0.0)
                 if CORNERS[shape] > 2 and _is_seen(parts[b], p, -1, x, y):
-                    if count < len(found):
-                        found[count, 0], found[count, 1], found[count, 2], found[count, 3] = b, x, y, CORNER
+                    if count < len(marks):
+                        marks[count, 0], marks[count, 1], marks[count, 2], marks[count, 3] = b, x, y, CORNER
                     count += 1
                 for q in range(p + 1, parts.shape[1]):
                     if parts[b, q, 0] == 0.0 or parts[b, q, 7] == parts[b, p, 7]:
@@ -148,13 +148,13 @@ def _fill_junctions(parts: np.ndarray, found: np.ndarray) -> int:  # pragma: no 
                     apart = math.hypot(parts[b, q, 2] - parts[b, p, 2], parts[b, q, 3] - parts[b, p, 3])
                     if apart > parts[b, q, 4] + parts[b, p, 4]:
                         continue
-                    count = _crossings(parts[b], b, p, c, q, found, count)
+                    count = _crossings(parts[b], b, p, c, q, marks, count)
     return count
 
 
 @njit(cache=True, nogil=True)
 def _crossings(
-    parts: np.ndarray, b: int, p: int, c: int, q: int, found: np.ndarray, count: int
+    parts: np.ndarray, b: int, p: int, c: int, q: int, marks: np.ndarray, count: int
 ) -> int:  # pragma: no cover - compiled
     """Find where curve ``c`` of part ``p`` goes under part ``q``, by bisection between samples."""
     x, y = _on_curve(parts[p], c, 0.0)
@@ -172,8 +172,8 @@ def _crossings(
                 else:
                     high = middle
             if _is_seen(parts, p, q, x, y):
-                if count < len(found):
-                    found[count, 0], found[count, 1], found[count, 2], found[count, 3] = b, x, y, ENDS
+                if count < len(marks):
+                    marks[count, 0], marks[count, 1], marks[count, 2], marks[count, 3] = b, x, y, ENDS
                 count += 1
         before = after
     return count
