@@ -74,14 +74,14 @@ def papers_page(results: dict[str, dict[str, Any]]) -> str:
         "and not the papers' own numbers.",
     ]
     for family, papers in catalog.FAMILIES.items():
-        parts += [f"## {family}", *_family(papers, results)]
+        parts += [f"## {family}", *_family(family, papers, results)]
     for title, table in (("Parity", _parities), ("Mechanisms", _mechanisms), ("Runs of record", _records)):
         if text := table(results):
             parts += [f"## {title}", text]
     return "\n\n".join(parts) + "\n"
 
 
-def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> list[str]:
+def _family(family: str, papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> list[str]:
     """Return the papers of a family that can be run, with their marks, and those that are planned."""
     shown = {paper.key: marks(results.get(paper.key)) for paper in papers}
     seen = [mark for mark in MARKS if any(one[mark] for one in shown.values())]
@@ -89,17 +89,21 @@ def _family(papers: Sequence[Paper], results: dict[str, dict[str, Any]]) -> list
     planned = [paper for paper in papers if not paper.code]
     parts = []
     if available:
-        rows = [[*_paper(paper), *(_cell(shown[paper.key][mark]) for mark in seen)] for paper in available]
+        rows = [[*_paper(one, family), *(_cell(shown[one.key][mark]) for mark in seen)] for one in available]
         parts.append(_table(["key", "paper", "for", *seen], rows))
     if planned:
-        parts += ["Planned, no code yet:", _table(["key", "paper", "for"], [_paper(p) for p in planned])]
+        parts += [
+            "Planned, no code yet:",
+            _table(["key", "paper", "for"], [_paper(p, family) for p in planned]),
+        ]
     return parts
 
 
-def _paper(paper: Paper) -> list[str]:
+def _paper(paper: Paper, family: str) -> list[str]:
     title = f"[{_cell(paper.title)}]({paper.url})" if paper.url else _cell(paper.title)
-    what = f"{paper.task}, {paper.kind}"
-    return [f"`{paper.key}`", f"{title}, {paper.year}", f"{paper.modality}: {what}"]
+    data = "" if paper.modality == family else f"{paper.modality}: "
+    what = paper.kind if paper.task == "representation" else f"{paper.task}, {paper.kind}"
+    return [f"`{paper.key}`", f"{title}, {paper.year}", data + what]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
