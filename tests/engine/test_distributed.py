@@ -4,7 +4,15 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from vergence.engine.distributed import gather
+from vergence.engine.distributed import follow_mean, gather
+
+
+def test_a_running_mean_follows_by_hand_and_stays_where_there_are_no_rows():
+    mean = torch.tensor([1.0, 0.0])
+    follow_mean(mean, torch.tensor([[3.0, 4.0], [5.0, 0.0]]), keep=0.75)
+    torch.testing.assert_close(mean, torch.tensor([1.75, 0.5]))
+    follow_mean(mean, torch.zeros(0, 2), keep=0.0)
+    torch.testing.assert_close(mean, torch.tensor([1.75, 0.5]))
 
 
 def test_one_process_gets_its_own_tensor_back():
@@ -29,7 +37,9 @@ def worker(rank, file, results):
     loss.backward()
     dist.all_reduce(w.grad)
     dist.all_reduce(loss.detach())
-    torch.save({"grad": w.grad / 2, "loss": loss.detach() / 2}, f"{results}{rank}")
+    mean = torch.zeros(3)
+    follow_mean(mean, x[:5] if rank else x[5:], keep=0.5)  # 3 rows and 5
+    torch.save({"grad": w.grad / 2, "loss": loss.detach() / 2, "mean": mean}, f"{results}{rank}")
     dist.destroy_process_group()
 
 
@@ -43,3 +53,4 @@ def test_two_processes_give_the_loss_and_gradient_of_one_with_both_halves(tmp_pa
         found = torch.load(tmp_path / f"result{rank}")
         torch.testing.assert_close(found["loss"], loss.detach())
         torch.testing.assert_close(found["grad"], w.grad)
+        torch.testing.assert_close(found["mean"], x.mean(0) / 2)

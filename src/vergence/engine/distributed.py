@@ -115,3 +115,20 @@ def mean_over_processes(x: Tensor) -> Tensor:
     total = x.clone()
     dist.all_reduce(total)
     return total / world()
+
+
+@torch.no_grad()
+def follow_mean(mean: Tensor, rows: Tensor, *, keep: float) -> None:
+    """Move a running mean ``(D,)``, in place, towards the mean of the rows ``(B, D)`` of all processes.
+
+    It becomes keep * mean + (1 - keep) * their mean. Processes may bring different numbers of rows; where
+    none has any, it stays.
+
+    Args:
+        mean: The same on all processes.
+        rows: Of this process.
+        keep: Share of the mean that is kept, in [0, 1].
+    """
+    count = mean_over_processes(mean.new_tensor(len(rows)))
+    seen = mean_over_processes(rows.to(mean.dtype).sum(0)) / count.clamp_min(1e-6)
+    mean.lerp_(seen, (1 - keep) * (count > 0).to(mean.dtype))

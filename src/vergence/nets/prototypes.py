@@ -1,4 +1,4 @@
-"""Prototype head: scores a vector against learned prototypes."""
+"""Prototypes: a head that scores a vector against learned ones, and what keeps them as they are."""
 
 from __future__ import annotations
 
@@ -39,6 +39,11 @@ class PrototypeHead(nn.Module):
         """Return the scores in [-1, 1]: ``(..., into)`` -> ``(..., K)``."""
         unit = normalize(self.project(pooled(x)), dim=-1)
         weight = self.prototypes.weight
-        if self.frozen:  # not detached: processes exchange the gradients of all parameters
-            weight = weight.detach() + 0 * weight
+        if self.frozen:
+            weight = held_still(weight)
         return linear(unit, normalize(weight, dim=1))
+
+
+def held_still(weight: Tensor) -> Tensor:
+    """Return the same numbers, whose gradient is 0: processes exchange the gradients of all parameters."""
+    return weight.detach() + 0 * weight

@@ -43,6 +43,8 @@ class TimmEncoder(ImageEncoder):
         self.out_dim = getattr(model, "head_hidden_size", None) or model.num_features
         self.num_prefix = getattr(model, "num_prefix_tokens", 0)
         self.is_vit = plain
+        if plain:
+            self.patch: int = model.patch_embed.patch_size[0]
         self.depth = len(model.blocks) if plain else len(model.feature_info)
         self.places = _places(model) if isinstance(model, ResNet) else None
 

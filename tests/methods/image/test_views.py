@@ -5,7 +5,7 @@ import torch
 
 from vergence.core.errors import BadInput
 from vergence.data.image.batch import ImageBatch
-from vergence.methods.image.views import KINDS, crops, masked, pair, two_crops
+from vergence.methods.image.views import KINDS, crops, local_side, masked, pair, two_crops
 from vergence.views.pixels import augment
 from vergence.views.pixels.augment import Augment, plain
 
@@ -167,6 +167,13 @@ def test_crops_are_two_large_and_several_small_ones_of_their_own_scales():
     assert [v.pixels.shape[-1] for v in views] == [32, 32, 12, 12, 12]
     shares = [v.box[:, 2] * v.box[:, 3] / 64**2 for v in views]
     assert min(s.min() for s in shares[:2]) > 0.3 and max(s.max() for s in shares[2:]) < 0.34
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "side"), [(224, 16, 96), (224, 14, 98), (32, 4, 12), (32, 1, 14), (16, 8, 8), (8, 8, 8)]
+)
+def test_local_crops_are_whole_patches_wide(size, patch, side):
+    assert local_side(size, patch, 96 / 224) == side
 
 
 def test_two_crops_take_one_probability_a_view():

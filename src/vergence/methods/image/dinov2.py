@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from vergence.core import BadInput, Clock, Method, Recipe
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.distributed import gather, gather_uneven, mean_over_processes
+from vergence.engine.distributed import follow_mean, gather, gather_uneven, mean_over_processes
 from vergence.losses import centred, dino, koleo, sinkhorn, soft_cross_entropy
-from vergence.methods.image.views import crops
+from vergence.methods.image.views import crops, local_side
 from vergence.nets import PrototypeHead, Teacher
+from vergence.nets.crops import encode_crops
 from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.views.pixels.augment import View
 from vergence.views.pixels.masks import block_mask
@@ -112,10 +113,9 @@ class DINOv2(Method):
         self.teacher, self.teacher_heads = Teacher(encoder), Teacher(self.heads)
         patch: int = encoder.patch  # type: ignore[assignment]
         size = image_size(encoder)
-        local_size = local_size or max(1, round(size * 98 / 224 / patch)) * patch
         self.crops = crops(
             size,
-            local_size=local_size,
+            local_size=local_size or local_side(size, patch, 98 / 224),
             n_local=n_local,
             global_scale=global_scale,
             local_scale=local_scale,
@@ -151,8 +151,7 @@ class DINOv2(Method):
         cls, hidden = seen.pooled, seen.tokens[mask]  # (2B, D), (M, D)
         images = list(image_head(cls).chunk(2))
         if views.parts:
-            parts = self.encoder(torch.cat([view.pixels for view in views.parts])).pooled
-            images += image_head(parts).split(b)
+            images += image_head(encode_crops(self.encoder, views.parts)).split(b)
 
         image_targets, patch_targets = self.targets(whole, mask)
         terms = {"dino": dino(images, image_targets, temperature=self.student_temperature)}
@@ -189,10 +188,8 @@ class DINOv2(Method):
             return targets, hidden[: len(patches)]
         targets = list(centred(images, self.centre_images, temperature=temperature).chunk(2))
         hidden = centred(patches, self.centre_patches, temperature=temperature)
-        for centre, scores in ((self.centre_images, images), (self.centre_patches, patches)):
-            rows = mean_over_processes(scores.new_tensor(len(scores), dtype=torch.float32))
-            mean = mean_over_processes(scores.float().sum(0)) / rows.clamp_min(1e-6)
-            centre.lerp_(mean, 0.1 * (rows > 0).float())  # EMA 0.9 of batch means
+        follow_mean(self.centre_images, images, keep=0.9)
+        follow_mean(self.centre_patches, patches, keep=0.9)
         return targets, hidden
 
     def step_end(self, clock: Clock) -> None:

@@ -118,6 +118,11 @@ def crops(
     return Several(first, second, *[local] * n_local)
 
 
+def local_side(size: int, patch: int, share: float) -> int:
+    """Return the side of local crops in pixels: the multiple of ``patch`` nearest to a share of ``size``."""
+    return max(1, round(size * share / patch)) * patch
+
+
 class Masked:
     """Make views with some patches marked as hidden; the pixels stay as they are."""
 
