@@ -10,7 +10,7 @@ PAPERS = (
     Paper("byol", None, "Bootstrap your own latent: A new approach to self-supervised Learning", 2020, "2006.07733", "any", "representation", "learner", "vergence.methods.pairs.byol:BYOL"),
     Paper("mocov2", None, "Improved Baselines with Momentum Contrastive Learning", 2020, "2003.04297", "any", "representation", "learner", "vergence.methods.pairs.mocov2:MoCoV2"),
     Paper("mae", None, "Masked Autoencoders Are Scalable Vision Learners", 2022, "2111.06377", "image", "representation", "learner"),
-    Paper("swav", None, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", 2020, "2006.09882", "image", "representation", "learner"),
+    Paper("swav", None, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", 2020, "2006.09882", "image", "representation", "learner", "vergence.methods.image.swav:SwAV"),
     Paper("dino", None, "Emerging Properties in Self-Supervised Vision Transformers", 2021, "2104.14294", "image", "representation", "learner", "vergence.methods.image.dino:DINO"),
     Paper("supervised", None, "Deep Residual Learning for Image Recognition", 2016, "1512.03385", "image", "representation", "learner"),
 )
