@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cosine_similarity, cross_entropy, normalize
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from vergence.losses import contrast, info_nce, node_info_nce, nt_xent
+from vergence.losses import contrast, info_nce, node_info_nce, nt_xent, queue_nce
 
 
 @pytest.fixture(autouse=True)
@@ -217,6 +217,21 @@ def test_no_tensor_grows_with_the_square_of_the_batch(monkeypatch, loss):
     with Largest() as seen:
         loss(x, y, temperature=0.2).backward()
     assert seen.numel <= max(2**14, 2 * 1000 * 8)
+
+
+def test_a_queue_is_asked_block_by_block_with_the_same_cost_and_gradient(monkeypatch):
+    queries, keys = (torch.randn(1000, 8, requires_grad=True) for _ in range(2))
+    queue = torch.randn(500, 8)
+    whole = queue_nce(queries, keys, queue, temperature=0.2)
+    wanted = torch.autograd.grad(whole, (queries, keys))
+    monkeypatch.setitem(contrast.SCORES_AT_ONCE, "cpu", 2**14)
+    with Largest() as seen:
+        loss = queue_nce(queries, keys, queue, temperature=0.2)
+        gradients = torch.autograd.grad(loss, (queries, keys))
+    assert seen.numel <= 2**14
+    torch.testing.assert_close(loss, whole)
+    for gradient, want in zip(gradients, wanted, strict=True):
+        torch.testing.assert_close(gradient, want, rtol=1e-4, atol=1e-8)
 
 
 @pytest.mark.parametrize("loss", [info_nce, nt_xent, node_across])

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import normalize, softplus
+from torch.utils.checkpoint import checkpoint
 
 from vergence.losses.precision import in_float32
 
@@ -57,7 +58,8 @@ def info_nce(queries: Tensor, keys: Tensor, *, temperature: float, own: Tensor |
 def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: float) -> Tensor:
     """Return the cost of picking each query's own key out of it and a queue of others.
 
-    Rows are first scaled to unit length. The other keys of the batch do not count; B x K scores are held.
+    Rows are first scaled to unit length. The other keys of the batch do not count. Memory grows with B + K,
+    not with B x K.
 
     Args:
         queries: ``(B, D)``.
@@ -83,10 +85,21 @@ def queue_nce(queries: Tensor, keys: Tensor, queue: Tensor, *, temperature: floa
         )
     if temperature <= 0:
         raise ValueError(f"queue_nce needs temperature > 0; got {temperature}.")
-    unit = normalize(queries, dim=1)
+    unit, negatives = normalize(queries, dim=1), normalize(queue, dim=1)
     own = (unit * normalize(keys, dim=1)).sum(1, keepdim=True)
-    scores = torch.cat([own, unit @ normalize(queue, dim=1).T], 1) / temperature
-    return (scores.logsumexp(1) - scores[:, 0]).mean()
+    rows = max(1, SCORES_AT_ONCE.get(unit.device.type, 2**21) // (len(queue) + 1))
+    if len(unit) <= rows:
+        return _queue_costs(unit, own, negatives, temperature).mean()
+    blocks = zip(unit.split(rows), own.split(rows), strict=True)
+    costs = [
+        checkpoint(_queue_costs, *block, negatives, temperature, use_reentrant=False) for block in blocks
+    ]
+    return torch.cat(costs).mean()
+
+
+def _queue_costs(unit: Tensor, own: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    scores = torch.cat([own, unit @ queue.T], 1) / temperature
+    return scores.logsumexp(1) - scores[:, 0]
 
 
 @in_float32
