@@ -212,6 +212,20 @@ def test_a_run_goes_on_with_the_samples_that_it_began_with_whatever_was_added(tm
         vergence.learn(Closer, folder, weight=3.0, resume=True, **{**settings(tmp_path, "other"), **options})
 
 
+def test_photos_made_anew_under_the_same_names_are_refused(tmp_path, monkeypatch):
+    (folder := tmp_path / "photos").mkdir()
+    photos(folder, range(10, 58, 2))
+    stopped(monkeypatch, folder, tmp_path / "run", 4, batch_size=8)
+    Image.new("RGB", (16, 16), (1, 2, 3)).save(folder / "034.png")
+    changed = (
+        r"1 of the 24 samples whose content was noted have another one now, such as 034\.png\. Put it back"
+    )
+    with pytest.raises(BadInput, match=changed):
+        vergence.resume(tmp_path / "run", method=Closer, quiet=True)
+    photos(folder, [34])
+    assert vergence.resume(tmp_path / "run", method=Closer, quiet=True).config.samples == 24
+
+
 def test_a_part_is_gone_on_with_as_that_part(digits, tmp_path, monkeypatch):
     part = digits.subset(range(0, 1797, 2))  # as the demo holds out the others
     whole = vergence.learn(Closer, part, weight=3.0, **settings(tmp_path, "whole"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -13,23 +15,36 @@ from vergence.data.source import Source
 from vergence.engine.files import first_line, write_whole
 
 NAME = "samples.parquet"
+_LOOKED = 256  # samples, evenly spaced, whose content is looked at
 
 
 def write_samples(out: Path, source: Source) -> None:
-    """Write down the names of a source's samples, in their order."""
-    table = pa.table({"name": pa.array(list(source.names), pa.string())})
+    """Write down the names of a source's samples, in their order, and of some a digest of what they hold."""
+    n = len(source)
+    digests: list[bytes | None] = [None] * n
+    for row in np.unique(np.linspace(0, n - 1, min(n, _LOOKED)).astype(int)).tolist():
+        digests[row] = _digest(source, row)
+    columns = {"name": pa.array(list(source.names), pa.string()), "digest": pa.array(digests, pa.binary())}
+    table = pa.table(columns)
     write_whole(out / NAME, lambda aside: pq.write_table(table, aside, compression="zstd"))
 
 
-def read_samples(out: Path) -> list[str] | None:
-    """Return the names that ``write_samples`` wrote; None of a run that has none, as older ones.
+def _digest(source: Source, row: int) -> bytes | None:
+    content = source.content(row)
+    return hashlib.blake2b(content, digest_size=8).digest() if content else None
+
+
+def read_samples(out: Path) -> tuple[list[str], list[bytes | None]] | None:
+    """Return the names and digests that ``write_samples`` wrote; None of a run that has none, as older ones.
 
     Raises:
         BadInput: If the file is broken.
     """
     path = out / NAME
     try:
-        return pq.read_table(path, columns=["name"]).column("name").to_pylist()
+        table = pq.read_table(path)
+        names = table["name"].to_pylist()
+        return names, table["digest"].to_pylist() if "digest" in table.column_names else [None] * len(names)
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError, ValueError, KeyError) as error:
@@ -42,33 +57,50 @@ def learned_from(out: Path, config: RunConfig, source: Source) -> Source:
     What was added since is left out where names tell which samples are new, as those of files do; where they
     do not, because they count, or because samples hang together as in a graph, there must be as many as then.
 
+    What 256 of them hold is compared with what it was, so that data made anew under the same names are
+    noticed.
+
     Args:
         out: The run's folder.
         config: Of the run.
         source: Where it is to go on.
 
     Raises:
-        BadInput: If they are not there, or cannot be told from others.
+        BadInput: If they are not there, cannot be told from others, or hold something else.
     """
     names = list(source.names)
-    learned = read_samples(out)
-    if learned == names:
-        return source
-    if learned is None:
-        if not (changed := config.differs(len(source), names)):
-            return source
-    else:
+    written = read_samples(out)
+    if written is None:
+        changed = config.differs(len(source), names)
+    elif names != (learned := written[0]):
         rows, changed = _rows(learned, names)
         if not changed and not source.stable_names and config.out_of != (source.out_of or len(source)):
             holds = source.out_of or len(source)
             changed = (
                 f"it held {config.out_of:,} samples and holds {holds:,}, whose names do not tell the new"
             )
-        if not changed:
-            return source.subset(rows)
+        source = source if changed else source.subset(rows)
+    else:
+        changed = ""
+    if written is not None and not changed:
+        changed = _other_content(source, written[1])
+    if not changed:
+        return source
     raise BadInput(
         f"{source.uri} is not what {out} began with: {changed}. "
         "Put it back, or pass the data: resume(run, source=...)."
+    )
+
+
+def _other_content(source: Source, digests: list[bytes | None]) -> str:
+    """Say which samples are no more what they were, "" if those that were looked at are."""
+    looked = [row for row, digest in enumerate(digests) if digest is not None]
+    other = [row for row in looked if _digest(source, row) != digests[row]]
+    if not other:
+        return ""
+    return (
+        f"{len(other):,} of the {len(looked):,} samples whose content was noted have another one now, "
+        f"such as {source.names[other[0]]}"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Self
@@ -139,6 +140,18 @@ class NodeSource(GraphSource):
             "degree": len(near),
             "neighbours": [self._names[j] for j in near.tolist()],
         }
+
+    def content(self, i: int) -> bytes:
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> bytes:
+        """Of the whole graph, since every node may hear of every other."""
+        seen = hashlib.blake2b(digest_size=16)
+        for name, value in sorted(self.data.to_dict().items()):
+            if isinstance(value, Tensor) and name != "y":
+                seen.update(name.encode() + np.ascontiguousarray(value.numpy()).data)
+        return seen.digest()
 
     def subset(self, rows: Sequence[int] | np.ndarray) -> Self:
         """Return these nodes as samples; the graph around them stays whole."""
@@ -317,6 +330,11 @@ class GraphsSource(GraphSource, ArraySource):
         if "edge_attr" in batch:
             graph.edge_attr = batch.edge_attr
         return graph
+
+    def content(self, i: int) -> bytes:
+        batch = self.batch(np.array([i]))
+        held = [batch.edge_index, batch.get("edge_attr"), None if self.data.x is None else batch.x]
+        return b"".join(part.numpy().tobytes() for part in held if part is not None)
 
     @property
     def protocols(self) -> list[str]:

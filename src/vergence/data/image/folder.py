@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vergence.data.image.formats import UNREAD, suffix_of
-from vergence.data.image.reader import ImageReader, read_part
+from vergence.data.image.reader import ImageReader, read_ends, read_part
 from vergence.data.paths import printable
 from vergence.data.source import LabelName
 
@@ -42,6 +42,9 @@ class FolderReader(ImageReader):
 
     def read(self, i: int) -> bytes:
         return read_part(os.path.join(self.root, self.paths[i]))
+
+    def content(self, i: int) -> bytes:
+        return read_ends(os.path.join(self.root, self.paths[i]))
 
 
 def left_out(names: Sequence[str], pictures: Sequence[str]) -> list[str]:

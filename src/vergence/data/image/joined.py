@@ -43,9 +43,16 @@ class _Joined(ImageReader):
             )
 
     def read(self, i: int) -> Raw:
+        source, place = self._at(i)
+        return source.reader.read(int(source.rows[place]))
+
+    def content(self, i: int) -> bytes:
+        source, place = self._at(i)
+        return source.content(place)
+
+    def _at(self, i: int) -> tuple[ImageSource, int]:
         which = int(self.of[i])
-        source = self.sources[which]
-        return source.reader.read(int(source.rows[i - self.starts[which]]))
+        return self.sources[which], i - int(self.starts[which])
 
 
 def join(sources: Sequence[Source]) -> ImageSource:

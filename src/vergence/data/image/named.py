@@ -76,6 +76,9 @@ class HubReader(ImageReader):
             raise DecodeError("the cell is empty")
         return read_part(cell["path"])
 
+    def content(self, i: int) -> bytes:
+        return self.read(i)
+
 
 def digits(*, limit: float = 0.5) -> ImageSource:
     """Open scikit-learn's 1,797 scanned digits, 8 x 8, as RGB; ink from 0 to 16 becomes 0 to 255."""

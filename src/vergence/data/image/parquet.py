@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from vergence.data.columns import coded
 from vergence.data.image.cache import budget
 from vergence.data.image.decode import DecodeError
 from vergence.data.image.labels import NAMES, NoLabels, labels_of
-from vergence.data.image.reader import ImageReader, numbered
+from vergence.data.image.reader import ImageReader, numbered, read_ends
 
 _AT_ONCE = 1024  # rows decoded before their bytes are counted
 _PICTURES = ("image", "img", "picture", "photo", "jpg", "jpeg", "png", "bytes")
@@ -36,7 +37,7 @@ class ParquetReader(ImageReader):
     """
 
     def __init__(self, paths: list[Path], root: Path) -> None:
-        self._files = [_file(path) for path in paths]
+        self._paths, self._files = paths, [_file(path) for path in paths]
         schema = self._files[0].schema_arrow
         features = _features(schema)
         self.column = _picture_column(schema, features, paths[0])
@@ -79,6 +80,15 @@ class ParquetReader(ImageReader):
         if not cell.is_valid:
             raise DecodeError("the cell is empty")
         return memoryview(cell.as_buffer())
+
+    def content(self, i: int) -> bytes:
+        """Of the file, whose end says where its columns lie, how long they are and what they span."""
+        file, _ = self._groups[int(np.searchsorted(self._ends, i, side="right"))]
+        return self._content[file]
+
+    @cached_property
+    def _content(self) -> list[bytes]:
+        return [read_ends(path) for path in self._paths]
 
     def _group(self, group: int) -> pa.Array:
         with self._lock:

@@ -15,6 +15,7 @@ from vergence.data.image.formats import HEAD
 from vergence.data.paths import printable
 from vergence.data.source import LabelName
 
+_END = 4096  # bytes of a picture, at either end, by which it is known again
 LARGEST = 2**30  # bytes of one encoded picture; without compression, the largest that is decoded has less
 
 
@@ -51,6 +52,10 @@ class ImageReader(ABC):
             OSError: If its file cannot be read.
         """
 
+    def content(self, i: int) -> bytes:
+        """Return what ``Source.content`` does; raises what ``read`` does."""
+        return b""
+
 
 class PixelReader(ImageReader):
     """Pictures that a library gave us decoded.
@@ -71,6 +76,9 @@ class PixelReader(ImageReader):
     def read(self, i: int) -> np.ndarray:
         return self.pixels[i]
 
+    def content(self, i: int) -> bytes:
+        return self.pixels[i].tobytes()
+
 
 def read_part(path: str | os.PathLike[str], offset: int = 0, length: int | None = None) -> bytes:
     """Return ``length`` bytes of a file from ``offset`` on, or all.
@@ -90,6 +98,23 @@ def read_part(path: str | os.PathLike[str], offset: int = 0, length: int | None 
             raise DecodeError(f"{size:,} bytes are more than a picture may have ({LARGEST:,})")
         file.seek(offset)
         return file.read(size)
+
+
+def read_ends(path: str | os.PathLike[str], offset: int = 0, length: int | None = None) -> bytes:
+    """Return the length of a file, or of a part of one, with its first and last 4 KiB.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        return b""
+    with builtins.open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size - offset if length is None else length
+        ends = [f"{size}:".encode()]
+        for place in (offset, offset + max(0, size - _END)):
+            file.seek(place)
+            ends.append(file.read(min(size, _END)))
+    return b"".join(ends)
 
 
 def read_head(path: str | os.PathLike[str], offset: int = 0, length: int = HEAD) -> bytes:

@@ -118,6 +118,12 @@ class ImageSource(RowSource):
         except (DecodeError, OSError) as error:
             raise BadInput(f"{self.names[i]} in {self.uri} cannot be read: {error}.") from None
 
+    def content(self, i: int) -> bytes:
+        try:
+            return self.reader.content(int(self.rows[i]))
+        except (DecodeError, OSError):
+            return b""
+
     @property
     def targets(self) -> tuple[str, ...]:
         return (*super().targets, *self._targets)

@@ -13,7 +13,7 @@ from vergence.core.errors import BadInput
 from vergence.data.columns import coded
 from vergence.data.image.folder import folder_labels
 from vergence.data.image.formats import UNREAD, pictures_among, suffix_of
-from vergence.data.image.reader import ImageReader, read_head, read_part
+from vergence.data.image.reader import ImageReader, read_ends, read_head, read_part
 from vergence.data.paths import printable
 
 _AFTER_END = 64  # MiB that are looked at behind the last file
@@ -67,6 +67,10 @@ class TarReader(ImageReader):
     def read(self, i: int) -> bytes:
         shard, offset, length = self._at[i]
         return read_part(self._paths[shard], offset, length)
+
+    def content(self, i: int) -> bytes:
+        shard, offset, length = self._at[i]
+        return read_ends(self._paths[shard], offset, length)
 
 
 @dataclass
