@@ -154,8 +154,8 @@ def learn(
     _check(config, source, folder, resume)
     if resume:
         source = learned_from(folder, read_config(folder), source)
-    for note in () if quiet else filter(None, [source.reading, *source.notes]):
-        print(f"{source.uri}: {note}.", file=sys.stderr)
+    for note in () if quiet else source.read_as():
+        print(note, file=sys.stderr)
     _same_modality(config.method, cls, source)
     source = source.with_targets(cls.reads, config.method)
     asked = {"encoder": encoder is not None or bool(encoder_options), "init": init is not None and not resume}

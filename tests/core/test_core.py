@@ -20,6 +20,14 @@ def test_clock_reads_epoch_progress_and_schedules():
     assert clock.linear(0.0, 1.0, epochs=2) == 1.0
 
 
+@pytest.mark.parametrize("kind", [BadInput, MissingExtra])
+@pytest.mark.parametrize("name", ["two\nlines", "a\r\nb", "page\x0c", "\x1b[2J", "\u2028", "caf\udce9"])
+def test_whatever_an_error_quotes_it_is_one_line_that_can_be_printed(kind, name):
+    said = str(kind(f"There is no row '{name}', été."))
+    assert len(said.splitlines()) == 1 and said.isprintable() and said.encode()
+    assert said == f"There is no row '{name.encode('unicode_escape').decode()}', été."
+
+
 def test_pooled_takes_either_answer_of_an_encoder():
     x = torch.randn(2, 3)
     assert pooled(x) is x

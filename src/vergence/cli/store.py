@@ -69,8 +69,8 @@ def embed(argv: list[str]) -> None:
         width = store.width(args.column)
         result = {"store": str(store.path), "samples": len(store), "column": args.column, "width": width}
         return show(args, result, f"{store.path}: {width} numbers each beside the others, in {args.column}")
-    for note in filter(None, [data.reading, *data.notes]):
-        print(f"{data.uri}: {note}.", file=sys.stderr)
+    for note in data.read_as():
+        print(note, file=sys.stderr)
     if run is None:
         store = api(args.run, data, args.out, overwrite=args.overwrite, workers=args.workers)
     else:

@@ -5,15 +5,35 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Iterable
 from types import ModuleType
 
 _NEARLY = 0.1  # of similarity, in [0, 1]
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # controls, and halves of pairs
+
+
+def escaped(text: str) -> str:
+    r"""Return text in one line that can be printed: line breaks and other controls as numbers or letters.
+
+    >>> escaped("two\nlines")
+    'two\\nlines'
+    """
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 class VergenceError(Exception):
-    """Something the user can put right. The command line prints its one line and exits with 2."""
+    r"""Something the user can put right. The command line prints its one line and exits with 2.
+
+    Names and values that a message quotes may hold line breaks and other controls: they are escaped.
+
+    >>> print(VergenceError("There is no row 'two\nlines'."))
+    There is no row 'two\nlines'.
+    """
+
+    def __str__(self) -> str:
+        return escaped(super().__str__())
 
 
 class BadInput(VergenceError, ValueError):

@@ -67,9 +67,13 @@ def from_printable(name: str) -> str:
 def table_files(folder: Path) -> list[Path]:
     """Return the parquet files of a folder, or its csv files, sorted; hidden ones are left out.
 
+    What is no folder stands for itself.
+
     Raises:
         BadInput: If it holds both, so that one kind would be left out.
     """
+    if not folder.is_dir():
+        return [folder]
     inside = sorted(path for path in folder.iterdir() if path.is_file() and path.name[0] not in "._")
     parquet = [path for path in inside if path.name.lower().endswith(".parquet")]
     delimited = [path for path in inside if path.name.lower().endswith((".csv", ".tsv", ".csv.gz"))]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from vergence.core.errors import BadInput, unknown
+from vergence.core.errors import BadInput, escaped, unknown
 from vergence.core.lists import cell
 from vergence.data.loading import batches, order
 
@@ -101,6 +101,10 @@ class Source(ABC):
     reading: str = ""
     reading_batch: int = 512  # samples a forward pass when nothing is learned
 
+    def read_as(self) -> list[str]:
+        """Return how the samples were read and what was put right, a line each."""
+        return [escaped(f"{self.uri}: {note}.") for note in (self.reading, *self.notes) if note]
+
     @property
     def targets(self) -> tuple[str, ...]:
         """Names of what there is beside the samples; ``data.targets.KINDS`` are all that there may be."""
@@ -179,6 +183,13 @@ class Source(ABC):
         Raises:
             BadInput: If it cannot be read.
         """
+
+    def content(self, i: int) -> bytes:
+        """Return bytes that are others when sample ``i`` has changed; none where that cannot be told.
+
+        All that it holds, or a file's length with its first and last bytes; cheap.
+        """
+        return b""
 
     @abstractmethod
     def subset(self, rows: Sequence[int] | np.ndarray) -> Source:

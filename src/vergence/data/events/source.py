@@ -33,8 +33,7 @@ def open_events(uri: str, paths: Sequence[Path] | None = None, *, limit: float =
     where = Path(path).expanduser()
     if (where / ABOUT).is_file():
         return EventSource(EventLog.load(where), f"events:{path}", limit=limit)
-    if paths is None:
-        paths = table_files(where) if where.is_dir() else [where]
+    paths = [file for one in paths or [where] for file in table_files(one)]
     return EventSource(read_log(paths or [where], schema, limit=limit), schema.uri(path), limit=limit)
 
 
@@ -90,6 +89,11 @@ class EventSource(ArraySource):
                 values = values + np.float64(log.fields.offsets[k])
             columns[name] = pa.array(values, from_pandas=True)
         return pa.table(columns)
+
+    def content(self, i: int) -> bytes:
+        first, end = self.log.offsets[self.rows[i] : self.rows[i] + 2].tolist()
+        columns = (self.log.time, self.log.numeric, self.log.categorical)
+        return b"".join(column[first:end].tobytes() for column in columns)
 
     def batch(self, index: np.ndarray) -> EventBatch:
         """Return the whole histories of these entities ``(B,)``, in this order."""

@@ -32,8 +32,7 @@ def open_table(uri: str, paths: Sequence[Path] | None = None, *, limit: float = 
     """
     path, schema = TableSchema.from_uri(uri)
     where = Path(path).expanduser()
-    if paths is None:
-        paths = table_files(where) if where.is_dir() else [where]
+    paths = [file for one in paths or [where] for file in table_files(one)]
     table, notes = read_table(paths or [where], limit=limit)
     _, values = values_of(table, schema, path)
     values.notes += notes
@@ -153,6 +152,10 @@ class TableSource(ArraySource):
         for name, words, code in zip(self.columns.categorical, self.columns.words, codes, strict=True):
             cells[name] = words[code - 1] if code else None
         return cells
+
+    def content(self, i: int) -> bytes:
+        row = int(self.rows[i])
+        return self.values.numeric[row].tobytes() + self.values.categorical[row].tobytes()
 
     def batch(self, index: np.ndarray) -> TableBatch:
         """Return these rows ``(B,)``, in this order."""
