@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from vergence.data.dates import date_order
 from vergence.data.written import is_text, style
 
 CATEGORICAL, NUMERIC = "categorical", "numeric"
@@ -51,7 +52,7 @@ def role(name: str, column: pa.ChunkedArray, decimal: str = ".") -> str:
         return f"of type {kind}"
     if not coded and style(column, decimal) is not None:
         return NUMERIC
-    return _of_words(column)
+    return "a time" if date_order(column) is not None else _of_words(column)
 
 
 def reading_of(

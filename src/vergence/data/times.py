@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput
 from vergence.data.columns import floats, reason
+from vergence.data.dates import date_order, iso_dates
 from vergence.data.written import is_text
 
 _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -17,7 +18,8 @@ def times_of(column: pa.ChunkedArray, name: str, what: str) -> tuple[np.ndarray,
     """Return times as exactly as it stands there.
 
     Args:
-        column: Timestamps, dates, durations, ISO 8601 text or plain numbers.
+        column: Timestamps, dates, durations, plain numbers, or text: ISO 8601, or dates such as 31/12/2024 of
+            which one shows whether day or month comes first.
         name: Of the column, for errors.
         what: It stands in, for errors.
 
@@ -32,7 +34,7 @@ def times_of(column: pa.ChunkedArray, name: str, what: str) -> tuple[np.ndarray,
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
     if is_text(values.type):
-        values = _from_text(values, name, what)
+        values = _from_text(values, f"Column {name} of {what}")
     if pa.types.is_date(values.type):
         values = values.cast(pa.timestamp("s"))
     kind = values.type
@@ -51,8 +53,22 @@ def _whole(values: pa.ChunkedArray) -> np.ndarray:
     return np.require(values.fill_null(0).to_numpy(), np.int64, requirements="W")
 
 
-def _from_text(values: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
-    values = pc.replace_substring_regex(pc.utf8_trim_whitespace(values), r"\s*(UTC|GMT|Z)$", "Z")
+def _from_text(values: pa.ChunkedArray, what: str) -> pa.ChunkedArray:
+    values = pc.utf8_trim_whitespace(values)
+    order = date_order(values)
+    if order in ("unknown", "mixed"):
+        shown = pc.drop_null(values)[0].as_py()
+        why = (
+            "no value tells whether the day or"
+            if order == "unknown"
+            else "in some the day comes first, in others"
+        )
+        raise BadInput(
+            f"{what} has dates such as {shown}: {why} the month comes first. Write them as 2024-01-31."
+        )
+    if order is not None:
+        values = iso_dates(values, order)
+    values = pc.replace_substring_regex(values, r"\s*(UTC|GMT|Z)$", "Z")
     for kind in (
         pa.timestamp("us"),
         pa.timestamp("us", "UTC"),
@@ -64,6 +80,5 @@ def _from_text(values: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray
         except pa.ArrowInvalid as error:
             refused = error
     raise BadInput(
-        f"Column {name} of {what} is text that is no ISO 8601 time, all with or all without a zone: "
-        f"{reason(refused)}"
+        f"{what} is text that is no ISO 8601 time, all with or all without a zone: {reason(refused)}"
     )

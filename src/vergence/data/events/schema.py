@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput, unknown
+from vergence.data.dates import date_order
 from vergence.data.paths import split_query
 from vergence.data.roles import CATEGORICAL, NUMERIC, role
-from vergence.data.written import decimal_of
+from vergence.data.written import decimal_of, is_text
 
 IDS = (
     "entity", "entity_id", "user", "user_id", "userid", "client", "client_id", "customer", "customer_id",
@@ -30,7 +31,7 @@ class EventSchema:
 
     Args:
         id: Column that says whose event it is.
-        time: Column that says when: a timestamp, a date, an ISO 8601 text or a plain number.
+        time: Column that says when: a timestamp, a date, a text (ISO 8601, or 31/12/2024) or a plain number.
         categorical: Columns of categories (words, codes, flags).
         numeric: Columns of quantities.
         label: Column with what is known about the entity; never a field of its events.
@@ -145,7 +146,7 @@ class EventSchema:
         if self.time is not None:
             return _checked_name(self.time, table, what, "time")
         named = _named(table, TIMES, lambda name: not pa.types.is_time(table.schema.field(name).type))
-        dated = [f.name for f in table.schema if _is_date(f.type) and f.name != self.id]
+        dated = [name for name in table.column_names if name != self.id and _is_dated(table[name])]
         if named is None and not dated:
             raise BadInput(
                 f"{what} has no column that looks like a time among {_list(table)}; name it: --time COLUMN."
@@ -164,7 +165,10 @@ def _named(table: pa.Table, names: Sequence[str], fits: Callable[[str], bool] = 
     return next((lower[name] for name in names if name in lower), None)
 
 
-def _is_date(kind: pa.DataType) -> bool:
+def _is_dated(column: pa.ChunkedArray) -> bool:
+    kind = column.type
+    if is_text(kind):
+        return date_order(column) is not None
     return pa.types.is_temporal(kind) and not (pa.types.is_time(kind) or pa.types.is_duration(kind))
 
 
