@@ -68,6 +68,18 @@ def test_vectors_and_the_name_of_their_model_are_one_version(store):
         store.add_vectors("other", np.eye(2), ids=["n0", "n5"])
 
 
+def test_a_column_and_what_is_known_of_it_are_one_version(store):
+    store.set_info(kept="é", told={"a": 1})
+    version = store.version
+    for step, name in enumerate(["new", "tags", "new"], 1):
+        store.set_column(name, list("abcde"), info={"told": {"step": step}})
+        again = Store.open(store.path)
+        assert store.version == again.version == version + step
+        assert again.about["info"] == {"kept": "é", "told": {"step": step}}
+        assert again.read([name])[name].to_pylist() == list("abcde")
+    assert again.table.schema.names.count("new") == 1 and again.find("n4") == 3
+
+
 def test_values_of_several_kinds_are_told(store):
     version = store.version
     with pytest.raises(BadInput, match="values of shot are not of one kind"):

@@ -144,7 +144,11 @@ def test_names_of_clusters_survive_in_the_store(blobs):
     groups.find(3)
     assert groups.sizes.tolist() == [40, 30, 20]
     assert "cluster" not in blobs.table.schema.names  # nothing is written before a name is given
+    version = blobs.version
     groups.rename(1, "  dark   shoes ")
+    assert (
+        Store.open(blobs.path).version == version + 1
+    )  # a kill leaves no column whose clusters nobody knows
     again = Groups(Store.open(blobs.path), "vector", "another mark")
     assert again.names == {1: "dark shoes"} and (again.of == groups.of).all()
     assert Store.open(blobs.path).where("cluster = 1").tolist() == np.flatnonzero(groups.of == 1).tolist()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import lance
@@ -15,7 +16,13 @@ from lance.schema import LanceSchema
 LONGEST = 100  # bytes of a new column's name
 
 
-def put_column(table: lance.LanceDataset, names: Sequence[str], field: pa.Field, values: pa.Array) -> None:
+def put_column(
+    table: lance.LanceDataset,
+    names: Sequence[str],
+    field: pa.Field,
+    values: pa.Array,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Give rows a value each in a column, in place of one of that name; rows keep their order.
 
     Args:
@@ -23,15 +30,20 @@ def put_column(table: lance.LanceDataset, names: Sequence[str], field: pa.Field,
         names: Ids of the rows; others get none.
         field: Of the column; its name has at most ``LONGEST`` bytes.
         values: As many as names.
+        metadata: Of the table's schema, put in place of that of the same names.
     """
     replaced = field.name in table.schema.names
     made = uuid.uuid4().hex if replaced else field.name  # until the old column is gone
     schema = pa.schema([pa.field("id", pa.string()), field.with_name(made)])
     column = pa.table([pa.array(names, pa.string()), values], schema)
-    if not replaced:
+    if not (replaced or metadata):
         table.merge(column, "id")
     elif merged := [fragment.merge(column, "id") for fragment in table.get_fragments()]:
-        after = _replaced(merged[0][1], field.name, made)
+        after = merged[0][1]
+        if replaced:
+            after = _replaced(after, field.name, made)
+        if metadata:
+            after = _described(after, metadata)
         merge = lance.LanceOperation.Merge([_needed(fragment, after) for fragment, _ in merged], after)
         lance.LanceDataset.commit(table, merge, read_version=table.version)
 
@@ -52,6 +64,14 @@ def _replaced(schema: LanceSchema, name: str, made: str) -> LanceSchema:
     ]
     before, after = (b"\x12" + bytes([len(word.encode())]) + word.encode() for word in (made, name))
     return make(metadata, *(message.replace(before, after, 1) for message in kept))
+
+
+def _described(schema: LanceSchema, metadata: Mapping[str, str]) -> LanceSchema:
+    """Return a schema with other metadata, which the pickled state holds as JSON, a list of bytes each."""
+    state: Any = schema.__reduce__()
+    make, (known, *messages) = state
+    added = {name: list(text.encode()) for name, text in metadata.items()}
+    return make(json.dumps({**json.loads(known), **added}), *messages)
 
 
 def _needed(fragment: FragmentMetadata, schema: LanceSchema) -> FragmentMetadata:

@@ -253,12 +253,13 @@ class Store(TableReader):
             known = {MODEL: model.encode(), **({ENCODER: json.dumps(encoder).encode()} if encoder else {})}
             put_column(self.table, names, pa.field(column, values.type, metadata=known), values)
 
-    def set_column(self, name: str, values: Any) -> None:
+    def set_column(self, name: str, values: Any, *, info: Mapping[str, Any] | None = None) -> None:
         """Give every row a value of a metadata column, in place of one of that name; rows keep their order.
 
         Args:
             name: A word of letters, digits and _ that no column of every store has.
             values: n of one kind, in the table's order; anything Arrow makes an array of.
+            info: Is put into ``about["info"]`` in the same step; see ``set_info``.
 
         Raises:
             BadInput: If the name cannot be used, lengths differ, or the values are not of one kind.
@@ -273,15 +274,23 @@ class Store(TableReader):
             raise BadInput(f"The values of {name} are not of one kind: {one_line(error)}") from None
         names = self.names
         with self._changing():
-            put_column(self.table, names, pa.field(name, column.type), column)
+            metadata = None if info is None else self._described(info={**self._info, **info})
+            put_column(self.table, names, pa.field(name, column.type), column, metadata)
 
     def set_info(self, **info: Any) -> None:
         """Put these into ``about["info"]``, in place of those of the same name."""
         with self._changing():
-            self._note(info={**(self.about.get("info") or {}), **info})
+            self._note(info={**self._info, **info})
+
+    @property
+    def _info(self) -> dict[str, Any]:
+        return self.about.get("info") or {}
 
     def _note(self, **parts: Any) -> None:
-        self.table.update_schema_metadata({NOTE: json.dumps({**self.about, **parts})})
+        self.table.update_schema_metadata(self._described(**parts))
+
+    def _described(self, **parts: Any) -> dict[str, str]:
+        return {NOTE: json.dumps({**self.about, **parts})}
 
     def update(self, ids: Sequence[str], values: Mapping[str, Any]) -> None:
         """Give rows new values; they move to the end of the table's order, and keep what is not named.

@@ -52,7 +52,7 @@ class Groups:
         of[present] = partition(vectors[present], k=k).of
         if (written := self.written) is not None:
             self._check_version()
-            self._write_note({"column": written, "names": {}, "old": True})
+            self.store.set_info(**self._with_note({"column": written, "names": {}, "old": True}))
         cache.save_array(self.store, f"clusters-{self.mark}", of)
         self.of, self.names = of, {}
         self.stage += 1
@@ -75,11 +75,12 @@ class Groups:
         names = {c: other for c, other in self.names.items() if c != cluster}
         if name:
             names[cluster] = name
-        written = self.written
-        if written is None:
-            written = self.own or self._free()
-            self.store.set_column(written, self.of)
-        self._write_note({"column": written, "names": {str(c): names[c] for c in sorted(names)}})
+        written = self.written or self.own or self._free()
+        info = self._with_note({"column": written, "names": {str(c): names[c] for c in sorted(names)}})
+        if self.written is None:
+            self.store.set_column(written, self.of, info=info)
+        else:
+            self.store.set_info(**info)
         self.names = names
         self.stage += 1
 
@@ -140,9 +141,10 @@ class Groups:
         notes = (self.store.about.get("info") or {}).get(_NOTE)
         return (notes.get(self.column) or {}) if isinstance(notes, dict) else {}
 
-    def _write_note(self, note: dict[str, Any]) -> None:
+    def _with_note(self, note: dict[str, Any]) -> dict[str, Any]:
+        """Return what is known of all clusters, with another note on those of these vectors."""
         notes = (self.store.about.get("info") or {}).get(_NOTE) or {}
-        self.store.set_info(**{_NOTE: {**notes, self.column: note}})
+        return {_NOTE: {**notes, self.column: note}}
 
     def _free(self) -> str:
         """Return a name for our column that nobody else uses."""
