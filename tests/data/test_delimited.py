@@ -129,12 +129,23 @@ def test_quoted_line_breaks_in_a_large_file_keep_every_row(tmp_path):
     assert table.num_rows == 400_000 and table["v"][-1].as_py() == 399_999
 
 
+def test_a_word_below_decimals_in_a_wide_file_is_read(tmp_path):
+    n = 2000
+    lines = [",".join(f"{i % 7}.{j}" if i % 2 else str(j) for i in range(n)) for j in range(1, 9)]
+    lines[6] = "soon" + lines[6][1:].replace(",1.7", ",late", 1)
+    table, notes = read(tmp_path, "\n".join([",".join(f"c{i}" for i in range(n)), *lines]))
+    kinds = table.schema.types
+    assert kinds[2:5] == [pa.int64(), pa.float64(), pa.int64()] and kinds[:2] == [pa.string()] * 2
+    assert table["c1"].to_pylist()[5:8] == ["1.6", "late", "1.8"] and table["c3"][6].as_py() == 3.7
+    assert (table.num_columns, notes) == (n, [])
+
+
 def test_many_columns_take_seconds(tmp_path):
     n = 50_000
     with (tmp_path / "t.csv").open("w") as file:
         rows = csv.writer(file)
         rows.writerow(f"c{i}" for i in range(n))
-        rows.writerows([j] * n for j in range(3))
+        rows.writerows([j, j / 2 + 0.25] * (n // 2) for j in range(3))
     began = time.process_time()
     table, _ = read_csv(tmp_path / "t.csv")
     assert table.num_columns == n and time.process_time() - began < 10
@@ -147,7 +158,13 @@ def test_compressed_files_are_read_alike(tmp_path):
 
 @pytest.mark.parametrize(
     ("raw", "said"),
-    [(b"", "no lines"), (b"# only\n", "no lines"), (b"a,b,a\n1,2,3\n", "two columns called a")],
+    [
+        (b"", "no lines"),
+        (b"# only\n", "no lines"),
+        (b"a,b,a\n1,2,3\n", "The first line of .* two columns called 'a'"),
+        (b"1,1,05\n2,2,06\n", "The first line of .* two columns called '1'"),
+        (b"a,b, a\n01,2,03\n", "The first line of .* two columns called 'a'"),
+    ],
 )
 def test_what_is_no_table_is_one_line(tmp_path, raw, said):
     with pytest.raises(BadInput, match=said) as error:

@@ -256,6 +256,32 @@ def test_a_saved_log_whose_arrays_do_not_fit_is_refused(log, tmp_path, name, dam
         vergence.open(f"events:{folder}")
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.timestamp("us"), pa.float64(), pa.null()])
+def test_a_log_without_rows_is_one_line(tmp_path, kind):
+    path = write(tmp_path / "log.parquet", user=pa.array([], pa.string()), ts=pa.array([], kind))
+    with pytest.raises(BadInput, match="log.parquet holds no events."):
+        vergence.open(f"events:{path}?id=user&time=ts")
+
+
+def test_dates_that_show_their_order_are_times_across_files_and_others_are_refused(tmp_path):
+    def days(name, *days):
+        (tmp_path / name).write_text(
+            "user,bought,paid\n" + "".join(f"u{i % 2},{d},{i + 0.5}\n" for i, d in enumerate(days))
+        )
+
+    days("b.csv", "13/02/2024 10:30", "02/03/2024 10:30")  # without it, the months of a.csv could be days
+    days("a.csv", "01/02/2024 10:30", "02/02/2024 10:30")
+    log = vergence.open(f"events:{tmp_path}?id=user").log
+    assert log.schema.time == "bought" and log.fields.numeric == ("paid",)
+    days_of_u0 = np.diff(log.time[:2]) / 86400
+    assert days_of_u0.tolist() == [12.0] and log.time[0] % 86400 == 37800
+    (tmp_path / "b.csv").unlink()
+    with pytest.raises(
+        BadInput, match="no value tells whether the day or the month comes first. Write them as 2024-"
+    ):
+        vergence.open(f"events:{tmp_path}?id=user")
+
+
 def test_a_column_of_pairs_is_no_id(tmp_path):
     pairs = pa.array([[("k", 1)]] * 6, pa.map_(pa.string(), pa.int64()))
     pq.write_table(pa.table({"user": pairs, "time": list(range(6)), "x": [1.0] * 6}), tmp_path / "a.parquet")

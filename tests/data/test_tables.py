@@ -166,7 +166,7 @@ def test_a_frame_may_hold_an_index_views_of_words_and_numbers_as_words():
     frame = pa.table({"w": words, "rate": [f"{i}%" for i in range(n)], "__index_level_0__": np.arange(n)})
     source = from_frame(frame)
     assert source.columns.categorical == ("w",) and source.columns.numeric == ("rate",)
-    with pytest.raises(BadInput, match="two columns called a"):
+    with pytest.raises(BadInput, match="two columns called 'a'"):
         from_frame(pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]))
 
 

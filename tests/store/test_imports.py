@@ -116,7 +116,10 @@ def test_whole_numbers_stay_whole_and_short_lists_stay_lists(imported):
         ({"vector": pa.nulls(3)}, "needs a list of numbers a row; it is null"),
         ({"id": ["a", None, "c"]}, "Row 1 of .* has no id"),
         ({"id": ["a", "b", "a"]}, "'a' of .* more than once"),
+        ({"id": ["a", "two\nlines", "two\nlines"]}, r"'two\\nlines' of .* more than once"),
         ({"label": [1.0, 0.5, 2.0]}, "label of row 1, id 'b', of .* is 0.5"),
+        ({"label": [1.0, None, 1e30]}, r"label of row 2, id 'c', of .* is 1e\+30"),
+        ({"label": [1.0, float("nan"), -float("inf")]}, "label of row 2, id 'c', of .* is -inf"),
         ({"label": [[1], [2], [3]]}, "Labels are whole numbers or words"),
         ({"thumbnail": [1, 2, 3]}, "thumbnail of .* cannot be read as binary"),
     ],
@@ -137,6 +140,8 @@ def test_a_row_that_does_not_fit_is_named_and_nothing_is_left(imported, tmp_path
         ({"vector": np.array([["a", "b"]] * 3)}, "vector of .* <U1"),
         ({"vector": np.ones((3, 2, 2))}, r"shape \(3, 2, 2\)"),
         ({"vector": np.full((3, 2), 1e300)}, "vector of row 0 .* not finite"),
+        ({"labels": np.array([0, 1.5, np.inf], np.float16)}, "label of row 1, id 'b', of .* is 1.5"),
+        ({"labels": np.array([0, np.nan, np.inf], np.float16)}, "label of row 2, id 'c', of .* is inf"),
     ],
 )
 def test_arrays_that_do_not_fit_are_named(of_arrays, arrays, line):

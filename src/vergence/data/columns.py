@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vergence.core.errors import BadInput
-from vergence.data.arrow_types import without_views
+from vergence.data.arrow_types import ordinary, time_as_words
 from vergence.data.written import is_text, parsed, style
 
 LARGE = 1024  # a centre that is so many times the spread is subtracted before float32 rounds it away
 _SAMPLE = 10_000  # values from which both are taken
+_CELLS = 100_000  # values of many columns that are narrowed together
 
 
 def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
@@ -35,25 +36,26 @@ def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
 def checked_table(table: pa.Table, path: Path | str) -> pa.Table:
     """Return a table whose words and codes are in order, and whose columns differ in their names.
 
-    Views of words, bytes and lists, for which Arrow lacks most functions, become words, bytes and lists.
+    Types for which Arrow lacks most functions become ordinary ones (``arrow_types``).
 
     Raises:
         BadInput: If two columns have one name.
         pyarrow.ArrowException: If the values are broken; ``UnicodeDecodeError`` if the names are.
     """
-    if (name := _twice(table)) is not None:
-        raise BadInput(f"{path} has two columns called {name}; rename or drop one.")
+    check_names(table.column_names, path)
     table.validate(full=True)
-    table = without_views(table)
+    table = ordinary(table)
     for i, field in enumerate(table.schema):
         if pa.types.is_float16(field.type):  # Arrow neither sorts nor rounds these
             table = table.set_column(i, field.with_type(pa.float32()), table.column(i).cast(pa.float32()))
     return table
 
 
-def _twice(table: pa.Table) -> str | None:
-    """Return a name that more than one column has, or None."""
-    return next((name for name, count in Counter(table.column_names).most_common(1) if count > 1), None)
+def check_names(names: Sequence[str], what: Path | str) -> None:
+    """Raise ``BadInput`` if two columns have one name."""
+    for name, count in Counter(names).most_common(1):
+        if count > 1:
+            raise BadInput(f"{what} has two columns called '{name[:60]}'; rename or drop one.")
 
 
 def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
@@ -63,8 +65,9 @@ def stacked(tables: Sequence[pa.Table], what: str) -> pa.Table:
         BadInput: If their columns differ, or two columns of one have the same name.
     """
     for table in tables:
-        if (name := _twice(table)) is not None:
-            raise BadInput(f"{what} has two columns called '{name[:60]}'; rename one.")
+        check_names(table.column_names, what)
+    if len(tables) == 1:
+        return tables[0]
     words = {field.name for table in tables for field in table.schema if is_text(field.type)}
 
     def worded(field: pa.Field) -> pa.Field:
@@ -98,7 +101,10 @@ def text(column: pa.ChunkedArray, name: str, what: str) -> pa.ChunkedArray:
 
 
 def plain(column: pa.ChunkedArray) -> pa.Array:
-    """Return one array of values, no dictionary; whole numbers that came as floats become whole again."""
+    """Return one array of values, no dictionary and no times but as words.
+
+    Whole numbers that came as floats become whole again.
+    """
     whole = column.combine_chunks()
     if isinstance(whole, pa.ChunkedArray):  # too large for one, or empty
         whole = pa.concat_arrays(whole.chunks) if whole.num_chunks else pa.nulls(0, column.type)
@@ -110,7 +116,7 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
             return whole.cast(pa.int64())
         except pa.ArrowInvalid:
             return whole
-    return whole
+    return time_as_words(whole)
 
 
 def single(values: pa.Array, name: str, what: str) -> pa.Array:
@@ -166,6 +172,47 @@ def numbers(column: pa.ChunkedArray, name: str, what: str, decimal: str = ".") -
     return near, centre
 
 
+def columns_of_numbers(
+    table: pa.Table, names: Sequence[str], what: str, decimal: str = "."
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``numbers`` of many columns: ``(N, M)`` float32, and what was subtracted from each ``(M,)``.
+
+    Thousands of short columns are done together.
+    """
+    numeric, centres = np.empty((table.num_rows, len(names)), np.float32), np.zeros(len(names))
+    together = 1 + _CELLS // max(1, table.num_rows)
+    for start in range(0, len(names), together):
+        part = slice(start, start + together)
+        columns = [table[name] for name in names[part]]
+        wide = _exact(columns) if together > 1 else None
+        if wide is not None:
+            numeric[:, part], centres[part] = _narrowed_together(wide)
+            continue
+        for place, (name, column) in enumerate(zip(names[part], columns, strict=True), start):
+            numeric[:, place], centres[place] = numbers(column, name, what, decimal)
+    return numeric, centres
+
+
+def _exact(columns: Sequence[pa.ChunkedArray]) -> np.ndarray | None:
+    """Return finite numbers ``(N, M)`` float64 as they stand, None where one cannot be had so."""
+    for column in columns:
+        kind = column.type
+        if column.null_count or not (pa.types.is_signed_integer(kind) or pa.types.is_floating(kind)):
+            return None
+    wide = np.stack([column.to_numpy() for column in columns], axis=1).astype(np.float64)
+    return wide if (np.abs(wide) < 2.0**53).all() else None
+
+
+def _narrowed_together(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return finite columns ``(N, M)`` as float32, and what was subtracted from each; see ``narrowed``."""
+    some = np.sort(values[:: max(1, len(values) // _SAMPLE)], axis=0)
+    least, low, first, middle, third, high, most = some[_places(len(some))]
+    spreads = [third - first, high - low, most - least]
+    spread = np.select([part > 0 for part in spreads], spreads)
+    centre = np.where((spread > 0) & (spread < np.abs(middle) / LARGE), middle, 0.0)
+    return (values - centre).astype(np.float32), centre
+
+
 def narrowed(values: np.ndarray, known: np.ndarray | None = None) -> tuple[np.ndarray, float]:
     """Return numbers ``(N,)`` as float32, NaN where not finite, and what was subtracted; see ``numbers``.
 
@@ -189,11 +236,15 @@ def _centre(values: np.ndarray) -> Any:
     some = np.sort(values[:: max(1, len(values) // _SAMPLE)])
     if not len(some):
         return 0
-    places = (np.array([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]) * (len(some) - 1)).astype(np.int64)
-    least, low, first, middle, third, high, most = some[places].tolist()
+    least, low, first, middle, third, high, most = some[_places(len(some))].tolist()
     spread = next((part for part in (third - first, high - low, most - least) if part > 0), 0)
     # a float64, so that a schema or a run can hold it
     return type(middle)(float(middle)) if 0 < spread < abs(middle) / LARGE else 0
+
+
+def _places(n: int) -> np.ndarray:
+    """Return where the least, some quantiles and the most of ``n`` sorted values stand."""
+    return (np.array([0, 0.05, 0.25, 0.5, 0.75, 0.95, 1]) * (n - 1)).astype(np.int64)
 
 
 def codes(column: pa.ChunkedArray, name: str, what: str) -> tuple[np.ndarray, tuple[str, ...]]:

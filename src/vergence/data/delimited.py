@@ -14,13 +14,16 @@ import pyarrow.compute as pc
 import pyarrow.csv as pc_csv
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import checked_table, reason
+from vergence.data.columns import check_names, checked_table, reason
 from vergence.data.written import DECIMAL, comma_decimals, is_text, trimmed
 
 SEPARATORS = ",;\t|"
 _HEAD = 65_536  # bytes in which the separator is looked for; more where the first line is longer
 _LOOKED_AT = 100  # lines of them
 _BLOCK = 2**24
+_WIDE = (
+    1000  # columns from which types are told by the first lines, where that is safe: Arrow tries each in turn
+)
 _MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 _CODE = rb'(?:^|[,;\t|\n"])[+-]?(?:0\d|\d{19})'  # zip codes, and ids that no 64 bits hold
 
@@ -35,6 +38,7 @@ class _Format:
     names: list[str]
     decimal: str = "."
     words: list[str] = field(default_factory=list)  # columns that stay text
+    floats: list[str] = field(default_factory=list)  # columns whose first values have a decimal point
     notes: list[str] = field(default_factory=list)
 
 
@@ -70,7 +74,7 @@ def read_csv(path: Path, *, limit: float = 0.5) -> tuple[pa.Table, list[str]]:
             table = _read(path, form, limit)
         _check_quotes(path, form, table)
         table = table.replace_schema_metadata({DECIMAL: form.decimal})
-        return checked_table(_named(table, form), path), form.notes
+        return checked_table(_named(table, form, path), path), form.notes
     except (pa.ArrowException, OSError, EOFError, UnicodeError, csv.Error) as error:
         raise BadInput(f"{path} cannot be read as csv: {reason(error)}") from None
 
@@ -128,7 +132,18 @@ def _format_of(path: Path) -> _Format:
         skip -= 1  # the header itself begins with #
     notes = [f"{skip:,} lines of comments above the header were left out"] if skip else []
     header = next(csv.reader(io.StringIO(text.split("\n", skip)[skip]), delimiter=separator), [])
-    return _Format(separator, encoding.removesuffix("-sig"), skip, [*map(trimmed, header)], notes=notes)
+    names = [*map(trimmed, header)]
+    floats = _with_point(header, below[1:4], separator) if len(names) > _WIDE else []
+    return _Format(separator, encoding.removesuffix("-sig"), skip, names, floats=floats, notes=notes)
+
+
+def _with_point(names: list[str], lines: list[str], separator: str) -> list[str]:
+    """Return the columns whose cells in some lines are all numbers with a decimal point."""
+    rows = [line.split(separator) for line in lines]
+    if not rows or any(len(cells) != len(names) for cells in rows):
+        return []
+    number = re.compile(r"[+-]?\d+\.\d+(?:[eE][+-]?\d+)?").fullmatch
+    return [name for name, *cells in zip(names, *rows, strict=True) if all(map(number, cells))]
 
 
 def _read(path: Path, form: _Format, limit: float) -> pa.Table:
@@ -139,18 +154,30 @@ def _read(path: Path, form: _Format, limit: float) -> pa.Table:
         return "skip"
 
     handler: Callable[[pc_csv.InvalidRow], str] = skip
-    table = pc_csv.read_csv(
-        path,
-        parse_options=pc_csv.ParseOptions(
-            delimiter=form.separator, newlines_in_values=True, invalid_row_handler=handler
-        ),
-        read_options=pc_csv.ReadOptions(block_size=_BLOCK, encoding=form.encoding, skip_rows=form.skip),
-        convert_options=pc_csv.ConvertOptions(
-            strings_can_be_null=True,
-            decimal_point=form.decimal,
-            column_types=dict.fromkeys(form.words, pa.string()),
-        ),
-    )
+    floats = dict.fromkeys(form.floats if form.decimal == "." else (), pa.float64())
+    try:
+        table = pc_csv.read_csv(
+            path,
+            parse_options=pc_csv.ParseOptions(
+                delimiter=form.separator, newlines_in_values=True, invalid_row_handler=handler
+            ),
+            read_options=pc_csv.ReadOptions(
+                block_size=_BLOCK,
+                encoding=form.encoding,
+                skip_rows=form.skip,
+                use_threads=path.stat().st_size > _WIDE * len(form.names),  # each column is a task
+            ),
+            convert_options=pc_csv.ConvertOptions(
+                strings_can_be_null=True,
+                decimal_point=form.decimal,
+                column_types={**floats, **dict.fromkeys(form.words, pa.string())},
+            ),
+        )
+    except pa.ArrowInvalid:
+        if not floats:
+            raise
+        form.floats = []  # further down there is a word
+        return _read(path, form, limit)
     form.notes = [note for note in form.notes if "cells than the header" not in note]
     if left:
         example = " ".join(left[0].split())[:60]
@@ -190,9 +217,11 @@ def _codes(path: Path, form: _Format, table: pa.Table) -> list[str]:
     """Return the columns of whole numbers that lose something as such: leading zeros, or digits."""
     if form.encoding != "utf-16" and not _holds(path, re.compile(_CODE)):
         return []
-    whole = [f.name for f in table.schema if pa.types.is_integer(f.type) or pa.types.is_floating(f.type)]
-    text = _read(path, replace(form, words=whole, notes=[]), 1.0)
-    return [name for name in whole if _loses(text[name], table[name].type)]
+    kinds = table.schema.types  # by place: two columns may have one name
+    whole = [i for i, kind in enumerate(kinds) if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
+    names = table.column_names
+    text = _read(path, replace(form, words=[names[i] for i in whole], notes=[]), 1.0)
+    return [names[i] for i in whole if _loses(text.column(i), kinds[i])]
 
 
 def _loses(text: pa.ChunkedArray, kind: pa.DataType) -> bool:
@@ -231,11 +260,16 @@ def _newlines(cell: re.Match[str]) -> str:
     return "\n" * cell.group().count("\n")
 
 
-def _named(table: pa.Table, form: _Format) -> pa.Table:
-    """Return the columns that have a name or a value, names without blanks around them."""
+def _named(table: pa.Table, form: _Format, path: Path) -> pa.Table:
+    """Return the columns that have a name or a value, names without blanks around them.
+
+    Raises:
+        BadInput: If two of them have one name.
+    """
     names = [trimmed(name) for name in table.column_names]
     kept = [i for i, name in enumerate(names) if name or table.column(i).null_count < table.num_rows]
     if len(kept) < len(names):
         form.notes.append(f"{len(names) - len(kept):,} columns without name or value were left out")
         table, names = table.select(kept), [names[i] for i in kept]
+    check_names(names, f"The first line of {path}")
     return table if names == table.column_names else table.rename_columns(names)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 
 from vergence.core.errors import BadInput
+from vergence.data.arrow_types import times_as_words
 from vergence.store.lance_io import write_errors
 from vergence.store.reading import TableReader
 
@@ -45,7 +46,7 @@ def export(store: TableReader, path: Path, where: str | None = None) -> Path:
 def _samples(store: TableReader, where: str | None) -> list[dict[str, Any]]:
     """Return rows as FiftyOne's samples: a file path, tags, a classification, and further fields."""
     columns = [f.name for f in store.table.schema if f.name != "label" and not pa.types.is_binary(f.type)]
-    rows = store.read(columns, where=where).to_pylist()
+    rows = times_as_words(store.read(columns, where=where)).to_pylist()
     for row in rows:
         row["filepath"], row["tags"] = row.pop("uri"), []
         name = row.pop("class")

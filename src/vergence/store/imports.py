@@ -176,7 +176,8 @@ class _File:
     def _no_labels(self, column: pa.Array) -> BadInput:
         where, came = "", f"{column.type}"
         if pa.types.is_floating(column.type):
-            row = _first(pc.not_equal(pc.round(column), column))
+            values = column.fill_null(0).to_numpy(zero_copy_only=False)
+            row = int((~(np.abs(values) < 2.0**63) | (np.rint(values) != values)).argmax())
             where, came = f" of row {row}, id '{self.ids[row]}',", str(column[row])
         return BadInput(f"Labels are whole numbers or words; label{where} of {self.file} is {came}.")
 
@@ -240,7 +241,7 @@ def _from_array(file: Path, name: str, array: np.ndarray) -> pa.ChunkedArray:
             "numbers (n, D)."
         )
     if array.ndim == 1:
-        return pa.chunked_array([pa.array(array)])
+        return pa.chunked_array([pa.array(array.astype(np.float32) if array.dtype == np.float16 else array)])
     with np.errstate(over="ignore"):  # what float32 cannot hold is infinite then, and refused
         numbers = pa.array(np.ascontiguousarray(array, np.float32).reshape(-1))
     return pa.chunked_array([pa.FixedSizeListArray.from_arrays(numbers, array.shape[1])])

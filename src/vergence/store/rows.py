@@ -15,7 +15,7 @@ import pyarrow as pa
 from vergence.core.errors import BadInput
 from vergence.core.modality import find_modality
 from vergence.core.specs import encoder_difference
-from vergence.data.arrow_types import without_views
+from vergence.data.arrow_types import ordinary
 from vergence.data.paths import from_printable, printable
 from vergence.data.source import Source
 
@@ -67,7 +67,7 @@ class Rows:
         if ids is None:
             raise BadInput("Vectors without a source need a name each: pass ids=[...].")
         self.ids = [str(name) for name in ids]
-        self.metadata = pa.table({}) if metadata is None else without_views(pa.table(metadata))
+        self.metadata = pa.table({}) if metadata is None else ordinary(pa.table(metadata))
         for what, column in {
             "ids": self.ids,
             "labels": labels,

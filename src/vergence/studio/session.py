@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.core.numbers import written
+from vergence.data.arrow_types import times_as_words
 from vergence.store.table import Store
 from vergence.studio import colours
 from vergence.studio.cache import fingerprint
@@ -174,7 +175,7 @@ class Session:
             and not pa.types.is_nested(field.type)
             and not pa.types.is_binary(field.type)
         ]
-        values = self.store.take([row], shown).to_pylist()[0]
+        values = times_as_words(self.store.take([row], shown)).to_pylist()[0]
         card["facts"] = [[name, _shown(value)] for name, value in values.items() if value is not None]
         if np.isnan(self.store.vectors(self.column)[row, 0]):
             return {"point": card, "near": [], "note": "This sample has no such vector, so no neighbours."}

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 
 import vergence
+from vergence.benchmarks.stress.hostile import planetoid_parts
 from vergence.core import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.hetero import neighbour_lists
@@ -283,6 +284,13 @@ def test_cora_and_citeseer_are_those_of_the_papers(data_root):
         assert (np.bincount(source.labels[split.train]) == 20).all()
         assert (source.labels[np.concatenate([split.val])] >= 0).all()
     assert (source.labels < 0).sum() == 15 and (source.x[source.labels < 0] == 0).all()
+
+
+def test_test_rows_far_beyond_the_features_are_refused_before_room_is_made(tmp_path):
+    for name, raw in {**planetoid_parts(), "ind.toy.test.index": b"7\n6\n50000000\n"}.items():
+        (tmp_path / name).write_bytes(raw)
+    with pytest.raises(BadInput, match="its parts do not fit each other"):
+        vergence.open(f"planetoid:{tmp_path}/toy")
 
 
 def test_tu_sets_are_batched_as_they_lie(data_root):

@@ -56,10 +56,7 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     assert schema.id and schema.time and schema.categorical is not None and schema.numeric is not None
     notes = [*table.notes, *(f"{called(name)} left out ({why})" for name, why in left.items())]
 
-    owner = plain(table.column(schema.id))
-    owner = single(owner, schema.id, table.what)
-    if is_text(owner.type):
-        owner = pc.if_else(pc.equal(pc.binary_length(owner), 0), pa.scalar(None, owner.type), owner)
+    owner = _owners(table.column(schema.id), schema.id, table.what)
     ticks, known, per_second = times_of(table.column(schema.time), schema.time, table.what)
     usable = owner.is_valid().to_numpy(zero_copy_only=False) & known
     bad = _count_bad(usable, schema, table.what, limit)
@@ -110,16 +107,25 @@ def read_log(paths: Sequence[Path], schema: EventSchema | None = None, *, limit:
     )
 
 
+def _owners(column: pa.ChunkedArray, name: str, what: str) -> pa.Array:
+    """Return whose event each is, null where nobody is named; raise BadInput if there are none."""
+    owner = plain(column)
+    if not len(owner):
+        raise BadInput(f"{what} holds no events.")
+    owner = single(owner, name, what)
+    if is_text(owner.type):
+        owner = pc.if_else(pc.equal(pc.binary_length(owner), 0), pa.scalar(None, owner.type), owner)
+    return owner
+
+
 def _count_bad(usable: np.ndarray, schema: EventSchema, what: str, limit: float) -> int:
-    """Return how many rows cannot be used; raise BadInput if they are too many, or there are no rows."""
+    """Return how many rows cannot be used; raise BadInput if they are too many."""
     bad = len(usable) - int(usable.sum())
     if bad and (bad == len(usable) or bad > limit * len(usable)):
         raise BadInput(
             f"{bad:,} of {len(usable):,} rows of {what} have no {schema.id} or no {schema.time}; "
             f"up to {limit:.0%} are left out."
         )
-    if not len(usable):
-        raise BadInput(f"{what} holds no events.")
     return bad
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import coded, codes, numbers, plain, read_parquet, stacked, text
+from vergence.data.columns import coded, codes, columns_of_numbers, plain, read_parquet, stacked, text
 from vergence.data.delimited import read_csv
 from vergence.data.roles import reading_of
 from vergence.data.tables.batch import Columns
@@ -81,10 +81,7 @@ def values_of(table: pa.Table, schema: TableSchema, what: str) -> tuple[TableSch
     whole, left = schema.complete(table, what)
     decimal = decimal_of(table)
     assert whole.numeric is not None and whole.categorical is not None
-    numeric = np.empty((table.num_rows, len(whole.numeric)), np.float32)
-    offsets = np.zeros(len(whole.numeric))
-    for i, name in enumerate(whole.numeric):
-        numeric[:, i], offsets[i] = numbers(table[name], name, what, decimal)
+    numeric, offsets = columns_of_numbers(table, whole.numeric, what, decimal)
     categorical = np.empty((table.num_rows, len(whole.categorical)), np.int32)
     words = []
     for i, name in enumerate(whole.categorical):
