@@ -6,7 +6,8 @@ from torch.nn.functional import conv2d, scaled_dot_product_attention
 
 from vergence.core import BadInput
 from vergence.methods.image.encoders import build
-from vergence.nets.vit import Attention, PatchEmbed, sincos
+from vergence.nets.patches import PatchEmbed, sincos
+from vergence.nets.vit import Attention
 
 
 def vit(**options):
@@ -72,6 +73,31 @@ def test_a_mask_hides_what_lies_under_it_and_nothing_else():
     torch.testing.assert_close(start[:, 1 + 9], (token + encoder.pos_embed[:, 9]).expand(2, -1))
     nothing = torch.zeros_like(mask)
     assert torch.equal(encoder(images, mask=nothing, mask_token=token).tokens, encoder(images).tokens)
+
+
+def test_kept_patches_see_only_each_other():
+    encoder = vit(registers=2).eval()
+    images = torch.rand(2, 3, 32, 32, requires_grad=True)
+    keep = torch.tensor([[0, 9, 17], [63, 5, 40]])
+    seen = encoder(images, keep=keep, need=("cls",))
+    assert seen.tokens.shape == (2, 3, 96) and seen.grid is None and seen.map is None
+    assert torch.equal(seen.pooled, seen.extra["cls"])
+    (gradient,) = torch.autograd.grad(seen.pooled.sum() + seen.tokens.sin().sum(), images)
+    reached = gradient.abs().amax(1).unfold(1, 4, 4).unfold(2, 4, 4).amax((3, 4)).flatten(1) > 0
+    assert torch.equal(reached, torch.zeros(2, 64, dtype=torch.bool).scatter_(1, keep, True))
+    start, _, _ = encoder.start(images, keep=keep)
+    whole, _, _ = encoder.start(images)
+    torch.testing.assert_close(start[:, :3], whole[:, :3])
+    torch.testing.assert_close(start[0, 3:], whole[0, 3 + keep[0]])
+
+
+def test_keeping_every_patch_in_any_order_is_seeing_the_whole():
+    encoder = vit(pool="mean").eval()
+    images, order = torch.rand(2, 3, 32, 32), torch.stack([torch.randperm(64) for _ in range(2)])
+    whole, kept = encoder(images), encoder(images, keep=order)
+    torch.testing.assert_close(kept.pooled, whole.pooled, rtol=1e-4, atol=1e-5)
+    for b in range(2):
+        torch.testing.assert_close(kept.tokens[b], whole.tokens[b, order[b]], rtol=1e-4, atol=1e-5)
 
 
 def test_mask_and_token_come_together_and_fit():

@@ -6,11 +6,13 @@ from vergence.losses.decorrelate import barlow_twins, covariance_penalty, varian
 from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
 from vergence.losses.kernel import hsic, mmd, uniformity
 from vergence.losses.predict import byol, negative_cosine
+from vergence.losses.sets import chamfer
 
 __all__ = [
     "barlow_twins",
     "byol",
     "centred",
+    "chamfer",
     "content_nce",
     "covariance_penalty",
     "dino",

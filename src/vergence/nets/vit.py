@@ -15,21 +15,7 @@ from torch.nn.functional import interpolate, scaled_dot_product_attention
 from vergence.core import BadInput, Features
 from vergence.core.features import FACETS
 from vergence.nets.image_encoder import ImageEncoder, Images, check_facet
-
-
-class PatchEmbed(nn.Module):
-    """Pixels ``(B, 3, H, W)`` -> one vector a patch ``(B, N, D)``, row by row."""
-
-    def __init__(self, patch: int, dim: int) -> None:
-        super().__init__()
-        self.patch = patch
-        self.proj = nn.Linear(3 * patch * patch, dim)  # a strided convolution, as one matrix product
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        b, c, height, width = pixels.shape
-        p = self.patch
-        cells = pixels.permute(0, 2, 3, 1).reshape(b, height // p, p, width // p, p * c)
-        return self.proj(cells.transpose(2, 3).reshape(b, -1, p * p * c))
+from vergence.nets.patches import PatchEmbed, positions_at, sincos
 
 
 class Attention(nn.Module):
@@ -136,7 +122,7 @@ class ViT(ImageEncoder):
                 f"got '{positions}' and '{pool}'."
             )
         self.patch, self.grid, self.pool = patch, size // patch, pool
-        self.out_dim, self.depth, self.num_prefix = dim, depth, 1 + registers
+        self.out_dim, self.depth, self.heads, self.num_prefix = dim, depth, heads, 1 + registers
         self.patch_embed = PatchEmbed(patch, dim)
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim) * 1e-6)
         if positions == "learned":
@@ -166,17 +152,21 @@ class ViT(ImageEncoder):
         """Return the patch embeddings ``(B, N, D)`` before positions are added."""
         return self._patches(self.pixels(images))[0]
 
-    def _patches(self, pixels: Tensor) -> tuple[Tensor, int, int]:
+    def _patches(self, pixels: Tensor, keep: Tensor | None = None) -> tuple[Tensor, int, int]:
         height, width = pixels.shape[-2:]
         if height % self.patch or width % self.patch or not height or not width:
             raise BadInput(
                 f"This ViT cuts patches of {self.patch} pixels; got images of {height} x {width}. "
                 f"Choose a size that is a multiple of {self.patch}."
             )
-        return self.patch_embed(pixels), height // self.patch, width // self.patch
+        return self.patch_embed(pixels, keep), height // self.patch, width // self.patch
 
     def start(
-        self, images: Images, mask: Tensor | None = None, mask_token: Tensor | None = None
+        self,
+        images: Images,
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> tuple[Tensor, int, int]:
         """Return what the first block reads, ``(B, T, D)``, and the rows and columns of patches.
 
@@ -184,15 +174,18 @@ class ViT(ImageEncoder):
             images: As ``forward`` takes them.
             mask: ``(B, N)`` bool; where True ``mask_token`` stands in for the patch embedding.
             mask_token: ``(D,)``; comes with ``mask`` or not at all.
+            keep: ``(B, K)`` int64, places of the patches that are seen; the others are left out, so that
+                nothing of them is computed. None: all.
         """
-        x, rows, columns = self._patches(self.pixels(images))
+        x, rows, columns = self._patches(self.pixels(images), keep)
         if (mask is None) != (mask_token is None):
             raise ValueError("A masked ViT needs both mask and mask_token; got one of them.")
         if mask is not None and mask_token is not None:
             if mask.shape != x.shape[:2]:
                 raise ValueError(f"A mask needs shape {tuple(x.shape[:2])}; got {tuple(mask.shape)}.")
             x = torch.where(mask[..., None], mask_token.to(x.dtype), x)
-        x = x + self.positions(rows, columns)
+        at = self.positions(rows, columns)
+        x = x + (at if keep is None else positions_at(at, keep))
         prefix = [self.cls_token] if self.registers is None else [self.cls_token, self.registers]
         return torch.cat([*(t.to(x.dtype).expand(len(x), -1, -1) for t in prefix), x], 1), rows, columns
 
@@ -203,10 +196,14 @@ class ViT(ImageEncoder):
         need: Sequence[str] = (),
         mask: Tensor | None = None,
         mask_token: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Features:
-        """Return the class token or mean patch, tokens and map after the final norm; see ``start``."""
+        """Return the class token or mean patch, tokens and map after the final norm; see ``start``.
+
+        Where only the patches at ``keep`` are seen, tokens are theirs ``(B, K, D)``, and there is no map.
+        """
         self.check(need)
-        x, rows, columns = self.start(images, mask, mask_token)
+        x, rows, columns = self.start(images, mask, mask_token, keep)
         for block in self.blocks[:-1]:
             x = block(x)
         extra = self._extra(x, need)
@@ -215,6 +212,8 @@ class ViT(ImageEncoder):
         if "cls" in need:
             extra["cls"] = cls
         pooled = cls if self.pool == "cls" else tokens.mean(1)
+        if keep is not None:
+            return Features(pooled, tokens, extra=extra)
         return Features(pooled, tokens, (rows, columns), *self._place(), extra=extra)
 
     def _place(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -259,21 +258,6 @@ class ViT(ImageEncoder):
             if i in wanted:
                 seen[i] = x[:, self.num_prefix :]
         return [seen[i] for i in wanted]
-
-
-def sincos(grid: int, dim: int) -> Tensor:
-    """Return fixed positions ``(1, grid * grid, dim)``: a quarter each sine and cosine of row and column.
-
-    >>> sincos(2, 4)[0, 3]  # sin 1 and cos 1, of the row and of the column
-    tensor([0.8415, 0.5403, 0.8415, 0.5403])
-    """
-    if dim % 4:
-        raise BadInput(f"Fixed positions need a width that is a multiple of 4; got {dim}.")
-    rate = 10_000.0 ** -(torch.arange(dim // 4) / (dim // 4))
-    waves = torch.arange(grid)[:, None] * rate
-    waves = torch.cat([waves.sin(), waves.cos()], 1)  # (grid, dim / 2)
-    rows = waves[:, None].expand(grid, grid, -1)
-    return torch.cat([rows, rows.transpose(0, 1)], 2).reshape(1, grid * grid, dim)
 
 
 def vit_micro(

@@ -7,8 +7,9 @@ from torch import nn
 from vergence.core import BadInput
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.encoders import build
-from vergence.methods.image.gmml import GMML, Corrupted, cover, levels
+from vergence.methods.image.gmml import GMML, levels
 from vergence.nets.vit import ViT
+from vergence.views.pixels.corrupt import Corrupted, filler_of
 
 CONTRACT = {
     "encoder": {"name": "vit-micro", "patch": 4},
@@ -33,19 +34,6 @@ def photos(count=6, size=16):
 def method():
     torch.manual_seed(0)
     return GMML(vit())
-
-
-def test_rectangles_are_laid_until_the_budget_is_spent_as_in_a_loop():
-    torch.manual_seed(1)
-    corners, sides = torch.randint(9, (20, 15, 2)), torch.randint(1, 5, (20, 15, 2))
-    budget = torch.rand(20)
-    for b, mask in enumerate(cover(corners, sides, budget, 9)):
-        slow = torch.zeros(9, 9, dtype=torch.bool)
-        for (top, left), (tall, wide) in zip(corners[b].tolist(), sides[b].tolist(), strict=True):
-            if slow.sum() >= budget[b] * 81:
-                break
-            slow[top : top + tall, left : left + wide] = True
-        assert torch.equal(mask, slow)
 
 
 def test_holes_cover_the_stated_share_and_half_the_images_are_pasted_into():
@@ -104,7 +92,7 @@ def test_zeros_are_the_mean_colour_and_elsewhere_is_the_same_image_moved():
     same = (seen.pixels == clean).flatten(1).all(1)
     assert same.float().mean().item() == pytest.approx(0.5, abs=0.2)  # pasting changes the others
     clean = images(2)
-    moved = method.filler_of("elsewhere", clean)
+    moved = filler_of("elsewhere", clean, method.encoder.mean, method.encoder.std)
     assert not (moved == clean).any()
     assert torch.equal(moved.flatten(2).sort().values, clean.flatten(2).sort().values)
 
@@ -135,9 +123,11 @@ def test_reads_the_upper_half_of_the_blocks_and_paints_every_patch_in_its_place(
     tokens = method.encoder.norm((blocks[1] + blocks[2]) / 2)
     painted = torch.zeros(2, 3, 16, 16)
     for n in range(16):
-        patch = torch.einsum("bd,dcij->bcij", method.head(tokens[:, n]), method.paint.weight)
+        patch = torch.einsum(
+            "bd,dcij->bcij", method.repainter.mlp(tokens[:, n]), method.repainter.paint.weight
+        )
         y, x = 4 * (n // 4), 4 * (n % 4)
-        painted[:, :, y : y + 4, x : x + 4] = patch + method.paint.bias[:, None, None]
+        painted[:, :, y : y + 4, x : x + 4] = patch + method.repainter.paint.bias[:, None, None]
     expected = painted * method.encoder.std + method.encoder.mean
     torch.testing.assert_close(method.reconstruct(seen), expected, rtol=1e-4, atol=1e-5)
 

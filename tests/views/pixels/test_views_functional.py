@@ -8,7 +8,6 @@ import torchvision.transforms.v2.functional as reference
 from torchvision.transforms.v2 import InterpolationMode, RandomResizedCrop
 
 from vergence.views.pixels import colour, geometry
-from vergence.views.pixels.masks import block_mask, random_mask, stratified_ratios
 
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -190,39 +189,3 @@ def test_boxes_that_cannot_fit_fall_back_to_the_centre():
         [44, 0, 13, 10],
     ]  # torchvision: (100 - 13) // 2 = 43, here 43.5
     assert boxes[2].tolist() == [0, 0, 1, 1]
-
-
-@pytest.mark.parametrize("draw", [random_mask, block_mask])
-@pytest.mark.parametrize("ratio", [0.0, 0.4, (0.1, 0.5)])
-def test_masks_hide_exactly_their_share(draw, ratio):
-    g = torch.Generator().manual_seed(0)
-    mask = draw(64, (14, 12), ratio, generator=g)
-    assert mask.shape == (64, 168) and mask.dtype == torch.bool
-    if isinstance(ratio, float):
-        assert (mask.sum(1) == round(168 * ratio)).all()
-    else:
-        share = mask.float().mean(1).sort().values
-        even = 0.1 + 0.4 * (torch.arange(64) + 0.5) / 64  # one sample in every 64th of the range
-        assert (share - even).abs().max() < 0.4 / 128 + 0.5 / 168 + 1e-6
-
-
-def test_ratios_cover_their_range_evenly_and_in_random_order():
-    ratios = stratified_ratios(100, (0.2, 0.8), generator=torch.Generator().manual_seed(0))
-    part = ((ratios - 0.2) / 0.6 * 100).floor()
-    assert part.sort().values.tolist() == list(range(100)) and part.tolist() != list(range(100))
-
-
-def test_block_masks_hang_together_and_random_ones_do_not():
-    def neighbours(mask):
-        mask = mask.view(-1, 14, 14).float()
-        return (mask[:, 1:] * mask[:, :-1]).sum() / mask.sum()
-
-    g = torch.Generator().manual_seed(0)
-    assert neighbours(block_mask(200, 14, 0.3, generator=g)) > 0.7
-    assert neighbours(random_mask(200, 14, 0.3, generator=g)) < 0.35
-
-
-def test_masks_reach_every_patch():
-    mask = block_mask(4000, 8, 0.4, generator=torch.Generator().manual_seed(0)).float().mean(0).view(8, 8)
-    assert mask.min() > 0.08 and mask.max() < 0.75
-    assert (mask - mask.flip(0)).abs().max() < 0.04 and (mask - mask.flip(1)).abs().max() < 0.04

@@ -14,6 +14,8 @@ from vergence.benchmarks.tasks import KNN, Metric, Task, images
 from vergence.data import Source
 from vergence.data.tables import TableSource, from_vectors
 from vergence.engine import embed
+from vergence.evaluate.protocols.finetune import finetune
+from vergence.evaluate.score import Score
 from vergence.train import learn
 
 ADAMW: dict[str, Any] = {"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1}
@@ -72,3 +74,11 @@ def vectors(encoder: nn.Module, source: Source, mean: np.ndarray | None = None) 
     x = embedded.vectors if mean is None else embedded.vectors - mean
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
     return from_vectors(unit, embedded.labels, name="embeddings")
+
+
+def tenth(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
+    """Fine-tune on every tenth label."""
+    return finetune(encoder, train, test, epochs=20, batch_size=64, labels_share=0.1, seed=seed)
+
+
+TENTH = Metric("accuracy after fine-tuning on 1,000 labels; untrained: from scratch", tenth)

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Record
-from vergence.benchmarks.records._images import cifar10
-from vergence.benchmarks.tasks import Metric
-from vergence.data import Source
-from vergence.evaluate.protocols.finetune import finetune
-from vergence.evaluate.score import Score
-from vergence.methods.image.gmml import GMML, Corrupted
+from vergence.benchmarks.records._images import TENTH, cifar10
+from vergence.methods.image.gmml import GMML
+from vergence.nets.vit import ViT
+from vergence.views.pixels.corrupt import Corrupt, Corrupted
+
+
+class SingleCells(Corrupt):
+    """The same budget in patches drawn one by one."""
+
+    def __init__(self, holes: Corrupt, grid: int) -> None:
+        vars(self).update(vars(holes))
+        self.grid = grid
+
+    def groups(self, budget: Tensor, cells: int) -> Tensor:
+        rank = torch.rand(len(budget), self.grid**2, device=budget.device).argsort(1).argsort(1)
+        mask = (rank < budget[:, None] * self.grid**2).unflatten(1, (self.grid, self.grid))
+        return mask.repeat_interleave(cells // self.grid, 1).repeat_interleave(cells // self.grid, 2)
 
 
 class SinglePatches(GMML):
-    """The same budget in patches drawn one by one."""
+    """The holes are single patches."""
 
-    def groups(self, budget: Tensor, cells: int) -> Tensor:
-        grid: int = self.encoder.grid  # type: ignore[assignment]
-        rank = torch.rand(len(budget), grid * grid, device=budget.device).argsort(1).argsort(1)
-        mask = (rank < budget[:, None] * grid**2).unflatten(1, (grid, grid))
-        return mask.repeat_interleave(cells // grid, 1).repeat_interleave(cells // grid, 2)
+    def __init__(self, encoder: ViT, **options: Any) -> None:
+        super().__init__(encoder, **options)
+        self.holes = SingleCells(self.holes, encoder.grid)
 
 
 class AllPixels(GMML):
@@ -34,12 +44,6 @@ class AllPixels(GMML):
         return super().loss(dataclasses.replace(views, mask=torch.ones_like(views.mask)))
 
 
-def tenth(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
-    """Fine-tune on every tenth label."""
-    return finetune(encoder, train, test, epochs=20, batch_size=64, labels_share=0.1, seed=seed)
-
-
-TENTH = Metric("accuracy after fine-tuning on 1,000 labels; untrained: from scratch", tenth)
 train = Training(
     "vit-micro", {"pool": "mean"}, epochs=12, batch=64, size=32, settings={"lr": 1e-3, "warmup": 0.5}
 )

@@ -17,8 +17,8 @@ from vergence.methods.image.views import crops, local_side
 from vergence.nets import PrototypeHead, Teacher
 from vergence.nets.crops import encode_crops
 from vergence.nets.image_encoder import ImageEncoder, image_size
+from vergence.views.masks import block_mask
 from vergence.views.pixels.augment import View
-from vergence.views.pixels.masks import block_mask
 
 
 @dataclass(frozen=True, slots=True)

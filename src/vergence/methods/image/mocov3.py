@@ -15,7 +15,7 @@ from vergence.losses import info_nce
 from vergence.methods.image.views import two_crops
 from vergence.nets import Teacher, mlp
 from vergence.nets.image_encoder import ImageEncoder, image_size
-from vergence.nets.vit import sincos
+from vergence.nets.patches import sincos
 from vergence.views.pixels.augment import View
 
 

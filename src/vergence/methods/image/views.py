@@ -7,6 +7,7 @@ every step, or from ``generator`` of the batch's device.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -15,9 +16,9 @@ import torch
 
 from vergence.core.errors import BadInput
 from vergence.data.image.batch import ImageBatch
+from vergence.views.masks import block_mask, random_mask, stratified_ratios
 from vergence.views.pixels.augment import Augment, View
 from vergence.views.pixels.geometry import Range
-from vergence.views.pixels.masks import block_mask, random_mask, stratified_ratios
 
 
 class Several:
@@ -134,7 +135,7 @@ class Masked:
                 f"masked needs a size that is a multiple of the patch; got {augment.size} and {patch}."
             )
         self.augment, self.ratio, self.views = augment, ratio, views
-        self.grid = augment.size // patch
+        self.grid = (augment.size // patch, augment.size // patch)
         self.draw = block_mask if block else random_mask
         stratified_ratios(1, ratio)  # a wrong range is told now, not at the first step
 
@@ -145,6 +146,12 @@ class Masked:
             mask = self.draw(len(view), self.grid, self.ratio, device=view.pixels.device, generator=generator)
             views.append(replace(view, mask=mask))
         return views
+
+    def with_options(self, options: Mapping[str, Any]) -> Masked:
+        """Return the same views with some options of ``Augment`` set to other values."""
+        changed = copy.copy(self)
+        changed.augment = replace(self.augment, **options)
+        return changed
 
 
 def masked(
