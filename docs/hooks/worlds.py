@@ -10,10 +10,14 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from PIL import Image
 
+from vergence.data.image.shapes3d import World
 from vergence.data.worlds.scenes import motion, pairs
 from vergence.data.worlds.scenes.pictures import pictures
 from vergence.data.worlds.scenes.scene import Options, generate
 from vergence.data.worlds.scenes.truths import TRUTHS, View
+from vergence.data.worlds.shapes3d import render
+from vergence.data.worlds.shapes3d.clouds import clouds
+from vergence.data.worlds.shapes3d.solids import NAMES, labels
 
 SIDE, COLUMNS, GAP = 104, 8, 2
 MODES = (
@@ -32,11 +36,17 @@ MODES = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    sheets = {"modes": modes(), "truths": truths(), "motion": moving(), "pairs": two_by_two()}
+    sheets = {
+        "scenes-modes": modes(),
+        "scenes-truths": truths(),
+        "scenes-motion": moving(),
+        "scenes-pairs": two_by_two(),
+        "shapes3d": solids(),
+    }
     for name, sheet in sheets.items():
         buffer = io.BytesIO()
         Image.fromarray(sheet).save(buffer, "WEBP", quality=85)
-        files.append(File.generated(config, f"assets/scenes-{name}.webp", content=buffer.getvalue()))
+        files.append(File.generated(config, f"assets/{name}.webp", content=buffer.getvalue()))
     return files
 
 
@@ -98,6 +108,42 @@ def two_by_two() -> np.ndarray:
     """A row of first and a row of second pictures for each kind of pairs."""
     made = (pairs.pairs(3, np.arange(COLUMNS), Options(), kind) for kind in pairs.KINDS)
     return sheet([pictures(scenes, SIDE) for both in made for scenes in both])
+
+
+def solids() -> np.ndarray:
+    """Solids, their depth, normals and parts, a turntable, an orbit, and clouds coloured by part."""
+    kinds = labels(1, np.arange(500))
+    rows = np.array([np.flatnonzero(kinds == kind)[0] for kind in range(len(NAMES))][:COLUMNS])
+    world = World(1, SIDE, "", 1)
+    seen = render.surfaces(*world.made(rows), SIDE)
+    cloud = clouds(1, rows, 1500)
+    turning = [
+        World(1, SIDE, path, COLUMNS).pictures(8 * rows[1] + np.arange(8)) for path in ("turntable", "orbit")
+    ]
+    return sheet(
+        [
+            world.pictures(rows),
+            grey(6 - np.minimum(seen.depth, 6), 4),
+            np.uint8(127 * (1 + seen.normal)),
+            palette(seen.part + 2),
+            *turning,
+            splatted(cloud.xyz, cloud.part),
+        ]
+    )
+
+
+def splatted(xyz: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Draw clouds ``(B, n, 3)`` from the side, far points first."""
+    canvas = np.full((len(xyz), SIDE, SIDE, 3), 255, np.uint8)
+    colours = palette(part + 1)
+    for one, points, colour in zip(canvas, xyz, colours, strict=True):
+        far = np.argsort(points[:, 1])[::-1]
+        x, z = (
+            np.clip(SIDE * (0.5 + 0.45 * v), 0, SIDE - 1).astype(int)
+            for v in (points[far, 0], points[far, 2] - 0.7)
+        )
+        one[SIDE - 1 - z, x] = colour[far]
+    return canvas
 
 
 def sheet(rows: Sequence[np.ndarray]) -> np.ndarray:

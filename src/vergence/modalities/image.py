@@ -6,13 +6,13 @@ MODALITY = Modality(
     name="image",
     noun="images",
     accepts="a folder of images, .parquet, .tar (or x-{000..003}.tar), torchvision:NAME, hf:NAME, digits, "
-    "scenes",
+    "scenes, shapes3d",
     example="photos/",
     encoders="vergence.methods.image.encoders",
     views="vergence.methods.image.views",
     example_source="vergence.data.image.example:example",
-    names=("digits", "scenes"),
-    schemes=("torchvision", "hf", "scenes"),
+    names=("digits", "scenes", "shapes3d"),
+    schemes=("torchvision", "hf", "scenes", "shapes3d"),
     suffixes=(
         *(".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst"),
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".heic", ".heif", ".hif"),

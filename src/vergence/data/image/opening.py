@@ -16,13 +16,18 @@ from vergence.data.image.tar import TarReader
 
 
 def open_named(uri: str, *, limit: float = 0.5) -> ImageSource:
-    """Open the embedded ``digits``, ``torchvision:NAME``, ``hf:NAME`` or ``scenes[:video|:pairs]``."""
+    """Open the embedded ``digits``, ``torchvision:NAME``, ``hf:NAME``, or a world with what its name says."""
     if uri == "digits":
         return named.digits(limit=limit)
-    if uri.partition("?")[0].partition(":")[0] == "scenes":
+    name = uri.partition("?")[0].partition(":")[0]
+    if name == "scenes":
         from vergence.data.image.scenes import open_scenes  # compiles
 
         return open_scenes(uri, limit=limit)
+    if name == "shapes3d":
+        from vergence.data.image.shapes3d import open_shapes3d  # compiles
+
+        return open_shapes3d(uri, limit=limit)
     read = named.torchvision if uri.startswith("torchvision:") else named.hub
     return read(uri, limit=limit)
 

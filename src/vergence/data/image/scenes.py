@@ -11,9 +11,9 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput, unknown
+from vergence.data.image.generated import Made, whole_numbers
 from vergence.data.image.reader import ImageReader, numbered
 from vergence.data.image.source import ImageSource
-from vergence.data.source import Skipped
 from vergence.data.targets import LazyTarget, Target, Values
 from vergence.data.worlds.scenes import motion, pairs, truths
 from vergence.data.worlds.scenes.pictures import pictures
@@ -41,7 +41,7 @@ def open_scenes(uri: str, *, limit: float = 0.5) -> ImageSource:
     if kind not in KINDS:
         raise unknown("kind of scenes", kind, KINDS[1:])
     given = dict(parse_qsl(query, keep_blank_values=True))
-    count, size, seed = (_number(given, n, d) for n, d in (("count", COUNT), ("size", SIZE), ("seed", 0)))
+    count, size, seed = whole_numbers(given, "scenes", count=COUNT, size=SIZE, seed=0)
     if count < 1 or not 8 <= size <= 4096:
         raise BadInput(f"scenes are 1 or more, of 8 to 4096 pixels; got count={count}, size={size}.")
     moving = _taken(motion.Motion(), given) if kind == "video" else None
@@ -95,10 +95,10 @@ def _frames(
         return values
 
     targets = _stills(views, options, seed)
-    targets["flow"] = _Made(flow)
-    targets["group"] = _Made(lambda rows: Values(torch.from_numpy(rows // t)))
+    targets["flow"] = Made(flow)
+    targets["group"] = Made(lambda rows: Values(torch.from_numpy(rows // t)))
     for name in ("action", "audio", *(["first"] if moving.flashes else [])):
-        targets[name] = _Made(of_clip(name))
+        targets[name] = Made(of_clip(name))
     labels = np.repeat(_labels(count, seed, options), t)
     reader = _Reader(make, labels, size, options.aberration, "scenes:video")
     return ImageSource(reader, uri, limit=limit, targets=targets)
@@ -122,8 +122,8 @@ def _pairs(
         return Values(torch.from_numpy(views.of(rows).to_scene.astype(np.float32)))
 
     targets = _stills(views, options, seed)
-    targets["homography"] = _Made(homography)
-    targets["group"] = _Made(lambda rows: Values(torch.from_numpy(rows // 2)))
+    targets["homography"] = Made(homography)
+    targets["group"] = Made(lambda rows: Values(torch.from_numpy(rows // 2)))
     labels = np.repeat(_labels(count, seed, options), 2)
     reader = _Reader(make, labels, size, options.aberration, "scenes:pairs")
     return ImageSource(reader, uri, limit=limit, targets=targets)
@@ -156,16 +156,6 @@ class _Views:
         return view
 
 
-class _Made(LazyTarget):
-    """A truth that is made when it is asked for."""
-
-    def __init__(self, make: Callable[[np.ndarray], Target]) -> None:
-        self.make = make
-
-    def load(self, rows: np.ndarray, sizes: np.ndarray | None, skipped: Skipped) -> Target:
-        return self.make(rows)
-
-
 def _labels(count: int, seed: int, options: Options) -> np.ndarray:
     """Return the labels ``(count,)`` of scenes, which motion and another view leave as they are."""
     pieces = np.array_split(np.arange(count), max(1, count // _AT_ONCE))
@@ -175,7 +165,7 @@ def _labels(count: int, seed: int, options: Options) -> np.ndarray:
 def _stills(views: _Views, options: Options, seed: int) -> dict[str, Target | LazyTarget]:
     """Return every truth of still pictures, as annotators would give it where the options say so."""
 
-    def truth(name: str) -> _Made:
+    def truth(name: str) -> Made:
         def made(rows: np.ndarray) -> Target:
             view = views.of(rows)
             target = truths.TRUTHS[name](view)
@@ -183,12 +173,12 @@ def _stills(views: _Views, options: Options, seed: int) -> dict[str, Target | La
                 truths.displaced(target, view, seed, rows, options.displaced) if options.displaced else target
             )
 
-        return _Made(made)
+        return Made(made)
 
     targets: dict[str, Target | LazyTarget] = {
         name: truth(name) for name in truths.TRUTHS if name != "labels"
     }
-    targets["tags"] = _Made(lambda rows: truths.tags(views.of(rows), seed, rows, options.unknown))
+    targets["tags"] = Made(lambda rows: truths.tags(views.of(rows), seed, rows, options.unknown))
     return targets
 
 
@@ -211,10 +201,3 @@ def _taken(defaults: Any, given: dict[str, str]) -> Any:
             example = "2-8" if isinstance(default, tuple) else default
             raise BadInput(f"{f.name} of scenes is given like {f.name}={example}; got {text!r}.") from None
     return replace(defaults, **chosen)
-
-
-def _number(given: dict[str, str], name: str, default: int) -> int:
-    text = given.pop(name, str(default))
-    if not text.isdecimal():
-        raise BadInput(f"{name} of scenes is a whole number; got {text!r}.")
-    return int(text)
