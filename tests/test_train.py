@@ -43,29 +43,33 @@ def test_an_unknown_option_is_answered_with_the_nearest(tmp_path):
 class Means(nn.Module):
     """An image encoder of one's own: the three mean colours, weighed."""
 
-    out_dim = 3
-
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(3, 3)
 
-    def forward(self, images):
-        return self.layer(getattr(images, "pixels", images).float().mean((2, 3)))
+    def forward(self, pixels):
+        return self.layer(pixels.mean((2, 3)))
 
 
-def test_an_image_encoder_of_ones_own_says_its_size_or_learn_does(tmp_path):
+def test_the_size_of_ones_own_image_encoder_is_asked_for_or_its_own_or_the_datas(tmp_path):
     options = {"epochs": 1, "batch_size": 256, "quiet": True}
-    with pytest.raises(
-        BadInput, match='need a size: give the encoder input_spec = {"size": 224}, or say size='
-    ):
-        vergence.learn("simclr", "digits", encoder=Means(), out=tmp_path / "none", **options)
-    with pytest.raises(BadInput, match="Means does not say which images it takes"):
-        vergence.learn("npid", "digits", encoder=Means(), size=8, out=tmp_path / "npid", **options)
-    asked = vergence.learn("simclr", "digits", encoder=Means(), size=8, out=tmp_path / "asked", **options)
     net = Means()
-    net.input_spec = {"size": 8}
-    said = vergence.learn("simclr", "digits", encoder=net, out=tmp_path / "said", **options)
-    assert asked.encoder.layer.weight.shape == said.encoder.layer.weight.shape
+    net.input_spec = {"size": 12}
+    for name, encoder, asked, size in (("a", Means(), 8, 8), ("b", net, None, 12), ("c", Means(), None, 16)):
+        run = vergence.learn("simclr", "digits", encoder=encoder, size=asked, out=tmp_path / name, **options)
+        assert (run.config.size, run.encoder.size, run.encoder.out_dim) == (size, size, 3)
+
+
+def test_options_of_ones_own_method_need_not_be_keyword_only(tmp_path):
+    class Apart(Closer):
+        def __init__(self, encoder, weight, power=2.0):
+            super().__init__(encoder, weight=weight, power=power)
+
+    options = {"encoder": "resnet-tiny", "encoder_options": {"width": 4}, "epochs": 1, "quiet": True}
+    run = vergence.learn(Apart, "digits", weight=2.0, out=tmp_path / "run", **options)
+    assert run.config.options == {"weight": 2.0}
+    with pytest.raises(BadInput, match="Apart needs its weight"):
+        vergence.learn(Apart, "digits", power=3.0, out=tmp_path / "none", **options)
 
 
 def test_the_settings_of_a_run_are_the_parameters_of_learn():

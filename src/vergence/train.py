@@ -17,13 +17,21 @@ from vergence.catalog import PAPERS
 from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
 from vergence.core.kinds import fits
 from vergence.core.modality import find_modality
-from vergence.core.specs import BRING_WEIGHTS, is_place
+from vergence.core.specs import BRING_WEIGHTS, is_place, label
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
 from vergence.engine.devices import threads_of
 from vergence.engine.distributed import rank
-from vergence.engine.encoders import encoder_from, initial_encoder, new_encoder, open_run, with_weights
+from vergence.engine.encoders import (
+    Given,
+    encoder_from,
+    initial_encoder,
+    new_encoder,
+    open_run,
+    own_encoder,
+    with_weights,
+)
 from vergence.engine.fitting import fit
 from vergence.engine.process_monitor import monitored
 from vergence.engine.run import fill, read_config
@@ -58,9 +66,9 @@ def _next_folder() -> Path:
 @monitored
 def learn(
     method: str | Method | Estimator | type[Method] | type[Estimator],
-    source: str | Path | Source,
+    source: Any,
     *,
-    encoder: str | nn.Module | None = None,
+    encoder: Given | None = None,
     encoder_options: Mapping[str, Any] | None = None,
     init: str | None = None,
     size: int | None = None,
@@ -89,10 +97,10 @@ def learn(
     Args:
         method: Key of the catalog, such as "simclr"; a class of your own; or a ``Method`` or ``Estimator``
             that is made already, encoder and all.
-        source: What ``vergence.open`` understands, or a ``Source``.
-        encoder: Name of an untrained one, as ``vergence.encoder`` takes it, or a module with ``out_dim``;
-            None lets recipe and data choose.
-        encoder_options: Of an encoder given by name, such as ``{"registers": 4}`` of a transformer.
+        source: What ``vergence.open`` understands, names and data in memory, or a ``Source``.
+        encoder: Name of an untrained one, as ``vergence.encoder`` takes it, or a network of your own, made or
+            as a class; None lets recipe and data choose.
+        encoder_options: Of an encoder given by name or class, such as ``{"registers": 4}`` of a transformer.
         init: Encoder with weights to begin with, in place of an untrained one: "run:PATH", "timm:NAME",
             "vergence:NAME", "package.module:Class"; None begins at random.
         size: Side of the views in pixels (images); None lets recipe and data choose.
@@ -170,14 +178,13 @@ def learn(
     folder = fabric.broadcast(folder)
     torch.manual_seed(seed)
     if not isinstance(method, Method):
-        if not isinstance(encoder, nn.Module):
-            if resume and init is not None and not is_place(init):  # its weights are in the checkpoint
-                encoder = encoder_from(read_config(folder))
-            else:
-                encoder = _encoder(cls, config, source, encoder)
-            if not quiet:
-                _say_size(cls, config, source)
-        method = _made(cls, encoder, **options)
+        if resume and init is not None and not is_place(init):  # its weights are in the checkpoint
+            net = encoder_from(read_config(folder))
+        else:
+            net = _encoder(cls, config, source, encoder)
+        if not quiet:
+            _say_size(cls, config, source)
+        method = _made(cls, net, **options)
     with _held(folder, source, resume=resume, quiet=quiet):
         return train_method(method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet)
 
@@ -242,15 +249,20 @@ def _check(config: RunConfig, source: Source, folder: Path, resume: bool) -> Non
             raise BadInput(f"--{name.replace('_', '-')} needs 1 or more; got {value}.")
 
 
+def _options(cls: type[Method] | type[Estimator]) -> dict[str, inspect.Parameter]:
+    """Return the options of a method by name: the arguments of its constructor, but for the encoder."""
+    parameters = list(inspect.signature(cls).parameters.values())
+    given = parameters[1:] if issubclass(cls, Method) else parameters
+    return {p.name: p for p in given if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
+
+
 def _check_options(
     cls: type[Method] | type[Estimator], config: RunConfig, made: bool, asked: Sequence[str]
 ) -> None:
     """Raise ``BadInput`` for options that a method lacks or does not have, or any of one that is made."""
     if made and asked:
         raise BadInput(f"This {cls.__name__} is made already: say its {asked[0]} where it is made.")
-    options = {
-        p.name: p for p in inspect.signature(cls.__init__).parameters.values() if p.kind is p.KEYWORD_ONLY
-    }
+    options = _options(cls)
     for name in config.options or {}:
         if name not in options:
             raise unknown(f"option of {config.method}", name, list(options))
@@ -259,18 +271,17 @@ def _check_options(
             raise BadInput(f"{cls.__name__} needs its {name}: learn({cls.__name__}, ..., {name}=...).")
 
 
-def _encoder(cls: type[Method], config: RunConfig, source: Source, name: str | None) -> nn.Module:
+def _encoder(cls: type[Method], config: RunConfig, source: Source, given: Given | None) -> nn.Module:
     """Build the encoder that is asked for, else the recipe's, else one that suits the source."""
     size = config.size or cls.recipe.size
     if config.init is not None:
         asked = size if config.init.startswith("timm:") else config.size
         return initial_encoder(config.init, source, size=asked, **config.encoder_options)
-    return new_encoder(name or cls.recipe.encoder, source, size=size, **config.encoder_options)
+    name = cls.recipe.encoder if given is None else given
+    return new_encoder(name, source, size=size, **config.encoder_options)
 
 
-def _estimator(
-    estimator: Estimator | type[Estimator], config: RunConfig, encoder: str | nn.Module | None
-) -> Estimator:
+def _estimator(estimator: Estimator | type[Estimator], config: RunConfig, encoder: Given | None) -> Estimator:
     """Make an estimator; of ``learn``'s own settings it takes those that it has an option for."""
     cls = type(estimator) if isinstance(estimator, Estimator) else estimator
     settings = {"encoder": encoder, "init": config.init, **{name: getattr(config, name) for name in _FITTED}}
@@ -300,8 +311,8 @@ def resume(
     run: str | Path,
     *,
     method: Method | type[Method] | None = None,
-    source: str | Path | Source | None = None,
-    encoder: nn.Module | None = None,
+    source: Any = None,
+    encoder: Given | None = None,
     devices: int | str = 1,
     nodes: int = 1,
     strategy: Literal["auto", "ddp", "fsdp"] | None = None,
@@ -319,7 +330,7 @@ def resume(
         run: Its folder.
         method: Your own class, or the method as it was made, where it is not one of the catalog.
         source: The data, where they cannot be opened by their name.
-        encoder: The architecture, where it was one of your own.
+        encoder: As of ``vergence.load``, where it was one of your own.
         devices: As of ``learn``; the batch must divide into as many parts.
         nodes: As of ``learn``.
         strategy: As of ``learn``; None takes the run's.
@@ -355,8 +366,7 @@ def resume(
     torch.manual_seed(config.seed)
     if not isinstance(method, Method):
         _check_kinds(cls, config, folder)
-        net = encoder_from(config) if encoder is None else encoder
-        method = _made(cls, net, **(config.options or {}))
+        method = _made(cls, encoder_from(config, encoder), **(config.options or {}))
     with _held(folder, source, resume=True, quiet=quiet):
         return train_method(method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet)
 
@@ -393,7 +403,7 @@ def _method_of(config: RunConfig, folder: Path) -> str:
 
 def embed(
     run: str | Path | Run | nn.Module,
-    source: str | Path | Source,
+    source: Any,
     out: str | Path,
     *,
     overwrite: bool = False,
@@ -402,8 +412,9 @@ def embed(
     """Write the embeddings of ``source`` to a table at ``out``.
 
     Args:
-        run: A finished run, its folder, an encoder, or the name of one with weights, such as "timm:resnet18".
-        source: What ``vergence.open`` understands, or a ``Source``.
+        run: A finished run, its folder, an encoder, also a network of your own, or the name of one with
+            weights, such as "timm:resnet18".
+        source: What ``vergence.open`` understands, names and data in memory, or a ``Source``.
         out: Where the table goes, by custom ``something.lance``.
         overwrite: Replace a table that is there.
         workers: "ray" has the workers of Ray do it; see ``Run.embed``.
@@ -413,7 +424,8 @@ def embed(
         net = with_weights(run, source)
         return fill(net, source, out, model=run, overwrite=overwrite, workers=workers)
     if isinstance(run, nn.Module):
-        name = getattr(run, "spec", {}).get("name", type(run).__name__)
-        return fill(run, source, out, model=name, overwrite=overwrite, workers=workers)
+        net = own_encoder(run, source)
+        name = label(getattr(net, "spec", None) or {"name": type(run).__name__})
+        return fill(net, source, out, model=name, overwrite=overwrite, workers=workers)
     run = run if isinstance(run, Run) else open_run(run)
     return run.embed(source, out, overwrite=overwrite, workers=workers)

@@ -4,10 +4,11 @@ import sys
 import types
 
 import pytest
+import torch
 from torch import nn
 
 from vergence.core import BadInput
-from vergence.core.specs import class_at, innermost, is_place, place_of, wrapping
+from vergence.core.specs import class_at, innermost, is_place, own_class, place_of, wrapping
 from vergence.nets.descriptor import Descriptor
 
 
@@ -24,9 +25,9 @@ def test_a_class_is_found_by_its_place():
     [
         (
             "torch.nn:Linear",
-            "'torch.nn:Linear' is not in vergence, and a file does not choose what code is loaded",
+            "your own torch.nn:Linear: .*; a folder does not choose what code is loaded",
         ),
-        ("vergencelike.nets:Net", "is not in vergence"),
+        ("vergencelike.nets:Net", "your own vergencelike.nets:Net: import vergencelike.nets first"),
         ("vergence.nets.nothing:Net", "There is no encoder at .* No module named 'vergence.nets.nothing'"),
         ("vergence.nets.descriptor:Nothing", "has no network of that name"),
         ("vergence.core.specs:class_at", "has no network of that name"),
@@ -41,8 +42,20 @@ def test_anything_else_is_one_line(place, line):
 
 def test_a_place_outside_is_not_even_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "elsewhere.nets", None)  # importing it would raise
-    with pytest.raises(BadInput, match="is not in vergence"):
+    with pytest.raises(BadInput, match="import elsewhere.nets first"):
         class_at("elsewhere.nets:Net")
+
+
+def test_a_module_of_the_users_own_is_no_way_to_what_it_imports(monkeypatch):
+    module = types.ModuleType("elsewhere.nets")
+    module.nn, module.Linear = torch.nn, torch.nn.Linear
+    monkeypatch.setitem(sys.modules, "elsewhere.nets", module)
+    for name in ("Linear", "nn.Linear"):
+        with pytest.raises(BadInput, match="does not choose what code is loaded"):
+            own_class(f"elsewhere.nets:{name}")
+    net = type("Net", (torch.nn.Module,), {"__module__": "elsewhere.nets"})
+    module.Net = net
+    assert own_class("elsewhere.nets:Net") is net
 
 
 def test_what_a_person_names_may_lie_anywhere(monkeypatch):

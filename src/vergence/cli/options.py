@@ -16,6 +16,7 @@ from jsonargparse import ArgumentParser, Namespace
 from vergence.cli.errors import ClearErrors, kinds
 from vergence.core import plain_yaml
 from vergence.core.errors import BadInput
+from vergence.core.specs import load_module
 
 
 class Options(ClearErrors, ArgumentParser):
@@ -39,6 +40,9 @@ class Options(ClearErrors, ArgumentParser):
         )
         self.add_argument("--config", action="config", help="read options from this YAML file")
         self.add_argument("--json", action="store_true", help="print one JSON object, nothing else")
+        self.add_argument(
+            "--import", type=str, help="modules of your own to load first, as a,b, such as a run's encoder's"
+        )
 
     def add_signature(self, function: Callable[..., Any], skip: Collection[str] = ()) -> None:
         """Make options of a function's (or class's) keyword arguments, explained by its docstring.
@@ -64,6 +68,8 @@ class Options(ClearErrors, ArgumentParser):
         missing = [action.dest for action in positional if args.get(action.dest) is None]
         if missing:
             self.error(f"arguments are required: {', '.join(missing)}")
+        for module in filter(None, (args.pop("import", None) or "").split(",")):
+            load_module(module)
         return args
 
     def format_help(self, *args: Any, **kwargs: Any) -> str:

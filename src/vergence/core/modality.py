@@ -30,8 +30,9 @@ class Modality:
         method: Key of the method that help recommends to begin with.
         encoders: Module with ``names()``, ``build(**spec)`` and ``for_source(source, name, *, size,
             **options)``; it may have ``small(source)``, settings of ``learn`` for a first look,
-            ``choice(source)``, the size of views that the data suggest, in words, and ``SCHEMES`` of names
-            that are other libraries', such as "timm".
+            ``choice(source)``, the size of views that the data suggest, in words, ``adapt(make, source, *,
+            size)``, which makes an encoder of a network of the user's own, ``make(in_dim)``, that takes
+            tensors instead of batches, and ``SCHEMES`` of names that are other libraries', such as "timm".
         views: Module with ``KINDS``, factories ``(**input_spec, **options)`` by name, "pair" at least, and
             ``OPTIONS``, names of options that all take; it may have ``MILD``, those of a fine-tuning.
         example_source: Place of ``(kind="")`` -> a small labelled ``Source`` in which something can be
@@ -44,8 +45,11 @@ class Modality:
         open_files: Place of ``(paths, root, uri, *, limit)`` -> ``Source``, for existing files that all have
             one of ``suffixes``; ``root`` is the folder they share. None, or ``WrongModality`` with the
             reason, leaves them to others.
+        looks_like: Place of ``(paths)`` -> whether existing files are of this modality, by their first lines.
+            Asked where several read them with the same options.
         open_folder: Place of ``(root, names, uri, *, limit)``; ``names`` are its files. As above.
-        open_object: Place of ``(data, *, limit)``, for what is in memory. As above.
+        open_object: Place of ``(data, *, limit, ...)``, for what is in memory, with the options of ``open``
+            that it understands, each None by default. As above.
         accepts_objects: What that understands, for errors.
         join: Place of ``(sources)`` -> one ``Source`` with the samples of all, targets kept.
         flags: Name of a command-line option that says how a source is read -> its help.
@@ -71,6 +75,7 @@ class Modality:
     precedence: int = 100
     open: str = ""
     open_files: str = ""
+    looks_like: str = ""
     open_folder: str = ""
     open_object: str = ""
     accepts_objects: str = ""

@@ -2,14 +2,20 @@
 
 A *spec* is what makes an encoder again, without its weights: ``{"name": ..., **options}``, as a run's
 ``config.yaml`` has it. The name is short ("gcn"), or says where a class lies: "package.module:Class". An
-encoder that wraps another has that one's spec as its option ``encoder``.
+encoder that wraps another has that one's spec as its option ``encoder``, and one that wraps a network of the
+user's own has that one's as ``own``.
 """
 
 from __future__ import annotations
 
 import importlib
 import inspect
+import os
+import sys
+import sysconfig
 from collections.abc import Mapping
+from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from vergence.core.errors import BadInput
@@ -41,24 +47,96 @@ def class_at(place: str, *, anywhere: bool = False) -> type[nn.Module]:
 
     Args:
         place: Where it lies.
-        anywhere: Whether it may lie outside vergence: only if the caller chose it, never if a file did, for a
-            run's folder must not choose what code is loaded.
+        anywhere: Whether it may be loaded from outside vergence: only if the caller chose it, never if a file
+            did; what a file names outside must be loaded already, see ``own_class``.
 
     Raises:
         BadInput: If it lies elsewhere, or there is no such network.
     """
-    from torch import nn
-
-    module, _, name = place.partition(":")
+    module = place.partition(":")[0]
     if not anywhere and module.partition(".")[0] != "vergence":
-        raise BadInput(f"'{place}' is not in vergence, and a file does not choose what code is loaded.")
+        return own_class(place)
     try:
-        cls = getattr(importlib.import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        raise BadInput(f"There is no encoder at '{place}': {error}.") from error
-    if not (inspect.isclass(cls) and issubclass(cls, nn.Module)):
+        load_module(module) if anywhere else importlib.import_module(module)
+    except (BadInput, ModuleNotFoundError) as error:
+        raise BadInput(f"There is no encoder at '{place}': {error.__cause__ or error}.") from error
+    if (cls := _network(place)) is None:
         raise BadInput(f"There is no encoder at '{place}': {module} has no network of that name.")
     return cls
+
+
+def load_module(name: str) -> None:
+    """Import a module that the user has named; one in the working folder is there, as for ``python -m``.
+
+    Raises:
+        BadInput: If there is none of that name.
+    """
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        importlib.import_module(name)
+    except (ModuleNotFoundError, ValueError) as error:
+        raise BadInput(f"There is no module '{name}': {error}.") from error
+
+
+def own_class(place: str) -> type[nn.Module]:
+    """Return the user's own network at "package.module:Class" that a run's folder names.
+
+    It is defined in a module that the user has imported already, and not in an installed package: a run's
+    folder does not choose what code is loaded.
+
+    Raises:
+        BadInput: If there is none such.
+    """
+    module, _, name = place.partition(":")
+    cls = _network(place) if module in sys.modules and not _is_installed(module) else None
+    if cls is None or cls.__module__ != module:
+        said = f"import {module} first, or pass it again" if name else "pass it again"
+        raise BadInput(
+            f"The run's encoder is your own {place}: {said}, load(run, encoder=...) or "
+            "resume(run, encoder=...); a folder does not choose what code is loaded."
+        )
+    return cls
+
+
+def own_spec(net: nn.Module) -> dict[str, Any]:
+    """Return what makes a network of the user's own again: its class and options, where they are known.
+
+    Of an object they are known where its class takes no options; else the spec is only what it is called.
+    """
+    if isinstance(spec := getattr(net, "spec", None), Mapping) and "name" in spec:
+        return dict(spec)
+    cls = type(net)
+    plain = cls.__init__ is _module().__init__ or len(inspect.signature(cls.__init__).parameters) == 1
+    return {"name": place_of(cls) if plain and "<locals>" not in cls.__qualname__ else cls.__name__}
+
+
+def is_own(net: nn.Module | type[nn.Module]) -> bool:
+    """Say whether a network is the user's own and knows nothing of vergence: no base class is of vergence."""
+    cls = net if inspect.isclass(net) else type(net)
+    return not any(base.__module__.partition(".")[0] == "vergence" for base in cls.__mro__)
+
+
+def _module() -> type[nn.Module]:
+    from torch import nn
+
+    return nn.Module
+
+
+def _network(place: str) -> type[nn.Module] | None:
+    """Return the network at a place whose module is loaded, None where there is none."""
+    module, _, name = place.partition(":")
+    cls = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules[module])
+    if not (inspect.isclass(cls) and issubclass(cls, _module())):
+        return None
+    return cls if "." not in name or cls.__qualname__ == name else None  # not through what it imports
+
+
+def _is_installed(module: str) -> bool:
+    """Say whether a loaded module lies where packages are installed, or comes with Python."""
+    file = getattr(sys.modules[module], "__file__", None)
+    folders = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
+    return file is not None and bool(folders & set(Path(file).resolve().parents))
 
 
 def wrapping(wrapper: nn.Module, encoder: nn.Module, **options: Any) -> dict[str, Any]:
@@ -111,6 +189,8 @@ def label(spec: Mapping[str, Any] | None) -> str:
     """
     if not spec:
         return "own"
+    if isinstance(spec.get("own"), Mapping):
+        return label(spec["own"])
     name = str(spec.get("name", "own"))
     name = name.partition(":")[2] if is_place(name) else name
     return f"{name} of {label(spec['encoder'])}" if isinstance(spec.get("encoder"), Mapping) else name

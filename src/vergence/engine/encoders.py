@@ -3,44 +3,54 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from torch import nn
 
 from vergence.core import BadInput, RunConfig, input_spec, unknown
 from vergence.core.modality import find_modality, known_modalities
-from vergence.core.specs import BRING_WEIGHTS, class_at, is_place
+from vergence.core.specs import BRING_WEIGHTS, class_at, is_own, is_place, own_class, own_spec
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine.files import first_line
 from vergence.engine.identity import identity
 from vergence.engine.run import Run, load_encoder, read_config
+from vergence.nets.own import made_of, width_of_answer
 from vergence.store.reading import TableReader
 from vergence.store.rows import check_same_encoder
 from vergence.store.table import Store
 
+Given: TypeAlias = str | nn.Module | type[nn.Module]  # how an encoder is named: by name, as module, as class
 
-def encoder(
-    name: str, source: str | Path | Source | None = None, *, modality: str | None = None, **options: Any
-) -> nn.Module:
-    """Return an encoder by its name.
+
+def encoder(name: Given, source: Any = None, *, modality: str | None = None, **options: Any) -> nn.Module:
+    """Return an encoder by its name, or make one of a network of your own.
 
     Args:
         name: Of the library ("resnet-tiny", "gcn"); "timm:NAME"; "run:PATH", the trained encoder of a run;
-            "vergence:NAME", one that the library ships; "package.module:Class", which may be your own.
-        source: Data that it is to read, or what ``vergence.open`` understands; it says sizes and widths.
+            "vergence:NAME", one that the library ships; "package.module:Class", which may be your own; or
+            your own network, made or as a class: of images it gets pixels ``(B, 3, size, size)``, see
+            ``docs/own.md``.
+        source: Data that it is to read, or what ``vergence.open`` understands; it says sizes and widths. Your
+            own network needs it.
         modality: Of the data, such as "graph"; None takes the source's, or the first that has the name.
         **options: Of the encoder, such as ``width=64``, ``size=32``, or ``pretrained=True`` for timm's.
 
     Raises:
-        BadInput: If there is none of that name, or an option does not fit.
+        BadInput: If there is none of that name, an option does not fit, or your own network cannot read the
+            data.
 
     >>> encoder("resnet-tiny", size=32, width=16).out_dim
     64
     """
+    if not isinstance(name, str):
+        if source is None:
+            raise BadInput("A network of your own needs the data that it is to read: encoder(net, source).")
+        return own_encoder(name, open_source(source), **options)
     scheme = name.partition(":")[0]
     if scheme in ("run", "vergence"):
         if options:
@@ -48,7 +58,10 @@ def encoder(
         return with_weights(name)
     source = None if source is None else open_source(source)
     if is_place(name) and not name.startswith("vergence."):
-        return _own(name, source, options)
+        cls = class_at(name, anywhere=True)
+        if source is None:
+            return made_of(cls, options)
+        return own_encoder(cls, source, **options)
     modality = modality or (_modality_of(name) if source is None else source.modality)
     if (reads := _bringing(scheme)) not in (None, modality):
         raise BadInput(f"{name} reads {find_modality(reads).noun}; these are {find_modality(modality).noun}.")
@@ -56,12 +69,74 @@ def encoder(
     return encoders.build(name, **options) if source is None else encoders.for_source(source, name, **options)
 
 
-def new_encoder(name: str | None, source: Source, *, size: int | None = None, **options: Any) -> nn.Module:
+def own_encoder(
+    own: nn.Module | type[nn.Module], source: Source, *, size: int | None = None, **options: Any
+) -> nn.Module:
+    """Return a network of the user's own as an encoder of a source.
+
+    One that knows nothing of vergence gets what its modality says, tensors instead of batches, and its width
+    is found; one that derives from a class of the library comes back as it is.
+
+    Args:
+        own: Made already, or a class.
+        source: That it is to read.
+        size: Side of images in pixels; None lets the network and the source say.
+        **options: Of the class.
+
+    Raises:
+        BadInput: If it cannot be made, cannot read the data, or answers with something else than vectors.
+    """
+    if isinstance(own, nn.Module) and options:
+        raise BadInput(
+            f"This {type(own).__name__} is made already: say its {next(iter(options))} where it is made."
+        )
+    if not isinstance(own, nn.Module) and not (inspect.isclass(own) and issubclass(own, nn.Module)):
+        what = own.__name__ if inspect.isclass(own) else type(own).__name__
+        raise BadInput(f"An encoder is a name or a torch.nn.Module, made or as a class; got {what}.")
+
+    def make(in_dim: int | None = None) -> nn.Module:
+        if isinstance(own, nn.Module):
+            return own
+        if hasattr(own, "for_source"):
+            made: nn.Module = own.for_source(source, **options)
+            made.spec = {**own_spec(made), **options}  # type: ignore[assignment]
+            return made
+        return made_of(own, options, in_dim)
+
+    encoders = _encoders_of(source.modality)
+    if is_own(own) and hasattr(encoders, "adapt"):
+        return encoders.adapt(make, source, size=size)
+    made = make()
+    if is_own(own) and not hasattr(made, "out_dim"):
+        batch = next(source.loader(2))
+        noun = find_modality(source.modality).noun
+        made.out_dim = width_of_answer(made, made, batch, f"a batch of {noun} ({type(batch).__name__})")  # type: ignore[assignment]
+    return made
+
+
+def encoder_for(run: Run | nn.Module | str | Path, source: Source) -> nn.Module:
+    """Return the encoder of a run, or one that is given, as it reads a source.
+
+    Args:
+        run: A finished run, its folder, or an encoder, also a network of the user's own.
+        source: That it is to read.
+
+    Raises:
+        BadInput: If the folder is no finished run, or the network cannot read the source.
+    """
+    if isinstance(run, nn.Module):
+        return own_encoder(run, source)
+    return run.encoder if isinstance(run, Run) else load(run)
+
+
+def new_encoder(name: Given | None, source: Source, *, size: int | None = None, **options: Any) -> nn.Module:
     """Return an untrained encoder for a source; None takes the one that suits it.
 
     Raises:
         BadInput: As ``encoder`` does, and if the name is of one with weights.
     """
+    if name is not None and not isinstance(name, str):
+        return own_encoder(name, source, size=size, **options)
     if name is None:
         return _encoders_of(source.modality).for_source(source, size=size, **options)
     if name.partition(":")[0] in ("run", "vergence"):
@@ -87,7 +162,7 @@ def with_weights(
     """
     scheme, _, rest = name.partition(":")
     if is_place(name) and not name.startswith("vergence."):
-        return _own(name, source, options).eval()
+        return encoder(name, source, **({} if size is None else {"size": size}), **options).eval()
     if scheme not in _WITH_WEIGHTS:
         hint = f"did you mean run:{name}?" if (Path(name) / "config.yaml").is_file() else "see --encoder."
         raise BadInput(f"--init needs weights, run:PATH or timm:NAME; got {name}: {hint}")
@@ -153,48 +228,67 @@ def check_encoder_of(store: TableReader, net: nn.Module, column: str = "vector")
     check_same_encoder(store.path, store.encoders.get(column), identity(net))
 
 
-def encoder_from(config: RunConfig) -> nn.Module:
+def encoder_from(config: RunConfig, own: Given | None = None) -> nn.Module:
     """Build the untrained encoder that a run's settings name.
 
+    Args:
+        config: Of the run.
+        own: The architecture, where it was one of the user's own whose class is not loaded.
+
     Raises:
-        BadInput: If it was a module of the user's own.
+        BadInput: If it was of the user's own, and neither given nor of a class that is loaded; or cannot be
+            built.
     """
     spec = dict(config.encoder or {})
     name = str(spec.get("name"))
     encoders = _encoders_of(config.modality)
-    bare = set(spec) <= {"name"} and not is_place(name) and name not in encoders.names()
-    if bare or (is_place(name) and not name.startswith("vergence.")):
-        raise BadInput(
-            f"The run's encoder is your own {name}: pass it again, load(run, encoder=...) or "
-            "resume(run, encoder=...)."
-        )
+    if own is not None:
+        net = _architecture(own, config)
+        if "own" not in spec:
+            return net
+        spec["own"] = net
+    elif set(spec) <= {"name"} and not is_place(name) and name not in encoders.names():
+        own_class(name)
     try:
         built: nn.Module = encoders.build(**spec)
     except BadInput:
         raise
     except Exception as error:  # a file may ask for any sizes of any layers
         raise BadInput(f"The run's encoder {name} cannot be built: {first_line(error)}.") from error
+    if own is not None:
+        built.spec["own"] = own_spec(built.net)  # type: ignore[index, operator, arg-type]
     return built
 
 
-def load(run: str | Path, *, encoder: nn.Module | None = None) -> nn.Module:
+def _architecture(own: Given, config: RunConfig) -> nn.Module:
+    """Return a network of the user's own that was passed: as it is, or made as the run's was."""
+    if isinstance(own, nn.Module):
+        return getattr(own, "net", own) if "own" in (getattr(own, "spec", None) or {}) else own
+    cls = class_at(own, anywhere=True) if isinstance(own, str) else own
+    spec = config.encoder or {}
+    known = spec["own"] if isinstance(spec.get("own"), dict) else spec
+    return made_of(cls, {name: value for name, value in known.items() if name != "name"})
+
+
+def load(run: str | Path, *, encoder: Given | None = None) -> nn.Module:
     """Return the trained encoder of a run, in evaluation mode, ready to embed, fine-tune or export.
 
     Args:
         run: The run's folder; "run:PATH" is understood too.
-        encoder: The architecture, where it was one of your own.
+        encoder: Where it was one of your own and its class is not imported: the network made as it was, its
+            class, or "package.module:Class".
 
     Raises:
         BadInput: If the folder is not a finished run, or the weights do not fit.
     """
     folder = _folder(run)
-    net = encoder if encoder is not None else encoder_from(read_config(folder))
+    net = encoder_from(read_config(folder), encoder)
     return load_encoder(net, folder / "encoder.safetensors").eval()
 
 
-def open_run(path: str | Path) -> Run:
-    """Return the finished run at ``path`` with its trained encoder."""
-    return Run(_folder(path), load(path))
+def open_run(path: str | Path, *, encoder: Given | None = None) -> Run:
+    """Return the finished run at ``path`` with its trained encoder; ``encoder`` as of ``load``."""
+    return Run(_folder(path), load(path, encoder=encoder))
 
 
 def _folder(run: str | Path) -> Path:
@@ -221,20 +315,6 @@ _WITH_WEIGHTS: dict[str, Callable[[str], tuple[str, Callable[..., nn.Module]]]] 
     "timm": _of_timm,
     "vergence": _shipped,
 }
-
-
-def _own(name: str, source: Source | None, options: dict[str, Any]) -> nn.Module:
-    """Make an encoder of the user's own class, which the user has named."""
-    cls: Any = class_at(name, anywhere=True)
-    try:
-        if source is not None and hasattr(cls, "for_source"):
-            made: nn.Module = cls.for_source(source, **options)
-        else:
-            made = cls(**options)
-    except TypeError as error:
-        raise BadInput(f"{name} cannot be made: {error}.") from error
-    made.spec = {"name": name, **options}  # type: ignore[assignment]
-    return made
 
 
 def _modality_of(name: str) -> str:

@@ -48,6 +48,9 @@ def bind_views(method: Method, source: Source, config: RunConfig) -> Callable[[A
     spec = loader_spec(method.encoder, config)
     pair: Callable[[Any], Any] = kinds.KINDS["pair"](**spec, **options)
     if isinstance(method.views, str):
+        if method.views not in kinds.KINDS:
+            noun = find_modality(source.modality).noun
+            raise unknown(f"kind of views of {noun}, of {type(method).__name__},", method.views, kinds.KINDS)
         method.views = kinds.KINDS[method.views](**spec, **options)
     else:
         method.configure_views(options)

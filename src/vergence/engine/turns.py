@@ -48,7 +48,24 @@ class Objective(nn.Module):
             with torch.no_grad(), torch.autocast(self.device.type, enabled=False):
                 views = self.method.views(held.batch)  # type: ignore[operator]
             held.views = views if held.keep_views else None
-        return getattr(self.method, self.loss)(views)
+        return checked_terms(getattr(self.method, self.loss)(views), self.method, self.loss)
+
+
+def checked_terms(terms: Any, method: Method, loss: str = "loss") -> dict[str, Tensor]:
+    """Return what a method's ``loss`` gave.
+
+    Raises:
+        BadInput: If it is not named scalars.
+    """
+    name = f"{type(method).__name__}.{loss}"
+    if not isinstance(terms, dict) or not terms:
+        what = "no terms" if isinstance(terms, dict) else f"a {type(terms).__name__}"
+        raise BadInput(f'{name} returns {what}; it returns named terms to minimise, {{"name": scalar}}.')
+    for term, value in terms.items():
+        if not isinstance(value, Tensor) or value.ndim:
+            what = f"a tensor {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            raise BadInput(f"{name} returns '{term}' as {what}; each term is a scalar tensor.")
+    return terms
 
 
 class RunningTurn:

@@ -20,6 +20,7 @@ from vergence.core.errors import BadInput, unknown
 from vergence.core.modality import find_modality
 from vergence.data import Source
 from vergence.data import open as open_source
+from vergence.engine.encoders import encoder_for
 from vergence.engine.files import first_line, write_text
 from vergence.engine.run import Run
 from vergence.evaluate.baselines import (
@@ -134,10 +135,10 @@ def _cell(scores: dict[str, Score], column: str) -> str:
 
 
 def measure(
-    run: Run | nn.Module,
-    source: str | Path | Source,
+    run: Run | nn.Module | str | Path,
+    source: Any,
     *,
-    test: str | Path | Source | None = None,
+    test: Any = None,
     protocols: Sequence[str] | None = None,
     seed: int = 0,
     quiet: bool = False,
@@ -148,7 +149,7 @@ def measure(
     do nothing else; what has to be chosen is chosen on ``source``.
 
     Args:
-        run: A run, or an encoder.
+        run: A run, its folder, or an encoder, also a network of your own.
         source: Labelled samples, or what ``vergence.open`` understands; unlabelled rows are left out.
         test: Samples to judge by; None keeps back 30 % of ``source``, of each class alike.
         protocols: None takes the usual ones of the modality; or any of ``evaluate.protocols``: "boosting"
@@ -177,7 +178,7 @@ def measure(
         if name not in known and name not in splits:
             raise unknown("protocol", name, [*known, *splits])
     began = time.monotonic()
-    encoder = run.encoder if isinstance(run, Run) else run
+    encoder = encoder_for(run, source)
     if splits and set(protocols or ()) <= set(splits):
         by_splits = find_modality(source.modality).load("splits")
         scores, about = by_splits(encoder, source, protocols or (), seed=seed)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, unknown
-from vergence.core.specs import class_at, is_place
+from vergence.core.specs import class_at, is_place, own_spec
 from vergence.data.events import EventBatch, EventSource, Fields
 from vergence.nets.gru import GRU
 
@@ -101,11 +101,15 @@ class EventEncoder(nn.Module):
         self.mean[part] = mean.nan_to_num(0.0).float()
         self.deviation[part] = torch.where(deviation > 1e-6 * (1 + mean.abs()), deviation, 1.0).float()
 
-    def fresh(self) -> EventEncoder:
+    def fresh(self) -> EventEncoder | None:
         """Return the same network with new random weights that knows the same words and scales."""
-        new = build(**self.spec)
-        new.load_state_dict({**new.state_dict(), **dict(self.named_buffers())}, strict=True)
+        new = self._anew()
+        if new is not None:
+            new.load_state_dict({**new.state_dict(), **dict(self.named_buffers())}, strict=True)
         return new
+
+    def _anew(self) -> EventEncoder | None:
+        return build(**self.spec)
 
     def codes(self, batch: EventBatch) -> Tensor:
         """Return categories ``(N, C)`` int64 in this encoder's numbers: 0 missing, 1 unseen, then its words.
@@ -382,6 +386,22 @@ def for_source(
         **options,
     )
     encoder.learn_fields(source)
+    return encoder
+
+
+def adapt(make: Callable[[int], nn.Module], source: EventSource, *, size: int | None = None) -> EventEncoder:
+    """Return a network of the user's own as an encoder: it gets events ``(B, T, width)``; see ``own``.
+
+    Args:
+        make: From the width of an event to the network.
+        source: Of event histories.
+        size: Of images; None.
+
+    Raises:
+        BadInput: If it cannot read them, or answers with something else than a vector a history.
+    """
+    encoder = for_source(source, "vergence.methods.events.own:HistoryEncoder", own=make)
+    encoder.spec["own"] = own_spec(encoder.net)  # type: ignore[arg-type]
     return encoder
 
 

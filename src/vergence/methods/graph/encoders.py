@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from vergence.core import BadInput, Features, unknown
-from vergence.core.specs import class_at, is_place
+from vergence.core.specs import class_at, is_place, own_spec
 from vergence.data.graph import pyg
 from vergence.data.graph.base import GraphSource
 from vergence.nets import Dropout
@@ -389,3 +389,24 @@ def for_source(
         return made or build(name, in_dim=source.in_dim, **options)
     chosen: dict[str, Any] = {} if source.grain == "nodes" else {"readout": "sum", "width": 32, "layers": 3}
     return build(name, in_dim=source.in_dim, **{**chosen, **options})
+
+
+def adapt(make: Callable[[int], nn.Module], source: GraphSource, *, size: int | None = None) -> nn.Module:
+    """Return a network of the user's own as an encoder of nodes or graphs; see ``own.OwnGraphEncoder``.
+
+    Args:
+        make: From the width of the nodes' features to the network.
+        source: Of graphs.
+        size: Must be None.
+
+    Raises:
+        BadInput: If it cannot read them, or answers with something else than vectors.
+    """
+    if size is not None:
+        raise BadInput(f"{source.uri} holds graphs, which have no size in pixels; leave --size out.")
+    from vergence.methods.graph.own import OwnGraphEncoder
+
+    readout: Readout | None = None if source.grain == "nodes" else "sum"
+    encoder = OwnGraphEncoder(make, in_dim=source.in_dim, readout=readout)
+    encoder.spec["own"] = own_spec(encoder.net)
+    return encoder

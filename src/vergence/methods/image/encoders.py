@@ -8,8 +8,9 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from torch import nn
 
-from vergence.core import BadInput, unknown
+from vergence.core import BadInput, input_spec, unknown
 from vergence.core.specs import class_at, is_place
 from vergence.data.source import Source
 from vergence.nets.image_encoder import ImageEncoder
@@ -111,8 +112,11 @@ def _build_class(place: str, size: int | None, options: dict[str, Any]) -> Image
     if isinstance(wrapped := options.get("encoder"), Mapping):
         given = {} if size is None else {"size": size}
         options = {**options, "encoder": build(**{**given, **wrapped})}
+    cls = class_at(place)
+    if size is not None and "size" in inspect.signature(cls).parameters:
+        options = {**options, "size": size}
     try:
-        return cast(ImageEncoder, class_at(place)(**options))
+        return cast(ImageEncoder, cls(**options))
     except TypeError as error:
         raise BadInput(f"{place} cannot be made: {error}.") from error
 
@@ -147,6 +151,23 @@ def for_source(
         BadInput: As ``build`` does, and if no image of the source can be read.
     """
     return build(name, size=suited_size(source) if size is None else size, **options)
+
+
+def adapt(make: Callable[[int], nn.Module], source: Source, *, size: int | None = None) -> ImageEncoder:
+    """Return a network of the user's own as an encoder: it gets pixels ``(B, 3, size, size)`` in [0, 1].
+
+    Args:
+        make: From the number of channels to the network, whose ``input_spec`` may say the size.
+        source: Of images; the median one says the size where nobody else does.
+        size: Side in pixels.
+
+    Raises:
+        BadInput: If it cannot read them, or answers with something else than a vector or a map a sample.
+    """
+    from vergence.methods.image.own import PixelEncoder
+
+    net = make(3)
+    return PixelEncoder(net, size=size or (input_spec(net) or {}).get("size") or suited_size(source))
 
 
 def suited_size(source: Source) -> int:

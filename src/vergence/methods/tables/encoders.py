@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, unknown
-from vergence.core.specs import class_at, is_place
+from vergence.core.specs import class_at, is_place, own_spec
 from vergence.data.tables.batch import Columns, TableBatch
 from vergence.data.tables.source import TableSource
 from vergence.nets import mlp
@@ -96,12 +96,17 @@ class TableEncoder(nn.Module):
         """Return the same network with new random weights that knows the same words and scales, if any."""
         if not any(True for _ in self.parameters()):  # fitted: nothing was there before
             return None
-        new = build(**self.spec)
+        new = self._anew()
+        if new is None:
+            return None
         known = {name for name in self.state_dict() if name in LEARNED or name.startswith("words_")}
         new.load_state_dict(
             {**new.state_dict(), **{n: v for n, v in self.state_dict().items() if n in known}}
         )
         return new
+
+    def _anew(self) -> TableEncoder | None:
+        return build(**self.spec)
 
     def scaled(self, batch: TableBatch) -> Tensor:
         """Return scaled numbers ``(B, M)``, NaN where missing."""
@@ -301,6 +306,22 @@ def for_source(
         **options,
     )
     encoder.learn_columns(source)
+    return encoder
+
+
+def adapt(make: Callable[[int], nn.Module], source: TableSource, *, size: int | None = None) -> TableEncoder:
+    """Return a network of the user's own as an encoder: it gets rows ``(B, width)``; see ``own.CellEncoder``.
+
+    Args:
+        make: From the width of the rows to the network.
+        source: Of table rows.
+        size: Must be None.
+
+    Raises:
+        BadInput: If it cannot read them, or answers with something else than a vector a row.
+    """
+    encoder = for_source(source, "vergence.methods.tables.own:CellEncoder", size=size, own=make)
+    encoder.spec["own"] = own_spec(encoder.net)  # type: ignore[arg-type]
     return encoder
 
 
