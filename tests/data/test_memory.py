@@ -1,5 +1,9 @@
 """What is in memory opens like what lies on a disk, and several sources open as one."""
 
+import io
+import sys
+import types
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -40,6 +44,7 @@ class Pets(Dataset):
         lambda x: x / 255.0,
         lambda x: [Image.fromarray(image) for image in x],
         list,
+        lambda x: np.array([*map(Image.fromarray, x), None], object)[:-1],
         lambda x: Pets(x, [None] * len(x)),
         lambda x: TensorDataset(torch.from_numpy(x).permute(0, 3, 1, 2)),
     ],
@@ -87,13 +92,115 @@ def test_a_broken_item_of_a_data_set_is_skipped_as_a_broken_file_is():
     assert source.skipped.reasons == {"memory#2": "the disk is gone"}
 
 
-def test_a_data_set_of_hugging_face_keeps_labels_and_their_names():
-    datasets = pytest.importorskip("datasets")
+def check_hugging_face(datasets):
     features = datasets.Features({"img": datasets.Image(), "y": datasets.ClassLabel(names=["cat", "dog"])})
     rows = {"img": [Image.fromarray(image) for image in noise()], "y": [1, 0, 1, 1]}
     source = vergence.open(datasets.Dataset.from_dict(rows, features=features))
     assert source.labels.tolist() == [1, 0, 1, 1] and source.classes == ["cat", "dog"]
     assert (pixels(source) == noise()).all()
+    words = datasets.Features({"label": datasets.Value("string"), "image": datasets.Image()})
+    rows = {"image": rows["img"], "label": ["dog", None, "cat", "dog"]}
+    source = vergence.open(datasets.Dataset.from_dict(rows, features=words))
+    assert source.labels.tolist() == [1, -1, 0, 1] and source.classes == ["cat", "dog"]
+    plain = datasets.Features({"y": datasets.Value("int64")})
+    with pytest.raises(BadInput, match="memory:images has no column of images; found y"):
+        vergence.open(datasets.Dataset.from_dict({"y": [1]}, features=plain))
+
+
+def test_a_data_set_of_hugging_face_keeps_labels_and_their_names():
+    check_hugging_face(pytest.importorskip("datasets"))
+
+
+def test_so_does_one_with_the_same_interface(monkeypatch):
+    """The library is large and often not installed; what is used of it is this."""
+    module = stand_in()
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    check_hugging_face(module)
+
+
+def test_a_data_set_of_the_hub_whose_cell_is_empty_or_broken_skips_it(monkeypatch):
+    module = stand_in()
+    monkeypatch.setitem(sys.modules, "datasets", module)
+    rows = {"img": [Image.fromarray(image) for image in noise()]}
+    data = module.Dataset.from_dict(rows, features=module.Features({"img": module.Image()}))
+    data.rows["img"][1], data.rows["img"][2] = None, {"bytes": b"no picture", "path": None}
+    source = vergence.open(data)
+    assert next(source.loader(4)).index.tolist() == [0, 3]
+    assert source.skipped.reasons.keys() == {"memory#1", "memory#2"}
+
+
+class HubImage:
+    def __init__(self, decode=True):
+        self.decode = decode
+
+
+class HubValue:
+    def __init__(self, dtype):
+        self.dtype = dtype
+
+
+class HubClasses:
+    def __init__(self, names):
+        self.names = names
+
+
+class HubTable:
+    """Rows and columns of ``datasets.Dataset``; pictures must be asked for encoded."""
+
+    def __init__(self, rows, features):
+        self.rows, self.features = rows, features
+
+    @classmethod
+    def from_dict(cls, rows, features):
+        encoded = {name for name, kind in features.items() if isinstance(kind, HubImage)}
+        cells = {name: [{"bytes": png(v), "path": None} for v in rows[name]] for name in encoded}
+        return cls({**rows, **cells}, features)
+
+    def __len__(self):
+        return len(next(iter(self.rows.values())))
+
+    def __getitem__(self, key):
+        if isinstance(key, str):
+            assert not isinstance(self.features[key], HubImage), "decodes every picture"
+            return self.rows[key]
+        assert not any(getattr(kind, "decode", False) for kind in self.features.values()), "decodes it"
+        return {name: values[key] for name, values in self.rows.items()}
+
+    def select_columns(self, names):
+        return HubTable({n: self.rows[n] for n in names}, {n: self.features[n] for n in names})
+
+    def cast_column(self, name, kind):
+        return HubTable(self.rows, {**self.features, name: kind})
+
+
+HubTable.__module__ = "datasets.arrow_dataset"
+
+
+def stand_in():
+    """Return a module with what is used of ``datasets``: features, rows, columns, pictures left encoded."""
+    module = types.ModuleType("datasets")
+    module.Image, module.Dataset, module.Features = HubImage, HubTable, dict
+    module.Value, module.ClassLabel = HubValue, HubClasses
+    return module
+
+
+def png(image):
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
+def test_pictures_of_several_sizes_are_a_list():
+    sizes = [(6, 5), (3, 9), (8, 8)]
+    source = vergence.open([np.full((*size, 3), i, np.uint8) for i, size in enumerate(sizes)])
+    assert [source.sample(i).shape[:2] for i in range(3)] == sizes
+
+
+def test_a_frame_of_mixed_values_is_one_line():
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(BadInput, match="memory:table cannot be read: ") as error:
+        vergence.open(pandas.DataFrame({"a": [1, "x", [2]]}))
+    assert "\n" not in str(error.value)
 
 
 def test_data_frames_and_arrays_of_rows_are_tables():
@@ -121,6 +228,14 @@ class Endless(IterableDataset):
         return iter([])
 
 
+class Items(Dataset):
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return {"image": Image.fromarray(noise()[i]), "label": 0}
+
+
 @pytest.mark.parametrize(
     ("data", "said"),
     [
@@ -129,7 +244,18 @@ class Endless(IterableDataset):
         ([1, 2], r"cannot read a list of 2 int; "),
         (torch.zeros(5), r"cannot read a Tensor of shape \(5,\); "),
         (np.zeros((2, 8, 8, 4), np.uint8), r"\(N, H, W, 3\).*; got \(2, 8, 8, 4\)"),
+        (np.zeros((2, 8, 8, 3), np.uint16), "uint8, or float .*; got uint16. Divide .* 65535 of 16 bits"),
         (np.zeros((2, 8, 8, 3), np.int64), "uint8, or float in .*; got int64"),
+        (np.zeros((2, 0, 8, 3), np.uint8), r"got \(2, 0, 8, 3\)"),
+        (np.zeros((2, 3, 4, 5, 6)), r"cannot read a ndarray of shape \(2, 3, 4, 5, 6\)"),
+        (np.array([["a", 1], ["b", 2]], object), "holds numbers; this one holds object. Give a data frame"),
+        (np.array([[1 + 2j]]), "holds numbers; this one holds complex128"),
+        (Image.new("RGB", (4, 4)), r"One image is no data to learn from; give a list of them"),
+        (pa.table({"when": pa.array([1, 2], pa.timestamp("s"))}), "no column of numbers or categories"),
+        (pa.table({"a": pa.array([], pa.float64())}), "memory:table holds no rows"),
+        (None, "cannot read a NoneType"),
+        ((image for image in noise()), "cannot read a generator"),
+        (Items(), "those of Items are dictionaries of image, label"),
         (noise() * 1.0, r"Images as floats are in \[0, 1\]; these reach from 0 to 255"),
         (np.full((1, 8, 8), np.nan), r"these reach from nan to nan"),
         (Endless(), "an IterableDataset has none"),

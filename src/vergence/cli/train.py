@@ -12,11 +12,12 @@ from jsonargparse.typing import PositiveInt
 from vergence import catalog
 from vergence.cli.options import Options, config_paths, read_options
 from vergence.cli.output import show
-from vergence.cli.source_flags import add_source_flags, source_flags, source_of
+from vergence.cli.source_flags import add_source_flags, source_of
 from vergence.core.errors import BadInput
 from vergence.core.modality import known_modalities, nouns
 from vergence.core.run_config import check_run
 from vergence.data.opening import check_there
+from vergence.data.source_options import source_options
 
 if TYPE_CHECKING:
     from vergence.engine import Run
@@ -61,7 +62,7 @@ def learn(argv: list[str]) -> None:
     add_source_flags(parser)
     parser.add_signature(cls, skip={"encoder"})
     args = parser.read(rest)
-    ours = ("config", "json", "method", "source", *source_flags())
+    ours = ("config", "json", "method", "source", *source_options())
     given = {k: v for k, v in args.as_dict().items() if k not in ours}
     _done(args, api(paper.key, source_of(args, args.source), **given))
 

@@ -268,6 +268,20 @@ def codes(column: pa.ChunkedArray, name: str, what: str) -> tuple[np.ndarray, tu
     return code[indices], tuple(words[order])
 
 
+def plain_label(label: Any) -> Any:
+    """Return a label as Python has it: out of an array, whole numbers that came as floats whole, None for
+    NaN.
+
+    >>> [plain_label(label) for label in (np.int64(3), 2.0, float("nan"), "cat")]
+    [3, 2, None, 'cat']
+    """
+    if hasattr(label, "item") and getattr(label, "ndim", 0) == 0:
+        label = label.item()
+    if not isinstance(label, float) or np.isinf(label):
+        return label
+    return None if np.isnan(label) else int(label) if label.is_integer() else label
+
+
 def coded(values: list[Any]) -> tuple[np.ndarray | None, list[str] | None]:
     """Return labels as numbers, and their names where they were words; None, None if none is known.
 

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from vergence.core.errors import BadInput, WrongModality
+from vergence.core.errors import BadInput, WrongModality, unknown
 from vergence.core.modality import Modality, find_modality, known_modalities, nouns
 from vergence.data.paths import expanded, files
 from vergence.data.source import Source
+from vergence.data.source_options import with_options
 
 _MEMORY = "memory:"  # of data that was opened without a name
 
 
-def open(uri: Any, *, limit: float = 0.5) -> Source:
+def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
     """Return the ``Source`` behind ``uri``; a source comes back as it is.
 
     Args:
@@ -31,28 +33,34 @@ def open(uri: Any, *, limit: float = 0.5) -> Source:
             such as ``.edgelist``, ...), or the embedded ``digits`` and ``karate``. File names may hold
             ``*`` and ``{000..003}``. What each modality opens is said in ``modalities/``.
             Or what is in memory: images as an array or tensor ``(N, H, W, 3)`` or ``(N, 3, H, W)``, uint8 or
-            float in [0, 1], or as a list of PIL images; a data frame; a map-style data set of torch or of
-            Hugging Face. Or a list of any of these, uris and sources among them: they are joined, and each
-            sample keeps its label.
+            float in [0, 1], or as a list of PIL images; a data frame, or an array of rows ``(n, D)``; a
+            map-style data set of torch or of Hugging Face; a graph of networkx or PyG, or a list of them. Or
+            a list of any of these, uris and sources among them: they are joined, and each sample keeps its
+            label.
         limit: Share of unreadable samples that is put up with, in [0, 1], before reading stops.
+        **options: How it is read, as the flags of the command line: ``label="sick"``, ``numeric=["age"]`` of
+            a table, ``features="nodes.csv", labels="field"`` of a list of edges, ``id="user", time="ts"`` of
+            a log. Of arrays and lists ``labels``, one a sample, None where unknown.
 
     Raises:
-        BadInput: If it is missing, empty or of no known kind; the line says what was found and
-            what is accepted.
+        BadInput: If it is missing, empty or of no known kind, or an option is not for data of this kind; the
+            line says what was found and what is accepted.
         MissingExtra: If it needs a library that is not installed.
 
     >>> open("digits")
     <1,797 images, 10 classes, from digits>
     """
     if isinstance(uri, Source):
+        if options:
+            raise BadInput(f"{uri.uri} is open already; say {next(iter(options))} where it is opened.")
         return uri
     if not 0 <= limit <= 1:
         raise BadInput(f"limit is the share of unreadable samples put up with, in [0, 1]; got {limit}.")
     if isinstance(uri, list | tuple) and any(isinstance(part, str | os.PathLike | Source) for part in uri):
-        return _joined([open(part, limit=limit) for part in uri])
+        return _joined([open(part, limit=limit, **options) for part in uri])
     if not isinstance(uri, str | os.PathLike):
-        return _object(uri, limit)
-    uri = os.fspath(uri)
+        return _object(uri, limit, options)
+    uri = with_options(os.fspath(uri), options)
     if (modality := _named(uri)) is not None:
         return modality.load("open")(uri, limit=limit)
     if uri.startswith(_MEMORY):
@@ -98,15 +106,21 @@ def _joined(sources: list[Source]) -> Source:
     return join(sources)
 
 
-def _object(data: Any, limit: float) -> Source:
+def _object(data: Any, limit: float, options: Mapping[str, Any]) -> Source:
     def read(modality: Modality) -> Source | None:
         opens = modality.load("open_object")
-        return opens(data, limit=limit) if opens else None
+        if opens is None:
+            return None
+        known = [name for name in inspect.signature(opens).parameters if name not in ("data", "limit")]
+        source = opens(data, limit=limit, **{name: options[name] for name in known if name in options})
+        if source is not None and (strange := [name for name in options if name not in known]):
+            raise unknown(f"option of {modality.noun} in memory", strange[0], known)
+        return source
 
     if (source := _first(read)) is not None:
         return source
     what = type(data).__name__
-    if hasattr(data, "shape"):
+    if isinstance(getattr(data, "shape", None), tuple):
         what += f" of shape {tuple(data.shape)}"
     elif isinstance(data, list | tuple):
         what += f" of {len(data)} {type(data[0]).__name__}" if data else " of nothing"

@@ -16,6 +16,7 @@ MODALITY = Modality(
     precedence=20,
     open="vergence.data.events.opening:open_named",
     open_files="vergence.data.events.opening:open_files",
+    looks_like="vergence.data.events.read:looks_like_events",
     open_folder="vergence.data.events.opening:open_folder",
     flags={
         "id": "column that says whose event it is [else guessed]",

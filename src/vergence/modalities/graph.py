@@ -31,6 +31,8 @@ MODALITY = Modality(
     open="vergence.data.graph.opening:open_graph",
     open_files="vergence.data.graph.opening:open_files",
     open_folder="vergence.data.graph.opening:open_folder",
+    open_object="vergence.data.graph.objects:open_object",
+    accepts_objects="graphs of networkx or PyG, one or a list",
     flags={
         "columns": "role of each column of an edge list, as source,target,weight,time,- [else guessed]",
         "features": "csv or parquet file of nodes, the first column their names",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.lines import edge_columns, numbers, rows_of
 from vergence.data.graph.source import NodeSource
@@ -124,36 +125,87 @@ def _networkx(path: Path, uri: str, reader: str) -> NodeSource:
         network = getattr(nx, reader)(str(path))
     except Exception as error:  # noqa: BLE001 - networkx and expat raise all kinds
         raise BadInput(f"{uri} cannot be read: {' '.join(str(error).split())[:200]}.") from None
+    return of_network(network, uri)
+
+
+@dataclass
+class Network:
+    """What a graph of networkx holds.
+
+    Args:
+        edges: Its edges, nodes in its order.
+        names: One a node.
+        x: ``(N, F)`` features, or None.
+        y: ``(N,)`` labels, or None.
+        classes: Their names.
+        reading: Which attribute was taken for what.
+    """
+
+    edges: Edges
+    names: list[str]
+    x: np.ndarray | None
+    y: np.ndarray | None
+    classes: list[str] | None
+    reading: str
+
+
+def of_network(network: Any, uri: str, label: str | None = None) -> NodeSource:
+    """Take a graph of networkx, whose nodes are the samples; see ``graphml``.
+
+    Args:
+        network: The graph.
+        uri: For messages.
+        label: Attribute of the nodes that is their label; None takes one of the usual names.
+
+    Raises:
+        BadInput: If it has no edges, or no node has that attribute.
+    """
+    read = read_network(network, uri, label)
+    if not read.edges.pairs.size:
+        raise BadInput(
+            f"{uri} is a graph of {len(read.names):,} nodes without edges; there is nothing to learn from."
+        )
+    graph, notes = build(read.edges, uri, x=read.x, y=read.y)
+    if alone := len(read.names) - len(np.unique(read.edges.pairs)):
+        notes.append(f"{alone:,} nodes have no edges")
+    source = NodeSource(
+        graph, uri, names=read.names, classes=read.classes, notes=notes, directed=read.edges.directed
+    )
+    source.reading = read.reading
+    return source
+
+
+def read_network(network: Any, uri: str, label: str | None = None) -> Network:
+    """Read a graph of networkx: its edges, and which attributes of its nodes are features and labels."""
     names = [str(node) for node in network]
     place = {node: i for i, node in enumerate(network)}
     edges = list(network.edges(data=True))
-    if not edges:
-        raise BadInput(
-            f"{uri} is a graph of {len(names):,} nodes without edges; there is nothing to learn from."
-        )
     pairs = np.array([(place[a], place[b]) for a, b, _ in edges], np.int64).reshape(-1, 2).T
     values = {}
     if edges and all("weight" in more for *_, more in edges):
         values["edge_weight"] = numbers([more["weight"] for *_, more in edges], f"{uri}: weights")
     nodes = [dict(more) for _, more in network.nodes(data=True)]
+    known = sorted({name for more in nodes for name in more})
+    if label is not None and label not in known:
+        raise unknown(f"attribute of the nodes of {uri}", label, map(str, known))
     columns = _columns(nodes)
-    label = next((name for name in _LABELS if name in columns), None)
+    label = label or next((name for name in _LABELS if name in columns), None)
     y, classes = None, None
     if label is not None:
-        classes, y = numbered(np.array([str(value) for value in columns.pop(label)]))
-    features = [name for name, c in columns.items() if all(isinstance(value, int | float) for value in c)]
+        columns.pop(label, None)
+        marked = np.flatnonzero([more.get(label) is not None for more in nodes])
+        classes, coded = numbered(np.array([str(nodes[i][label]) for i in marked]))
+        y = np.full(len(nodes), -1, np.int64)
+        y[marked] = coded
+    features = [name for name, c in columns.items() if all(isinstance(v, int | float | np.number) for v in c)]
     kept = [numbers(columns[name], f"{uri}: {name}").astype(np.float32) for name in features]
     x = np.stack(kept, axis=1) if kept else None
-    directed = bool(network.is_directed())
-    graph, notes = build(Edges(pairs, len(names), values, directed), uri, x=x, y=y)
-    if alone := len(names) - len(np.unique(pairs)):
-        notes.append(f"{alone:,} nodes have no edges")
-    source = NodeSource(graph, uri, names=names, classes=classes, notes=notes, directed=directed)
-    left = {name: "of words, or not of every node" for more in nodes for name in more}
-    left = {name: why for name, why in left.items() if name not in (label, *features)}
+    left = {name: "of words, or not of every node" for name in known if name not in (label, *features)}
     named = {} if label is None else {"label": label}
-    source.reading = reading_of(dict.fromkeys(features, ""), {}, named, left)
-    return source
+    reading = reading_of(dict.fromkeys(features, ""), {}, named, left)
+    return Network(
+        Edges(pairs, len(names), values, bool(network.is_directed())), names, x, y, classes, reading
+    )
 
 
 def _columns(nodes: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import coded
+from vergence.data.columns import coded, plain_label
 from vergence.data.image.decode import DecodeError, Raw
+from vergence.data.image.folder import FolderReader
 from vergence.data.image.named import ItemReader, hub_source
 from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
@@ -20,7 +22,9 @@ from vergence.data.image.source import ImageSource
 URI = "memory:images"
 
 
-def open_object(data: Any, *, limit: float = 0.5) -> ImageSource | None:
+def open_object(
+    data: Any, *, limit: float = 0.5, labels: Sequence[Any] | np.ndarray | torch.Tensor | None = None
+) -> ImageSource | None:
     """Take images as they are: nothing is copied but what has to be brought to uint8.
 
     Args:
@@ -29,28 +33,78 @@ def open_object(data: Any, *, limit: float = 0.5) -> ImageSource | None:
             item a picture, or a tuple of one and its label; or one of Hugging Face with a column of images.
             The labels of a data set without ``targets`` or ``labels`` are read by one pass over its items.
         limit: Share of unreadable pictures that is put up with, in [0, 1].
+        labels: One an image, numbers or words, None where unknown; None leaves those that the data have.
 
     Raises:
-        BadInput: If it holds images that cannot be read as they are.
+        BadInput: If it holds images that cannot be read as they are, or there are not as many labels.
     """
+    source = _opened(data, limit)
+    if source is None or labels is None:
+        return source
+    if len(labels) != len(source):
+        raise BadInput(f"Each image has one label; got {len(labels):,} labels for {len(source):,} images.")
+    if (values := _plain(labels)) is None:
+        raise BadInput("Labels of images are whole numbers or words, None where unknown.")
+    source.reader.labels, source.reader.classes = coded(values)
+    source.classes = source.reader.classes
+    source.choose_rows(source.rows)
+    return source
+
+
+def _opened(data: Any, limit: float) -> ImageSource | None:
+    if isinstance(data, np.ndarray) and data.dtype == object and data.ndim == 1:
+        data = list(data)
     if isinstance(data, np.ndarray | torch.Tensor) and data.ndim in (3, 4):
         pixels = _uint8(np.asarray(data.detach().cpu() if isinstance(data, torch.Tensor) else data))
         return ImageSource(PixelReader(pixels, None, None, "memory"), URI, limit=limit, pixels=pixels)
     if isinstance(data, list | tuple) and data and all(_is_picture(item) for item in data):
         return ImageSource(ItemReader([_raw(item) for item in data], None, None, "memory"), URI, limit=limit)
+    if isinstance(data, Image.Image):
+        raise BadInput("One image is no data to learn from; give a list of them: [image, ...].")
     if type(data).__module__.partition(".")[0] == "datasets" and hasattr(data, "features"):
         return hub_source(data, URI, "memory", limit=limit)
     if isinstance(data, IterableDataset):
         raise BadInput("A data set needs a length, to be read in any order; an IterableDataset has none.")
     if isinstance(data, Dataset) and hasattr(data, "__len__"):
-        first = _picture_of(data[0]) if len(data) else None
-        if first is None or not _is_picture(first):
-            return None
-        labels = _labels(data)
-        classes = _classes(data)
-        named, words = coded(labels) if labels is not None else (None, None)
-        return ImageSource(_Items(data, named, words or classes, "memory"), URI, limit=limit)
+        return _of_items(data, limit)
     return None
+
+
+def _of_items(data: Any, limit: float) -> ImageSource | None:
+    """Take a map-style data set, unless its items are of another modality."""
+    first = data[0] if len(data) else None
+    if isinstance(first, Mapping):
+        raise BadInput(
+            f"Items of a data set of images are pictures, or tuples of one and its label; those of "
+            f"{type(data).__name__} are dictionaries of {', '.join(map(str, list(first)[:5]))}."
+        )
+    if not _is_picture(_picture_of(first)):
+        return None
+    labels = _labels(data)
+    named, words = coded(labels) if labels is not None else (None, None)
+    return ImageSource(_Items(data, named, words or _classes(data), "memory"), URI, limit=limit)
+
+
+def one_image(image: Any) -> ImageSource:
+    """Return a source of one image.
+
+    Args:
+        image: Its path, a PIL image, or an array or tensor ``(H, W, 3)`` or ``(3, H, W)``.
+
+    Raises:
+        BadInput: If there is no such file, or it is no image.
+    """
+    if isinstance(image, str | Path):
+        path = Path(image)
+        if not path.is_file():
+            raise BadInput(f"There is no image file {image}.")
+        return ImageSource(FolderReader(path.parent, [path.name]), str(path.parent))
+    if not _is_picture(image):
+        raise BadInput(
+            f"An image is a path, a PIL image, or an array (H, W, 3); got {type(image).__name__}"
+            + (f" of shape {tuple(image.shape)}." if hasattr(image, "shape") else ".")
+        )
+    return ImageSource(ItemReader([_raw(image)], None, None, "memory"), URI)
 
 
 class _Items(ItemReader):
@@ -92,7 +146,10 @@ def _uint8(images: np.ndarray) -> np.ndarray:
             raise BadInput(f"Images as floats are in [0, 1]; these reach from {low:g} to {high:g}.")
         images = np.round(images * 255).astype(np.uint8)
     if images.dtype != np.uint8:
-        raise BadInput(f"Images in memory are uint8, or float in [0, 1]; got {images.dtype}.")
+        hint = (
+            " Divide by their largest value, such as 65535 of 16 bits." if images.dtype.kind in "ui" else ""
+        )
+        raise BadInput(f"Images in memory are uint8, or float in [0, 1]; got {images.dtype}.{hint}")
     return np.ascontiguousarray(np.broadcast_to(images, (*images.shape[:3], 3)))
 
 
@@ -114,17 +171,8 @@ def _labels(data: Any) -> list[Any] | None:
 
 def _plain(labels: Sequence[Any] | np.ndarray | torch.Tensor) -> list[int | str | None] | None:
     """Return labels as Python has them, or None if one of them is no label."""
-    values = [_scalar(label) for label in labels]
+    values = [plain_label(label) for label in labels]
     return values if all(isinstance(value, int | str | None) for value in values) else None
-
-
-def _scalar(label: Any) -> Any:
-    """Return a value out of an array, whole numbers that came as floats whole again, None for NaN."""
-    if hasattr(label, "item") and getattr(label, "ndim", 0) == 0:
-        label = label.item()
-    if not isinstance(label, float) or np.isinf(label):
-        return label
-    return None if np.isnan(label) else int(label) if label.is_integer() else label
 
 
 def _classes(data: Any) -> list[str] | None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import torch
 
 from vergence.core.errors import BadInput
-from vergence.data.columns import checked_table, narrowed
+from vergence.data.columns import checked_table, narrowed, reason
 from vergence.data.paths import table_files
 from vergence.data.source import ArraySource, Skipped
 from vergence.data.tables.batch import Columns, TableBatch
@@ -53,7 +53,10 @@ def from_frame(frame: Any, schema: TableSchema | None = None, *, name: str = "fr
     if not isinstance(frame, pa.Table):
         if not hasattr(frame, "__arrow_c_stream__"):
             raise BadInput(f"from_frame needs a data frame that speaks Arrow; got {type(frame).__name__}.")
-        frame = pa.table(frame)
+        try:
+            frame = pa.table(frame)
+        except Exception as error:  # noqa: BLE001 - pandas and Arrow raise all kinds, of columns whose values differ in kind
+            raise BadInput(f"{name} cannot be read: {reason(error)}") from None
     _, values = values_of(checked_table(frame, name), schema or TableSchema(), name)
     return TableSource(values, name)
 
