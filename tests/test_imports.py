@@ -7,6 +7,7 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,7 @@ def test_every_public_name_is_there_and_documented(name):
 
 def test_no_module_has_the_name_of_a_public_function():
     functions = {name for name in vergence.__all__ if inspect.isfunction(getattr(vergence, name))}
+    assert {"curate", "explain", "compare", "search"} <= functions
     modules = [module.name for module in pkgutil.walk_packages([str(HOME)], "vergence.")]
     assert len(functions) > 10 and len(modules) > 300
     assert [name for name in modules if name.rpartition(".")[2] in functions] == []
@@ -66,3 +68,9 @@ def test_functions_and_modules_do_not_hide_each_other():
         "assert all(callable(f) for f in (vg.learn, vg.measure, vg.evaluate.knn, vg.load, vg.encoder))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_version_is_the_packages():
+    assert vergence.__version__ == version("vergence")
+    with pytest.raises(AttributeError, match="__versions__"):
+        _ = vergence.__versions__

@@ -11,6 +11,7 @@ from .core.recipe import Recipe as Recipe
 from .data.opening import open as open
 from .data.source import Source as Source
 from .engine.run import Run as Run
+from .evaluate.method_contract import check_method as check_method
 from .evaluate.table import measure as measure
 from .benchmarks.runner import bench as bench
 from .nets.facets import tokens as tokens
@@ -24,5 +25,10 @@ from .engine.encoders import load as load
 from .engine.encoders import open_run as open_run
 from .train import resume as resume
 from .use.clustering import clusters as clusters
+from .use.comparison import compare as compare
+from .use.curation import curate as curate
+from .use.explanation import explain as explain
 from .use.copies import duplicates as duplicates
 from .use.nearest import search as search
+
+__version__: str

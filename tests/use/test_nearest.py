@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import nn
 
+import vergence
 from vergence.core.errors import BadInput
 from vergence.store.table import INDEX_FROM, Store
 from vergence.use.copies import duplicates
@@ -77,15 +79,53 @@ def test_an_image_finds_its_like(tmp_path):
     class Mean(nn.Module):
         size = 8
 
-        def forward(self, batch):
-            return batch.pixels.float().mean((2, 3))
+        def forward(self, pixels):
+            return pixels.mean((2, 3))
 
     colours = np.eye(3, dtype=np.float32) * 255
     store = made(tmp_path, colours)
     Image.new("RGB", (8, 8), (0, 200, 0)).save(tmp_path / "green.png")
     assert search(store, str(tmp_path / "green.png"), k=1, encoder=Mean()).ids == [["r1"]]
-    with pytest.raises(BadInput, match="give the encoder"):
+    with pytest.raises(BadInput, match=r"cannot tell its encoder: it does not say which. Pass the encoder"):
         search(store, tmp_path / "green.png")
+
+
+def test_what_is_not_in_the_store_is_seen_by_the_encoder_that_the_store_remembers(tmp_path):
+    digits = vergence.open("digits").subset(range(60))
+    run = vergence.learn(
+        "simclr", digits, encoder="resnet-tiny", encoder_options={"width": 4}, epochs=1, batch_size=30,
+        out=tmp_path / "run", quiet=True,
+    )  # fmt: skip
+    store = run.embed(digits)
+    pixels = digits.sample(7)
+    Image.fromarray(pixels).save(tmp_path / "seven.png")
+    wanted = digits.names[7]
+    others = search(store, wanted, k=60).ids
+    assert len(others[0]) == 59 and wanted not in others[0]
+    assert search(store, 7, k=60).ids == search(store, np.int64(7), k=60).ids == others
+    for query in (
+        store.vectors()[7], store.vectors()[7].tolist(), tmp_path / "seven.png", str(tmp_path / "seven.png"),
+        Image.fromarray(pixels), pixels, torch.from_numpy(pixels), torch.from_numpy(pixels).permute(2, 0, 1),
+    ):  # fmt: skip
+        assert search(store, query, k=1).ids == [[wanted]]
+    assert [ids[0] for ids in search(store, [Image.fromarray(pixels), digits.sample(3)], k=1).ids] == [
+        wanted, digits.names[3],
+    ]  # fmt: skip
+    assert search(store, digits.subset([7, 3]), k=1, encoder=run.path).rows[:, 0].tolist() == [7, 3]
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    moved = Store.open(tmp_path / "elsewhere" / "embeddings.lance")
+    with pytest.raises(
+        BadInput, match="the encoder of vector was .*run, which is not there. Pass the encoder"
+    ):
+        search(moved, pixels)
+    assert search(moved, pixels, k=1, encoder=tmp_path / "elsewhere").ids == [[wanted]]
+    for strange, said in (
+        ("none.png", "has no row 'none.png'"), (tmp_path / "none.png", "There is no image file"),
+        (None, "cannot read a NoneType"), (np.zeros((4, 4, 3), np.uint16), "got uint16"),
+        (99, "rows 0 to 59"),
+    ):  # fmt: skip
+        with pytest.raises(BadInput, match=said):
+            search(moved, strange, encoder=run)
 
 
 @pytest.fixture(scope="module")

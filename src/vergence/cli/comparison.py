@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jsonargparse.typing import PositiveInt
@@ -17,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from vergence.data import Source
-    from vergence.use.protosim import Comparison, ProtoEncoder
+    from vergence.use.comparison import LearnedComparison
+    from vergence.use.protosim import ProtoEncoder
 
 _SIDE = 320  # of a picture on the page, in pixels
 _SMALL = 112  # of one among many
@@ -36,25 +35,22 @@ def explain(argv: list[str]) -> None:
     parser.add_argument("second", nargs="?", type=str, help="image file")
     parser.add_argument("--out", type=str, help="page to write, with both heat maps over the images")
     args = parser.read(argv)
-    from vergence.core import input_spec
-    from vergence.train import open_run
-    from vergence.use.simvis import explain_pictures, overlay_heat
+    from vergence.use.explanation import encoder_of_images, picture
+    from vergence.use.explanation import explain as api
+    from vergence.use.simvis import overlay_heat
 
-    run = open_run(args.run)
-    size = (input_spec(run.encoder) or {}).get("size")
-    if size is None:
-        raise BadInput(f"{args.run} did not learn from images; explain compares two images.")
-    pictures = [_picture(args.first, size), _picture(args.second, size)]
-    why = explain_pictures(run.encoder, *pictures)
+    encoder = encoder_of_images(args.run)
+    why = api(encoder, args.first, args.second)
     score, maps = float(why.score[0]), (why.first[0], why.second[0])
     if args.out:
         from vergence.cli.html_page import enlarged, write_page
 
         most = max(float(part.abs().max()) for part in maps)
         larger = [part[0].cpu().numpy() for part in why.upsampled(_SIDE, _SIDE)]
+        pictures = [picture(encoder, args.first), picture(encoder, args.second)]
         shown = []
-        for path, picture, heat in zip((args.first, args.second), pictures, larger, strict=True):
-            plain = enlarged(_pixels(picture), _SIDE)
+        for path, pixels, heat in zip((args.first, args.second), pictures, larger, strict=True):
+            plain = enlarged(_pixels(pixels), _SIDE)
             shown.append(
                 (path, [(plain, path), (overlay_heat(plain, heat, most), "what speaks for it, and against")])
             )
@@ -101,24 +97,13 @@ def compare(argv: list[str]) -> None:
         raise BadInput("compare needs --run RUN: a finished run on images, whose encoder looks at both.")
     if not 0.5 < args.above <= 1:
         raise BadInput(f"--above needs a share above 0.5, at most 1; got {args.above}.")
-    import torch
-
-    from vergence.data import open as open_source
-    from vergence.data.image.joined import joined
-    from vergence.train import learn, open_run
-    from vergence.use.protosim import ProtoSim
-    from vergence.use.protosim import compare as api
+    from vergence.use.comparison import compare as api
 
     names = (args.first, args.second)
-    run, sources = open_run(args.run), [open_source(name) for name in names]
-    together = joined(sources, names)
-    torch.manual_seed(args.seed)
-    method = ProtoSim(run.encoder, prototypes=args.prototypes, outputs=4096, hidden=1024)
-    with tempfile.TemporaryDirectory() as folder:
-        trained = learn(
-            method, together, epochs=args.epochs, seed=args.seed, out=Path(folder) / "run", quiet=args.json
-        )
-        comparison = api(trained.encoder, sources, names)  # type: ignore[arg-type]
+    comparison = api(
+        args.run, *names, prototypes=args.prototypes, epochs=args.epochs, seed=args.seed, quiet=args.json
+    )
+    sources = comparison.sources
     shares = np.nan_to_num(comparison.shares)
     kinds = {
         f"only in {names[0]}": comparison.of(0, above=args.above),
@@ -126,7 +111,7 @@ def compare(argv: list[str]) -> None:
         "in both": comparison.shared(above=args.above),
     }
     if args.out:
-        _write_comparison(args.out, trained.encoder, comparison, sources, kinds)
+        _write_comparison(args.out, comparison, kinds)
     listed = {
         kind: [
             {
@@ -152,13 +137,11 @@ def compare(argv: list[str]) -> None:
     show(args, {"collections": names, "tokens": tokens, **listed}, "\n".join(lines))
 
 
-def _write_comparison(
-    out: str, encoder: Any, comparison: Comparison, sources: list[Source], kinds: dict[str, np.ndarray]
-) -> None:
+def _write_comparison(out: str, comparison: LearnedComparison, kinds: dict[str, np.ndarray]) -> None:
     """Write a page with the images that show most of each prototype, lit where they show it."""
     from vergence.cli.html_page import write_page
 
-    rows = []
+    rows, sources = [], comparison.sources
     for kind, prototypes in kinds.items():
         for p in prototypes[:_SHOWN].tolist():
             sides = [
@@ -167,7 +150,7 @@ def _write_comparison(
                 if kind in ("in both", f"only in {comparison.names[which]}")
             ]
             figures = [
-                (_lit(encoder, source, int(row), p), source.names[row])
+                (_lit(comparison.encoder, source, int(row), p), source.names[row])
                 for which, source in enumerate(sources)
                 if which in sides
                 for row in comparison.examples(which, p, 8 // len(sides))
@@ -209,19 +192,3 @@ def _lit(encoder: ProtoEncoder, source: Source, row: int, prototype: int) -> np.
 def _pixels(picture: Tensor) -> np.ndarray:
     """Return a picture ``(1, 3, H, W)`` in [0, 1] as ``(H, W, 3)`` uint8."""
     return (picture[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-
-
-def _picture(path: str, size: int) -> Tensor:
-    """Return an image file's central square, ``(1, 3, size, size)`` in [0, 1]."""
-    from vergence.data.image.folder import FolderReader
-    from vergence.data.image.source import ImageSource
-    from vergence.views.pixels.augment import plain
-
-    place = Path(path)
-    if not place.is_file():
-        raise BadInput(f"There is no image file {path}.")
-    source = ImageSource(FolderReader(place.parent, [place.name]), str(place.parent))
-    batch = next(source.loader(1, spec={"size": size}), None)
-    source.skipped.check(1, path)
-    assert batch is not None
-    return plain(batch, size)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from jsonargparse.typing import PositiveInt
@@ -18,8 +17,6 @@ from vergence.core.specs import BRING_WEIGHTS
 from vergence.data.opening import check_there
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from vergence.data.source import Source
     from vergence.engine.run import Run
     from vergence.store.table import Store
@@ -123,16 +120,10 @@ def search(argv: list[str]) -> None:
     _background(parser)
     _page(parser)
     args = parser.read(argv)
-    from vergence.engine.encoders import encoder_of, with_weights
     from vergence.store.table import Store
     from vergence.use.nearest import search as api
 
     store = Store.open(args.store)
-    encoder: nn.Module | None = None
-    if args.encoder:
-        encoder = with_weights(args.encoder if ":" in args.encoder else f"run:{args.encoder}")
-    elif Path(args.query).is_file():
-        encoder = encoder_of(store, args.column)
     query = _row_or_name(store, args.query)
     hits = api(
         store,
@@ -142,7 +133,7 @@ def search(argv: list[str]) -> None:
         column=args.column,
         metric=args.metric,
         exact=not args.approximate,
-        encoder=encoder,
+        encoder=args.encoder,
         background=args.background,
     )
     near: list[dict[str, Any]] = [

@@ -14,12 +14,11 @@ from vergence.cli.html_page import Figure, write_page
 from vergence.data.image.decode import thumbnail
 from vergence.store.table import Store
 from vergence.use.clustering import Clusters
-from vergence.use.hkmeans import Curated
 
 if TYPE_CHECKING:
+    from vergence.use.curation import Curation
     from vergence.use.nearest import Hits
     from vergence.use.pairs import Duplicates
-    from vergence.use.sas import Subset
 
 _GROUPS = 50  # of duplicates that a page shows
 _ROWS = 24  # of one group or cluster
@@ -76,11 +75,9 @@ def clusters_page(out: str, store: Store, parts: Clusters) -> None:
     write_page(out, "Clusters", lead, rows, small=True)
 
 
-def curated_page(out: str, store: Store, chosen: Curated | Subset) -> None:
+def curated_page(out: str, store: Store, chosen: Curation) -> None:
     """Write examples of what was kept and what was left out of every cluster, the largest first."""
-    clusters = chosen.clusters if isinstance(chosen, Curated) else chosen.classes
-    kept, before = chosen.rows, np.bincount(clusters)
-    after = np.bincount(clusters[kept], minlength=len(before))
+    clusters, kept, before, after = chosen.clusters, chosen.rows, chosen.before, chosen.after
     rows: list[tuple[str, Sequence[Figure]]] = []
     stays = np.zeros(len(store), np.bool_)
     stays[kept] = True

@@ -118,7 +118,8 @@ def encoder_for(run: Run | nn.Module | str | Path, source: Source) -> nn.Module:
     """Return the encoder of a run, or one that is given, as it reads a source.
 
     Args:
-        run: A finished run, its folder, or an encoder, also a network of the user's own.
+        run: A finished run, its folder, the name of an encoder with weights, or an encoder, also a network of
+            the user's own.
         source: That it is to read.
 
     Raises:
@@ -126,6 +127,8 @@ def encoder_for(run: Run | nn.Module | str | Path, source: Source) -> nn.Module:
     """
     if isinstance(run, nn.Module):
         return own_encoder(run, source)
+    if isinstance(run, str) and run.startswith(BRING_WEIGHTS):
+        return with_weights(run, source)
     return run.encoder if isinstance(run, Run) else load(run)
 
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core.errors import BadInput
-from vergence.data.image.folder import FolderReader
-from vergence.data.image.source import ImageSource
+from vergence.data import open as open_source
+from vergence.data.image.memory import one_image
 from vergence.engine.embedding import embed
-from vergence.engine.encoders import check_encoder_of
+from vergence.engine.encoders import check_encoder_of, encoder_for, encoder_of
 from vergence.engine.run import Run
 from vergence.store.table import INDEX_FROM, Store
 from vergence.use.ivf import IVF
@@ -50,14 +52,14 @@ class Hits:
 
 def search(
     store: Store | str | Path,
-    query: str | int | Path | np.ndarray | Tensor,
+    query: Any,
     *,
     k: int = 10,
     where: str | None = None,
     column: str = "vector",
     metric: str = "cosine",
     exact: bool = True,
-    encoder: nn.Module | Run | None = None,
+    encoder: nn.Module | Run | str | Path | None = None,
     background: Store | str | Path | None = None,
 ) -> Hits:
     """Find the samples of a store that are most like a query.
@@ -65,7 +67,9 @@ def search(
     Args:
         store: Opened, or where it lies.
         query: An id or row of the store (which is then not among its own neighbours), a vector
-            ``(D,)``, several ``(Q, D)``, or the path of an image when ``encoder`` is given.
+            ``(D,)``, several ``(Q, D)``; or what is not in the store: the path of an image, a PIL image, an
+            array ``(H, W, 3)``, several of these, or whatever ``vergence.open`` understands, such as a data
+            frame.
         k: Neighbours a query, at least 1.
         where: SQL condition that the neighbours fulfil, such as ``"label IS NOT NULL"``.
         column: Which vectors to compare.
@@ -75,15 +79,15 @@ def search(
             Lance's on disk (``Store.index``), many from cells in memory (``use.cells``). ``Hits.recall``
             says how much of the truth that finds. A store of fewer than 5,000 rows is searched exactly all
             the same.
-        encoder: What made the vectors of ``column``, to look for an image that is not in the store; see
-            ``engine.encoders.encoder_of``.
+        encoder: What made the vectors of ``column``, to look for what is not in the store: an encoder, a run
+            or its folder; None takes the one that the store remembers.
         background: A store of samples from elsewhere, which cannot match: a query's mean cosine to its
             nearest three of them is taken off its scores, so that one threshold serves all queries
             (``use.background``). Cosine only; the order of the hits stays.
 
     Raises:
-        BadInput: If the store, the id, the image or a column does not exist, widths differ, or a query is not
-            finite.
+        BadInput: If the store, the id, the image or a column does not exist, the store's encoder cannot be
+            had, widths differ, or a query is not finite.
 
     >>> search(store, "7", k=3).ids  # doctest: +SKIP
     [['1704', '1717', '1729']]
@@ -142,31 +146,49 @@ def background_vectors(background: Store | str | Path, store: Store, column: str
 
 
 def _query(
-    store: Store, query: str | int | Path | np.ndarray | Tensor, column: str, encoder: nn.Module | Run | None
+    store: Store, query: Any, column: str, encoder: nn.Module | Run | str | Path | None
 ) -> tuple[int | None, np.ndarray]:
     """Return the row that asks, if it is one of the store's, and its vectors ``(Q, D)``."""
-    if isinstance(query, np.ndarray | Tensor):
+    if isinstance(query, list | tuple) and query and all(isinstance(part, int | float) for part in query):
+        query = np.asarray(query, np.float32)
+    if isinstance(query, np.ndarray | Tensor) and query.ndim in (1, 2):
         vectors = (
             query.detach().float().cpu().numpy()
             if isinstance(query, Tensor)
             else np.asarray(query, np.float32)
         )
         return None, vectors.reshape(-1, vectors.shape[-1])
-    if isinstance(query, Path) or (isinstance(query, str) and encoder and os.path.isfile(query)):
-        if encoder is None:
-            raise BadInput(f"To look for the image {query} give the encoder of the store too (encoder=...).")
-        net = encoder.encoder if isinstance(encoder, Run) else encoder
-        check_encoder_of(store, net, column)
-        path = Path(query)
-        source = ImageSource(FolderReader(path.parent, [path.name]), str(path.parent))
-        return None, embed(net, source).vectors
-    row = store.find(query) if isinstance(query, str) else query
+    if not isinstance(query, str | int | np.integer) or _is_image(store, query):
+        return None, _embedded(store, query, column, encoder)
+    row = store.find(query) if isinstance(query, str) else int(query)
     if not 0 <= row < len(store):
         raise BadInput(f"{store.path} has rows 0 to {len(store) - 1}; row {row} was asked for.")
     vector = store.take([row], [column])[column].to_pylist()[0]
     if vector is None:
         raise BadInput(f"Row {row} of {store.path} has no {column} to search with.")
     return row, np.asarray([vector], np.float32)
+
+
+def _is_image(store: Store, query: Any) -> bool:
+    """Say whether a word is the path of a file, and not the id of a row."""
+    return isinstance(query, str) and os.path.isfile(query) and query not in store.names
+
+
+def _embedded(
+    store: Store, query: Any, column: str, encoder: nn.Module | Run | str | Path | None
+) -> np.ndarray:
+    """Return the vectors of what is not in the store."""
+    one = isinstance(query, str | Path | Image.Image) or getattr(query, "ndim", 0) == 3
+    source = one_image(query) if one else open_source(query)
+    if encoder is None:
+        net = encoder_of(store, column)
+    else:
+        net = encoder_for(encoder, source)
+        check_encoder_of(store, net, column)
+    vectors = embed(net, source).vectors
+    if not len(vectors):
+        raise BadInput(f"The query {source.uri} holds nothing to search with.")
+    return vectors
 
 
 def _exact(

@@ -9,13 +9,10 @@ import numpy as np
 
 from vergence.cli.options import Options, add_store_and_column
 from vergence.cli.output import count, show
-from vergence.core.errors import BadInput
 from vergence.core.lists import write_lines
 
 if TYPE_CHECKING:
     from vergence.store.table import Store
-    from vergence.use.hkmeans import Curated
-    from vergence.use.sas import Subset
 
 _CLASSES = 20  # that a person is shown
 
@@ -46,38 +43,28 @@ def curate(argv: list[str]) -> None:
     args = parser.read(argv)
     from vergence.engine.files import write_text
     from vergence.store.table import Store
+    from vergence.use.curation import curate as api
 
     store = Store.open(args.store)
-    keep = _share_or_number(args.keep, len(store))
-    chosen: Curated | Subset
-    if args.method == "sas":
-        from vergence.use.sas import select
-
-        chosen = select(store, keep, column=args.column, seed=args.seed)
-    else:
-        from vergence.use.hkmeans import curate as api
-
-        chosen = api(store, keep, column=args.column, seed=args.seed)
-    names = store.names
-    kept = [names[row] for row in chosen.rows]
+    chosen = api(store, args.keep, method=args.method, column=args.column, seed=args.seed)
     if args.out and args.out.endswith(".html"):
         from vergence.cli.store_pages import curated_page
 
         curated_page(args.out, store, chosen)
     elif args.out:
-        write_text(Path(args.out), write_lines(kept))
+        write_text(Path(args.out), write_lines(chosen.ids))
     result = {
         "method": args.method,
-        "kept": kept,
+        "kept": chosen.ids,
         "of": len(store),
         "clusters": [
             {"samples": int(n), "kept": int(m)} for n, m in zip(chosen.before, chosen.after, strict=True)
         ],
-        "evenness": {"before": _evenness(chosen.before), "after": _evenness(chosen.after)},
+        "evenness": dict(zip(("before", "after"), chosen.evenness, strict=True)),
     }
-    before, after = (f"{value:.2f}" for value in result["evenness"].values())
+    before, after = (f"{value:.2f}" for value in chosen.evenness)
     text = (
-        f"{len(kept):,} of {count(names, 'sample')} kept, from {count(chosen.before, 'cluster')}. Evenness "
+        f"{len(chosen):,} of {count(store, 'sample')} kept, from {count(chosen.before, 'cluster')}. Evenness "
         f"of the clusters' sizes (normalised entropy; 1: sizes are equal): {before} before, {after} after."
     )
     if labels := _kept_of_classes(store, chosen.rows):
@@ -86,21 +73,6 @@ def curate(argv: list[str]) -> None:
             f"\n{row['class']:>20} {row['kept']:>8,} of {row['samples']:,}" for row in labels[:_CLASSES]
         )
     show(args, result, text + (f"\nThey are listed in {args.out}." if args.out else ""))
-
-
-def _share_or_number(keep: float, of: int) -> int:
-    """Return how many rows a share in (0, 1], or a whole number from 2 on, asks for."""
-    if 0 < keep <= 1:
-        return max(1, round(keep * of))
-    if keep < 2 or keep != int(keep):
-        raise BadInput(f"--keep is a share in (0, 1] or a whole number from 2 on; got {keep:g}.")
-    return int(keep)
-
-
-def _evenness(sizes: np.ndarray) -> float:
-    """Return the entropy of the sizes as a share of the largest there could be."""
-    shares = sizes[sizes > 0] / sizes.sum()
-    return float(-(shares * np.log(shares)).sum() / np.log(len(sizes))) if len(sizes) > 1 else 1.0
 
 
 def _kept_of_classes(store: Store, rows: np.ndarray) -> list[dict[str, Any]]:
