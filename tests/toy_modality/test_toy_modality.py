@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 import contract
 import toy_modality
 import vergence
 from vergence.core import BadInput, modality
+from vergence.evaluate.baselines import untrained
 
 
 @pytest.fixture(autouse=True)
@@ -52,6 +55,28 @@ def test_it_opens_learns_is_stored_measured_and_shown(poems, tmp_path):
 @pytest.mark.parametrize("key", ["simclr", "vicreg"])
 def test_it_passes_the_contract(key, check, tmp_path):
     check(contract.Case(key, "words"), tmp_path)
+
+
+class Sum(nn.Module):
+    """A network of the user's own for a modality that does not say what such a one gets: the batches."""
+
+    def __init__(self, width=5, together=False):
+        super().__init__()
+        self.words, self.together = nn.Embedding(513, width), together
+
+    def forward(self, batch):
+        vectors = self.words(batch.codes).sum(1)
+        return (vectors, batch) if self.together else vectors
+
+
+def test_a_network_of_ones_own_gets_the_batches(poems, tmp_path):
+    run = vergence.learn("simclr", poems, encoder=Sum, epochs=1, out=tmp_path / "run", quiet=True)
+    assert run.encoder.out_dim == 5 and isinstance(run.encoder, Sum)
+    opened = vergence.load(tmp_path / "run")
+    assert torch.equal(opened.words.weight, run.encoder.words.weight)
+    assert not torch.equal(untrained(opened, "words").words.weight, opened.words.weight)
+    with pytest.raises(BadInput, match="Sum returned a tuple of Tensor, WordBatch; an encoder returns one"):
+        vergence.learn("simclr", poems, encoder=Sum(together=True), out=tmp_path / "none", quiet=True)
 
 
 def test_errors_and_help_name_it(tmp_path):

@@ -19,7 +19,7 @@ from vergence.data import open as open_source
 from vergence.engine.files import first_line
 from vergence.engine.identity import identity
 from vergence.engine.run import Run, load_encoder, read_config
-from vergence.nets.own import made_of, width_of_answer
+from vergence.nets.own import answer, made_of, width_of_answer
 from vergence.store.reading import TableReader
 from vergence.store.rows import check_same_encoder
 from vergence.store.table import Store
@@ -109,8 +109,10 @@ def own_encoder(
     made = make()
     if is_own(own) and not hasattr(made, "out_dim"):
         batch = next(source.loader(2))
-        noun = find_modality(source.modality).noun
-        made.out_dim = width_of_answer(made, made, batch, f"a batch of {noun} ({type(batch).__name__})")  # type: ignore[assignment]
+        gets = f"a batch of {find_modality(source.modality).noun} ({type(batch).__name__})"
+        made.out_dim = width_of_answer(  # type: ignore[assignment]
+            lambda batch: answer(made(batch), made, len(batch)), made, batch, gets
+        )
     return made
 
 
@@ -250,6 +252,8 @@ def encoder_from(config: RunConfig, own: Given | None = None) -> nn.Module:
         if "own" not in spec:
             return net
         spec["own"] = net
+    elif is_place(name) and not name.startswith("vergence.") and is_own(cls := own_class(name)):
+        return made_of(cls, {option: value for option, value in spec.items() if option != "name"})
     elif set(spec) <= {"name"} and not is_place(name) and name not in encoders.names():
         own_class(name)
     try:

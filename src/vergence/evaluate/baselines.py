@@ -14,9 +14,11 @@ from torch import Tensor, nn
 from vergence.core import pooled
 from vergence.core.errors import BadInput
 from vergence.core.modality import Modality, find_modality
+from vergence.core.specs import is_own
 from vergence.data import Source
 from vergence.engine import embed
 from vergence.engine.embedding import Embeddings
+from vergence.nets.own import renewed
 
 PIXELS, UNTRAINED, LEARNED = "raw pixels", "untrained encoder", "learned"
 FEATURES = "raw features"
@@ -111,6 +113,8 @@ def untrained(encoder: nn.Module, modality: str | Modality, *, seed: int = 0) ->
         torch.manual_seed(seed)
         if callable(anew := getattr(encoder, "fresh", None)):
             fresh = anew()
+        elif is_own(encoder):
+            fresh = renewed(encoder)
         elif spec:
             known = find_modality(modality) if isinstance(modality, str) else modality
             fresh = known.load("encoders").build(**spec)

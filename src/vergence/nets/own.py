@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -9,6 +10,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from vergence.core import BadInput, Features, pooled
 from vergence.core.specs import own_class, own_spec, place_of
@@ -60,10 +62,12 @@ def made_of(cls: type[nn.Module], options: Mapping[str, Any], in_dim: int | None
 
 def renewed(net: nn.Module) -> nn.Module | None:
     """Return the same network with new random weights, or None where some could not be drawn anew."""
-    try:
-        return own_module(own_spec(net), 0)
-    except BadInput:
-        new = copy.deepcopy(net)
+    with contextlib.suppress(BadInput):
+        first, second = (own_module(own_spec(net), 0) for _ in range(2))
+        pairs = zip(first.parameters(), second.parameters(), strict=True)
+        if any(not is_lazy(a) and not torch.equal(a, b) for a, b in pairs):
+            return second  # else its constructor sets the weights, or leaves all for later
+    new = copy.deepcopy(net)
     for module in new.modules():
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):

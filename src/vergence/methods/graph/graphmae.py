@@ -61,9 +61,10 @@ class GraphMAE(Method):
             raise BadInput(f"GraphMAE needs replace in [0, 1); got {replace}.")
         if gamma < 1:
             raise BadInput(f"GraphMAE needs gamma of 1 or more; got {gamma}.")
-        if not hasattr(encoder, "nodes"):
+        if not (hasattr(encoder, "nodes") and hasattr(encoder, "name")):
             raise BadInput(
-                f"GraphMAE needs an encoder that answers for nodes (gat, gcn, sage, gin); got {encoder}."
+                "GraphMAE needs an encoder that answers for nodes, gat, gcn, sage or gin, and decodes with "
+                f"its kind; got {type(encoder).__name__}."
             )
         self.mask_ratio, self.replaced_share, self.gamma = mask_ratio, replace, gamma
         width, features = int(encoder.out_dim), int(encoder.in_dim)  # type: ignore[arg-type]
