@@ -17,7 +17,7 @@ from vergence.catalog import PAPERS
 from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
 from vergence.core.kinds import fits
 from vergence.core.modality import find_modality
-from vergence.core.specs import BRING_WEIGHTS, is_place, label
+from vergence.core.specs import BRING_WEIGHTS, is_place, name_of
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
@@ -425,7 +425,6 @@ def embed(
         return fill(net, source, out, model=run, overwrite=overwrite, workers=workers)
     if isinstance(run, nn.Module):
         net = own_encoder(run, source)
-        name = label(getattr(net, "spec", None) or {"name": type(run).__name__})
-        return fill(net, source, out, model=name, overwrite=overwrite, workers=workers)
+        return fill(net, source, out, model=name_of(net), overwrite=overwrite, workers=workers)
     run = run if isinstance(run, Run) else open_run(run)
     return run.embed(source, out, overwrite=overwrite, workers=workers)

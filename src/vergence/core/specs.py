@@ -152,14 +152,20 @@ def wrapping(wrapper: nn.Module, encoder: nn.Module, **options: Any) -> dict[str
 
 
 def innermost(spec: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the spec of the encoder that is wrapped by all others.
+    """Return the spec of the encoder, or the network of the user's own, that is wrapped by all others.
 
     >>> innermost({"name": "a.b:C", "encoder": {"name": "gcn"}})["name"]
     'gcn'
     """
-    while isinstance(spec.get("encoder"), Mapping):
-        spec = spec["encoder"]
+    while isinstance(inner := spec.get("encoder", spec.get("own")), Mapping):
+        spec = inner
     return spec
+
+
+def name_of(encoder: nn.Module) -> str:
+    """Return what to call an encoder in a message: by its spec, else by its class."""
+    spec = getattr(encoder, "spec", None)
+    return label(spec) if spec else type(encoder).__name__
 
 
 def encoder_difference(before: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:

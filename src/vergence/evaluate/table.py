@@ -273,8 +273,9 @@ def _labelled_source(source: str | Path | Source) -> Source:
     known = np.flatnonzero(labels >= 0)
     if not len(known):
         raise BadInput(
-            f"measure needs labels; {source.uri} has none: nest images in one folder a class, or give a "
-            "parquet file with a label column."
+            f"measure needs labels; {source.uri} has none: nest images in one folder a class, give a "
+            "parquet file with a label column, or say them: open(images, labels=...), "
+            "open(frame, label=COLUMN)."
         )
     if len(np.unique(labels[known])) < 2:
         raise BadInput(f"measure needs 2 or more classes; every label of {source.uri} is the same.")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Features
-from vergence.core.specs import wrapping
+from vergence.core.specs import name_of, wrapping
 from vergence.nets.image_encoder import ImageEncoder, Images
 
 
@@ -27,7 +27,7 @@ class Descriptor(ImageEncoder):
 
     def __init__(self, encoder: ImageEncoder, dim: int = 512, *, power: float = 3.0) -> None:
         super().__init__(size=encoder.size, extras=encoder.extras)
-        name = encoder.spec.get("name", type(encoder).__name__)
+        name = name_of(encoder)
         if hasattr(encoder, "num_prefix"):
             raise BadInput(f"A descriptor pools the map of a convolutional network; {name} is none.")
         if dim < 1 or power < 1:

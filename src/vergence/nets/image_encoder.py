@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vergence.core import BadInput, Features, InputSpec, input_spec, unknown
 from vergence.core.features import FACETS
+from vergence.core.specs import name_of
 from vergence.data.image.batch import ImageBatch
 from vergence.views.pixels.augment import View, plain
 
@@ -39,7 +40,7 @@ def check_facet(encoder: nn.Module, facet: str, *, attends: bool) -> None:
     if facet not in FACETS:
         raise unknown("facet", facet, FACETS)
     if facet != "token" and not attends:
-        name = getattr(encoder, "spec", {}).get("name", type(encoder).__name__)
+        name = name_of(encoder)
         raise BadInput(
             f"{name} has no facet '{facet}', which is a transformer's; ask for 'token', or choose a vision "
             "transformer such as vit-small32."

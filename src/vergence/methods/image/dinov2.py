@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Clock, Method, Recipe
+from vergence.core.specs import name_of
 from vergence.data.image.batch import ImageBatch
 from vergence.engine.distributed import follow_mean, gather, gather_uneven, mean_over_processes
 from vergence.losses import centred, dino, koleo, sinkhorn, soft_cross_entropy
@@ -99,7 +100,7 @@ class DINOv2(Method):
     ) -> None:
         super().__init__(encoder)
         if not hasattr(encoder, "num_prefix"):
-            name = getattr(encoder, "spec", {}).get("name", type(encoder).__name__)
+            name = name_of(encoder)
             raise BadInput(f"DINOv2 needs a vision transformer; {name} is none. Take --encoder vit-small32.")
         if min(student_temperature, *teacher_temperature) <= 0 or not 0 <= masked <= 1:
             raise BadInput(

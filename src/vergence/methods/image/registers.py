@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from vergence.core import BadInput
+from vergence.core.specs import name_of
 from vergence.nets.image_encoder import ImageEncoder, Images
 
 
@@ -73,7 +74,7 @@ def report(encoder: ImageEncoder, images: Images, *, cut: float | None = None) -
     """
     patches: Any = getattr(encoder, "patches", None)
     if patches is None:
-        name = encoder.spec.get("name", type(encoder).__name__)
+        name = name_of(encoder)
         raise BadInput(f"Artifact tokens need a vision transformer; got {name}. Try vit-small32.")
     training = encoder.training
     encoder.eval()
