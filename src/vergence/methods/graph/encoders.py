@@ -404,9 +404,7 @@ def adapt(make: Callable[[int], nn.Module], source: GraphSource, *, size: int | 
     """
     if size is not None:
         raise BadInput(f"{source.uri} holds graphs, which have no size in pixels; leave --size out.")
-    from vergence.methods.graph.own import OwnGraphEncoder
-
-    readout: Readout | None = None if source.grain == "nodes" else "sum"
-    encoder = OwnGraphEncoder(make, in_dim=source.in_dim, readout=readout)
+    own: Any = class_at("vergence.methods.graph.own:OwnGraphEncoder")
+    encoder: Any = own(make, in_dim=source.in_dim, readout=None if source.grain == "nodes" else "sum")
     encoder.spec["own"] = own_spec(encoder.net)
     return encoder
