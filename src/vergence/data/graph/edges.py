@@ -185,7 +185,7 @@ def read_network(network: Any, uri: str, label: str | None = None) -> Network:
     if edges and all("weight" in more for *_, more in edges):
         values["edge_weight"] = numbers([more["weight"] for *_, more in edges], f"{uri}: weights")
     nodes = [dict(more) for _, more in network.nodes(data=True)]
-    known = sorted({name for more in nodes for name in more})
+    known = list(dict.fromkeys(name for more in nodes for name in more))
     if label is not None and label not in known:
         raise unknown(f"attribute of the nodes of {uri}", label, map(str, known))
     columns = _columns(nodes)
