@@ -1,10 +1,9 @@
 import dataclasses
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from vergence.benchmarks import record
+from vergence import catalog
 from vergence.benchmarks.record import Mechanism, Parity, Record, find_record, record_keys
 from vergence.benchmarks.tasks import Metric, generated
 from vergence.core import BadInput
@@ -14,10 +13,12 @@ ARMS = {"paper": lambda task, seed: 0.5, "off": lambda task, seed: 0.4, "untrain
 SMALL = Record(key="simclr", claim="A half is more than two fifths.", task=TASK, arms=ARMS)
 
 
-def test_a_paper_without_a_record_says_which_have_one(monkeypatch):
-    monkeypatch.setattr(record.catalog, "find", lambda key: SimpleNamespace(title="A Paper"))
-    with pytest.raises(BadInput, match="'moon' .* has no run of record yet; there are: .*simclr"):
-        find_record("moon")
+def test_a_paper_without_a_record_says_which_have_one():
+    planned = next(paper.key for paper in catalog.PAPERS if not paper.code)
+    with pytest.raises(BadInput, match=f"'{planned}' .* has no run of record yet; there are: .*simclr"):
+        find_record(planned)
+    with pytest.raises(BadInput, match="Unknown run of record 'simclrr'; did you mean 'simclr'\\?"):
+        find_record("simclrr")
 
 
 @pytest.mark.parametrize("key", record_keys())

@@ -52,7 +52,7 @@ MISTAKES = {
     "compare a b": "compare needs --run RUN",
     "explain no/run a.jpg": "SECOND is missing",
     "report": "RUN is missing",
-    "bench simcrl": "did you mean 'simclr'",
+    "bench simcrl": "Unknown run of record 'simcrl'; did you mean 'simclr'?",
     "demo --data no/such/folder": "no/such/folder",
 }
 

@@ -152,8 +152,8 @@ def find_record(key: str) -> Record:
         BadInput: If the catalog does not know the key, or there is no run of record yet.
     """
     if key not in record_keys():
-        paper = catalog.find(key)
-        raise BadInput(
-            f"'{key}' ({paper.title}) has no run of record yet; there are: {', '.join(record_keys())}."
-        )
+        if key not in (paper.key for paper in catalog.PAPERS):
+            raise unknown("run of record", key, record_keys())
+        title = catalog.find(key).title
+        raise BadInput(f"'{key}' ({title}) has no run of record yet; there are: {', '.join(record_keys())}.")
     return importlib.import_module(f"vergence.benchmarks.records.{key.replace('-', '_')}").RECORD

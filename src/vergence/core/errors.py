@@ -62,7 +62,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> BadInput:
     >>> print(unknown("method", "simcrl", ["simclr", "byol"]))
     Unknown method 'simcrl'; did you mean 'simclr'?
     """
-    known = sorted(known)
+    known = sorted(set(known))
     hint = " or ".join(f"'{other}'" for other in nearest(name, known))
     tail = f"did you mean {hint}?" if hint else f"known: {', '.join(known)}."
     return BadInput(f"Unknown {what} '{name}'; {tail}")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -354,13 +355,24 @@ def _accepted(name: str, wanted: dict[str, Any]) -> dict[str, Any]:
 def _know(name: str, own: Sequence[str]) -> None:
     base, _, tag = name.partition(".")
     if not timm.is_model(base):
-        models = [*own, *timm.list_models()]
-        raise unknown(
-            "encoder", name, models if difflib.get_close_matches(base, models, n=1, cutoff=0.5) else own
-        )
+        raise unknown("encoder", name, _family(base, {*own, *timm.list_models()}) or own)
     tagged = timm.list_pretrained(f"{base}.*")
     if tag and name not in tagged:
         raise unknown("encoder", name, tagged or [base])
+
+
+def _family(name: str, models: Collection[str]) -> list[str]:
+    """Return the models nearest to a misspelt name, of the family that one of its words is nearest to.
+
+    >>> _family("dinov3_small", ["rdnet_small", "vit_small_patch16_dinov3"])
+    ['vit_small_patch16_dinov3']
+    """
+    families = {word for model in models for word in re.findall("[a-z]{2,}", model)}
+    words = re.findall("[a-z]{2,}", name.lower())
+    near = (difflib.get_close_matches(word, families, n=1, cutoff=0.7) for word in words)
+    family = next((match[0] for match in near if match), None)
+    inside = [model for model in models if family in re.findall("[a-z]{2,}", model)]
+    return difflib.get_close_matches(name, inside, n=3, cutoff=0.3)
 
 
 def _line(error: Exception) -> str:

@@ -153,6 +153,7 @@ def test_names_and_choice():
     [
         ("resnet-tyni", {}, "Unknown encoder 'resnet-tyni'; did you mean 'resnet-tiny'"),
         ("resent18", {}, "did you mean 'resnet18'"),
+        ("dinov3_small", {}, "known: .*vit_small_patch16_dinov3"),  # no rdnet_small
         ("zzzqqq", {}, "known: nin, resnet-tiny, vit-micro, vit-small32"),
         ("resnet18.a9_in1k", {}, "did you mean 'resnet18.a3_in1k'|did you mean 'resnet18.a[12]_in1k'"),
         ("vit-micro", {"droppath": 0.1}, "Unknown option of vit-micro 'droppath'; did you mean 'drop_path'"),
