@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from vergence.catalog import papers
 from vergence.cli import catalog as module
 from vergence.cli import main
 
@@ -24,11 +25,12 @@ def test_a_family_alone_is_listed_and_counted(capsys):
 
 
 def test_what_is_available_comes_first_and_planned_papers_are_named_so(capsys):
-    main(["papers", "--family", "references"])
-    rows = [line.split()[:2] for line in capsys.readouterr().out.splitlines()[1:-2]]
-    assert rows[0] == ["simclr", "available"] and rows[-1] == ["supervised", "planned"]
-    states = [state for _, state in rows]
-    assert states == sorted(states) and set(states) == {"available", "planned"}
+    main(["papers", "--family", "image"])
+    rows = [tuple(line.split()[:2]) for line in capsys.readouterr().out.splitlines()[1:-2]]
+    has_code = {paper.key: bool(paper.code) for paper in papers("image")}
+    assert dict(rows) == {key: "available" if code else "planned" for key, code in has_code.items()}
+    order = [has_code[key] for key, _ in rows]
+    assert order == sorted(order, reverse=True)
 
 
 def test_a_run_of_record_stands_beside_its_paper(capsys, monkeypatch, tmp_path):

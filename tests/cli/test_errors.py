@@ -24,8 +24,7 @@ MISTAKES = {
     "learn": "METHOD is missing",
     "learn simcrl digits": "did you mean 'simclr'?",
     "learn autoclip digits": "is planned: there is no code for it yet",
-    "learn mae digits": "is planned: there is no code for it yet",
-    "learn mae --help": "is planned: there is no code for it yet",
+    "learn autoclip --help": "is planned: there is no code for it yet",
     "learn hkmeans digits": "is not something to train; it lives in vergence.use.hkmeans",
     "learn autoclp digits": "list them with: vergence learn --help",
     "learn grace digits": "'grace' learns from graphs, but digits holds images",
@@ -169,7 +168,7 @@ def test_what_is_not_there_is_said_before_anything_heavy_is_loaded(tmp_path):
         "    print(main(words.split()), 'torch' in sys.modules)\n"
     )
     commands = [
-        *("learn simclr nope/", "learn mae nope/", "learn simcrl nope/", "learn --resume nope"),
+        *("learn simclr nope/", "learn autoclip nope/", "learn simcrl nope/", "learn --resume nope"),
         *("embed nope digits", "embed timm:resnet18 nope/", "measure nope digits", "report nope"),
     ]
     done = subprocess.run(
