@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from vergence.benchmarks.record import find_record
+from vergence.benchmarks.records._looks import Linear
 from vergence.data import ImageBatch
 from vergence.methods.image.encoders import build
 
@@ -59,3 +60,30 @@ def test_single_patches_spend_the_budget_patch_by_patch():
     share = torch.nn.functional.avg_pool2d(mask[:, None].float(), 4)
     assert ((share == 0) | (share == 1)).all()
     assert share.mean((1, 2, 3)).tolist() == [0.25, 0.5]
+
+
+@pytest.mark.parametrize("key", ["dino", "swav"])
+def test_the_large_crops_are_the_two_pictures_of_a_thing(key):
+    mechanism = find_record(key).mechanism
+    train, test = mechanism.task.data(100)
+    method = mechanism.arms["paper"].method(Linear())
+    method.setup(train)
+    batch = next(train.loader(16, spec={"size": 8}, shuffle=True, seed=1))
+    views = method.views(batch)
+    assert torch.equal(views[0].pixels, batch.pixels / 255)
+    for row, index in enumerate(batch.index.tolist()):
+        assert train.labels[index] == train.labels[index ^ 1]
+        other = torch.from_numpy(train.sample(index ^ 1)).permute(2, 0, 1) / 255
+        assert torch.equal(views[1].pixels[row], other)
+    assert not set(train.labels) & set(test.labels)
+    method.loss(views)[{"dino": "dino", "swav": "swap"}[key]].backward()
+    assert method.encoder.map.weight.grad.any()
+
+
+def test_without_balance_all_may_go_to_one_prototype():
+    arms = find_record("swav").mechanism.arms
+    scores = torch.tensor([1.0] + [0.0] * 63).expand(16, -1)
+    share = [
+        arms[arm].method(Linear()).assign(scores, 0)[:, 0].sum().item() for arm in ("paper", "no balancing")
+    ]
+    assert share == [pytest.approx(0.25, rel=1e-3), pytest.approx(16, rel=1e-3)]

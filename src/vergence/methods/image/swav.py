@@ -127,8 +127,8 @@ class SwAV(Method):
     def step_end(self, clock: Clock) -> None:
         self.to_unit_length()
         if self.queue is not None and self.fresh_rows:
-            crops = (torch.cat(rows) for rows in zip(*self.fresh_rows, strict=True))
-            self.queue.push(*(gather_by_rank(rows.float()) for rows in crops))
+            fresh = (torch.cat(rows) for rows in zip(*self.fresh_rows, strict=True))
+            self.queue.push(*(gather_by_rank(rows.float()) for rows in fresh))
             self.fresh_rows.clear()
 
     @torch.no_grad()
