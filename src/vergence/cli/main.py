@@ -23,7 +23,7 @@ COMMANDS = {
     "duplicates": ("store", "Find samples that are nearly the same"),
     "clusters": ("store", "Divide samples into groups of like ones"),
     "curate": ("curation", "Choose the samples that are worth keeping"),
-    "export": ("rows", "Write a table's rows to one file"),
+    "export": ("rows", "Write a table's rows to one file, or a run's encoder for use elsewhere"),
     "import": ("rows", "Make a table of one file"),
     "update": ("rows", "Give rows of a table a new value"),
     "rate": ("rows", "Rate a table's rows by examples of good and bad"),

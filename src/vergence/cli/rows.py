@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from vergence.cli.options import Options, add_store, add_store_and_column
 from vergence.cli.output import show
 from vergence.core.errors import BadInput
 from vergence.core.lists import line, read_lines
+from vergence.core.run_config import check_run
 
 if TYPE_CHECKING:
     from vergence.store.table import Store
@@ -22,17 +23,48 @@ def export(argv: list[str]) -> None:
     parser = Options(
         "export",
         "Write rows of STORE to one file: .parquet (all columns), .npz, .npy (vectors alone), or .json as "
-        "FiftyOne writes it.",
-        "vergence export photos.lance cats.parquet --where \"class = 'cat'\"",
+        "FiftyOne writes it. With --to, write the encoder of RUN for use without vergence.",
+        "vergence export photos.lance cats.parquet --where \"class = 'cat'\"\n"
+        "  vergence export runs/photos --to onnx --out photos.onnx",
     )
-    add_store(parser)
-    parser.add_argument("file", nargs="?", type=str, help="file to write; its ending says how")
+    parser.add_argument(
+        "store", nargs="?", type=str, help="table that vergence embed wrote, or with --to a run"
+    )
+    parser.add_argument("file", nargs="?", type=str, default="", help="file to write; its ending says how")
     parser.add_argument("--where", type=str, help="SQL condition on the rows [else all]")
+    parser.add_argument(
+        "--to",
+        type=Literal["onnx", "torch", "timm", "hub"] | None,
+        default=None,
+        help="the encoder of a run, as ONNX, a program of torch.export, timm's state dict, or a folder with "
+        "weights, configuration and card",
+    )
+    parser.add_argument("--out", type=str, help="with --to: file or folder to write [else inside the run]")
     args = parser.read(argv)
+    if args.to:
+        return _export_encoder(args)
+    if args.out or not args.file:
+        raise BadInput("Rows go to a FILE, the second word; --out goes with --to and a run.")
     store = _opened(args.store)
     path = store.export(args.file, where=args.where)
     rows = len(store) if args.where is None else len(store.where(args.where))
     show(args, {"file": str(path), "rows": rows}, f"{path}: {rows:,} rows")
+
+
+def _export_encoder(args: Any) -> None:
+    if args.file or args.where:
+        raise BadInput(
+            "--to exports the encoder of a run: leave FILE and --where out; --out says where it goes."
+        )
+    check_run(args.store)
+    from vergence.engine.encoders import open_run
+
+    path = open_run(args.store).export(args.to, out=args.out)
+    size = sum(
+        file.stat().st_size for file in (path.rglob("*") if path.is_dir() else [path]) if file.is_file()
+    )
+    text = f"{path}: {args.to}, {size / 1e6:,.1f} MB, answers as the encoder does"
+    show(args, {"file": str(path), "format": args.to, "bytes": size}, text)
 
 
 def import_(argv: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any
 
 import torch
@@ -20,7 +21,8 @@ def identity(encoder: nn.Module) -> dict[str, Any]:
     >>> identity(nn.Identity())["preprocessing"]
     {}
     """
-    return {"weights": digest_of_weights(encoder), "preprocessing": preprocessing(encoder)}
+    settings = json.loads(json.dumps(preprocessing(encoder), default=str))  # as a store gives it back
+    return {"weights": digest_of_weights(encoder), "preprocessing": settings}
 
 
 def digest_of_weights(encoder: nn.Module) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vergence.store.table import Store
 
 Workers = Literal["ray"]
+Format = Literal["onnx", "torch", "timm", "hub"]
 
 
 class Run:
@@ -76,6 +77,27 @@ class Run:
         """
         path = out or self.path / "embeddings.lance"
         return fill(self.encoder, source, path, model=str(self.path), overwrite=overwrite, workers=workers)
+
+    def export(self, to: Format, *, out: str | Path | None = None) -> Path:
+        """Write the encoder for use without vergence, and return where it is.
+
+        Args:
+            to: "onnx", one file with input ``pixels (B, 3, S, S)`` in [0, 1] and output ``vectors (B, D)``
+                for any B; "torch", the same as a program of ``torch.export``; "timm", timm's state
+                dict; "hub", a folder as model hubs have it: ``model.safetensors``, ``config.json`` and card.
+            out: File, or folder of "hub"; None puts it into the run.
+
+        Raises:
+            BadInput: If the encoder cannot be exported so, or something is at ``out``.
+            MissingExtra: If what writes ONNX is not installed.
+            VergenceError: If the export does not answer as the encoder does; nothing is written then.
+        """
+        from vergence.engine.export import FORMATS, SUFFIXES, export
+
+        if to not in FORMATS:
+            raise unknown("format", to, FORMATS)
+        place = self.path / SUFFIXES[to] if out is None else Path(out)
+        return export(self.encoder, self.config, to, place, scores=self.path / "measure.json")
 
 
 def fill(

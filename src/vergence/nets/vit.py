@@ -187,7 +187,8 @@ class ViT(ImageEncoder):
         at = self.positions(rows, columns)
         x = x + (at if keep is None else positions_at(at, keep))
         prefix = [self.cls_token] if self.registers is None else [self.cls_token, self.registers]
-        return torch.cat([*(t.to(x.dtype).expand(len(x), -1, -1) for t in prefix), x], 1), rows, columns
+        count = x.shape[0]  # which a tracer keeps open, and len would not
+        return torch.cat([*(t.to(x.dtype).expand(count, -1, -1) for t in prefix), x], 1), rows, columns
 
     def forward(
         self,
