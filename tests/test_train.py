@@ -75,7 +75,7 @@ def test_options_of_ones_own_method_need_not_be_keyword_only(tmp_path):
 def test_the_settings_of_a_run_are_the_parameters_of_learn():
     learn = dict(inspect.signature(vergence.learn).parameters)
     fields = {field.name: field for field in dataclasses.fields(RunConfig)}
-    of_the_call = {"out", "resume", "quiet"}  # where, and how loudly
+    of_the_call = {"out", "resume", "quiet", "callbacks"}  # where, how loudly, and who is told
     of_the_run = {
         "version", "command", "modality", "samples", "names", "out_of", "recipe", "processes", "device",
         "threads", "parameters", "versions", "seconds", "result", "stages", "stage",

@@ -39,12 +39,13 @@ from vergence.engine.run_lock import run_lock
 from vergence.engine.samples import NAME as SAMPLES
 from vergence.engine.samples import learned_from, write_samples
 from vergence.engine.stages import train_method
+from vergence.engine.trackers import Callback, check_tracker
 from vergence.engine.training import start_fabric
 from vergence.methods import key_of, method_class
 from vergence.store.table import Store
 
 M = TypeVar("M")
-_FITTED = ("size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup", "save_every")
+_FITTED = ("size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup", "save_every", "log")
 
 
 def _same_modality(name: str, cls: type[Method] | type[Estimator], source: Source) -> None:
@@ -89,6 +90,8 @@ def learn(
     save_every: int | None = None,
     resume: bool = False,
     views: Mapping[str, Any] | None = None,
+    log: Literal["wandb", "mlflow", "tensorboard"] | None = None,
+    callbacks: Sequence[Callback] = (),
     quiet: bool = False,
     **options: Any,
 ) -> Run:
@@ -122,6 +125,9 @@ def learn(
         save_every: Steps between checkpoints; None saves at the ends of epochs.
         resume: Go on from the checkpoint in ``out``.
         views: Options of the modality's views, such as ``{"flip": 0.0}``.
+        log: Tracker that metrics and health also go to; TensorBoard's events are in the run in any case.
+        callbacks: Functions ``(part, step, values)``, called with each row of metrics ("train") and of the
+            encoder's health ("health").
         quiet: Print nothing.
         **options: Arguments of the method, such as ``temperature=0.2``.
 
@@ -132,6 +138,7 @@ def learn(
         BadInput: For an unknown name, an unusable source, or options that do not fit.
         Interrupted: After SIGINT or SIGTERM, once the state is saved.
     """
+    check_tracker(log)
     source = open_source(source)
     cls, made = _class_of(method), isinstance(method, Method | Estimator)
     config = RunConfig(
@@ -155,6 +162,7 @@ def learn(
         workers=workers,
         accumulate=accumulate,
         save_every=save_every,
+        log=log,
         views=dict(views or {}),
         options=None if made else options,
     )
@@ -171,7 +179,9 @@ def learn(
     if all(asked.values()) and encoder is not None:
         raise BadInput(f"Either --encoder or --init: {init} brings its architecture with its weights.")
     if issubclass(cls, Estimator):
-        estimator = _estimator(method if isinstance(method, Estimator) else cls, config, encoder)
+        estimator = _estimator(
+            method if isinstance(method, Estimator) else cls, config, encoder, callbacks=callbacks or None
+        )
         with _held(folder, source, resume=resume, quiet=quiet):
             return fit(estimator, source, config, out=folder, resume=resume, quiet=quiet)
     fabric = start_fabric(config, cls, source)
@@ -186,7 +196,9 @@ def learn(
             _say_size(cls, config, source)
         method = _made(cls, net, **options)
     with _held(folder, source, resume=resume, quiet=quiet):
-        return train_method(method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet)
+        return train_method(
+            method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet, callbacks=callbacks
+        )
 
 
 @contextlib.contextmanager
@@ -281,10 +293,17 @@ def _encoder(cls: type[Method], config: RunConfig, source: Source, given: Given 
     return new_encoder(name, source, size=size, **config.encoder_options)
 
 
-def _estimator(estimator: Estimator | type[Estimator], config: RunConfig, encoder: Given | None) -> Estimator:
+def _estimator(
+    estimator: Estimator | type[Estimator], config: RunConfig, encoder: Given | None, **more: Any
+) -> Estimator:
     """Make an estimator; of ``learn``'s own settings it takes those that it has an option for."""
     cls = type(estimator) if isinstance(estimator, Estimator) else estimator
-    settings = {"encoder": encoder, "init": config.init, **{name: getattr(config, name) for name in _FITTED}}
+    settings = {
+        "encoder": encoder,
+        "init": config.init,
+        **more,
+        **{name: getattr(config, name) for name in _FITTED},
+    }
     given = {name: value for name, value in settings.items() if value is not None}
     for name in given:
         if name not in inspect.signature(cls).parameters:
@@ -317,6 +336,7 @@ def resume(
     nodes: int = 1,
     strategy: Literal["auto", "ddp", "fsdp"] | None = None,
     workers: int | None = None,
+    callbacks: Sequence[Callback] = (),
     quiet: bool = False,
 ) -> Run:
     """Go on with an interrupted run, exactly as it would have gone on by itself.
@@ -335,6 +355,7 @@ def resume(
         nodes: As of ``learn``.
         strategy: As of ``learn``; None takes the run's.
         workers: As of ``learn``.
+        callbacks: As of ``learn``.
         quiet: Print nothing.
 
     Raises:
@@ -368,7 +389,9 @@ def resume(
         _check_kinds(cls, config, folder)
         method = _made(cls, encoder_from(config, encoder), **(config.options or {}))
     with _held(folder, source, resume=True, quiet=quiet):
-        return train_method(method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet)
+        return train_method(
+            method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet, callbacks=callbacks
+        )
 
 
 def _check_kinds(cls: type[Method], config: RunConfig, folder: Path) -> None:

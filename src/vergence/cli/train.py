@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vergence.engine import Run
 
 _INDENT, _WIDEST = 14, 110  # columns of a terminal
-_BY_HAND = {"method", "source", "encoder", "out", "resume", "quiet", "options"}
+_BY_HAND = {"method", "source", "encoder", "out", "resume", "quiet", "callbacks", "options"}
 
 
 def learn(argv: list[str]) -> None:

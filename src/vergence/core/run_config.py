@@ -45,6 +45,7 @@ class RunConfig:
         workers: Decoding threads.
         accumulate: Parts into which each step's batch was split.
         save_every: Steps between checkpoints; None saves at the ends of epochs.
+        log: Tracker that its rows also go to: "wandb", "mlflow" or "tensorboard".
         views: Options of the modality's views, as they were given.
         options: Of the method, as they were given; None of one that was made already.
         version: Of this format.
@@ -85,6 +86,7 @@ class RunConfig:
     workers: int | None = None
     accumulate: int = 1
     save_every: int | None = None
+    log: str | None = None
     views: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] | None = field(default_factory=dict)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import math
 import os
 import re
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vergence.core.errors import BadInput
 from vergence.engine.files import disk_errors, first_line, write_text, write_whole
+from vergence.engine.trackers import Callback, Tracker, finite
 
 
 class Table:
@@ -115,7 +116,7 @@ class Events:
         self._write(Event(wall_time=time.time(), file_version="brain.Event:2"))
         self._write(Event(wall_time=time.time(), step=start, session_log=SessionLog(status=SessionLog.START)))
 
-    def add(self, part: str, step: int, values: dict[str, float]) -> None:
+    def add(self, part: str, step: int, values: Mapping[str, float]) -> None:
         """Write one point of each curve ``part/name``."""
         event = self._event(wall_time=time.time(), step=step)
         for name, value in values.items():
@@ -150,15 +151,27 @@ class Logger:
         start: Step from which a resumed run goes on; later rows are forgotten.
         quiet: Show nothing, as processes other than the first do.
         stage: Name of the stage that is trained, in a column of its own; "" for a run of one.
+        tracker: That the rows also go to.
+        callbacks: The same, functions of the user's own.
     """
 
     def __init__(
-        self, out: Path, *, total: int, epochs: int, start: int = 0, quiet: bool = False, stage: str = ""
+        self,
+        out: Path,
+        *,
+        total: int,
+        epochs: int,
+        start: int = 0,
+        quiet: bool = False,
+        stage: str = "",
+        tracker: Tracker | None = None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.metrics, self.health = Table(out / "metrics.csv"), Table(out / "health.csv")
         for table in (self.metrics, self.health):
             table.rewind(start or -1)  # step 0 is looked at again
         self.events = Events(out / "tensorboard", start + 1 if start else 0)
+        self.tracker, self.callbacks = tracker, tuple(callbacks)
         self.total, self.epochs, self.quiet = total, epochs, quiet
         self.stage = {"stage": stage} if stage else {}
         self.console = Console(stderr=True, quiet=quiet)
@@ -181,7 +194,7 @@ class Logger:
     def row(self, step: int, epoch: int, values: dict[str, float]) -> None:
         """Write one row of means since the last."""
         self.metrics.add({"step": step, "epoch": epoch, **self.stage, **values})
-        self.events.add("train", step, values)
+        self._tell("train", step, values)
         loss, rate = f"loss {values['loss']:.4f}", f"{values['samples_per_second']:,.0f} samples/s"
         self.progress.update(self.task, completed=step, epoch=f"{epoch}/{self.epochs}", loss=loss, rate=rate)
         if not self.live and (time.monotonic() - self._printed > 20 or step == self.total):
@@ -191,9 +204,23 @@ class Logger:
     def check(self, step: int, epoch: int, values: dict[str, float], note: str) -> None:
         """Write one look at the encoder's health; ``note`` is shown at once when there is one."""
         self.health.add({"step": step, "epoch": epoch, **self.stage, **values, "note": note})
-        self.events.add("health", step, {name: v for name, v in values.items() if math.isfinite(v)})
+        self._tell("health", step, values)
         if note:
             self.say(f"[bold yellow]step {step}: {note}[/]")
+
+    def _tell(self, part: str, step: int, values: Mapping[str, float]) -> None:
+        """Pass a row on; a tracker that fails is left behind, for the run is worth more than its curves."""
+        numbers = finite(values)
+        self.events.add(part, step, numbers)
+        if self.tracker is not None:
+            try:
+                self.tracker.add(part, step, numbers)
+            except Exception as error:  # noqa: BLE001 - of a network, a server, a library
+                name = type(self.tracker).__name__
+                self.say(f"step {step}: {name} failed ({first_line(error)}); the run goes on without.")
+                self.tracker = None
+        for callback in self.callbacks:
+            callback(part, step, numbers)
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -202,6 +229,9 @@ class Logger:
     def close(self) -> None:
         self.progress.stop()
         self.events.close()
+        if self.tracker is not None:
+            with contextlib.suppress(Exception):  # the run has ended, and its tables are whole
+                self.tracker.close()
 
 
 class NullLogger:

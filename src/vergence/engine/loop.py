@@ -9,7 +9,7 @@ import math
 import statistics
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ from vergence.engine.shapes import Shapes
 from vergence.engine.shard import load_optimizer, shard, whole
 from vergence.engine.signals import stop_requests
 from vergence.engine.sync_norm import synchronise_norms
+from vergence.engine.trackers import Callback, open_tracker
 from vergence.engine.turns import Objective, Turns
 from vergence.nets import Teacher
 
@@ -63,6 +64,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     place: StagePlace | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train ``method`` on ``source`` and leave a run at ``out``.
 
@@ -77,13 +79,14 @@ def train(
         resume: Go on from ``out/checkpoint/last.pt``.
         quiet: Print nothing.
         place: Of a stage in a run of several, whose checkpoint it leaves instead of an encoder.
+        callbacks: Called with each row of metrics and health; see ``trackers``.
 
     Raises:
         Interrupted: After SIGINT, SIGTERM or SIGHUP, once the state is saved.
         VergenceError: If the loss stops being a number, the disk refuses, memory does not suffice, or too
             much data is unreadable.
     """
-    training = TrainingLoop(method, source, config, out, fabric or make_fabric(), place)
+    training = TrainingLoop(method, source, config, out, fabric or make_fabric(), place, callbacks)
     with training.checkpoint.explaining_failures(lambda: training.step):
         training.prepare(resume, pair, quiet)
         try:
@@ -112,6 +115,7 @@ class TrainingLoop:
         out: Path,
         fabric: Fabric,
         place: StagePlace | None,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         if config.recipe is None or config.batch_size is None:
             raise ValueError("train needs settings with their recipe and batch_size: see training.resolved.")
@@ -130,6 +134,7 @@ class TrainingLoop:
         self.checkpoint, self.step, self.place = Checkpoint(out), 0, place
         self.steps_before, self.seconds = (place.steps, place.seconds) if place else (0, 0.0)
         self.means, self.losses = Means(), deque[float](maxlen=50)
+        self.callbacks = callbacks
 
     @property
     def clock(self) -> Clock:
@@ -159,10 +164,11 @@ class TrainingLoop:
         self.health_probe: HealthProbe | None = None
         if rank() == 0:
             total, start = (self.steps_before + step for step in (self.total, self.step))
-            stage = self.place.stage if self.place else ""
+            stage, whole_run = (self.place.stage, self.place.config) if self.place else ("", self.config)
             self.logger = Logger(
-                self.out, total=total, epochs=self.recipe.epochs, start=start, quiet=quiet, stage=stage
-            )
+                self.out, total=total, epochs=self.recipe.epochs, start=start, quiet=quiet, stage=stage,
+                tracker=open_tracker(self.config.log, self.out, whole_run), callbacks=self.callbacks,
+            )  # fmt: skip
         if rank() == 0 or self.divided:
             batch = self.batches.probe_batch(min(PROBED, len(self.source)), self.source)
             if batch is None:

@@ -24,6 +24,7 @@ from vergence.engine.logger import write_missing_tables
 from vergence.engine.loop import train
 from vergence.engine.run import Run, save_encoder
 from vergence.engine.shapes import restore_method
+from vergence.engine.trackers import Callback
 from vergence.engine.training import bind_views, described, resolved, start_fabric
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def train_method(
     fabric: Fabric | None = None,
     resume: bool = False,
     quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Train ``method`` on ``source``, in all of its stages, and leave a run at ``out``.
 
@@ -52,6 +54,7 @@ def train_method(
         fabric: Devices and precision; None starts what ``config`` says.
         resume: Go on from the checkpoint in ``out``.
         quiet: Print nothing.
+        callbacks: Called with each row of metrics and health; see ``trackers``.
 
     Raises:
         BadInput: For an option of views that the modality does not have, or stages that cannot be run.
@@ -59,10 +62,22 @@ def train_method(
     fabric = fabric or start_fabric(config, type(method), source)
     stages = method.stages(source)
     if stages is None:
-        return _train(method, source, config, out=out, fabric=fabric, resume=resume, quiet=quiet)
+        return _train(
+            method, source, config, out=out, fabric=fabric, resume=resume, quiet=quiet, callbacks=callbacks
+        )
     if config.recipe is None:
         config = resolved(config, method.recipe, source, resume=resume)
-    return run_stages(method, stages, source, config, out=out, fabric=fabric, resume=resume, quiet=quiet)
+    return run_stages(
+        method,
+        stages,
+        source,
+        config,
+        out=out,
+        fabric=fabric,
+        resume=resume,
+        quiet=quiet,
+        callbacks=callbacks,
+    )
 
 
 def _train(
@@ -75,6 +90,7 @@ def _train(
     resume: bool,
     quiet: bool,
     place: StagePlace | None = None,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     config = config.replace(size=loader_spec(method.encoder, config).get("size"))
     pair = bind_views(method, source, config)
@@ -82,8 +98,9 @@ def _train(
         config = resolved(config, method.recipe, source, resume=resume)
     config = described(config, source, method.encoder, fabric)
     return train(
-        method, source, config, out=out, fabric=fabric, pair=pair, resume=resume, quiet=quiet, place=place
-    )
+        method, source, config, out=out, fabric=fabric, pair=pair, resume=resume, quiet=quiet, place=place,
+        callbacks=callbacks,
+    )  # fmt: skip
 
 
 def run_stages(
@@ -96,6 +113,7 @@ def run_stages(
     fabric: Fabric,
     resume: bool = False,
     quiet: bool = False,
+    callbacks: Sequence[Callback] = (),
 ) -> Run:
     """Run the stages of a method or an estimator one after the other and leave one run at ``out``.
 
@@ -111,6 +129,7 @@ def run_stages(
         fabric: Devices and precision.
         resume: Go on from the checkpoint in ``out``.
         quiet: Print nothing.
+        callbacks: As of ``train_method``.
 
     Raises:
         BadInput: If there are no stages, two of one name, or one is neither method nor estimator.
@@ -135,7 +154,7 @@ def run_stages(
                 place = StagePlace(stage.name, steps, seconds, whole)
                 _train(
                     made, source, settings, out=out, fabric=fabric, resume=running == stage.name, quiet=quiet,
-                    place=place,
+                    place=place, callbacks=callbacks,
                 )  # fmt: skip
             else:
                 bind_views(made, source, settings)
