@@ -9,6 +9,7 @@ from .core.modality import Modality as Modality
 from .core.modality import register as register
 from .core.recipe import Recipe as Recipe
 from .data.opening import open as open
+from .embedder import Embedder as Embedder
 from .data.source import Source as Source
 from .engine.run import Run as Run
 from .evaluate.method_contract import check_method as check_method
