@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vergence.core import BadInput
+from vergence.core.specs import name_of
 from vergence.engine.distributed import mean_over_processes
 from vergence.nets.image_encoder import ImageEncoder
 from vergence.nets.vit import ViT
@@ -26,7 +27,7 @@ def patch_of(encoder: ImageEncoder, method: str, *, visible: bool = False) -> in
         BadInput: If it is no vision transformer, or cannot do that.
     """
     vit: Any = getattr(encoder, "model", encoder)  # timm's lies one deeper
-    name = getattr(encoder, "spec", {}).get("name", type(encoder).__name__)
+    name = name_of(encoder)
     if not hasattr(vit, "patch_embed"):
         raise BadInput(f"{method} needs a vision transformer; got {name}. Choose --encoder vit-small32.")
     if visible and not isinstance(encoder, ViT):
