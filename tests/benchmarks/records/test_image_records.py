@@ -23,7 +23,7 @@ def made(key, arm):
     return method
 
 
-@pytest.mark.parametrize("key", ["rotnet", "npid", "mocov3", "gmml"])
+@pytest.mark.parametrize("key", ["rotnet", "npid", "mocov3", "gmml", "mae", "ijepa", "sit"])
 def test_every_arm_learns_and_none_is_another_under_a_new_name(key):
     losses = []
     for arm in set(find_record(key).arms) - {"untrained", "raw"}:

@@ -81,7 +81,7 @@ class GMML(Method):
         seen = self.encoder.layers(images, self.levels)
         vit: Any = getattr(self.encoder, "model", self.encoder)  # timm's lies one deeper
         tokens = vit.norm(torch.stack(seen).mean(0))  # (B, N, D), without the class token
-        return self.repainter(tokens).float() * self.encoder.std + self.encoder.mean
+        return self.repainter(tokens).to(self.encoder.std.dtype) * self.encoder.std + self.encoder.mean
 
     def loss(self, views: Corrupted) -> dict[str, Tensor]:
         repair, psnr = hole_error(self.reconstruct(views.pixels), views, self.encoder.std)
