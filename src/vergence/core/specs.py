@@ -57,7 +57,10 @@ def class_at(place: str, *, anywhere: bool = False) -> type[nn.Module]:
     if not anywhere and module.partition(".")[0] != "vergence":
         return own_class(place)
     try:
-        load_module(module) if anywhere else importlib.import_module(module)
+        if anywhere:
+            load_module(module)
+        else:
+            importlib.import_module(module)
     except (BadInput, ModuleNotFoundError) as error:
         raise BadInput(f"There is no encoder at '{place}': {error.__cause__ or error}.") from error
     if (cls := _network(place)) is None:
@@ -106,8 +109,9 @@ def own_spec(net: nn.Module) -> dict[str, Any]:
     """
     if isinstance(spec := getattr(net, "spec", None), Mapping) and "name" in spec:
         return dict(spec)
-    cls = type(net)
-    plain = cls.__init__ is _module().__init__ or len(inspect.signature(cls.__init__).parameters) == 1
+    cls: Any = type(net)
+    base: Any = _module()
+    plain = cls.__init__ is base.__init__ or len(inspect.signature(cls.__init__).parameters) == 1
     return {"name": place_of(cls) if plain and "<locals>" not in cls.__qualname__ else cls.__name__}
 
 
@@ -126,7 +130,7 @@ def _module() -> type[nn.Module]:
 def _network(place: str) -> type[nn.Module] | None:
     """Return the network at a place whose module is loaded, None where there is none."""
     module, _, name = place.partition(":")
-    cls = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules[module])
+    cls: Any = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules[module])
     if not (inspect.isclass(cls) and issubclass(cls, _module())):
         return None
     return cls if "." not in name or cls.__qualname__ == name else None  # not through what it imports

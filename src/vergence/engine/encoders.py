@@ -166,13 +166,13 @@ def with_weights(
         BadInput: If the name brings no weights, they cannot be had, or do not fit source, size or options.
     """
     scheme, _, rest = name.partition(":")
+    sized: dict[str, Any] = {} if size is None else {"size": size}
     if is_place(name) and not name.startswith("vergence."):
-        return encoder(name, source, **({} if size is None else {"size": size}), **options).eval()
+        return encoder(name, source, **sized, **options).eval()
     if scheme not in _WITH_WEIGHTS:
         hint = f"did you mean run:{name}?" if (Path(name) / "config.yaml").is_file() else "see --encoder."
         raise BadInput(f"--init needs weights, run:PATH or timm:NAME; got {name}: {hint}")
     if scheme == "timm":
-        sized: dict[str, Any] = {} if size is None else {"size": size}
         options = {**sized, **options, "pretrained": True}
     elif options:
         raise BadInput(f"{name} has its architecture already; leave {next(iter(options))} out.")
@@ -257,13 +257,13 @@ def encoder_from(config: RunConfig, own: Given | None = None) -> nn.Module:
     elif set(spec) <= {"name"} and not is_place(name) and name not in encoders.names():
         own_class(name)
     try:
-        built: nn.Module = encoders.build(**spec)
+        built: Any = encoders.build(**spec)
     except BadInput:
         raise
     except Exception as error:  # a file may ask for any sizes of any layers
         raise BadInput(f"The run's encoder {name} cannot be built: {first_line(error)}.") from error
     if own is not None:
-        built.spec["own"] = own_spec(built.net)  # type: ignore[index, operator, arg-type]
+        built.spec["own"] = own_spec(built.net)
     return built
 
 

@@ -63,7 +63,7 @@ class OwnGraphEncoder(nn.Module):
 
     def nodes(self, graph: pyg.Data) -> Tensor:
         """Return one vector a node, ``(N, D)``; raises ``BadInput`` if the network answers for graphs."""
-        return self._answer(graph, (int(graph.num_nodes),))
+        return self._answer(graph, (int(graph.num_nodes or 0),))
 
     def _answer(self, graph: pyg.Data, rows: tuple[int, ...]) -> Tensor:
         if graph.x is None or graph.x.shape[1] != self.in_dim:
@@ -76,7 +76,7 @@ class OwnGraphEncoder(nn.Module):
         return answer(output, self.net, rows).pooled
 
     def forward(self, graph: pyg.Data) -> Features:
-        nodes = int(graph.num_nodes)
+        nodes = int(graph.num_nodes or 0)
         rows = (nodes,) if self.readout is None else (nodes, int(graph.num_graphs))
         vectors = self._answer(graph, rows)
         if self.readout is not None and len(vectors) != nodes:
