@@ -149,7 +149,7 @@ def test_a_folder_does_not_choose_what_code_is_loaded(monkeypatch):
     [
         (lambda s: vergence.encoder("gcm"), "Unknown encoder 'gcm'; did you mean 'gcn'"),
         (lambda s: vergence.encoder("an encoder"), "needs a name such as resnet-tiny or gcn, timm"),
-        (lambda s: vergence.encoder("vergence:small"), "ships no encoder 'small', nor any other yet"),
+        (lambda s: vergence.encoder("vergence:small"), "Unknown encoder that vergence ships .small."),
         (lambda s: vergence.encoder("run:none"), "none/config.yaml is missing"),
         (lambda s: vergence.encoder("run:none", width=3), "is trained and takes no options; got width"),
         (lambda s: vergence.encoder("timm:resnet18", "karate"), "timm:resnet18 reads images; these are"),

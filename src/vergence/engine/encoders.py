@@ -19,6 +19,7 @@ from vergence.data import open as open_source
 from vergence.engine.files import first_line
 from vergence.engine.identity import identity
 from vergence.engine.run import Run, load_encoder, read_config
+from vergence.engine.shipped import card, load_shipped
 from vergence.nets.own import answer, made_of, width_of_answer
 from vergence.store.reading import TableReader
 from vergence.store.rows import check_same_encoder
@@ -310,17 +311,15 @@ def _of_timm(name: str) -> tuple[str, Callable[..., nn.Module]]:
     return "image", partial(encoder, f"timm:{name}", modality="image")
 
 
-def _shipped(name: str) -> tuple[str, Callable[..., nn.Module]]:
-    raise BadInput(
-        f"vergence ships no encoder '{name}', nor any other yet; start from run:PATH or timm:NAME."
-    )
+def _of_shipped(name: str) -> tuple[str, Callable[..., nn.Module]]:
+    return card(name)["modality"], partial(load_shipped, name)
 
 
 # By scheme: what reads a name's modality, and then makes its encoder with its weights.
 _WITH_WEIGHTS: dict[str, Callable[[str], tuple[str, Callable[..., nn.Module]]]] = {
     "run": _of_run,
     "timm": _of_timm,
-    "vergence": _shipped,
+    "vergence": _of_shipped,
 }
 
 
