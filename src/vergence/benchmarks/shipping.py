@@ -13,6 +13,7 @@ import argparse
 import csv
 import json
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def scores(net: nn.Module) -> dict[str, dict[str, Any]]:
     result = {}
     for name, (train, test) in pairs.items():
         bank, queries = embed(net, train), embed(net, test)
+        assert bank.labels is not None
+        assert queries.labels is not None
         arrays = (bank.vectors, bank.labels, queries.vectors, queries.labels)
         measured = {
             "k-NN": knn(*arrays, k=5 if name == "Caltech-101" else 20),
@@ -129,7 +132,7 @@ def describe(name: str, net: nn.Module, epochs: int, minutes: float) -> dict[str
         "minutes": round(minutes, 1),
         "parameters": sum(p.numel() for p in net.parameters()),
         "scores": {name: scores(net)} | {rival: scores(other) for rival, other in rivals.items()},
-        "version": vergence.__version__,
+        "version": metadata.version("vergence"),
     }
 
 

@@ -104,4 +104,5 @@ class Distill(Method):
 
 def _named(name: str) -> nn.Module:
     """Return the teacher of that name, with its weights."""
-    return encoder_by_name(name, **({"pretrained": True} if name.startswith("timm:") else {}))
+    options: dict[str, Any] = {"pretrained": True} if name.startswith("timm:") else {}
+    return encoder_by_name(name, **options)
