@@ -36,7 +36,7 @@ from vergence.methods.image.raw import LARGEST, RawPixels
 from vergence.train import learn
 
 TEACHER = "timm:tf_efficientnet_lite0"
-SIZE = 64
+SIZE, TEACHER_SIZE = 64, 192  # pixels
 STUDENTS: dict[str, dict[str, Any]] = {
     "conv-tiny": {"name": "resnet-tiny", "size": SIZE, "width": 64},
     "vit-tiny": {"name": "vit-small32", "size": SIZE, "pool": "mean"},
@@ -106,7 +106,7 @@ def train(name: str, epochs: int, out: Path) -> nn.Module:
         size=student.pop("size"),
         encoder_options=student,
         teacher=TEACHER,
-        teacher_size=192,
+        teacher_size=TEACHER_SIZE,
         once=True,
         epochs=epochs,
         batch_size=256,
@@ -121,14 +121,14 @@ def describe(name: str, net: nn.Module, epochs: int, minutes: float) -> dict[str
     rivals: dict[str, nn.Module] = {
         "untrained": build(**STUDENTS[name]).eval(),
         "raw pixels": RawPixels(LARGEST),
-        TEACHER: encoder_by_name(TEACHER, pretrained=True, size=SIZE).eval(),
+        TEACHER: encoder_by_name(TEACHER, pretrained=True, size=TEACHER_SIZE).eval(),
     }
     return {
         "name": name,
         "modality": "image",
         "spec": STUDENTS[name],
         "method": "distill",
-        "teacher": f"{TEACHER} at 192 pixels: a classifier of ImageNet, which had labels (Apache-2.0)",
+        "teacher": f"{TEACHER} at {TEACHER_SIZE} pixels: a classifier of ImageNet, which had labels (Apache-2.0)",
         "data": DATA,
         "images": epochs * len(training_photos()),
         "epochs": epochs,
