@@ -25,7 +25,7 @@ from vergence.core import BadInput
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import embed
-from vergence.engine.encoders import encoder as encoder_by_name
+from vergence.engine.encoders import with_weights
 from vergence.engine.files import write_json
 from vergence.engine.shipped import FOLDER, pack
 from vergence.evaluate.protocols.few_shot import few_shot
@@ -121,14 +121,14 @@ def describe(name: str, net: nn.Module, epochs: int, minutes: float) -> dict[str
     rivals: dict[str, nn.Module] = {
         "untrained": build(**STUDENTS[name]).eval(),
         "raw pixels": RawPixels(LARGEST),
-        TEACHER: encoder_by_name(TEACHER, pretrained=True, size=TEACHER_SIZE).eval(),
+        TEACHER: with_weights(TEACHER, size=TEACHER_SIZE),
     }
     return {
         "name": name,
         "modality": "image",
         "spec": STUDENTS[name],
         "method": "distill",
-        "teacher": f"{TEACHER} at {TEACHER_SIZE} pixels: a classifier of ImageNet, which had labels (Apache-2.0)",
+        "teacher": f"{TEACHER} at {TEACHER_SIZE} pixels: an ImageNet classifier, with labels (Apache-2.0)",
         "data": DATA,
         "images": epochs * len(training_photos()),
         "epochs": epochs,

@@ -12,7 +12,7 @@ from torch.nn.functional import cosine_similarity, interpolate
 
 from vergence.core import BadInput, Clock, Method, Recipe, input_spec, pooled
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.encoders import encoder as encoder_by_name
+from vergence.engine.encoders import with_weights
 from vergence.nets import width_of
 from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import Augment, plain
@@ -49,7 +49,7 @@ class Distill(Method):
         super().__init__(encoder)
         if teacher is None:
             raise BadInput("distill needs a teacher, such as timm:resnet50, run:PATH or vergence:NAME.")
-        made = _named(teacher) if isinstance(teacher, str) else teacher
+        made = with_weights(teacher) if isinstance(teacher, str) else teacher
         self.teacher = made.requires_grad_(False).eval()
         self.once = once
         self.teacher_size = teacher_size or (input_spec(made) or {}).get("size")
@@ -100,9 +100,3 @@ class Distill(Method):
         with torch.autocast(said.device.type, enabled=False):
             cosine = cosine_similarity(said, self.standardise(target), dim=1)
         return {"teacher": 1 - cosine.mean()}
-
-
-def _named(name: str) -> nn.Module:
-    """Return the teacher of that name, with its weights."""
-    options: dict[str, Any] = {"pretrained": True} if name.startswith("timm:") else {}
-    return encoder_by_name(name, **options)
