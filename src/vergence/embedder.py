@@ -48,7 +48,7 @@ class Embedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator)
 
     >>> from sklearn.datasets import load_iris
     >>> Embedder(epochs=1, batch_size=64).fit_transform(load_iris().data).shape
-    (150, 64)
+    (150, 256)
     """
 
     def __init__(
