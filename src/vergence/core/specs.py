@@ -14,7 +14,6 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping
-from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
@@ -130,7 +129,9 @@ def _module() -> type[nn.Module]:
 def _network(place: str) -> type[nn.Module] | None:
     """Return the network at a place whose module is loaded, None where there is none."""
     module, _, name = place.partition(":")
-    cls: Any = reduce(lambda at, part: getattr(at, part, None), name.split("."), sys.modules[module])
+    cls: Any = sys.modules[module]
+    for part in name.split("."):
+        cls = getattr(cls, part, None)
     if not (inspect.isclass(cls) and issubclass(cls, _module())):
         return None
     return cls if "." not in name or cls.__qualname__ == name else None  # not through what it imports

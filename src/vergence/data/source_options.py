@@ -40,8 +40,8 @@ def with_options(source: str, given: Mapping[str, Any], known: str = "") -> str:
     for name, value in given.items():
         if name not in source_options():
             raise unknown("option of open", name, source_options())
-        parts = value if isinstance(value, list | tuple) else [value]
-        if not all(isinstance(part, str | os.PathLike) for part in parts):
+        names = value if isinstance(value, list | tuple) else [value]
+        if not all(isinstance(part, str | os.PathLike) for part in names):
             raise BadInput(f"{name} of {source} is a name, or several; got {type(value).__name__}.")
     reader = _reader(source) or (_reader(known) if ":" not in source else None)
     if reader is None and given and ":" not in source:

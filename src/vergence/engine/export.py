@@ -147,7 +147,7 @@ def _fill_hub(encoder: nn.Module, config: RunConfig, folder: Path, scores: Path 
         }  # fmt: skip
         save_for_hf(
             net.model,
-            folder,
+            str(folder),
             model_config={"pretrained_cfg": used, "vergence": about},
             safe_serialization=True,
         )

@@ -136,7 +136,7 @@ class Subject:
 
         Each with ``(n,)`` numbers of colours, -1 for none, and their names.
         """
-        groupings = []
+        groupings: list[tuple[str, np.ndarray, list[str]]] = []
         if self.classes:
             number = {name: i for i, name in enumerate(self.classes)}
             rows = self.store.read(["class", "label"]).to_pylist()

@@ -287,7 +287,7 @@ class Store(TableReader):
         return self.about.get("info") or {}
 
     def _note(self, **parts: Any) -> None:
-        self.table.update_schema_metadata(self._described(**parts))
+        self.table.update_schema_metadata(dict(self._described(**parts)))
 
     def _described(self, **parts: Any) -> dict[str, str]:
         return {NOTE: json.dumps({**self.about, **parts})}

@@ -78,6 +78,7 @@ class BothLooks(Method):
 def other_look(encoder: nn.Module, train: ImageSource, test: ImageSource, seed: int) -> Score:
     """Every picture asks for the other one of its thing, by cosine about the mean."""
     embedded = embed(encoder, test)
+    assert embedded.labels is not None
     x = torch.as_tensor(embedded.vectors)
     return retrieval(x - x.mean(0), embedded.labels)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def waves(
     along = x * np.cos(angle)[:, None, None] + y * np.sin(angle)[:, None, None]
     phase = random.uniform(0, 2 * np.pi, (n, 1, 1))
     wave = np.sin(2 * np.pi * along / period[:, None, None] + phase)
-    strength = np.exp(random.uniform(*np.log(contrast), (n, 1, 1)))
+    strength = np.exp(random.uniform(math.log(contrast[0]), math.log(contrast[1]), (n, 1, 1)))
     slopes = random.normal(size=(2, n, 1, 1))
     shade = (slopes[0] * (x - SIDE / 2) + slopes[1] * (y - SIDE / 2)) / SIDE + random.normal(size=(n, 1, 1))
     tint = 1 + 0.3 * random.normal(size=(n, 1, 1, 3))

@@ -11,7 +11,7 @@ from vergence.benchmarks.records._looks import LOOKS, BothLooks, on_looks
 from vergence.methods.image.dino import DINO
 
 
-class Twice(BothLooks, DINO):  # type: ignore[misc]
+class Twice(BothLooks, DINO):
     """Both pictures of a thing are the large crops."""
 
 

@@ -21,11 +21,11 @@ class Unbalanced(SwAV):
         return (scores / self.assignment_temperature).softmax(1)
 
 
-class Twice(BothLooks, SwAV):  # type: ignore[misc]
+class Twice(BothLooks, SwAV):
     """Both pictures of a thing are the large crops."""
 
 
-class TwiceUnbalanced(BothLooks, Unbalanced):  # type: ignore[misc]
+class TwiceUnbalanced(BothLooks, Unbalanced):
     """The same, without balancing."""
 
 
