@@ -56,7 +56,7 @@ def test_one_copy_names_the_turn_it_shows():
 
 def test_single_patches_spend_the_budget_patch_by_patch():
     method = made("gmml", "single patches")
-    mask = method.holes.groups(torch.tensor([0.25, 0.5]), 32)
+    mask = method.groups(torch.tensor([0.25, 0.5]), 32)
     share = torch.nn.functional.avg_pool2d(mask[:, None].float(), 4)
     assert ((share == 0) | (share == 1)).all()
     assert share.mean((1, 2, 3)).tolist() == [0.25, 0.5]
@@ -87,3 +87,12 @@ def test_without_balance_all_may_go_to_one_prototype():
         arms[arm].method(Linear()).assign(scores, 0)[:, 0].sum().item() for arm in ("paper", "no balancing")
     ]
     assert share == [pytest.approx(0.25, rel=1e-3), pytest.approx(16, rel=1e-3)]
+
+
+def test_any_two_cells_have_nothing_to_do_with_what_they_show():
+    arms = find_record("densecl").mechanism.arms
+    encoder = build("resnet-tiny", size=32, width=16, blocks=(1, 1)).eval()
+    seen = encoder(photos(8).pixels / 255)
+    alike, blind = (arms[arm].method(encoder).match(seen, seen) for arm in ("paper", "any two cells"))
+    assert torch.equal(alike, torch.arange(64).expand(8, -1))
+    assert (blind == alike).float().mean() < 0.1 and blind.max() < 64
