@@ -99,6 +99,15 @@ def test_softmax_regression_reaches_the_minimum_that_scikit_learn_finds(strength
     assert reached == pytest.approx(least, rel=1e-3)
 
 
+@pytest.mark.parametrize("noise", [1e-3, 0.0])
+def test_features_of_one_direction_are_told_apart_though_rounding_makes_their_covariance_indefinite(noise):
+    torch.manual_seed(0)
+    along = torch.randn(211, 1)
+    x, y = along @ torch.randn(1, 600) + noise * torch.randn(211, 600), (along[:, 0] > 0).long()
+    solved = SoftmaxPath(x, y, 2).solve(1e-6)
+    assert (solved.logits(x).argmax(1) == y).float().mean() > 0.98
+
+
 def test_softmax_path_ends_where_a_cold_start_ends():
     x, y = clouds(200)
     x, y = torch.tensor(x), torch.tensor(y)

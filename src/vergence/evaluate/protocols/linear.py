@@ -73,10 +73,7 @@ class SoftmaxPath:
 
     def solve(self, strength: float) -> Softmax:
         """Return the regression at this L2 ``strength`` (above 0), starting from the last one."""
-        curvature = self.curvature.clone()
-        # rounding can leave eigenvalues of -1e-7 of the trace, which Cholesky must not meet
-        curvature.diagonal().add_(strength + 1e-6 * curvature.diagonal().mean())
-        root = torch.linalg.cholesky(curvature)  # curvature = root @ root.T, v = root.T @ weight
+        root = self._root(strength)  # curvature = root @ root.T, v = root.T @ weight
         v = torch.cat([root.T @ self.weight, self.bias[None]]).requires_grad_()
         v.grad = torch.zeros_like(v)
 
@@ -100,6 +97,18 @@ class SoftmaxPath:
         optimizer.step(loss)
         self.weight, self.bias = self._unpack(root, v.detach())
         return Softmax(self.mean, self.scale, self.weight, self.bias)
+
+    def _root(self, strength: float) -> Tensor:
+        """Return the Cholesky root of the curvature at the start, with as much more as rounding needs."""
+        more = strength + 1e-6 * self.curvature.diagonal().mean()
+        for _ in range(6):  # rounding leaves eigenvalues as low as -1e-7 of the trace
+            curvature = self.curvature.clone()
+            curvature.diagonal().add_(more)
+            root, failed = torch.linalg.cholesky_ex(curvature)
+            if not failed:
+                return root
+            more = 10 * more
+        return torch.linalg.cholesky(curvature)
 
     @staticmethod
     def _unpack(root: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
