@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Literal
+
+LARGE_BATCH = 1024  # samples a step from which on LARS trains as the papers that take it say
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,18 @@ class Recipe:
     ema: float | None = None
     encoder: str | None = None
     size: int | None = None
+
+    def for_small_batch(self) -> Recipe:
+        """Return the recipe for a batch below 1,024: AdamW where the paper scales LARS down linearly.
+
+        A rate of LARS that was tuned for thousands of samples a step is too small for hundreds of them. The
+        arms that were measured are in ``benchmarks/results/small_batches.json``. Other recipes stay.
+
+        >>> Recipe(optimizer="lars", lr=4.8, batch=4096).for_small_batch().optimizer
+        'adamw'
+        """
+        if (self.optimizer, self.lr_scaling) != ("lars", "linear"):
+            return self
+        return dataclasses.replace(
+            self, optimizer="adamw", lr=2e-3, lr_scaling="none", weight_decay=1e-4, warmup=self.epochs / 10
+        )

@@ -120,14 +120,19 @@ def optimizer(
     return kind(groups, lr=lr, betas=recipe.betas, weight_decay=0.0)
 
 
+def rate_scale(recipe: Recipe, batch_size: int) -> float:
+    """Return by what the recipe's rates are multiplied at a batch of ``batch_size``."""
+    share = batch_size / recipe.batch
+    return {"linear": share, "sqrt": math.sqrt(share), "none": 1.0}[recipe.lr_scaling]
+
+
 def learning_rate(recipe: Recipe, clock: Clock, batch_size: int) -> float:
     """Return the rate of the step about to be taken.
 
     The recipe's rate is scaled from ``recipe.batch`` to ``batch_size``, rises linearly over the
     warm-up and then follows the schedule down (cosine: to ``min_lr`` at the end).
     """
-    share = batch_size / recipe.batch
-    scale = {"linear": share, "sqrt": math.sqrt(share), "none": 1.0}[recipe.lr_scaling]
+    scale = rate_scale(recipe, batch_size)
     peak = recipe.lr * scale
     warm = min(int(recipe.warmup * clock.steps_per_epoch), clock.total // 2)
     if clock.step < warm:

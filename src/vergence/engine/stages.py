@@ -25,7 +25,7 @@ from vergence.engine.loop import train
 from vergence.engine.run import Run, save_encoder
 from vergence.engine.shapes import restore_method
 from vergence.engine.trackers import Callback
-from vergence.engine.training import bind_views, described, resolved, start_fabric
+from vergence.engine.training import bind_views, described, header, resolved, start_fabric
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -96,6 +96,8 @@ def _train(
     pair = bind_views(method, source, config)
     if config.recipe is None:
         config = resolved(config, method.recipe, source, resume=resume)
+    if not quiet and rank() == 0:
+        print(f"{header(method.recipe, config)}.", file=sys.stderr)
     config = described(config, source, method.encoder, fabric)
     return train(
         method, source, config, out=out, fabric=fabric, pair=pair, resume=resume, quiet=quiet, place=place,

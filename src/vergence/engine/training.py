@@ -13,14 +13,18 @@ from torch import nn
 
 from vergence.core import BadInput, Method, Recipe, RunConfig, unknown
 from vergence.core.modality import find_modality
+from vergence.core.recipe import LARGE_BATCH
 from vergence.core.run_config import digest
 from vergence.data.source import Source
 from vergence.engine.batches import loader_spec
 from vergence.engine.devices import chosen_precision, make_fabric
 from vergence.engine.distributed import world
+from vergence.engine.optim import rate_scale
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
+
+OPTIMIZERS = {"sgd": "SGD", "lars": "LARS", "adam": "Adam", "adamw": "AdamW"}
 
 
 def start_fabric(config: RunConfig, method: type[Method], source: Source) -> Fabric:
@@ -68,6 +72,7 @@ def resolved(config: RunConfig, recipe: Recipe, source: Source, *, resume: bool 
     """
     batch, parts = _batch_size(recipe, config.batch_size, source), world() * config.accumulate
     batch = batch if resume else max(1, batch // parts) * parts
+    recipe = _recipe_for(recipe, batch, config)
     epochs = config.epochs or recipe.epochs
     share = recipe.warmup * min(1.0, epochs / recipe.epochs)
     given = {
@@ -79,6 +84,25 @@ def resolved(config: RunConfig, recipe: Recipe, source: Source, *, resume: bool 
     settings: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     used = dataclasses.replace(recipe, epochs=epochs, **settings)
     return config.replace(epochs=epochs, batch_size=batch, recipe=used)
+
+
+def _recipe_for(recipe: Recipe, batch: int, config: RunConfig) -> Recipe:
+    """Return the paper's recipe, or that for small batches, unless another optimizer is asked for."""
+    if config.optimizer is None:
+        return recipe if batch >= LARGE_BATCH else recipe.for_small_batch()
+    # the rate of LARS is none of Adam's
+    return recipe.for_small_batch() if config.lr is None and "adam" in config.optimizer else recipe
+
+
+def header(paper: Recipe, config: RunConfig) -> str:
+    """Say in a line by which optimizer a run is trained, and the paper's where that is another."""
+    used, batch = config.recipe, config.batch_size
+    assert used is not None and batch is not None
+    text = f"{OPTIMIZERS[used.optimizer]} at batch {batch:,}: rate {used.lr * rate_scale(used, batch):.3g}"
+    if used.optimizer == paper.optimizer:
+        return text
+    asked = f" (--optimizer {paper.optimizer})" if config.optimizer is None else ""
+    return f"{text}; the paper has {OPTIMIZERS[paper.optimizer]} for a batch of {paper.batch:,}{asked}"
 
 
 def _batch_size(recipe: Recipe, wanted: int | None, source: Source) -> int:

@@ -43,6 +43,16 @@ def test_the_teacher_follows_by_the_papers_schedule(encoder):
     torch.testing.assert_close(method.teacher.network[1][0].weight, before + 0.05)
 
 
+@pytest.mark.parametrize(("steps", "keep"), [(500, 0.9), (50_000, 0.98), (1_000_000, 0.996)])
+def test_the_teacher_of_a_short_run_follows_faster(encoder, steps, keep):
+    method = BYOL(encoder)
+    before = method.teacher.network[1][0].weight.clone()
+    with torch.no_grad():
+        method.projector[0].weight.add_(1.0)
+    method.step_end(Clock(step=0, total=steps))
+    torch.testing.assert_close(method.teacher.network[1][0].weight, before + 1 - keep)
+
+
 def test_a_few_steps_find_what_the_views_share(encoder, toy):
     method = BYOL(encoder, momentum=0.9)
     before = toy.found(method)

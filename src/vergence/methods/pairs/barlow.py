@@ -15,11 +15,11 @@ from vergence.nets import mlp, width_of
 class BarlowTwins(Method):
     """Make each feature agree between two views and disagree with every other feature.
 
-    Zbontar, Jing, Misra, LeCun, Deny 2021, arXiv:2103.03230. Differs from the paper: the projector
-    is four times as wide as the encoder, which gives the paper's 8,192 on its ResNet-50; biases and
-    batch norms learn at the same rate as weights (the paper: 0.0048 against 0.2). Each view passes
-    the networks on its own, as in the released code. The recipe is the paper's (LARS, 0.2 a 256
-    samples, scaled to the batch in use).
+    Zbontar, Jing, Misra, LeCun, Deny 2021, arXiv:2103.03230. Differs from the paper: the projector is
+    four times as wide as the encoder, which gives the paper's 8,192 on its ResNet-50; biases and batch
+    norms learn at the same rate as weights (the paper: 0.0048 against 0.2). Each view passes the networks
+    on its own, as in the released code. The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the
+    batch in use); below a batch of 1,024 AdamW learns more, see ``Recipe.for_small_batch``.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.

@@ -14,18 +14,19 @@ from vergence.nets import Teacher, mlp, width_of
 class BYOL(Method):
     """Predict what a slowly moving copy of oneself makes of the other view; no negatives.
 
-    Grill et al. 2020, arXiv:2006.07733. Differs from the paper: the heads' hidden layers are twice
-    as wide as the encoder, which gives the paper's 4,096 on its ResNet-50; both views are drawn
-    alike, where the paper blurs and solarises the two differently (Table 6). Each view passes the
-    networks on its own. The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the batch in
-    use).
+    Grill et al. 2020, arXiv:2006.07733. Differs from the paper: the heads' hidden layers are twice as
+    wide as the encoder, which gives the paper's 4,096 on its ResNet-50; both views are drawn alike, where
+    the paper blurs and solarises the two differently (Table 6). Each view passes the networks on its own.
+    The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the batch in use); below a batch of
+    1,024 AdamW learns more, see ``Recipe.for_small_batch``.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.
         dim: Width of the predicted vectors.
         hidden: Width of the hidden layers of projector and predictor; None takes 2 D.
-        momentum: Share of the teacher kept each step, in [0, 1], τ; rises to 1 by a half cosine.
-            0.996 is for 1,000 epochs; the paper takes 0.99 for 300, and short runs want less.
+        momentum: Share of the teacher kept each step, in [0, 1], τ; rises to 1 by a half cosine. None takes
+            1 - 1,000 / steps of the run, within [0.9, 0.996]: near the paper's 0.99 for 94,000 steps (300
+            epochs) and 0.996 for 313,000 (1,000 epochs).
         predictor: Predict through a network of its own. Without it the student is compared with
             the teacher directly, and nothing keeps all embeddings from becoming one (Table 5b).
     """
@@ -41,7 +42,7 @@ class BYOL(Method):
         *,
         dim: int = 256,
         hidden: int | None = None,
-        momentum: float = 0.996,
+        momentum: float | None = None,
         predictor: bool = True,
     ) -> None:
         super().__init__(encoder)
@@ -60,4 +61,5 @@ class BYOL(Method):
         }  # Eq. 2, both ways
 
     def step_end(self, clock: Clock) -> None:
-        self.teacher.follow(keep=clock.cosine(self.momentum, 1.0))
+        of_length = min(0.996, max(0.9, 1 - 1_000 / clock.total))
+        self.teacher.follow(keep=clock.cosine(of_length if self.momentum is None else self.momentum, 1.0))

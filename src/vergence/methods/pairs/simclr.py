@@ -15,10 +15,10 @@ from vergence.nets import mlp, width_of
 class SimCLR(Method):
     """Find the other view of a sample among the views of all others in the batch.
 
-    Chen, Kornblith, Norouzi, Hinton 2020, arXiv:2002.05709. Differs from the paper: batch norm in
-    the encoder sees one view at a time, not both at once. The projector's hidden layer has batch
-    norm, as in the released code. The recipe is the paper's (LARS, 4.8 at a batch of 4,096, scaled
-    to the batch in use).
+    Chen, Kornblith, Norouzi, Hinton 2020, arXiv:2002.05709. Differs from the paper: batch norm in the
+    encoder sees one view at a time, not both at once. The projector's hidden layer has batch norm, as in
+    the released code. The recipe is the paper's (LARS, 4.8 at a batch of 4,096, scaled to the batch in
+    use); below a batch of 1,024 AdamW learns more, see ``Recipe.for_small_batch``.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.

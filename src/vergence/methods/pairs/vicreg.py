@@ -15,10 +15,10 @@ from vergence.nets import mlp, width_of
 class VICReg(Method):
     """Make two views agree while every feature keeps varying and no two features say the same.
 
-    Bardes, Ponce, LeCun 2022, arXiv:2105.04906. Differs from the paper: the projector is four times
-    as wide as the encoder, which gives the paper's 8,192 on its ResNet-50. Each view passes the
-    networks on its own, as in the released code. The recipe is the paper's (LARS, 0.2 a 256
-    samples, scaled to the batch in use).
+    Bardes, Ponce, LeCun 2022, arXiv:2105.04906. Differs from the paper: the projector is four times as
+    wide as the encoder, which gives the paper's 8,192 on its ResNet-50. Each view passes the networks on
+    its own, as in the released code. The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the
+    batch in use); below a batch of 1,024 AdamW learns more, see ``Recipe.for_small_batch``.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.
