@@ -153,7 +153,7 @@ def _resume(argv: list[str]) -> None:
 def demo(argv: list[str]) -> None:
     parser = Options(
         "demo",
-        "Learn, measure, embed and look, in a minute or two: a run folder with report.html. "
+        "Learn for two minutes at most, measure, embed and look: a run folder with report.html. "
         "Without --data it takes 1,797 real scans of digits that come with the install.",
         "vergence demo --data photos/ --out runs/photos-look",
     )
@@ -164,7 +164,7 @@ def demo(argv: list[str]) -> None:
         "--epochs",
         type=PositiveInt | None,
         default=None,
-        help="passes over the data [else what a demo needs]",
+        help="passes over the data [else as many as two minutes allow]",
     )
     parser.add_argument("--seed", type=int, default=0, help="of draws, split and training")
     parser.add_argument("--quiet", action="store_true", help="print nothing on the way")
