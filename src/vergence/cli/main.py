@@ -13,6 +13,7 @@ from types import FrameType
 from typing import NoReturn
 
 from vergence.core.errors import Interrupted, LostProcess, VergenceError, out_of_memory, unknown
+from vergence.core.waiting import wait_asleep
 
 COMMANDS = {
     "demo": ("train", "Learn, measure and look at the embedded digits, or at your own data"),
@@ -59,6 +60,7 @@ def run() -> NoReturn:
     The studio works out its map in a thread. The interpreter cannot be taken down around one that is inside
     native code (it corrupts memory now and then), so while there is one the process ends as it stands.
     """
+    wait_asleep()
     code = main()
     if any(thread.name == "studio" for thread in threading.enumerate()):
         sys.stdout.flush()

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from vergence.core.errors import BadInput
+from vergence.core.waiting import wait_asleep
 
 _PARENT = "VERGENCE_PARENT"  # process id, in processes that were started here
 _children: list[subprocess.Popen[bytes]] = []
@@ -39,6 +40,7 @@ def start_processes(count: int, address: str, port: int) -> None:
     os.environ.setdefault("NODE_RANK", "0")
     for local in range(1, count):
         environment = {**os.environ, "LOCAL_RANK": str(local), _PARENT: str(os.getpid())}
+        wait_asleep(environment)
         _children.append(subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL))
 
 
