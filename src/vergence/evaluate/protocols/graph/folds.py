@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics.pairwise import linear_kernel, rbf_kernel
+from sklearn.metrics.pairwise import euclidean_distances, linear_kernel
 from sklearn.model_selection import StratifiedKFold
-from sklearn.svm import SVC
 
 from vergence.core.errors import BadInput, unknown
 from vergence.evaluate.inputs import Array, labelled
+from vergence.evaluate.protocols.graph.svm import SVMPath
 from vergence.evaluate.score import Score, mean_score
 
 NEEDS = ("labels",)
 STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1000.0)
 KERNELS = ("rbf", "linear")
-ITERATIONS = 200_000
 
 
 def svm_10fold(
@@ -35,10 +32,11 @@ def svm_10fold(
     """Accuracy of a support vector machine on frozen graph vectors, over stratified shuffled folds.
 
     C is chosen inside each training part, by 5-fold cross-validation, never by a test fold. InfoGraph and
-    GraphCL (arXiv:1908.01000, 2010.13902) do so with the RBF kernel, vectors as they are, and a width of 1 /
-    (D * variance), scikit-learn's "scale". Here the width is taken once from the outer training part, so that
-    its kernel is computed once for all values of C. The solver stops after
-    200,000 steps, which only large C on noise needs: there it would take minutes and choose nothing better.
+    GraphCL (arXiv:1908.01000, 2010.13902) do so with the RBF kernel, vectors as they are, and a width of
+    1 / (D * variance), scikit-learn's "scale". Here the width is taken once from the outer training part,
+    so that its kernel is computed once for all values of C, and each C begins with the solution of the
+    one before. The solver stops after 200,000 steps, which only large C on noise needs: there it would
+    take minutes and choose nothing better.
 
     Args:
         x: ``(G, D)``.
@@ -65,11 +63,13 @@ def svm_10fold(
         )
     right = np.zeros((repeats, len(y)))
     of_folds = []
+    between = linear_kernel(x) if kernel == "linear" else euclidean_distances(x, squared=True)
     for i in range(repeats):
         for train, test in StratifiedKFold(folds, shuffle=True, random_state=seed + i).split(x, y):
-            within, across = _kernels(kernel, x[train], x[test])
+            width = None if kernel == "linear" else _width(x[train])
+            within, across = (_kernel(between[np.ix_(rows, train)], width) for rows in (train, test))
             c = choose_c(within, y[train], strengths)
-            guess = _fitted(within, y[train], c).predict(across)
+            *_, guess = SVMPath(within, y[train]).predictions(across, _up_to(c, strengths))
             right[i, test] = guess == y[test]
             of_folds.append(right[i, test].mean())
     spread = f"sd over folds {100 * np.std(of_folds):.1f}"
@@ -79,23 +79,24 @@ def svm_10fold(
 def choose_c(kernel: np.ndarray, y: np.ndarray, strengths: Sequence[float]) -> float:
     """Return the C with the best mean accuracy over 5 stratified folds; the smallest of equals."""
     parts = max(2, min(5, int(np.unique(y, return_counts=True)[1].min())))
-    accuracy = np.zeros(len(strengths))
+    ordered = sorted(strengths)
+    accuracy = np.zeros(len(ordered))
     for fit, held in StratifiedKFold(parts).split(kernel, y):
-        inner, outer = kernel[np.ix_(fit, fit)], kernel[np.ix_(held, fit)]
-        for i, c in enumerate(strengths):
-            accuracy[i] += _fitted(inner, y[fit], c).score(outer, y[held]) / parts
-    return strengths[int(np.argmax(np.round(accuracy, 12)))]
+        machines = SVMPath(kernel[np.ix_(fit, fit)], y[fit])
+        guesses = machines.predictions(kernel[np.ix_(held, fit)], ordered)
+        accuracy += [np.mean(guess == y[held]) / parts for guess in guesses]
+    return ordered[int(np.argmax(np.round(accuracy, 12)))]
 
 
-def _fitted(kernel: np.ndarray, y: np.ndarray, c: float) -> SVC:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return SVC(C=c, kernel="precomputed", max_iter=ITERATIONS).fit(kernel, y)
+def _up_to(c: float, strengths: Sequence[float]) -> list[float]:
+    return [strength for strength in sorted(strengths) if strength <= c]
 
 
-def _kernels(kernel: str, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _width(train: np.ndarray) -> float:
     variance = train.var()
-    if kernel == "linear":
-        return linear_kernel(train), linear_kernel(test, train)
-    gamma = 1 / (train.shape[1] * variance) if variance > 0 else 1.0
-    return rbf_kernel(train, gamma=gamma), rbf_kernel(test, train, gamma=gamma)
+    return 1 / (train.shape[1] * variance) if variance > 0 else 1.0
+
+
+def _kernel(between: np.ndarray, width: float | None) -> np.ndarray:
+    """Return products as they are, or the RBF of squared distances."""
+    return between if width is None else np.exp(-width * between)
