@@ -48,6 +48,11 @@ def test_a_record_that_states_its_optimizer_and_rate_is_trained_as_before(key, d
     assert used.weight_decay == paper.weight_decay
 
 
+def test_the_rate_falls_by_the_papers_share(digits):
+    paper = Recipe(optimizer="lars", lr=4.8, min_lr=4.8e-3, batch=4096)
+    assert settings(paper, digits, batch_size=128).recipe.min_lr == pytest.approx(2e-6)
+
+
 def test_adam_without_a_rate_does_not_take_that_of_lars(digits):
     paper = method_class("simclr").recipe
     used = settings(paper, digits, batch_size=1024, optimizer="adam").recipe

@@ -72,6 +72,13 @@ class Recipe:
         """
         if (self.optimizer, self.lr_scaling) != ("lars", "linear"):
             return self
+        rate = 2e-3
         return dataclasses.replace(
-            self, optimizer="adamw", lr=2e-3, lr_scaling="none", weight_decay=1e-4, warmup=self.epochs / 10
+            self,
+            optimizer="adamw",
+            lr=rate,
+            min_lr=rate * self.min_lr / self.lr,
+            lr_scaling="none",
+            weight_decay=1e-4,
+            warmup=self.epochs / 10,
         )
