@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import grid_sample
 
 import vergence
 from vergence.core import BadInput, Features
@@ -128,6 +129,77 @@ def all_positive(net):
     return net
 
 
+@pytest.mark.parametrize("stride", [1, 2, 4])
+@torch.no_grad()
+def test_overlapping_patches_of_our_transformer_equal_a_slow_loop(stride):
+    net, size, patch = build("vit-micro", size=32, registers=2).eval(), (40, 32), 4
+    x = net.pixels(torch.rand(1, 3, *size))
+    found = tokens(net, x * net.std + net.mean, layer=0, stride=stride)
+    rows, columns = ((n - patch) // stride + 1 for n in size)
+    assert (found.grid, found.stride, found.offset) == ((rows, columns), (stride, stride), (2.0, 2.0))
+    grid = net.pos_embed.view(1, 8, 8, -1).permute(0, 3, 1, 2)
+    sequence = [net.cls_token[0], net.registers[0]]
+    for i in range(rows):
+        for j in range(columns):
+            cut = x[:, :, i * stride : i * stride + patch, j * stride : j * stride + patch]
+            centre = [(i * stride + 2) / size[0], (j * stride + 2) / size[1]]
+            at = torch.tensor([[[[2 * centre[1] - 1, 2 * centre[0] - 1]]]])
+            place = grid_sample(grid, at, mode="bicubic", padding_mode="border", align_corners=False)
+            sequence.append(net.patch_embed(cut)[0] + place[:, :, 0, 0])
+    expected = net.blocks[0](torch.cat(sequence)[None])[:, 3:]
+    torch.testing.assert_close(found.tokens, expected, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("facet", ["token", "key"])
+@pytest.mark.parametrize(
+    "name",
+    ["vit-micro", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224", "deit3_small_patch16_224"],
+)
+@torch.no_grad()
+def test_a_stride_as_large_as_the_patch_changes_nothing_and_a_finer_one_holds_the_coarse_cells(name, facet):
+    own = name == "vit-micro"
+    options = {} if own else {"depth": 2, "embed_dim": 48}
+    if name == "deit_tiny_distilled_patch16_224":
+        with pytest.raises(BadInput, match="has no finer stride; choose a plain vision"):
+            tokens(build(name, size=64, **options), pictures(64), stride=8)
+        return
+    size, patch = (32, 4) if own else (64, 16)
+    net = build(name, size=size, **options).eval()
+    plain, same, fine = (
+        tokens(net, pictures(size), layer=1, facet=facet, stride=s) for s in (None, patch, patch // 2)
+    )
+    torch.testing.assert_close(same.tokens, plain.tokens, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(same.pooled, plain.pooled, atol=2e-5, rtol=1e-4)
+    assert same.grid == plain.grid and (same.stride, same.offset) == (plain.stride, plain.offset)
+    n = plain.grid[0]
+    assert fine.grid == (2 * n - 1, 2 * n - 1) and fine.offset == plain.offset
+    coarse = fine.centres().view(2 * n - 1, 2 * n - 1, 2)[::2, ::2].reshape(-1, 2)
+    assert torch.equal(coarse, plain.centres())
+
+
+@pytest.mark.parametrize(
+    ("name", "size"), [("tf_efficientnet_lite0", (96, 131)), ("mobilenetv2_050", (96, 96))]
+)
+def test_cells_of_networks_that_pad_unevenly_look_where_they_say(name, size):
+    """As above, with maps whose first centre depends on the size of the picture."""
+    net = all_positive(build(name, size=96).eval())
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.zero_(), nn.init.zeros_(module.bias)
+    for layer in (1, 2):
+        x = torch.full((1, 3, *size), 0.9, requires_grad=True)
+        found = tokens(net, x, layer=layer)
+        step = net.model.feature_info[layer]["reduction"]
+        assert found.stride == (step, step)
+        i, j = (n // 2 for n in found.grid)
+        found.map[0, :, i, j].sum().backward()
+        weight = x.grad[0].abs().sum(0)
+        for axis, cell, length in ((1, i, size[0]), (0, j, size[1])):
+            along = weight.sum(axis)
+            centre = (along * (torch.arange(length) + 0.5)).sum() / along.sum()
+            assert abs(centre - (found.offset[1 - axis] + cell * step)) < step / 8
+
+
 def test_vectors_at_points_are_mixed_between_centres():
     cells = torch.arange(12.0).view(1, 1, 3, 4).expand(2, 5, 3, 4)
     features = Features.of_map(torch.zeros(2, 5), cells, stride=(4, 2), offset=(2.0, 1.0))
@@ -146,6 +218,10 @@ def test_what_an_encoder_does_not_have_is_one_line():
         tokens(build("vit-micro", size=32), pictures(), facet="keys")
     with pytest.raises(BadInput, match="needs an image encoder with layers; Linear is none"):
         tokens(nn.Linear(3, 3), pictures())
+    with pytest.raises(BadInput, match="resnet-tiny cuts no patches, so that its stride stays as it is"):
+        tokens(build("resnet-tiny", size=32), pictures(), stride=2)
+    with pytest.raises(BadInput, match="Patches of 4 pixels need a stride that divides them; got 3"):
+        tokens(build("vit-micro", size=32), pictures(), stride=3)
     with pytest.raises(ValueError, match="from -4 to 3; got 4"):
         tokens(build("vit-micro", size=32), pictures(), layer=4)
 

@@ -31,12 +31,14 @@ class ConvNet(ImageEncoder):
         stride, offset = self.places[-1]
         return Features.of_map(x.mean((2, 3)), x, stride=stride, offset=offset)
 
-    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+    def at_layer(
+        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
+    ) -> Features:
         (number,) = self.chosen([layer])
-        check_facet(self, facet, attends=False)
+        check_facet(self, facet, attends=False, stride=stride)
         (x,) = self.layers(images, [number])
-        stride, offset = self.places[number]
-        return Features.of_map(x.mean((2, 3)), x, stride=stride, offset=offset, layer=number)
+        step, offset = self.places[number]
+        return Features.of_map(x.mean((2, 3)), x, stride=step, offset=offset, layer=number)
 
     def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
         wanted = self.chosen(which)

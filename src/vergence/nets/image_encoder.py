@@ -35,12 +35,17 @@ def image_size(encoder: nn.Module) -> int:
     return size
 
 
-def check_facet(encoder: nn.Module, facet: str, *, attends: bool) -> None:
-    """Raise ``BadInput`` for a facet that there is not, or that only a transformer has."""
+def check_facet(encoder: nn.Module, facet: str, *, attends: bool, stride: int | None = None) -> None:
+    """Raise ``BadInput`` for a facet that there is not, or for what only a transformer has."""
     if facet not in FACETS:
         raise unknown("facet", facet, FACETS)
+    name = name_of(encoder)
+    if stride is not None and not attends:
+        raise BadInput(
+            f"{name} cuts no patches, so that its stride stays as it is; choose an earlier layer, or build "
+            "timm's with output_stride=8."
+        )
     if facet != "token" and not attends:
-        name = name_of(encoder)
         raise BadInput(
             f"{name} has no facet '{facet}', which is a transformer's; ask for 'token', or choose a vision "
             "transformer such as vit-small32."
@@ -48,7 +53,11 @@ def check_facet(encoder: nn.Module, facet: str, *, attends: bool) -> None:
 
 
 def sampling(
-    modules: Iterable[nn.Module], *, without: str = "downsample"
+    modules: Iterable[nn.Module],
+    *,
+    without: str = "downsample",
+    size: tuple[int, int] = (0, 0),
+    same: tuple[type[nn.Module], ...] = (),
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return the stride of a map in pixels and where its first cell has its centre, down and across.
 
@@ -58,18 +67,40 @@ def sampling(
     Args:
         modules: That the picture goes through, one after the other; what lies inside them counts.
         without: Names of shortcuts, which lie beside the way.
+        size: Of the picture in pixels, height and width; asked for by layers of ``same`` alone.
+        same: Kinds of layers that pad as TensorFlow's "same", which depends on the size: the odd pixel
+            comes last.
     """
+    way = [m for outer in modules for name, m in outer.named_modules() if without not in name]
+    down, across = (_along(way, axis, size[axis], same) for axis in (0, 1))
+    return (down[0], across[0]), (down[1], across[1])
+
+
+def _along(
+    modules: Iterable[nn.Module], axis: int, length: int, same: tuple[type[nn.Module], ...]
+) -> tuple[float, float]:
+    """Return stride and first centre along one axis."""
     stride, offset = 1.0, 0.5
-    for outer in modules:
-        for name, module in outer.named_modules():
-            step = getattr(module, "stride", 1) if hasattr(module, "kernel_size") else 1
-            step = step if isinstance(step, int) else step[0]
-            if step == 1 or without in name:
-                continue
-            kernel, pad = (n if isinstance(n, int) else n[0] for n in (module.kernel_size, module.padding))
-            offset += stride * ((kernel - 1) / 2 - pad)
-            stride *= step
-    return (stride, stride), (offset, offset)
+    for module in modules:
+        if not hasattr(module, "kernel_size"):
+            continue
+        kernel, step, wide = (_on(getattr(module, n, 1), axis) for n in ("kernel_size", "stride", "dilation"))
+        if step == 1:
+            continue
+        reach = wide * (kernel - 1)
+        if isinstance(module, same):
+            left = max((-(-length // step) - 1) * step + reach + 1 - length, 0) // 2
+            length = -(-length // step)
+        else:
+            left = _on(module.padding, axis)
+            length = (length + 2 * left - reach - 1) // step + 1
+        offset += stride * (reach / 2 - left)
+        stride *= step
+    return stride, offset
+
+
+def _on(value: Any, axis: int) -> int:
+    return value if isinstance(value, int) else value[axis]
 
 
 _NEEDED = {
@@ -202,16 +233,19 @@ class ImageEncoder(nn.Module):
         """
         raise NotImplementedError
 
-    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+    def at_layer(
+        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
+    ) -> Features:
         """Return what one layer gives, with its place in the picture; ``vergence.tokens`` says more.
 
         Args:
             images: As ``forward`` takes them.
             layer: From 0; negative numbers count from the last.
             facet: "token", or of a transformer's attention "query", "key" or "value".
+            stride: Pixels from patch to patch of a transformer; None lays them side by side.
 
         Raises:
-            BadInput: If this network has no such facet.
+            BadInput: If this network has no such facet, or no such stride.
             ValueError: If it has no such layer.
         """
         raise NotImplementedError

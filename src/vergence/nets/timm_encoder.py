@@ -14,13 +14,17 @@ from urllib.request import getproxies
 import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
+from timm.layers import AvgPool2dSame, Conv2dSame
 from timm.models.resnet import ResNet
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
+from torch.nn.functional import conv2d
 
 from vergence.core import BadInput, Features, unknown
 from vergence.core.features import FACETS
 from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
 from vergence.nets.packaged_weights import advice, fill_from_package
+from vergence.nets.positions import check_stride, fine_positions
 
 
 class TimmEncoder(ImageEncoder):
@@ -47,7 +51,7 @@ class TimmEncoder(ImageEncoder):
         if plain:
             self.patch: int = model.patch_embed.patch_size[0]
         self.depth = len(model.blocks) if plain else len(model.feature_info)
-        self.places = _places(model) if isinstance(model, ResNet) else None
+        self.ends = None if plain else _ends(model)
 
     def pixels(self, images: Images) -> Tensor:
         pixels = super().pixels(images)
@@ -88,20 +92,29 @@ class TimmEncoder(ImageEncoder):
             return Features(pooled, **known)
         if final.shape[1] != self.model.num_features and final.shape[-1] == self.model.num_features:
             final = final.permute(0, 3, 1, 2)  # Swin and its kin keep channels last
-        return Features.of_map(pooled, final, **self._place(-1), **known)
+        return Features.of_map(pooled, final, **self._place(-1, pixels), **known)
 
-    def _place(self, layer: int) -> dict[str, Any]:
-        """Return stride and offset of a ResNet's map; other convolutional networks do not say."""
-        return {} if self.places is None else dict(zip(("stride", "offset"), self.places[layer], strict=True))
+    def _place(self, layer: int, pixels: Tensor) -> dict[str, Any]:
+        """Return stride and offset of a map, where the network's layers follow each other."""
+        if self.ends is None:
+            return {}
+        height, width = pixels.shape[-2:]
+        place = sampling(self.ends[layer], size=(height, width), same=(Conv2dSame, AvgPool2dSame))
+        return dict(zip(("stride", "offset"), place, strict=True))
 
-    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+    def at_layer(
+        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
+    ) -> Features:
         (number,) = self.chosen([layer])
-        check_facet(self, facet, attends=self.is_vit)
+        check_facet(self, facet, attends=self.is_vit, stride=stride)
+        if stride is not None:
+            return self._fine(self.pixels(images), number, facet, stride)
         if not self.is_vit:
-            (x,) = self.layers(images, [number])
+            images = self.pixels(images)
+            (x,) = self._layers(images, [number])
             if x.ndim != 4:
                 raise BadInput(f"{self.spec.get('name', 'This network')} has no map at layer {number}.")
-            return Features.of_map(x.mean((2, 3)), x, **self._place(number), layer=number)
+            return Features.of_map(x.mean((2, 3)), x, **self._place(number, images), layer=number)
         pixels, block = self.pixels(images), self.model.blocks[number]
         seen: list[Tensor] = []
         if facet == "token":
@@ -120,6 +133,39 @@ class TimmEncoder(ImageEncoder):
         pooled = seen[0][:, 0] if self.num_prefix else seen[0].mean(1)
         return self._features(pooled, seen[0], pixels, layer=number, facet=facet)
 
+    def _fine(self, pixels: Tensor, number: int, facet: str, stride: int) -> Features:
+        """Return a layer of a vision transformer whose patches are ``stride`` pixels apart."""
+        model = self.model
+        if getattr(type(model), "_pos_embed", None) is not VisionTransformer._pos_embed:  # noqa: SLF001
+            raise BadInput(
+                f"{self.spec.get('name', 'This network')} has no finer stride; choose a plain vision "
+                "transformer such as vit_small_patch16_224."
+            )
+        patch, embed = tuple(model.patch_embed.patch_size), model.patch_embed
+        check_stride(stride, patch)
+        x = conv2d(pixels, embed.proj.weight, embed.proj.bias, stride=stride)
+        rows, columns = x.shape[2:]
+        x = embed.norm(x.flatten(2).transpose(1, 2))
+        prefix = [token for token in (model.cls_token, model.reg_token) if token is not None]
+        before = torch.cat([token.expand(len(x), -1, -1) for token in prefix], 1) if prefix else x[:, :0]
+        if model.pos_embed is not None:
+            own = 0 if model.no_embed_class else before.shape[1]
+            grid = model.pos_embed[:, own:].transpose(1, 2).unflatten(2, embed.grid_size)
+            tall, wide = pixels.shape[2:]
+            x = x + fine_positions(grid, (tall, wide), patch, stride)[0].to(x.dtype)
+            before = before + model.pos_embed[:, :own] if own else before
+        x = model.norm_pre(torch.cat([before, x], 1))
+        for block in model.blocks[:number]:
+            x = block(x)
+        block = model.blocks[number]
+        if facet == "token":
+            x = block(x)
+        else:
+            x = _heads(block.attn, block.norm1(x))[FACETS.index(facet) - 1].transpose(1, 2).flatten(2)
+        pooled = x[:, 0] if self.num_prefix else x.mean(1)
+        place = ((stride, stride), tuple(p / 2 for p in patch))
+        return Features(pooled, x[:, self.num_prefix :], (rows, columns), *place, layer=number, facet=facet)
+
     def patches(self, images: Images) -> Tensor:
         """Return a ViT's patch embeddings ``(B, N, D)`` before positions are added."""
         if not self.is_vit:
@@ -130,10 +176,12 @@ class TimmEncoder(ImageEncoder):
         return x.flatten(1, 2) if x.ndim == 4 else x
 
     def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
-        wanted = self.chosen(which)
+        return self._layers(self.pixels(images), self.chosen(which))
+
+    def _layers(self, pixels: Tensor, wanted: Sequence[int]) -> list[Tensor]:
         form = {"output_fmt": "NLC", "norm": False} if self.is_vit else {}
         seen = self.model.forward_intermediates(
-            self.pixels(images), indices=sorted(set(wanted)), intermediates_only=True, **form
+            pixels, indices=sorted(set(wanted)), intermediates_only=True, **form
         )
         by_number = dict(zip(sorted(set(wanted)), seen, strict=True))
         return [by_number[i] for i in wanted]
@@ -156,11 +204,23 @@ def _attention(attn: Any, x: Tensor, need: Sequence[str]) -> dict[str, Tensor]:
     return extra
 
 
-def _places(model: ResNet) -> list[tuple[tuple[float, float], tuple[float, float]]]:
-    """Return stride and offset of the map of every layer that ``feature_info`` names."""
-    names = [name for name, _ in model.named_children()]
-    ends = [names.index(str(info["module"])) + 1 for info in model.feature_info]
-    return [sampling(list(model.children())[:end]) for end in ends]
+def _ends(model: Any) -> list[list[nn.Module]] | None:
+    """Return the layers that lead to every map that ``feature_info`` names; None where they are not in a row.
+
+    They are taken to be where their strides, in the order in which they were made, give each map's.
+    """
+    every = [(name, m) for name, m in model.named_modules() if not list(m.children())]
+    ends = []
+    for info in model.feature_info:
+        stage = str(info["module"])
+        last = [i for i, (name, _) in enumerate(every) if name == stage or name.startswith(f"{stage}.")]
+        if not last:
+            return None
+        ends.append([m for name, m in every[: last[-1] + 1] if "downsample" not in name])
+        strides = sampling(ends[-1], same=(Conv2dSame, AvgPool2dSame))[0]
+        if strides != (info["reduction"],) * 2:
+            return None
+    return ends
 
 
 def _heads(attn: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -335,6 +395,8 @@ def _small_stem(model: Any) -> None:
         model.conv1 = nn.Conv2d(3, model.conv1.out_channels, 3, padding=1, bias=False)
         nn.init.kaiming_normal_(model.conv1.weight, mode="fan_out", nonlinearity="relu")
         model.maxpool = nn.Identity()
+        for info in model.feature_info:  # the two halvings are gone
+            info["reduction"] = max(1, info["reduction"] // 4)
 
 
 def _starts_large(model: nn.Module) -> bool:

@@ -16,6 +16,7 @@ from vergence.core import BadInput, Features
 from vergence.core.features import FACETS
 from vergence.nets.image_encoder import ImageEncoder, Images, check_facet
 from vergence.nets.patches import PatchEmbed, positions_at, sincos
+from vergence.nets.positions import check_stride, fine_positions, overlapping_patches
 
 
 class Attention(nn.Module):
@@ -152,6 +153,17 @@ class ViT(ImageEncoder):
         """Return the patch embeddings ``(B, N, D)`` before positions are added."""
         return self._patches(self.pixels(images))[0]
 
+    def _fine(self, images: Images, stride: int) -> tuple[Tensor, int, int]:
+        """Return what the first block reads where patches are ``stride`` pixels apart, and their grid."""
+        check_stride(stride, (self.patch, self.patch))
+        pixels = self.pixels(images)
+        self._patches(pixels[:1])  # complains of a size that the patch does not divide
+        tall, wide = pixels.shape[2:]
+        learned = self.pos_embed.view(1, self.grid, self.grid, -1).permute(0, 3, 1, 2)
+        places, (rows, columns) = fine_positions(learned, (tall, wide), (self.patch, self.patch), stride)
+        x = self.patch_embed.proj(overlapping_patches(pixels, (self.patch, self.patch), stride))
+        return self._with_prefix(x + places.to(x.dtype)), rows, columns
+
     def _patches(self, pixels: Tensor, keep: Tensor | None = None) -> tuple[Tensor, int, int]:
         height, width = pixels.shape[-2:]
         if height % self.patch or width % self.patch or not height or not width:
@@ -185,10 +197,13 @@ class ViT(ImageEncoder):
                 raise ValueError(f"A mask needs shape {tuple(x.shape[:2])}; got {tuple(mask.shape)}.")
             x = torch.where(mask[..., None], mask_token.to(x.dtype), x)
         at = self.positions(rows, columns)
-        x = x + (at if keep is None else positions_at(at, keep))
+        return self._with_prefix(x + (at if keep is None else positions_at(at, keep))), rows, columns
+
+    def _with_prefix(self, x: Tensor) -> Tensor:
+        """Put class and register tokens before the patches."""
         prefix = [self.cls_token] if self.registers is None else [self.cls_token, self.registers]
         count = x.shape[0]  # which a tracer keeps open, and len would not
-        return torch.cat([*(t.to(x.dtype).expand(count, -1, -1) for t in prefix), x], 1), rows, columns
+        return torch.cat([*(t.to(x.dtype).expand(count, -1, -1) for t in prefix), x], 1)
 
     def forward(
         self,
@@ -217,14 +232,17 @@ class ViT(ImageEncoder):
             return Features(pooled, tokens, extra=extra)
         return Features(pooled, tokens, (rows, columns), *self._place(), extra=extra)
 
-    def _place(self) -> tuple[tuple[float, float], tuple[float, float]]:
+    def _place(self, stride: int | None = None) -> tuple[tuple[float, float], tuple[float, float]]:
         """Return the stride and the first centre of patches, in pixels."""
-        return (self.patch, self.patch), (self.patch / 2, self.patch / 2)
+        step = self.patch if stride is None else stride
+        return (step, step), (self.patch / 2, self.patch / 2)
 
-    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+    def at_layer(
+        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
+    ) -> Features:
         (number,) = self.chosen([layer])
         check_facet(self, facet, attends=True)
-        x, rows, columns = self.start(images)
+        x, rows, columns = self.start(images) if stride is None else self._fine(images, stride)
         for block in self.blocks[:number]:
             x = block(x)
         last: Any = self.blocks[number]
@@ -237,7 +255,7 @@ class ViT(ImageEncoder):
                 .flatten(2)
             )
         return Features(
-            x[:, 0], x[:, self.num_prefix :], (rows, columns), *self._place(), layer=number, facet=facet
+            x[:, 0], x[:, self.num_prefix :], (rows, columns), *self._place(stride), layer=number, facet=facet
         )
 
     def _extra(self, x: Tensor, need: Sequence[str]) -> dict[str, Tensor]:

@@ -18,9 +18,9 @@ from vergence.data.graph.source import ragged
 from vergence.data.graph.walks import Walker
 from vergence.engine.distributed import gather_by_rank
 from vergence.losses import info_nce, queue_nce
-from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import build
 from vergence.nets import Teacher, width_of
+from vergence.nets.eigenvectors import canonical
 from vergence.nets.memory import MemoryQueue
 
 PLACE = "vergence.methods.graph.gcc:StructureGIN"

@@ -16,9 +16,9 @@ from vergence.core import BadInput, Estimator, unknown
 from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.source import GraphsSource
-from vergence.methods.graph.eigenvectors import canonical
 from vergence.methods.graph.encoders import Table
 from vergence.methods.graph.homology import lower_star, rips, statistics
+from vergence.nets.eigenvectors import canonical
 
 ENDLESS = 5.0  # an endless bar ends at this many diameters of the graph, as in the released code
 _ROUNDS, _BALANCES, _STEP = 40, 15, 0.1  # of the transport between two graphs

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vergence.core.errors import BadInput
 from vergence.data.graph.csr import CSR
-from vergence.methods.graph.eigenvectors import GAP, canonical
+from vergence.nets.eigenvectors import GAP, canonical
 
 Weighted: TypeAlias = tuple[Tensor, Tensor]
 _DENSE = 512  # nodes up to which all eigenvectors are found at once

@@ -8,7 +8,7 @@ import pytest
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
-from vergence.methods.graph.eigenvectors import canonical
+from vergence.nets.eigenvectors import canonical
 
 GRAPHS = {
     "cycle": nx.cycle_graph(12),
