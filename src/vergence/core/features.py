@@ -75,6 +75,12 @@ class Features:
         )
         return sampled[:, :, 0].transpose(1, 2)
 
+    def at_pixels(self, height: int, width: int) -> Tensor:
+        """Return vectors ``(B, D, height, width)`` at the centres of all pixels; see ``at``."""
+        y, x = (torch.arange(n, device=self.pooled.device) + 0.5 for n in (height, width))
+        at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).view(1, -1, 2)
+        return self.at(at.expand(len(self.pooled), -1, -1)).transpose(1, 2).unflatten(2, (height, width))
+
     def centres(self) -> Tensor:
         """Return the parts' centres ``(N, 2)`` as (x, y) in pixels; see ``at`` for what is raised."""
         if self.grid is None or len(self.grid) != 2 or self.stride is None or self.offset is None:
