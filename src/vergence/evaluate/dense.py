@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -64,3 +65,17 @@ def of_pictures(features: Features, rows: Tensor) -> Features:
     """Return the features of the pictures ``rows``."""
     assert features.tokens is not None
     return dataclasses.replace(features, pooled=features.pooled[rows], tokens=features.tokens[rows])
+
+
+def pixel_classes(features: Features, score: Callable[[Tensor], Tensor], size: Sequence[int]) -> Tensor:
+    """Return the class of each pixel ``(B, H, W)``: scores are mixed between tokens, the largest taken.
+
+    Args:
+        features: Of B pictures, on a grid with ``stride`` and ``offset``.
+        score: Tokens ``(B, N, D)`` -> scores ``(B, N, C)``.
+        size: Of the pictures in pixels, height and width.
+    """
+    assert features.tokens is not None
+    scored = dataclasses.replace(features, tokens=score(features.tokens.float()))
+    height, width = size
+    return scored.at_pixels(height, width).argmax(1)

@@ -160,8 +160,12 @@ def measure(
             linear head (``use.knn_revisit``). Two of photos need no labels where only they are asked for:
             "rotation" asks by how many quarters photos were turned; encoders rank by it much as by labels,
             where photos have an upright pose (SelfAugment, arXiv:2009.07724). "copies" looks for edited
-            copies of photos among others (``evaluate.protocols.isc2021``). Two judge maps of places:
-            "miou" by a linear probe of pictures' masks, "pck" by keypoints found again in other pictures.
+            copies of photos among others (``evaluate.protocols.isc2021``). Others judge maps of places:
+            "miou" by a linear probe of pictures' masks, "patch_knn" by neighbours and "matched_miou" by
+            k-means in its place, "pck" by keypoints found again in other pictures, "depth", "foreground_ari",
+            "corloc", "homography"; or vectors, by what a source holds: "multilabel", "angle",
+            "unknown_classes", "domains", "corruptions"; or tokens: "attentive". Each file of
+            ``evaluate.protocols`` says what it needs.
             A number of labels that the smallest class does not have is left out. Of graphs: the names
             of splits that come with the data, such as "public", "random-10-10-80", "heco-20" and
             "tu-10-fold", each judged as papers do; None takes the first.
@@ -247,13 +251,15 @@ def _without_labels(
 ) -> Table:
     """Measure by protocols that need no labels."""
     if test is None:
-        rows = np.random.default_rng(seed).permutation(len(source))
-        kept = round(TEST_SHARE * len(source))
-        if kept < 1 or kept == len(source):
+        groups = _groups(source)
+        order = np.random.default_rng(seed).permutation(groups.max(initial=-1) + 1)
+        kept = round(TEST_SHARE * len(order))
+        if kept < 1 or kept == len(order):
             raise BadInput(
-                f"measure needs 4 or more samples to keep some back; {source.uri} has {len(source)}."
+                f"measure needs 4 or more samples to keep some back; {source.uri} has {len(order)}."
             )
-        source, judge = source.subset(np.sort(rows[kept:])), source.subset(np.sort(rows[:kept]))
+        back = np.isin(groups, order[:kept])
+        source, judge = source.subset(np.flatnonzero(~back)), source.subset(np.flatnonzero(back))
     else:
         judge = open_source(test)
     kinds = {**baselines(encoder, source, seed=seed), LEARNED: encoder}
@@ -264,6 +270,14 @@ def _without_labels(
     }
     about = {"source": source.uri, "test": len(judge), "train": len(source), "labelled": False, "seed": seed}
     return Table(scores, {**about, "seconds": round(time.monotonic() - began, 1)})
+
+
+def _groups(source: Source) -> np.ndarray:
+    """Return which samples stay together ``(n,)``, numbered from 0: a clip's frames, a pair's pictures."""
+    if "group" not in source.targets:
+        return np.arange(len(source))
+    values = source.target("group").values  # type: ignore[attr-defined]
+    return np.unique(values.numpy(), return_inverse=True)[1]
 
 
 def _labelled_source(source: str | Path | Source) -> Source:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vergence.core import BadInput, Features
-from vergence.evaluate.dense import dense, of_pictures
-from vergence.evaluate.protocols.linear import STRENGTHS, Softmax, SoftmaxPath, choose_strength
+from vergence.evaluate.dense import dense, of_pictures, pixel_classes
+from vergence.evaluate.protocols.linear import STRENGTHS, SoftmaxPath, choose_strength
 from vergence.evaluate.score import Score, resampled
 
 if TYPE_CHECKING:
@@ -144,18 +143,9 @@ def miou(
     classes = int(max(int(seen.max()), int(test_masks.max()))) + 1
     tables = []
     for rows in torch.arange(len(test_masks)).split(16):
-        guess = seen[_pixels(probe, of_pictures(test, rows), test_masks[rows].shape[1:])]
+        guess = seen[pixel_classes(of_pictures(test, rows), probe.logits, test_masks[rows].shape[1:])]
         tables.append(confusion(guess, test_masks[rows], classes))
     return mean_iou(torch.cat(tables), seed=seed, note=f"L2 {strength:.1e}")
-
-
-def _pixels(probe: Softmax, features: Features, size: Sequence[int]) -> Tensor:
-    """Return the class of each pixel ``(B, H, W)``, as a number among those the probe knows."""
-    assert features.tokens is not None
-    logits = dataclasses.replace(features, tokens=probe.logits(features.tokens.float()))
-    y, x = (torch.arange(n, device=features.tokens.device) + 0.5 for n in size)
-    at = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).view(1, -1, 2)
-    return logits.at(at.expand(len(features.tokens), -1, -1)).argmax(2).view(-1, *size)
 
 
 def _miou(split: Split, seed: int) -> Scores:

@@ -1,0 +1,142 @@
+"""Corruptions: a linear probe learned on clean pictures, judged on noisy, blurred, pale and coarse ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from vergence.core import BadInput, input_spec, pooled
+from vergence.data import Source
+from vergence.engine.devices import device_of
+from vergence.evaluate.inputs import labelled
+from vergence.evaluate.protocols.linear import STRENGTHS, SoftmaxPath, choose_strength
+from vergence.evaluate.score import Score, mean_score
+from vergence.views.pixels.augment import plain
+from vergence.views.pixels.colour import adjust_brightness, adjust_contrast, gaussian_blur
+from vergence.views.pixels.compression import jpeg
+
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
+    from vergence.evaluate.protocols import Scores
+
+NEEDS = ("labels",)
+SEVERITIES = 5
+
+
+def _full(pixels: Tensor, value: float) -> Tensor:
+    return torch.full((len(pixels),), value, device=pixels.device)
+
+
+def _noise(pixels: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    drawn = torch.randn(pixels.shape, generator=generator).to(pixels.device)
+    return (pixels + level * drawn).clamp(0, 1)
+
+
+def _impulses(pixels: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    drawn = torch.rand(pixels.shape, generator=generator).to(pixels.device)
+    pixels = torch.where(drawn < level / 2, 0.0, pixels)
+    return torch.where(drawn > 1 - level / 2, 1.0, pixels)
+
+
+def _pixelate(pixels: Tensor, level: float, generator: torch.Generator) -> Tensor:
+    height, width = pixels.shape[2:]
+    small = interpolate(pixels, (max(1, round(height * level)), max(1, round(width * level))), mode="area")
+    return interpolate(small, (height, width), mode="nearest")
+
+
+Corruption = Callable[[Tensor, float, torch.Generator], Tensor]
+
+CORRUPTIONS: dict[str, tuple[Corruption, tuple[float, ...]]] = {
+    "noise": (_noise, (0.04, 0.06, 0.08, 0.09, 0.10)),
+    "impulses": (_impulses, (0.01, 0.02, 0.05, 0.08, 0.14)),
+    "blur": (
+        lambda p, level, _: gaussian_blur(p, _full(p, level * p.shape[-1])),
+        (0.01, 0.015, 0.02, 0.03, 0.04),
+    ),
+    "contrast": (lambda p, level, _: adjust_contrast(p, _full(p, level)), (0.75, 0.5, 0.4, 0.3, 0.15)),
+    "brightness": (lambda p, level, _: adjust_brightness(p, _full(p, level)), (1.1, 1.3, 1.5, 1.75, 2.0)),
+    "pixelate": (_pixelate, (0.6, 0.5, 0.4, 0.3, 0.25)),
+    "jpeg": (lambda p, level, _: jpeg(p, _full(p, level)), (80.0, 65.0, 58.0, 50.0, 40.0)),
+}
+"""Name -> (change, its strength at severities 1 to 5); blur is a share of the side, jpeg a quality."""
+
+
+def corrupt(pixels: Tensor, name: str, severity: int, generator: torch.Generator) -> Tensor:
+    """Return pictures ``(B, 3, H, W)`` in [0, 1] with one corruption of ``CORRUPTIONS``.
+
+    Args:
+        pixels: In [0, 1].
+        name: Of the corruption.
+        severity: 1 to 5.
+        generator: Of the noise.
+
+    Source: Hendrycks and Dietterich 2019, arXiv:1903.12261, whose strengths these are: noise, contrast and
+    compression those for small pictures, coarse pixels those for large ones. Differs: blur is by a share of
+    the side, brightness multiplies; fog, frost, snow, motion, zoom and elastic changes are left out.
+    """
+    if name not in CORRUPTIONS or not 1 <= severity <= SEVERITIES:
+        raise ValueError(
+            f"corrupt needs one of {', '.join(CORRUPTIONS)} at 1 to 5; got {name} at {severity}."
+        )
+    change, strengths = CORRUPTIONS[name]
+    return change(pixels, strengths[severity - 1], generator)
+
+
+@torch.no_grad()
+def corruptions(
+    encoder: nn.Module, train: tuple[np.ndarray, np.ndarray], test: Source, *, seed: int = 0
+) -> dict[str, Score]:
+    """Judge a linear probe of clean pictures on corrupted ones.
+
+    Args:
+        encoder: Of images, with ``input_spec``.
+        train: Features ``(N, D)`` of clean pictures and their labels, which the probe learns from.
+        test: Labelled pictures, each corrupted in every way.
+        seed: Of the probe's held-out fifth and the noise.
+
+    Returns:
+        The share of right answers: "clean"; by the name of each corruption over all severities; and "mean"
+        over all corruptions. Intervals are over pictures.
+    """
+    size = (input_spec(encoder) or {}).get("size")
+    if not size:
+        raise BadInput(
+            f"corruptions needs an encoder of images; {type(encoder).__name__} does not say its size."
+        )
+    x, y = labelled(*train, "corruptions")
+    known, code = y.unique(return_inverse=True)
+    strength = choose_strength(x, code, len(known), strengths=STRENGTHS, seed=seed)
+    probe = SoftmaxPath(x, code, len(known)).solve(strength)
+    device, training = device_of(encoder), encoder.training
+    encoder.eval()
+    generator = torch.Generator().manual_seed(seed)
+    right: dict[str, list[Tensor]] = {name: [] for name in ("clean", *CORRUPTIONS)}
+    for batch in test.loader(256, spec={"size": size}):
+        pixels = plain(batch, size).to(device)
+
+        def answers(shown: Tensor, truth: Tensor = batch.label) -> Tensor:
+            guess = known[probe.logits(pooled(encoder(shown)).float().to(x.device)).argmax(1)]
+            return (guess.cpu() == truth).float()
+
+        right["clean"].append(answers(pixels))
+        for name in CORRUPTIONS:
+            severities = range(1, SEVERITIES + 1)
+            shares = [answers(corrupt(pixels, name, severity, generator)) for severity in severities]
+            right[name].append(torch.stack(shares).mean(0))
+    encoder.train(training)
+    shares = {name: torch.cat(parts) for name, parts in right.items()}
+    shares["mean"] = torch.stack([shares[name] for name in CORRUPTIONS]).mean(0)
+    return {name: mean_score(share, seed=seed) for name, share in shares.items()}
+
+
+def _corruptions(split: Split, seed: int) -> Scores:
+    scores = corruptions(split.encoder, (split.train_x, split.train_y), split.test, seed=seed)
+    yield from ((f"corrupted: {name}", score) for name, score in scores.items())
+
+
+PROTOCOLS = {"corruptions": _corruptions}
