@@ -62,6 +62,8 @@ def test_the_package_stands_in_for_the_network(offline, package, capsys):
         encoder.model.state_dict().values(), package.model.state_dict().values(), strict=True
     ):
         assert torch.equal(ours, theirs)
+    finer = build(f"timm:{NAME}", pretrained=True, output_stride=8)  # answers otherwise, by the same weights
+    assert torch.equal(finer.model.conv_head.weight, encoder.model.conv_head.weight)
     cfg = timm.get_pretrained_cfg(NAME)
     assert encoder.size == cfg.input_size[-1] == 224
     assert encoder.settings == {

@@ -1,5 +1,8 @@
+import math
+
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from vergence.core.errors import BadInput
@@ -12,6 +15,7 @@ from vergence.evaluate.protocols.boundary import (
     f_measure,
     matched,
     scores,
+    suppressed,
     thin,
 )
 
@@ -98,6 +102,35 @@ def test_thinning_leaves_a_line_as_it_is_and_wears_a_bar_down_to_one():
     bar[6:11, 3:27] = True
     worn = thin(bar)
     assert (worn <= bar).all() and worn.any(0)[8:22].all() and (worn.sum(0) <= 1)[6:24].all()
+
+
+def test_suppression_equals_a_loop_over_pixels_and_leaves_the_ridge_of_a_soft_line():
+    rng = np.random.default_rng(3)
+    edges = ndimage.gaussian_filter(rng.random((18, 22)), 1.0)
+    ramp = np.concatenate([np.arange(1, 6), np.arange(4, 0, -1)]) / 25
+    smooth = ndimage.convolve(edges, np.outer(ramp, ramp), mode="reflect")
+    down, right = np.gradient(smooth)
+    yy, xy, xx = *np.gradient(down), np.gradient(right)[1]
+    expected = np.zeros_like(edges)
+
+    def between(y, x):
+        y, x = min(max(y, 0), 17), min(max(x, 0), 21)
+        i, j = min(int(y), 16), min(int(x), 20)
+        a, b = y - i, x - j
+        top = edges[i, j] * (1 - b) + edges[i, j + 1] * b
+        return top * (1 - a) + (edges[i + 1, j] * (1 - b) + edges[i + 1, j + 1] * b) * a
+
+    for y in range(18):
+        for x in range(22):
+            angle = math.atan(yy[y, x] * np.sign(-xy[y, x]) / (xx[y, x] + 1e-5)) % math.pi
+            beside = [between(y + s * math.sin(angle), x + s * math.cos(angle)) for s in (-2, -1, 1, 2)]
+            fade = min(y / 5, (17 - y) / 5, 1) * min(x / 5, (21 - x) / 5, 1)
+            expected[y, x] = edges[y, x] * fade if edges[y, x] * 1.01 >= max(beside) else 0
+    np.testing.assert_allclose(suppressed(edges, reach=2), expected, atol=1e-12)
+    line = np.zeros((40, 40))
+    line[:, 20] = 1
+    soft = ndimage.gaussian_filter(line, 2.0)
+    assert set(np.nonzero(suppressed(soft)[8:-8])[1]) == {20}
 
 
 def test_f_on_the_way_between_two_thresholds_may_be_above_both():

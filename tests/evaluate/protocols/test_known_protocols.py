@@ -52,6 +52,40 @@ def test_measure_judges_by_masks_and_keypoints_without_labels():
     assert 0 <= table["learned"]["PCK@0.1"].value <= 1
 
 
+@pytest.mark.parametrize(
+    ("protocols", "columns"),
+    [
+        (
+            ["patch_knn", "matched_miou", "foreground_ari", "corloc", "depth", "multilabel"],
+            {
+                *("mIoU, patch k-NN", "mIoU, matched", "foreground ARI", "tags, mAP", "CorLoc"),
+                *(
+                    "CorLoc, centre box",
+                    "CorLoc, whole picture",
+                    "depth, within 1.25",
+                    "depth, relative error",
+                ),
+            },
+        ),
+        (["unknown_classes", "domains"], {"unknown classes, AUC", "domains left out, mean"}),
+    ],
+)
+def test_measure_judges_by_every_truth_of_a_world(protocols, columns):
+    torch.manual_seed(0)
+    uri = "scenes?count=120&size=32&objects=2-4"
+    table = vergence.measure(build("vit-micro", size=32), uri, protocols=protocols, quiet=True)
+    assert columns <= set(table.columns)
+    scores = table["learned"]
+    assert columns <= set(scores) and all(scores[name].value >= 0 for name in columns)
+    assert {"tags, mAP", "unknown classes, AUC"} & set(table["raw pixels"])
+
+
+def test_frames_of_a_clip_stay_together_when_some_are_kept_back():
+    uri = "scenes:video?count=10&frames=4&size=32"
+    table = vergence.measure(build("vit-micro", size=32), uri, protocols=["depth"], quiet=True)
+    assert (table.about["train"], table.about["test"]) == (28, 12)
+
+
 def test_a_protocol_whose_target_is_missing_is_one_line():
     net = build("vit-micro", size=8)
     with pytest.raises(
