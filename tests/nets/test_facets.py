@@ -129,6 +129,14 @@ def all_positive(net):
     return net
 
 
+@torch.no_grad()
+def test_a_descriptor_answers_for_its_backbone():
+    net = build("vergence.nets.descriptor:Descriptor", dim=8, encoder={"name": "vit-micro", "size": 32})
+    found = tokens(net, pictures(), layer=1, facet="value", stride=2)
+    expected = tokens(net.backbone, pictures(), layer=1, facet="value", stride=2)
+    assert torch.equal(found.tokens, expected.tokens) and found.grid == (15, 15)
+
+
 @pytest.mark.parametrize("stride", [1, 2, 4])
 @torch.no_grad()
 def test_overlapping_patches_of_our_transformer_equal_a_slow_loop(stride):

@@ -74,6 +74,8 @@ class CoordinateQueries(nn.Module):
         frequencies: Per axis.
     """
 
+    rate: Tensor
+
     def __init__(self, dim: int, *, axes: int = 2, heads: int = 1, frequencies: int = 6) -> None:
         super().__init__()
         self.out_dim = dim

@@ -45,8 +45,10 @@ class Descriptor(ImageEncoder):
             unit = normalize(self.linear(pooled), dim=1)
         return dataclasses.replace(seen, pooled=unit)
 
-    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
-        return self.backbone.at_layer(images, layer=layer, facet=facet)
+    def at_layer(
+        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
+    ) -> Features:
+        return self.backbone.at_layer(images, layer=layer, facet=facet, stride=stride)
 
     def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
         return self.backbone.layers(images, which)

@@ -169,9 +169,9 @@ class TimmEncoder(ImageEncoder):
         return self._layers(self.pixels(images), self.chosen(which))
 
     def _layers(self, pixels: Tensor, wanted: Sequence[int]) -> list[Tensor]:
-        form = {"output_fmt": "NLC", "norm": False} if self.is_vit else {}
+        form: dict[str, Any] = {"output_fmt": "NLC", "norm": False} if self.is_vit else {}
         seen = self.model.forward_intermediates(
-            pixels, indices=sorted(set(wanted)), intermediates_only=True, **form
+            pixels, indices=sorted(set(wanted)), intermediates_only=True, stop_early=True, **form
         )
         by_number = dict(zip(sorted(set(wanted)), seen, strict=True))
         return [by_number[i] for i in wanted]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vergence.benchmarks.records import clusterfug, hkmeans, quasar, sas, simvis
+from vergence.benchmarks.records import clusterfug, hkmeans, labelprop, quasar, sas, simvis
 from vergence.benchmarks.tasks import Metric, generated
 from vergence.data.tables import from_vectors
 from vergence.use.simvis import box_coverage
@@ -102,3 +102,34 @@ def test_all_of_a_heat_on_the_thing_is_1_and_what_speaks_against_does_not_count(
     heat = torch.tensor([[[3.0, 1.0], [0.0, -5.0]]])
     assert simvis.within((heat, heat), (share, share)).value == pytest.approx(0.75)
     assert simvis.within((share, heat), (share, share)).value == pytest.approx(0.875)
+
+
+def test_things_of_a_moving_world_are_followed_by_patches_and_still_ones_by_a_copy():
+    clips, _ = labelprop.moving(None, 7)
+    assert len(clips) == labelprop.CLIPS and all(len(clip) == labelprop.FRAMES for clip in clips)
+    assert clips[0].pixels.dtype == torch.uint8 and clips[0].masks.max() >= 3
+    frame = clips[0].pixels[:1]
+    cells = labelprop.by_patches(frame, stride=2)
+    assert cells.grid == (29, 29) and cells.centres()[1].tolist() == [6, 4]
+    expected = frame[0, :, 2:10, 4:12].flatten().float() / 255 - 0.5
+    torch.testing.assert_close(cells.map[0, :, 1, 2], expected)
+    still = [
+        labelprop.Clip(clip.pixels[:1].expand(3, -1, -1, -1), clip.masks[:1].expand(3, -1, -1))
+        for clip in clips[:2]
+    ]
+    world = generated(lambda *_: (still, still), Metric("J of things"))
+    assert labelprop.MECHANISM.arms["first mask copied"](world, 0) == 1
+    assert (
+        labelprop.MECHANISM.arms["paper"](world, 0)
+        > 0.8
+        > 0.1 + labelprop.MECHANISM.arms["coarser stride (8)"](world, 0)
+    )
+
+
+def test_a_clip_is_judged_without_the_frame_that_was_given(monkeypatch):
+    masks = torch.zeros(3, 16, 16, dtype=torch.int64)
+    masks[0, :8], masks[1, :8], masks[2, 8:] = 1, 1, 1
+    shown = labelprop.Clip(torch.zeros(3, 3, 16, 16, dtype=torch.uint8), masks)
+    monkeypatch.setattr(labelprop, "clip", lambda name: shown)
+    scores = labelprop.RECORD.arms["first mask copied"](labelprop.PHOTOS, 0)
+    assert scores["J at 240 lines"] == pytest.approx(0.5)  # right once, wrong once

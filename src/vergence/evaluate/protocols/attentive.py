@@ -54,6 +54,8 @@ class TokenBatch:
 class TokenSource(ArraySource):
     """Frozen tokens in memory, with the labels of their samples."""
 
+    labels: np.ndarray
+
     def __init__(self, tokens: np.ndarray, labels: np.ndarray, source: Source) -> None:
         self.uri, self.modality, self.classes = source.uri, source.modality, source.classes
         self.skipped, self.view_options = Skipped(), {}
@@ -74,6 +76,9 @@ class TokenSource(ArraySource):
 
 class _OfBatch(nn.Module):
     """Pools batches as well as tokens, standardised."""
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, pool: AttentivePool, mean: Tensor, scale: Tensor) -> None:
         super().__init__()

@@ -126,8 +126,8 @@ def corruptions(
         right["clean"].append(answers(pixels))
         for name in CORRUPTIONS:
             severities = range(1, SEVERITIES + 1)
-            shares = [answers(corrupt(pixels, name, severity, generator)) for severity in severities]
-            right[name].append(torch.stack(shares).mean(0))
+            each = [answers(corrupt(pixels, name, severity, generator)) for severity in severities]
+            right[name].append(torch.stack(each).mean(0))
     encoder.train(training)
     shares = {name: torch.cat(parts) for name, parts in right.items()}
     shares["mean"] = torch.stack([shares[name] for name in CORRUPTIONS]).mean(0)

@@ -86,7 +86,7 @@ def multilabel(
 def _multilabel(split: Split, seed: int) -> Scores:
     def tags(part: str) -> tuple[Tensor, Tags]:
         embeddings = getattr(split, f"{part}_embeddings")
-        target: Tags = getattr(split, part).target("tags", embeddings.index)  # type: ignore[assignment]
+        target: Tags = getattr(split, part).target("tags", embeddings.index)
         return torch.from_numpy(embeddings.vectors), target
 
     yield "tags, mAP", multilabel(*tags("train"), *tags("test"), seed=seed)
