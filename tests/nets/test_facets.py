@@ -131,10 +131,11 @@ def all_positive(net):
 
 @torch.no_grad()
 def test_a_descriptor_answers_for_its_backbone():
-    net = build("vergence.nets.descriptor:Descriptor", dim=8, encoder={"name": "vit-micro", "size": 32})
-    found = tokens(net, pictures(), layer=1, facet="value", stride=2)
-    expected = tokens(net.backbone, pictures(), layer=1, facet="value", stride=2)
-    assert torch.equal(found.tokens, expected.tokens) and found.grid == (15, 15)
+    net = build("vergence.nets.descriptor:Descriptor", dim=8, encoder={"name": "resnet-tiny", "size": 32})
+    found, expected = (tokens(each, pictures(), layer=0) for each in (net, net.backbone))
+    assert torch.equal(found.tokens, expected.tokens) and found.stride == expected.stride == (2, 2)
+    with pytest.raises(BadInput, match="resnet-tiny cuts no patches"):
+        tokens(net, pictures(), stride=1)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 4])

@@ -182,8 +182,11 @@ def slow_propagation(queries, references, labels, k, radius, temperature):
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2, None])
-@pytest.mark.parametrize(("k", "block"), [(1, 1 << 24), (4, 1), (4, 300), (99, 1 << 24)])
-def test_labels_are_carried_as_five_loops_carry_them_whatever_the_block(radius, k, block):
+@pytest.mark.parametrize(
+    ("k", "block", "group"), [(1, 1 << 24, 2), (4, 1, 32), (4, 300, 2), (2, 1 << 24, 3), (99, 1 << 24, 32)]
+)
+def test_labels_are_carried_as_five_loops_carry_them_whatever_the_block(radius, k, block, group, monkeypatch):
+    monkeypatch.setattr(affinity, "GROUP", group)
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(2, 4, 5, 3, generator=generator).double()
     references = torch.randn(2, 2, 4, 5, 3, generator=generator).double()

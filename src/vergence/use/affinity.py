@@ -22,6 +22,7 @@ from vergence.use.topk import topk
 
 KINDS = ("cosine", "dot")
 BLOCK = 1 << 24  # scores held at a time
+GROUP = 32  # scores that are passed over at once
 DENSE = 256  # nodes up to which all eigenvectors are computed
 
 
@@ -291,7 +292,7 @@ def propagate(
             far = far_down[:, None, :, None] | far_across[:, None]  # (rows, w, n, w)
             far = far.reshape(1, -1, 1, (high - low) * w).expand(b, -1, m, -1)
             score = score.unflatten(2, (m, -1)).masked_fill(far, -torch.inf).flatten(2)
-        best, place = score.topk(min(k, score.shape[2]), dim=2)
+        best, place = _largest_scores(score, min(k, score.shape[2]))
         weight = (best / temperature).softmax(2)
         known = labels[:, :, :, low:high].permute(0, 2, 1, 3, 4).flatten(2)  # (B, C, M * n * w)
         taken = known.gather(2, place.flatten(1)[:, None].expand(-1, known.shape[1], -1))
@@ -300,7 +301,30 @@ def propagate(
 
 
 def _rows(pairs: int, reach: int, h: int) -> int:
-    """Return how many rows of cells may be taken at once so that rows * (rows + 2 reach) <= pairs."""
+    """Return how many rows of cells are taken at once: rows * (rows + 2 reach) <= pairs, at most reach / 2.
+
+    More rows would look at more cells in vain, which are out of the reach of most.
+    """
     if reach >= h:
         return max(1, min(h, pairs // h))
-    return max(1, min(h, int((reach**2 + pairs) ** 0.5) - reach))
+    fitting = int((reach**2 + pairs) ** 0.5) - reach
+    return max(1, min(h, fitting, reach // 2))
+
+
+def _largest_scores(score: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k largest of each row ``(B, N, M)`` and their columns.
+
+    They lie in the k groups of columns whose largest are the largest, so that only those are sorted.
+    """
+    groups = score.shape[2] // GROUP
+    if groups < 4 * k:
+        best, place = score.topk(k, dim=2)
+        return best, place
+    whole = groups * GROUP
+    first = score[:, :, :whole].unflatten(2, (groups, GROUP)).amax(3).topk(k, dim=2).indices
+    inside = torch.arange(GROUP, device=score.device)
+    columns = (first[..., None] * GROUP + inside).flatten(2)
+    rest = torch.arange(whole, score.shape[2], device=score.device).expand(*score.shape[:2], -1)
+    columns = torch.cat([columns, rest], 2)
+    best, place = score.gather(2, columns).topk(k, dim=2)
+    return best, columns.gather(2, place)

@@ -53,9 +53,10 @@ def test_measure_judges_by_masks_and_keypoints_without_labels():
 
 
 @pytest.mark.parametrize(
-    ("protocols", "columns"),
+    ("uri", "protocols", "columns"),
     [
         (
+            "scenes?count=120&size=32&objects=2-4",
             ["patch_knn", "matched_miou", "foreground_ari", "corloc", "depth", "multilabel"],
             {
                 *("mIoU, patch k-NN", "mIoU, matched", "foreground ARI", "tags, mAP", "CorLoc"),
@@ -67,12 +68,15 @@ def test_measure_judges_by_masks_and_keypoints_without_labels():
                 ),
             },
         ),
-        (["unknown_classes", "domains"], {"unknown classes, AUC", "domains left out, mean"}),
+        (
+            "scenes:pairs?by=style&count=60&size=32",
+            ["unknown_classes", "domains"],
+            {"unknown classes, AUC", "domains left out, mean"},
+        ),
     ],
 )
-def test_measure_judges_by_every_truth_of_a_world(protocols, columns):
+def test_measure_judges_by_every_truth_of_a_world(uri, protocols, columns):
     torch.manual_seed(0)
-    uri = "scenes?count=120&size=32&objects=2-4"
     table = vergence.measure(build("vit-micro", size=32), uri, protocols=protocols, quiet=True)
     assert columns <= set(table.columns)
     scores = table["learned"]
