@@ -24,7 +24,7 @@ def fine_grid(size: tuple[int, int], patch: tuple[int, int], stride: int) -> tup
 
 
 def overlapping_patches(pixels: Tensor, patch: tuple[int, int], stride: int) -> Tensor:
-    """Cut pictures ``(B, C, H, W)`` in patches ``stride`` pixels apart, ``(B, N, P)``, as ``patchify`` does."""
+    """Cut pictures ``(B, C, H, W)`` in patches ``stride`` pixels apart, ``(B, N, P)``, as ``patchify``."""
     cells = pixels.unfold(2, patch[0], stride).unfold(3, patch[1], stride)  # (B, C, rows, columns, p, p)
     return cells.permute(0, 2, 3, 4, 5, 1).reshape(len(pixels), cells.shape[2] * cells.shape[3], -1)
 
