@@ -79,7 +79,10 @@ def test_turns_are_told_from_features_that_hold_them_and_not_from_noise():
     assert 0.3 < noise["mean error"].value < 0.7
     solid = torch.from_numpy(Rotation.random(300, random_state=2).as_matrix())
     y = solid.flatten(1).float() @ torch.randn(9, 12)
-    assert angle(y[:200], solid[:200], y[200:], solid[200:])["mean error"].value < 0.01
+    rotated = angle(y[:200], solid[:200], y[200:], solid[200:])
+    assert rotated["mean error"].value < 0.01
+    cameras = torch.cat([solid, torch.randn(300, 3, 1).double()], 2)
+    assert angle(y[:200], cameras[:200], y[200:], cameras[200:]) == rotated
     with pytest.raises(BadInput, match=r"radians \(n,\) or rotations"):
         angle(x, torch.zeros(300, 4), x, torch.zeros(300, 4))
 

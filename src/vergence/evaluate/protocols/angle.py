@@ -53,7 +53,7 @@ def angle(train_x: Array, train: Tensor, test_x: Array, test: Tensor, *, seed: i
 
     Args:
         train_x: ``(N, D)`` features.
-        train: ``(N,)`` radians, or rotations ``(N, 3, 3)``.
+        train: ``(N,)`` radians, rotations ``(N, 3, 3)``, or cameras ``(N, 3, 4)`` whose rotation counts.
         test_x: ``(Q, D)`` features.
         test: Of those.
         seed: Of the fifth.
@@ -83,6 +83,8 @@ def angle(train_x: Array, train: Tensor, test_x: Array, test: Tensor, *, seed: i
 
 def _known(x: Array, turns: Tensor) -> tuple[Tensor, Tensor]:
     turns = turns.as_subclass(Tensor).double()
+    if turns.ndim == 3 and turns.shape[1:] == (3, 4):
+        turns = turns[:, :, :3]
     rows = torch.isfinite(turns.flatten(1) if turns.ndim > 1 else turns[:, None]).all(1)
     if not rows.any():
         raise BadInput("angle needs samples whose pose is known; none is.")
