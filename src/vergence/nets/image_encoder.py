@@ -77,10 +77,11 @@ def sampling(
 
 
 def _along(
-    modules: Iterable[nn.Module], axis: int, length: int, same: tuple[type[nn.Module], ...]
+    modules: Sequence[nn.Module], axis: int, length: int, same: tuple[type[nn.Module], ...]
 ) -> tuple[float, float]:
     """Return stride and first centre along one axis."""
     stride, offset = 1.0, 0.5
+    sized = any(isinstance(module, same) for module in modules)  # else a tracer keeps the size open
     for module in modules:
         if not hasattr(module, "kernel_size"):
             continue
@@ -93,7 +94,7 @@ def _along(
             length = -(-length // step)
         else:
             left = _on(module.padding, axis)
-            length = (length + 2 * left - reach - 1) // step + 1
+            length = (length + 2 * left - reach - 1) // step + 1 if sized else length
         offset += stride * (reach / 2 - left)
         stride *= step
     return stride, offset
