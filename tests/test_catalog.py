@@ -20,7 +20,19 @@ def test_all_203_papers_have_one_row_each():
     numbers = sorted(paper.number for paper in PAPERS if paper.number is not None)
     assert numbers == list(range(1, 204))
     assert {paper.key for paper in PAPERS if paper.number is None} == {
-        *("simclr", "barlow", "vicreg", "byol", "mocov2", "mae", "ijepa", "swav", "dino", "supervised")
+        *(
+            "simclr",
+            "barlow",
+            "vicreg",
+            "byol",
+            "mocov2",
+            "mae",
+            "ijepa",
+            "swav",
+            "dino",
+            "distill",
+            "supervised",
+        )
     }
 
 
