@@ -18,6 +18,7 @@ from vergence.methods.graph.mvgrl import MVGRL, TwoViews
 
 CONTRACT = {
     "kinds": ("", "graphs"),
+    "learn": {"epochs": 40},
     "exempt": {
         "labels": "80 steps gain next to nothing on a graph this small (76 %, untrained 75)",
         "learns graph-graphs": "a training of seconds takes 20 on sets of graphs; of one graph it is asked",

@@ -13,6 +13,7 @@ from vergence.views.pixels.corrupt import Corrupted, filler_of
 
 CONTRACT = {
     "encoder": {"name": "vit-micro", "patch": 4},
+    "learn": {"epochs": 5},
     "exempt": {"labels": "learns to paint, which frozen features do not show; its record fine-tunes"},
 }
 
