@@ -158,12 +158,12 @@ def test_a_tracker_that_fails_does_not_end_the_run(some, tmp_path, wandb, capsys
 def test_a_tracker_that_is_missing_or_unknown_is_one_line_at_once(some, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(
-        MissingExtra, match=r"This needs wandb, which is not installed: pip install 'vergence\[track\]'"
+        MissingExtra, match=r"This needs wandb, which is not installed: .*pip install .*\[track\]'"
     ):
         vergence.learn("simclr", "nowhere", log="wandb")
     assert main(["learn", "simclr", "digits", "--log", "wandb", "--out", str(tmp_path / "run")]) == 2
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "vergence[track]" in said and not (tmp_path / "run").exists()
+    assert said.count("\n") == 1 and "[track]'" in said and not (tmp_path / "run").exists()
     with pytest.raises(BadInput, match="Unknown tracker 'wand'; did you mean 'wandb'"):
         vergence.learn("simclr", some, log="wand")
     assert main(["learn", "simclr", "digits", "--log", "wand"]) == 2

