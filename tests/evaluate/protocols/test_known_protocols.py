@@ -56,7 +56,7 @@ def test_measure_judges_by_masks_and_keypoints_without_labels():
     ("uri", "protocols", "columns"),
     [
         (
-            "scenes?count=120&size=32&objects=2-4",
+            "scenes?count=80&size=16&objects=2-4",
             ["patch_knn", "matched_miou", "foreground_ari", "corloc", "depth", "multilabel"],
             {
                 *("mIoU, patch k-NN", "mIoU, matched", "foreground ARI", "tags, mAP", "CorLoc"),
@@ -69,7 +69,7 @@ def test_measure_judges_by_masks_and_keypoints_without_labels():
             },
         ),
         (
-            "scenes:pairs?by=style&count=60&size=32",
+            "scenes:pairs?by=style&count=60&size=16",
             ["unknown_classes", "domains"],
             {"unknown classes, AUC", "domains left out, mean"},
         ),
@@ -77,7 +77,7 @@ def test_measure_judges_by_masks_and_keypoints_without_labels():
 )
 def test_measure_judges_by_every_truth_of_a_world(uri, protocols, columns):
     torch.manual_seed(0)
-    table = vergence.measure(build("vit-micro", size=32), uri, protocols=protocols, quiet=True)
+    table = vergence.measure(build("vit-micro", size=16), uri, protocols=protocols, quiet=True)
     assert columns <= set(table.columns)
     scores = table["learned"]
     assert columns <= set(scores) and all(scores[name].value >= 0 for name in columns)
