@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,9 +20,11 @@ CONTRAST, LIGHT, NOISE = (0.03, 0.1), 0.15, 0.01
 class TinyViT(ViT):
     """2 blocks of width 48 on 4 x 4 patches."""
 
-    def __init__(self) -> None:
-        super().__init__(size=SIDE, patch=4, dim=48, depth=2, heads=3, positions="sincos", pool="mean")
-        self.spec = {"name": f"{__name__}:TinyViT"}
+    def __init__(
+        self, positions: Literal["learned", "sincos"] = "sincos", pool: Literal["cls", "mean"] = "mean"
+    ) -> None:
+        super().__init__(size=SIDE, patch=4, dim=48, depth=2, heads=3, positions=positions, pool=pool)
+        self.spec = {"name": f"{__name__}:TinyViT", "positions": positions, "pool": pool}
 
 
 def waves_task(*metrics: Metric) -> Task:
