@@ -15,7 +15,7 @@ from vergence.methods.image.encoders import build
 from vergence.methods.image.raw import RawPixels
 from vergence.train import embed
 
-NAMES = ("conv-tiny",)
+NAMES = ("conv-tiny", "vit-tiny")
 
 
 def test_they_fit_in_twelve_megabytes():

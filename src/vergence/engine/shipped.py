@@ -21,7 +21,7 @@ def shipped() -> list[str]:
     """Return the names of the encoders that come with the library, as they stand after "vergence:".
 
     >>> shipped()
-    ['conv-tiny']
+    ['conv-tiny', 'vit-tiny']
     """
     return sorted(
         file.name.removesuffix(".json") for file in _folder().iterdir() if file.name.endswith(".json")
