@@ -43,7 +43,9 @@ class AnyPlace(DenseCL):
     """Any two cells of a photo belong together."""
 
     def match(self, seen: Features, meant: Features) -> Tensor:
-        return torch.randint_like(super().match(seen, meant), meant.tokens.shape[1])
+        place = super().match(seen, meant)
+        assert meant.tokens is not None
+        return torch.randint_like(place, meant.tokens.shape[1])
 
 
 small = partial(DenseCL, dim=32, hidden=64, queue=512, momentum=0.99)

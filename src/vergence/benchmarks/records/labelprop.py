@@ -58,7 +58,7 @@ def clip(name: str) -> Clip:
     source = PHOTOS.data(0)[0]
     rows = np.array([i for i, path in enumerate(source.names) if f"/{name}/" in path][::EVERY])
     frames = torch.stack([torch.from_numpy(source.sample(i)) for i in rows.tolist()])
-    masks = source.target("masks", rows).classes.as_subclass(Tensor).long()  # type: ignore[attr-defined]
+    masks = source.target("masks", rows).classes.as_subclass(Tensor).long()
     return Clip(frames.permute(0, 3, 1, 2), masks, name)
 
 
@@ -72,7 +72,10 @@ def encoder(trained: bool) -> nn.Module:
 def by_encoder(frame: Tensor, *, trained: bool = True) -> Features:
     """Two layers side by side, each about the picture's mean and of unit length."""
     seen = [tokens(encoder(trained), frame, layer=layer) for layer in LAYERS]
-    cells = [normalize(one.map - one.pooled[:, :, None, None], dim=1) for one in seen]
+    cells = []
+    for one in seen:
+        assert one.map is not None
+        cells.append(normalize(one.map - one.pooled[:, :, None, None], dim=1))
     return Features.of_map(seen[0].pooled, torch.cat(cells, 1), stride=seen[0].stride, offset=seen[0].offset)
 
 

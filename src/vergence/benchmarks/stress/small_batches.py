@@ -22,8 +22,10 @@ import vergence as vg
 from vergence.benchmarks import RESULTS
 from vergence.benchmarks.environment import data_root, machine
 from vergence.benchmarks.tasks import KNN
+from vergence.core import Recipe
 from vergence.data import Source
 from vergence.engine.files import write_json
+from vergence.evaluate.score import Score
 from vergence.methods import method_class
 
 OUT = RESULTS / "small_batches.json"
@@ -35,7 +37,7 @@ RATES = (1e-3, 2e-3, 4e-3)
 
 def arms(method: str, batch: int) -> dict[str, dict[str, Any]]:
     """Return the settings of each arm, the papers' own first."""
-    recipe = method_class(method).recipe
+    recipe: Recipe = method_class(method).recipe  # type: ignore[union-attr]  # methods all
     root = recipe.lr * math.sqrt(batch / recipe.batch)
     return {
         "LARS, linear rule": {"optimizer": "lars"},
@@ -93,7 +95,8 @@ def _accuracy(method: str, batch: int, settings: dict[str, Any], seed: int) -> f
         )
         assert KNN.protocol is not None
         score = KNN.protocol(run.encoder, learned, judged, seed)
-    return round(float(getattr(score, "value", score)), 4)
+    assert isinstance(score, Score)
+    return round(score.value, 4)
 
 
 def _photos() -> tuple[Source, Source]:

@@ -58,9 +58,11 @@ class PixelEncoder(ImageEncoder):
         seen = self.forward(images)
         return [seen.pooled if seen.map is None else seen.map for _ in self.chosen(which)]
 
-    def at_layer(self, images: Images, *, layer: int = -1, facet: str = "token") -> Features:
+    def at_layer(
+        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
+    ) -> Features:
         self.chosen([layer])
-        check_facet(self, facet, attends=False)
+        check_facet(self, facet, attends=False, stride=stride)
         seen = self.forward(images)
         if seen.tokens is None:
             raise BadInput(f"{type(self.net).__name__} answers with vectors; tokens need a map (B, D, h, w).")
