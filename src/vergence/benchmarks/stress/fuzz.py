@@ -240,6 +240,7 @@ def main() -> None:
         began = time.monotonic()
         findings = fuzz(KINDS[name], cases=args.cases, seed=args.seed)
         results[name] = {
+            "seed": args.seed,
             "cases": findings.read + findings.refused + len(findings.bad),
             "read": findings.read,
             "refused": findings.refused,
@@ -249,16 +250,15 @@ def main() -> None:
             "seconds": round(time.monotonic() - began),
         }
         print(name, {k: v for k, v in results[name].items() if k != "findings"}, flush=True)
-        write(args.out, results, args.seed)
+        write(args.out, results)
     sys.exit(any(results[name]["findings"] for name in args.kinds))
 
 
-def write(out: Path, results: dict[str, dict[str, Any]], seed: int) -> None:
+def write(out: Path, results: dict[str, dict[str, Any]]) -> None:
     """Write what is known so far, of kinds that were not asked for what an earlier run wrote."""
     known = json.loads(out.read_text())["kinds"] if out.exists() else {}
     kinds = {name: {**known, **results}[name] for name in KINDS if name in known or name in results}
     written = {
-        "seed": seed,
         "memory_limit_MiB": MEMORY // 2**20,
         "cases": sum(kind["cases"] for kind in kinds.values()),
         "findings": sum(len(kind["findings"]) for kind in kinds.values()),
