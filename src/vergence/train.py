@@ -275,9 +275,14 @@ def _check_options(
     if made and asked:
         raise BadInput(f"This {cls.__name__} is made already: say its {asked[0]} where it is made.")
     options = _options(cls)
-    for name in config.options or {}:
+    for name, value in (config.options or {}).items():
         if name not in options:
             raise unknown(f"option of {config.method}", name, list(options))
+        if isinstance(value, nn.Module):
+            raise BadInput(
+                f"{name} is a network, which config.yaml cannot hold: give its name, such as run:PATH, or "
+                f"make the method yourself, learn({cls.__name__}(encoder, {name}=...), ...)."
+            )
     for name, option in () if made else options.items():
         if option.default is option.empty and name not in (config.options or {}):
             raise BadInput(f"{cls.__name__} needs its {name}: learn({cls.__name__}, ..., {name}=...).")

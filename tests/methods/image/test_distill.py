@@ -142,3 +142,10 @@ def test_a_teacher_by_name_is_a_run(tmp_path):
         "distill", "digits", **small, batch_size=512, teacher=teacher, out=tmp_path / "student", quiet=True
     )
     assert run.config.options["teacher"] == teacher
+
+
+def test_a_network_as_an_option_is_told_where_it_may_stand():
+    with pytest.raises(
+        BadInput, match=r"teacher is a network, .* learn\(Distill\(encoder, teacher=...\), ...\)"
+    ):
+        vergence.learn("distill", "digits", teacher=Colours(), epochs=1)
