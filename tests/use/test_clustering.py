@@ -87,7 +87,7 @@ def test_mistakes_are_told(blobs, monkeypatch):
     with pytest.raises(BadInput, match="300 rows can be divided into 1 to 300 clusters; k=301"):
         partition(x, k=301)
     monkeypatch.setitem(__import__("sys").modules, "umap", None)
-    with pytest.raises(MissingExtra, match=r"vergence\[maps\]"):
+    with pytest.raises(MissingExtra, match=r"umap, which is not installed: .*\[maps\]"):
         plane(x, how="umap")
 
 

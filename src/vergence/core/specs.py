@@ -91,9 +91,11 @@ def own_class(place: str) -> type[nn.Module]:
         BadInput: If there is none such.
     """
     module, _, name = place.partition(":")
-    cls = _network(place) if module in sys.modules and not _is_installed(module) else None
+    loaded = module in sys.modules
+    cls = _network(place) if loaded and not _is_installed(module) else None
     if cls is None or cls.__module__ != module:
-        said = f"import {module} first (--import {module}), or pass it again" if name else "pass it again"
+        helps = name and not loaded
+        said = f"import {module} first (--import {module}), or pass it again" if helps else "pass it again"
         raise BadInput(
             f"The run's encoder is your own {place}: {said}, load(run, encoder=...) or "
             "resume(run, encoder=...); a folder does not choose what code is loaded."

@@ -56,7 +56,7 @@ def test_one_copy_names_the_turn_it_shows():
 
 def test_single_patches_spend_the_budget_patch_by_patch():
     method = made("gmml", "single patches")
-    mask = method.groups(torch.tensor([0.25, 0.5]), 32)
+    mask = method.holes.groups(torch.tensor([0.25, 0.5]), 32)
     share = torch.nn.functional.avg_pool2d(mask[:, None].float(), 4)
     assert ((share == 0) | (share == 1)).all()
     assert share.mean((1, 2, 3)).tolist() == [0.25, 0.5]

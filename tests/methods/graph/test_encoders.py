@@ -149,7 +149,7 @@ def test_a_table_of_graphs_does_not_answer_for_some_of_them():
         ({"name": "gcn", "heads": 2}, "Unknown option of gcn"),
         ({"name": "gat", "width": 10}, "4 heads divide"),
         ({"name": "gcn", "act": "rleu"}, "did you mean 'relu'"),
-        ({"name": "os:system"}, "is not in vergence"),
+        ({"name": "os:system"}, "your own os:system: pass it again, .* does not choose what code is loaded"),
     ],
 )
 def test_wrong_wishes_are_answered_in_one_line(asked, said):

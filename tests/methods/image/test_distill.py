@@ -34,7 +34,10 @@ def teacher():
     return build("resnet-tiny", size=16, width=8)
 
 
-CONTRACT = {"options": lambda: {"teacher": _fixed()}}
+CONTRACT = {
+    "options": lambda: {"teacher": _fixed()},
+    "exempt": {"labels": "a teacher that has learned nothing knows nothing of classes"},
+}
 
 
 def _fixed():
