@@ -91,7 +91,7 @@ def own_class(place: str) -> type[nn.Module]:
         BadInput: If there is none such.
     """
     module, _, name = place.partition(":")
-    loaded = module in sys.modules
+    loaded = sys.modules.get(module) is not None
     cls = _network(place) if loaded and not _is_installed(module) else None
     if cls is None or cls.__module__ != module:
         helps = name and not loaded
