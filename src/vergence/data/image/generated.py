@@ -3,12 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from vergence.core.errors import BadInput
 from vergence.data.source import Skipped
 from vergence.data.targets import LazyTarget, Target
+
+AT_ONCE = 512  # pictures that are made at a time, or whose view is kept
+
+V = TypeVar("V")
+
+
+class Views(Generic[V]):
+    """Views of generated pictures; that of the last batch is kept, which asks for one target after the other.
+
+    Args:
+        make: (rows ``(B,)``) -> their view.
+    """
+
+    def __init__(self, make: Callable[[np.ndarray], V]) -> None:
+        self.make = make
+        self._last: tuple[bytes, V] | None = None
+
+    def of(self, rows: np.ndarray) -> V:
+        last, key = self._last, rows.tobytes()
+        if last is not None and last[0] == key:
+            return last[1]
+        view = self.make(rows)
+        self._last = (key, view) if len(rows) <= AT_ONCE else None
+        return view
 
 
 class Made(LazyTarget):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.image.generated import Made, whole_numbers
+from vergence.data.image.generated import AT_ONCE, Made, Views, whole_numbers
 from vergence.data.image.reader import ImageReader, numbered
 from vergence.data.image.source import ImageSource
 from vergence.data.targets import LazyTarget, Target, Values
@@ -22,7 +22,6 @@ from vergence.data.worlds.scenes.shapes import NAMES
 
 COUNT, SIZE, TOP = 10_000, 64, (30, 80)  # pictures and pixels unless said; things seen from the top
 KINDS = ("", "video", "pairs")
-_AT_ONCE = 512  # scenes whose labels are made at a time, or whose view is kept
 
 Make = Callable[[np.ndarray], Scenes]
 
@@ -62,7 +61,7 @@ def open_scenes(uri: str, *, limit: float = 0.5) -> ImageSource:
         return generate(seed, rows, options)
 
     reader = _Reader(make, _labels(count, seed, options), size, options.aberration, "scenes")
-    return ImageSource(reader, uri, limit=limit, targets=_stills(_Views(make, size), options, seed))
+    return ImageSource(reader, uri, limit=limit, targets=_stills(_views(make, size), options, seed))
 
 
 def _frames(
@@ -74,7 +73,7 @@ def _frames(
         several, of = np.unique(rows // t, return_inverse=True)
         return motion.clips(seed, several, options, moving).scenes.pick(of * t + rows % t)
 
-    views = _Views(make, size)
+    views = _views(make, size)
 
     def flow(rows: np.ndarray) -> Target:
         last = rows % t == t - 1
@@ -116,7 +115,7 @@ def _pairs(
             changed[f.name] = np.where(odd.reshape(-1, *[1] * (one.ndim - 1)), other, one)
         return first.replace(**changed)
 
-    views = _Views(make, size)
+    views = _views(make, size)
 
     def homography(rows: np.ndarray) -> Target:
         return Values(torch.from_numpy(views.of(rows).to_scene.astype(np.float32)))
@@ -140,29 +139,17 @@ class _Reader(ImageReader):
         return pictures(self.make(np.array([i])), self.size, aberration=self.aberration)[0]
 
 
-class _Views:
-    """Views of scenes; that of the last batch is kept, which asks for one target after the other."""
-
-    def __init__(self, make: Make, size: int) -> None:
-        self.make, self.size = make, size
-        self._last: tuple[bytes, truths.View] | None = None
-
-    def of(self, rows: np.ndarray) -> truths.View:
-        last, key = self._last, rows.tobytes()
-        if last is not None and last[0] == key:
-            return last[1]
-        view = truths.View(self.make(rows), self.size)
-        self._last = (key, view) if len(rows) <= _AT_ONCE else None
-        return view
+def _views(make: Make, size: int) -> Views[truths.View]:
+    return Views(lambda rows: truths.View(make(rows), size))
 
 
 def _labels(count: int, seed: int, options: Options) -> np.ndarray:
     """Return the labels ``(count,)`` of scenes, which motion and another view leave as they are."""
-    pieces = np.array_split(np.arange(count), max(1, count // _AT_ONCE))
+    pieces = np.array_split(np.arange(count), max(1, count // AT_ONCE))
     return np.concatenate([generate(seed, piece, options).label for piece in pieces])
 
 
-def _stills(views: _Views, options: Options, seed: int) -> dict[str, Target | LazyTarget]:
+def _stills(views: Views[truths.View], options: Options, seed: int) -> dict[str, Target | LazyTarget]:
     """Return every truth of still pictures, as annotators would give it where the options say so."""
 
     def truth(name: str) -> Made:

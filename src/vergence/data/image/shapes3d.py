@@ -10,7 +10,7 @@ import torch
 from torchvision import tv_tensors
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.image.generated import Made, whole_numbers
+from vergence.data.image.generated import Made, Views, whole_numbers
 from vergence.data.image.reader import ImageReader, numbered
 from vergence.data.image.source import ImageSource
 from vergence.data.targets import Boxes, Depth, Instances, LazyTarget, Masks, Target, Values
@@ -81,11 +81,12 @@ class World:
 
     def targets(self) -> dict[str, Target | LazyTarget]:
         """Return every truth but the labels."""
+        views = Views(lambda rows: render.surfaces(*self.made(rows), self.size))
 
         def seen(truth: Callable[[render.Surfaces, torch.Tensor], Target]) -> Made:
             def make(rows: np.ndarray) -> Target:
                 kinds = torch.from_numpy(solids.labels(self.seed, rows // self.steps))
-                return truth(render.surfaces(*self.made(rows), self.size), kinds)
+                return truth(views.of(rows), kinds)
 
             return Made(make)
 

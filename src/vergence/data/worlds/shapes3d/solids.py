@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Solids:
         """``(F,)`` int64, the part of each face."""
         return np.repeat(np.arange(len(self.primitives)), [len(PRIMITIVES[n].faces) for n in self.primitives])
 
-    @property
+    @cached_property
     def vertices(self) -> np.ndarray:
         """``(b, V, 3)`` in the solid's coordinates."""
         return np.concatenate(
