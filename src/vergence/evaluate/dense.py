@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from vergence.data.source import Source
 from vergence.engine import embed
 from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import centre_view
+
+if TYPE_CHECKING:
+    from vergence.evaluate.baselines import Split
 
 
 class _NoMapError(Exception):
@@ -67,8 +70,19 @@ def of_pictures(features: Features, rows: Tensor) -> Features:
     return dataclasses.replace(features, pooled=features.pooled[rows], tokens=features.tokens[rows])
 
 
+def dense_split(split: Split, name: str) -> tuple[tuple[Features, Any], tuple[Features, Any]] | None:
+    """Return what ``dense`` gives of the training and the test pictures; None where it gives nothing."""
+    train, test = dense(split.encoder, split.train, name), dense(split.encoder, split.test, name)
+    return None if train is None or test is None else (train, test)
+
+
 def pixel_classes(features: Features, score: Callable[[Tensor], Tensor], size: Sequence[int]) -> Tensor:
-    """Return the class of each pixel ``(B, H, W)``: scores are mixed between tokens, the largest taken.
+    """Return the class of each pixel ``(B, H, W)``, which has the largest score; see ``pixel_scores``."""
+    return pixel_scores(features, score, size).argmax(1)
+
+
+def pixel_scores(features: Features, score: Callable[[Tensor], Tensor], size: Sequence[int]) -> Tensor:
+    """Return scores of each pixel ``(B, C, H, W)``, mixed bilinearly between tokens' centres.
 
     Args:
         features: Of B pictures, on a grid with ``stride`` and ``offset``.
@@ -78,4 +92,4 @@ def pixel_classes(features: Features, score: Callable[[Tensor], Tensor], size: S
     assert features.tokens is not None
     scored = dataclasses.replace(features, tokens=score(features.tokens.float()))
     height, width = size
-    return scored.at_pixels(height, width).argmax(1)
+    return scored.at_pixels(height, width)

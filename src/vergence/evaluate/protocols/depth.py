@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vergence.core import BadInput, Features
-from vergence.evaluate.dense import dense, of_pictures
+from vergence.evaluate.dense import dense_split, of_pictures, pixel_scores
 from vergence.evaluate.ridge import fit_ridge
 from vergence.evaluate.score import Score, mean_score
 
@@ -72,14 +72,7 @@ def depth(
     judged = torch.nonzero((torch.isfinite(test_depth) & (test_depth > 0)).any(2).any(1))[:, 0]
     within, relative = [], []
     for rows in judged.split(16):
-        some = of_pictures(test, rows)
-        assert some.tokens is not None and some.grid is not None
-        log_map = Features.of_map(
-            some.pooled,
-            told(some.tokens.float()).transpose(1, 2).unflatten(2, some.grid),
-            stride=some.stride,
-            offset=some.offset,
-        ).at_pixels(*test_depth.shape[1:])
+        log_map = pixel_scores(of_pictures(test, rows), told, test_depth.shape[1:])
         right, error = depth_errors(log_map[:, 0].exp(), test_depth[rows])
         within.append(right)
         relative.append(error)
@@ -90,9 +83,9 @@ def depth(
 
 
 def _depth(split: Split, seed: int) -> Scores:
-    train, test = dense(split.encoder, split.train, "depth"), dense(split.encoder, split.test, "depth")
-    if train is not None and test is not None:
-        scores = depth(train[0], train[1].values, test[0], test[1].values, seed=seed)
+    if (pair := dense_split(split, "depth")) is not None:
+        (x, known), (z, judged) = pair
+        scores = depth(x, known.values, z, judged.values, seed=seed)
         yield from ((f"depth, {name}", score) for name, score in scores.items())
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from vergence.core import BadInput, Features
-from vergence.evaluate.dense import dense, of_pictures, pixel_classes
-from vergence.evaluate.protocols.miou import confusion, mean_iou
+from vergence.evaluate.dense import dense_split
+from vergence.evaluate.protocols.miou import confusions, mean_iou
 from vergence.evaluate.score import Score
 from vergence.use.kmeans import kmeans
 
@@ -81,17 +81,14 @@ def matched_miou(
     def nearest(tokens: Tensor) -> Tensor:
         return one_hot(torch.cdist(normalize(tokens, dim=2), centres.to(tokens)).argmin(2), groups).float()
 
-    tables = []
-    for part in torch.arange(len(test_masks)).split(16):
-        guess = pixel_classes(of_pictures(test, part), nearest, test_masks[part].shape[1:])
-        tables.append(confusion(guess, test_masks[part], max(classes, groups)))
-    return mean_iou(matched(torch.cat(tables)), seed=seed, note=f"{groups} groups")
+    tables = confusions(test, nearest, test_masks, max(classes, groups))
+    return mean_iou(matched(tables), seed=seed, note=f"{groups} groups")
 
 
 def _matched_miou(split: Split, seed: int) -> Scores:
-    train, test = dense(split.encoder, split.train, "masks"), dense(split.encoder, split.test, "masks")
-    if train is not None and test is not None:
-        yield "mIoU, matched", matched_miou(train[0], test[0], test[1].classes, seed=seed)
+    if (pair := dense_split(split, "masks")) is not None:
+        (x, _), (z, judged) = pair
+        yield "mIoU, matched", matched_miou(x, z, judged.classes, seed=seed)
 
 
 PROTOCOLS = {"matched_miou": _matched_miou}

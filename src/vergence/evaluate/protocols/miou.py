@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vergence.core import BadInput, Features
-from vergence.evaluate.dense import dense, of_pictures, pixel_classes
+from vergence.evaluate.dense import dense_split, of_pictures, pixel_classes
 from vergence.evaluate.protocols.linear import STRENGTHS, SoftmaxPath, choose_strength
 from vergence.evaluate.score import Score, resampled
 
@@ -141,17 +141,37 @@ def miou(
     strength = choose_strength(x, code, len(seen), strengths=strengths, seed=seed, aside=held)
     probe = SoftmaxPath(x, code, len(seen)).solve(strength)
     classes = int(max(int(seen.max()), int(test_masks.max()))) + 1
+    tables = confusions(test, probe.logits, test_masks, classes, names=seen)
+    return mean_iou(tables, seed=seed, note=f"L2 {strength:.1e}")
+
+
+def confusions(
+    features: Features,
+    score: Callable[[Tensor], Tensor],
+    masks: Tensor,
+    classes: int,
+    *,
+    names: Tensor | None = None,
+) -> Tensor:
+    """Return the confusions ``(m, C, C)`` of what tokens say of each pixel and its class; see ``confusion``.
+
+    Args:
+        features: Of m pictures.
+        score: Tokens ``(B, N, D)`` -> scores ``(B, N, K)``, mixed between tokens' centres.
+        masks: ``(m, H, W)``.
+        classes: C.
+        names: ``(K,)``, the class that each score is of; None: score k is of class k.
+    """
     tables = []
-    for rows in torch.arange(len(test_masks)).split(16):
-        guess = seen[pixel_classes(of_pictures(test, rows), probe.logits, test_masks[rows].shape[1:])]
-        tables.append(confusion(guess, test_masks[rows], classes))
-    return mean_iou(torch.cat(tables), seed=seed, note=f"L2 {strength:.1e}")
+    for rows in torch.arange(len(masks)).split(16):
+        guess = pixel_classes(of_pictures(features, rows), score, masks.shape[1:])
+        tables.append(confusion(guess if names is None else names[guess], masks[rows], classes))
+    return torch.cat(tables)
 
 
 def _miou(split: Split, seed: int) -> Scores:
-    train, test = dense(split.encoder, split.train, "masks"), dense(split.encoder, split.test, "masks")
-    if train is not None and test is not None:
-        (x, seen), (z, judged) = train, test
+    if (pair := dense_split(split, "masks")) is not None:
+        (x, seen), (z, judged) = pair
         yield "mIoU", miou(x, seen.classes, z, judged.classes, seed=seed)
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vergence.core import BadInput, Features
-from vergence.evaluate.dense import dense, of_pictures, pixel_classes
-from vergence.evaluate.protocols.miou import confusion, mean_iou, token_classes
+from vergence.evaluate.dense import dense_split
+from vergence.evaluate.protocols.miou import confusions, mean_iou, token_classes
 from vergence.evaluate.score import Score
 from vergence.use.topk import topk
 
@@ -87,17 +87,13 @@ def patch_knn(
         flat = patch_votes(bank, classes, tokens.flatten(0, 1), count, k=k, temperature=temperature)
         return flat.view(*tokens.shape[:2], count)
 
-    tables = []
-    for rows in torch.arange(len(test_masks)).split(16):
-        guess = pixel_classes(of_pictures(test, rows), votes, test_masks[rows].shape[1:])
-        tables.append(confusion(guess, test_masks[rows], count))
-    return mean_iou(torch.cat(tables), seed=seed, note=f"k={k}, T={temperature:g}")
+    tables = confusions(test, votes, test_masks, count)
+    return mean_iou(tables, seed=seed, note=f"k={k}, T={temperature:g}")
 
 
 def _patch_knn(split: Split, seed: int) -> Scores:
-    train, test = dense(split.encoder, split.train, "masks"), dense(split.encoder, split.test, "masks")
-    if train is not None and test is not None:
-        (x, seen), (z, judged) = train, test
+    if (pair := dense_split(split, "masks")) is not None:
+        (x, seen), (z, judged) = pair
         yield "mIoU, patch k-NN", patch_knn(x, seen.classes, z, judged.classes, seed=seed)
 
 
