@@ -6,7 +6,7 @@ import contextlib
 import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 from vergence.core import BadInput, Features, pooled
 from vergence.core.specs import own_class, own_spec, place_of
 
+E = TypeVar("E", bound=nn.Module)
 Own: TypeAlias = nn.Module | Mapping[str, Any] | Callable[[int], nn.Module]
 WIDTHS = ("in_dim", "in_channels", "in_features")  # of a constructor: how wide what the network reads is
 
@@ -77,6 +78,22 @@ def renewed(net: nn.Module) -> nn.Module | None:
     return new
 
 
+def rebuilt(encoder: nn.Module, build: Callable[..., E]) -> E | None:
+    """Return the encoder of a network of the user's own with new random weights, or None where it has none.
+
+    Args:
+        encoder: With its ``net``, and a ``spec`` by which ``build`` makes it.
+        build: The modality's.
+    """
+    spec: Any = encoder.spec
+    net = renewed(encoder.get_submodule("net"))
+    if net is None:
+        return None
+    new = build(**{**spec, "own": net})
+    new.spec = dict(spec)  # type: ignore[assignment]
+    return new
+
+
 @torch.no_grad()
 def width_of_answer(
     encode: Callable[[Any], Tensor | Features], net: nn.Module, example: Any, gets: str
@@ -88,13 +105,15 @@ def width_of_answer(
     Args:
         encode: Gives ``net`` the example, or parts of it, and returns its ``answer``.
         net: Of the user's own; in evaluation mode for the while.
-        example: Of two samples or more.
+        example: Of two samples or more; it is taken to where ``net`` is.
         gets: What ``net`` is given, in words.
 
     Raises:
         BadInput: If ``net`` raises, or answers with something else than vectors.
     """
-    training = net.training
+    training, first = net.training, next(net.parameters(), None)
+    if first is not None:
+        example = example.to(first.device)
     net.eval()
     try:
         output = encode(example)

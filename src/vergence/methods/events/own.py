@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vergence.data.events import EventBatch
 from vergence.methods.events.encoders import EventEncoder, build, padded
-from vergence.nets.own import Own, answer, own_module, renewed, width_of_answer
+from vergence.nets.own import Own, answer, own_module, rebuilt, width_of_answer
 
 
 class HistoryEncoder(EventEncoder):
@@ -49,16 +49,11 @@ class HistoryEncoder(EventEncoder):
         gets = (
             f"events (2, 3, {self.width}), float32, of two histories, and their lengths if it takes lengths"
         )
-        events = torch.zeros(2, 3, self.width, device=next((p.device for p in self.net.parameters()), None))
-        self.out_dim = width_of_answer(self._read_events, self.net, events, gets)
+        example = torch.zeros(2, 3, self.width)
+        self.out_dim = width_of_answer(self._read_events, self.net, example, gets)
 
     def _anew(self) -> EventEncoder | None:
-        net = renewed(self.net)
-        if net is None:
-            return None
-        new = build(**{**self.spec, "own": net})
-        new.spec = dict(self.spec)
-        return new
+        return rebuilt(self, build)
 
     def _read_events(self, events: Tensor, lengths: Tensor | None = None) -> Tensor:
         if lengths is None:

@@ -42,14 +42,13 @@ class OwnGraphEncoder(nn.Module):
         takes = inspect.signature(self.net.forward).parameters
         self.takes = [name for name in ("x", "edge_index", *_OPTIONAL) if name in takes]
         self.apart = {"x", "edge_index"} <= set(takes)
-        device = next((p.device for p in self.net.parameters()), None)
-        edges = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]], device=device)
-        example = pyg.Data(x=torch.zeros(4, in_dim, device=device), edge_index=edges)
+        edges = torch.tensor([[0, 1, 2, 3], [1, 0, 3, 2]])
+        example = pyg.Data(x=torch.zeros(4, in_dim), edge_index=edges)
         gets = f"a graph, x (4, {in_dim}) float32 and edge_index (2, 4)"
         if not self.apart:
             gets += ", as one PyG Data (name the arguments of its forward x and edge_index to get these)"
         if readout is not None:
-            example.batch, example.ptr = torch.tensor([0, 0, 1, 1], device=device), torch.tensor([0, 2, 4])
+            example.batch, example.ptr = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 2, 4])
             example.num_graphs = 2
         self.out_dim = width_of_answer(self.forward, self.net, example, gets)
         self.spec: dict[str, Any] = {

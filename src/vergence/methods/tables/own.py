@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vergence.data.tables.batch import TableBatch
 from vergence.methods.tables.encoders import TableEncoder, build
-from vergence.nets.own import Own, answer, own_module, renewed, width_of_answer
+from vergence.nets.own import Own, answer, own_module, rebuilt, width_of_answer
 
 
 class CellEncoder(TableEncoder):
@@ -47,16 +47,10 @@ class CellEncoder(TableEncoder):
             f"rows (2, {self.width}), float32: {len(self.numbers)} numbers, {len(self.flagged)} flags of "
             f"missing ones, {len(self.categories)} categories of {embedding} each"
         )
-        rows = torch.zeros(2, self.width, device=next((p.device for p in self.net.parameters()), None))
-        self.out_dim = width_of_answer(self._read_rows, self.net, rows, gets)
+        self.out_dim = width_of_answer(self._read_rows, self.net, torch.zeros(2, self.width), gets)
 
     def _anew(self) -> TableEncoder | None:
-        net = renewed(self.net)
-        if net is None:
-            return None
-        new = build(**{**self.spec, "own": net})
-        new.spec = dict(self.spec)
-        return new
+        return rebuilt(self, build)
 
     def _read_rows(self, rows: Tensor) -> Tensor:
         return answer(self.net(rows), self.net, len(rows)).pooled
