@@ -50,8 +50,7 @@ def load_shipped(name: str) -> nn.Module:
     """
     known = card(name)
     net: nn.Module = find_modality(known["modality"]).load("encoders").build(**known["spec"])
-    weights = read_tensors((_folder() / f"{name}.safetensors").read_bytes())
-    net.load_state_dict({key: value.to(net.state_dict()[key].dtype) for key, value in weights.items()})
+    net.load_state_dict(read_tensors((_folder() / f"{name}.safetensors").read_bytes()))
     return net.eval()
 
 

@@ -14,7 +14,7 @@ from vergence.core import RunConfig
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.data.image.joined import joined
-from vergence.engine.encoders import load
+from vergence.engine.encoders import encoder_for
 from vergence.engine.run import Run
 from vergence.engine.stages import train_method
 from vergence.engine.training import start_fabric
@@ -66,8 +66,8 @@ def compare(
     >>> [shown.sources[1].names[row] for row in shown.examples(1, shown.of(1)[0])]  # doctest: +SKIP
     ['snow.jpg', 'sledge.jpg']
     """
-    look = run if isinstance(run, nn.Module) else run.encoder if isinstance(run, Run) else load(run)
     sources = open_source(first), open_source(second)
+    look = encoder_for(run, sources[0])
     names = sources[0].uri, sources[1].uri
     together = joined(sources, names)
     torch.manual_seed(seed)

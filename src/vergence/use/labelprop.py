@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor
@@ -158,15 +159,9 @@ def track_masks(
         raise BadInput("There is nothing to follow: every pixel of the first mask is 0.")
     start = next(known)
     shares = label_shares(first, count, start)
-
-    def maps() -> Iterator[Tensor]:
-        yield _map_of(start)
-        for features in known:
-            yield _map_of(features)
-
     labels = propagate_labels(
-        maps(), shares.to(_map_of(start)), k=k, radius=radius, memory=memory, temperature=temperature,
-        keep_first=keep_first, hard=hard,
+        map(_map_of, chain([start], known)), shares.to(_map_of(start)), k=k, radius=radius, memory=memory,
+        temperature=temperature, keep_first=keep_first, hard=hard,
     )  # fmt: skip
     later = [pixel_labels(label, start, first.shape) for i, label in enumerate(labels) if i]
     return torch.stack([first.long(), *later])
