@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -64,7 +65,9 @@ def learn(argv: list[str]) -> None:
     args = parser.read(rest)
     ours = ("config", "json", "method", "source", *source_options())
     given = {k: v for k, v in args.as_dict().items() if k not in ours}
-    _done(args, api(paper.key, source_of(args, args.source), **given))
+    source = source_of(args, args.source)
+    _leave_busy_cores(args.quiet)
+    _done(args, api(paper.key, source, **given))
 
 
 def _method(argv: list[str]) -> tuple[str | None, list[str]]:
@@ -172,8 +175,17 @@ def demo(argv: list[str]) -> None:
     from vergence.reports.walkthrough import demo as api
 
     given = {k: v for k, v in args.as_dict().items() if k not in ("config", "json")}
+    _leave_busy_cores(args.quiet)
     page = api(**given)
     show(args, {"report": str(page), "run": str(page.parent)}, str(page))
+
+
+def _leave_busy_cores(quiet: bool) -> None:
+    from vergence.engine.devices import leave_busy_cores
+
+    said = leave_busy_cores()
+    if said and not quiet:
+        print(said, file=sys.stderr)
 
 
 def _done(args: Any, run: Run) -> None:

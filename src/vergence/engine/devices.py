@@ -10,6 +10,7 @@ import sys
 from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 from torch import nn
 
@@ -197,6 +198,40 @@ def threads_of(run: RunConfig) -> Iterator[str]:
             yield f"it goes on with {then} thread{'' if then == 1 else 's'}, as it began, in place of {now}"
         finally:
             torch.set_num_threads(now)
+
+
+def leave_busy_cores(seconds: float = 0.1) -> str:
+    """Compute with one thread a core that is idle now, unless ``OMP_NUM_THREADS`` says with how many.
+
+    One of several processes (``LOCAL_RANK``) leaves its threads as they are.
+
+    A thread that shares its core holds up all others at every barrier: beside one busy process a core, two
+    threads keep a third of their quiet rate, one thread half of it.
+
+    Args:
+        seconds: For how long the cores are watched.
+
+    Returns:
+        What there is to say about it, "" where all threads stay.
+    """
+    before = torch.get_num_threads()
+    if os.environ.keys() & {"OMP_NUM_THREADS", "LOCAL_RANK"} or before == 1:
+        return ""
+    threads = min(before, max(1, round(idle_cores(seconds))))
+    if threads == before:
+        return ""
+    torch.set_num_threads(threads)
+    return (
+        f"Other programs keep the cores busy: {threads} thread{'' if threads == 1 else 's'} instead of "
+        f"{before} (OMP_NUM_THREADS={before} takes all; the last bits depend on it)"
+    )
+
+
+def idle_cores(seconds: float) -> float:
+    """Return how many of the cores that this process may use are idle, watched for ``seconds``."""
+    busy = psutil.cpu_percent(seconds, percpu=True)
+    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))
+    return sum(1 - busy[core] / 100 for core in mine)
 
 
 @contextlib.contextmanager

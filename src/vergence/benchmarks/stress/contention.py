@@ -1,8 +1,8 @@
 """How much of its quiet speed does training keep beside other work?
 
 SimCLR is trained for some seconds in a process of its own, beside 0, 1, 2 and 4 processes that are always
-busy, under each way in which OpenMP's threads may wait, and on one thread. A share is of the first way's
-quiet rate.
+busy, under each way in which OpenMP's threads may wait, on one thread, and on as many as cores are idle at
+the start. A share is of the first way's quiet rate.
 
     python -m vergence.benchmarks.stress.contention [--seconds 9]  # writes benchmarks/results/contention.json
 """
@@ -26,9 +26,11 @@ from vergence.benchmarks import RESULTS
 from vergence.core.waiting import SETTINGS
 
 NEIGHBOURS = (0, 1, 2, 4)
+IDLE = "asleep, a thread an idle core (vergence's choice)"
 WAYS: dict[str, dict[str, str]] = {
     "as OpenMP comes": {},
-    "asleep (vergence's choice)": {"OMP_WAIT_POLICY": "passive"},
+    "asleep": {"OMP_WAIT_POLICY": "passive"},
+    IDLE: {"OMP_WAIT_POLICY": "passive"},
     "1,000 spins": {"GOMP_SPINCOUNT": "1000"},
     "20,000 spins": {"GOMP_SPINCOUNT": "20000"},
     "one thread": {"OMP_NUM_THREADS": "1"},
@@ -41,16 +43,16 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=9.0, help="of training a cell")
     parser.add_argument("--neighbours", type=int, nargs="*", default=NEIGHBOURS)
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
-    parser.add_argument("--train", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--train", choices=list(WAYS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.train:
-        print(json.dumps(trained(args.seconds)))
+        print(json.dumps(trained(args.seconds, on_idle_cores=args.train == IDLE)))
         return
     rates: dict[str, dict[int, float]] = {way: {} for way in args.ways}
     for count in args.neighbours:
         for way in args.ways:
             with neighbours(count):
-                rates[way][count] = _rate(WAYS[way], args.seconds)
+                rates[way][count] = _rate(way, args.seconds)
             print(
                 f"{count} neighbours, {way}: {rates[way][count]:.0f} samples/s", file=sys.stderr, flush=True
             )
@@ -91,21 +93,26 @@ def neighbours(count: int) -> Iterator[None]:
             process.wait()
 
 
-def _rate(way: dict[str, str], seconds: float) -> float:
+def _rate(way: str, seconds: float) -> float:
     ours = (*SETTINGS, "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
-    words = [sys.executable, "-m", "vergence.benchmarks.stress.contention", "--train", f"--seconds={seconds}"]
-    done = subprocess.run(words, env={**environment, **way}, stdout=subprocess.PIPE, text=True, check=True)
+    module = "vergence.benchmarks.stress.contention"
+    words = [sys.executable, "-m", module, f"--train={way}", f"--seconds={seconds}"]
+    environment |= WAYS[way]
+    done = subprocess.run(words, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
-def trained(seconds: float) -> float:
+def trained(seconds: float, *, on_idle_cores: bool = False) -> float:
     """Train for some seconds after two steps, and return the samples a second."""
     import vergence as vg
     from vergence.core import Clock
+    from vergence.engine.devices import leave_busy_cores
     from vergence.methods.image.encoders import build
     from vergence.methods.pairs.simclr import SimCLR
 
+    if on_idle_cores:
+        leave_busy_cores()
     ended: list[float] = []
 
     class Timed(SimCLR):
