@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 from pathlib import Path
@@ -34,3 +35,12 @@ def machine() -> str:
         models = [line.partition(":")[2].strip() for line in lines if "model name" in line]
         cpu = models[0] if models else cpu
     return f"{cpu}, {os.cpu_count()} cores"
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that results depend on."""
+    names = ("vergence", "torch", "numpy", "timm")
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in names},
+    }

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import importlib.metadata
-import platform
 from typing import Any
 
 from vergence import catalog
 from vergence.benchmarks.arms import PAPER, RAW, UNTRAINED, Trained
-from vergence.benchmarks.environment import machine
+from vergence.benchmarks.environment import machine, versions
 from vergence.benchmarks.paired_difference import margin, not_beaten, summary
 from vergence.benchmarks.record import ENOUGH_SEEDS, Comparison, Mechanism, Record
 from vergence.benchmarks.tasks import Metric
@@ -95,10 +93,7 @@ def _judged(record: Record, metric: Metric, scores: Scores) -> dict[str, Any]:
         "note": " ".join(not_beaten(counted, points=not metric.less_is_better)),
         "date": datetime.date.today().isoformat(),
         "command": f"vergence bench {record.key}",
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in ("vergence", "torch", "numpy", "timm")},
-        },
+        "versions": versions(),
         "machine": machine(),
     }
 

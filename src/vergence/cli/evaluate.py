@@ -84,14 +84,16 @@ def report(argv: list[str]) -> None:
 def bench(argv: list[str]) -> None:
     if argv[:1] == ["speed"]:
         return _bench_speed(argv[1:])
+    if argv[:1] == ["image"]:
+        return _bench_image(argv[1:])
     if "--all" in argv:
         return _bench_all(argv)
     parser = Options(
         "bench",
         "Repeat the run of record of a paper, with its ablation and several seeds, and write the result: "
         "parity, mechanism and real data. "
-        "vergence bench speed measures speed beside that of other libraries instead, and "
-        "vergence bench --all repeats all papers.",
+        "vergence bench speed measures speed beside that of other libraries instead, vergence bench image "
+        "all methods that tell images apart at one budget, and vergence bench --all repeats all papers.",
         "vergence bench rotnet",
     )
     parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
@@ -139,6 +141,27 @@ def _bench_all(argv: list[str]) -> None:
 
 def _minutes(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds / 60:.1f} min"
+
+
+def _bench_image(argv: list[str]) -> None:
+    parser = Options(
+        "bench image",
+        "Train all methods that tell images apart with one encoder on the same photos, and write k-NN, "
+        "linear probe and time of each. What stands in the table already is not trained again.",
+        "vergence bench image --only simclr byol --minutes 30",
+    )
+    parser.add_argument("--only", nargs="+", type=str, default=[], help="keys of methods [else all]")
+    parser.add_argument("--seeds", type=PositiveInt, default=3, help="trainings of each")
+    parser.add_argument(
+        "--minutes", type=PositiveInt | None, default=None, help="begin no training after them [else all]"
+    )
+    parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/image-table.json]")
+    args = parser.read(argv)
+    from vergence.benchmarks.image_table import as_text, image_table, rows
+
+    path = image_table(args.only, seeds=args.seeds, minutes=args.minutes, out=args.out, quiet=args.json)
+    table = json.loads(path.read_text())
+    show(args, table, f"{as_text(rows(table))}\n{path}")
 
 
 def _bench_speed(argv: list[str]) -> None:

@@ -1,0 +1,87 @@
+"""The table of the image methods at one budget, and its chart of accuracy against time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import Files
+from mkdocs.structure.pages import Page
+
+from vergence.benchmarks import PUBLISHED
+from vergence.benchmarks.image_table import FILE, UNTRAINED, Row, rows, spread, times
+from vergence.reports.figures import ticks
+
+CHART, TABLE = "{{ image chart }}", "{{ image table }}"
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 56, 110, 14, 46
+LINE = 15  # between names that would cover each other
+
+
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    if CHART not in markdown:
+        return markdown
+    written = json.loads((PUBLISHED / FILE).read_text())
+    made = rows(written)
+    return markdown.replace(CHART, chart(made, times(made))).replace(TABLE, table(written, made))
+
+
+def table(written: dict[str, Any], made: Sequence[Row]) -> str:
+    ratios = times(made)
+    lines = ["| method | k-NN | linear | time, SimCLR = 1 | seeds |", "|---|---:|---:|---:|---:|"]
+    for row in made:
+        name = row.key if row.key == UNTRAINED else f"`{row.key}`"
+        ratio = f"{ratios[row.key]:.2f}" if row.key in ratios else ""
+        lines.append(f"| {name} | {spread(row.knn)} | {spread(row.linear)} | {ratio} | {len(row.knn)} |")
+    options = "; ".join(f"`{key}` {_options(own)}" for key, own in written["options"].items())
+    return "\n".join([*lines, "", f"{written['what']}; {written['machine']}. Options: {options}."])
+
+
+def _options(own: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in own.items())
+
+
+def chart(made: Sequence[Row], ratios: Mapping[str, float]) -> str:
+    """Draw k-NN accuracy against time, a dot and a name for each method."""
+    shown = [(row.key, ratios[row.key], 100 * float(np.mean(row.knn))) for row in made if row.key in ratios]
+    if not shown:
+        return ""
+    low, high = min(y for *_, y in shown) - 1, max(y for *_, y in shown) + 1
+    right = 1.05 * max(x for _, x, _ in shown)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = LEFT + x / right * (WIDTH - LEFT - RIGHT)
+        return across, TOP + (high - y) / (high - low) * (HEIGHT - TOP - BOTTOM)
+
+    parts = []
+    for y in ticks(low, high, 6):
+        x0, y0 = at(0, y)
+        parts.append(
+            f'<line x1="{x0:.0f}" x2="{WIDTH - RIGHT}" y1="{y0:.1f}" y2="{y0:.1f}" stroke="currentColor" '
+            f'opacity=".15"/><text x="{x0 - 8:.0f}" y="{y0 + 4:.1f}" text-anchor="end">{y:g}</text>'
+        )
+    for x in ticks(0, right, 6):
+        x0, _ = at(x, low)
+        parts.append(f'<text x="{x0:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{x:g}</text>')
+    parts.append(
+        f'<text x="{(LEFT + WIDTH - RIGHT) / 2:.0f}" y="{HEIGHT - 8}" text-anchor="middle">time of a core, '
+        f'SimCLR = 1</text><text x="14" y="{HEIGHT / 2:.0f}" text-anchor="middle" '
+        f'transform="rotate(-90 14 {HEIGHT / 2:.0f})">k-NN accuracy in %</text>'
+    )
+    taken: list[tuple[float, float]] = []
+    for key, x, y in shown:  # the best first, so that names move down
+        cx, cy = at(x, y)
+        ty = cy
+        while any(abs(ty - other) < LINE and abs(cx - across) < 90 for across, other in taken):
+            ty += 2
+        taken.append((cx, ty))
+        parts.append(
+            f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4" fill="#6f84ff"/>'
+            f'<text x="{cx + 8:.1f}" y="{ty + 4:.1f}">{key}</text>'
+        )
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="k-NN accuracy of image methods against '
+        f'their time" fill="currentColor" style="font-size: 13px; max-width: 100%">{"".join(parts)}</svg>'
+    )

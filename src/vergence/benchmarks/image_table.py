@@ -1,0 +1,186 @@
+"""All methods that tell images apart, beside each other: one encoder, the same photos drawn, one machine.
+
+``vergence bench image`` trains what is missing in ``benchmarks/results/image-table.json``, and so goes on
+where it was broken off.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from vergence import catalog
+from vergence.benchmarks.environment import machine, results_folder, versions
+from vergence.benchmarks.records._images import ADAMW
+from vergence.benchmarks.tasks import KNN, LINEAR, Task, images
+from vergence.core.errors import BadInput
+from vergence.engine.files import write_json
+from vergence.evaluate.score import Score
+from vergence.methods.image.encoders import build
+from vergence.train import learn
+
+FILE = "image-table.json"
+UNTRAINED, YARDSTICK = "untrained", "simclr"
+WIDTH, SIDE, BATCH, EPOCHS, LEARNED, JUDGED, SEEDS = 32, 32, 128, 6, 5_000, 5_000, 3
+QUEUE = {"queue": 2048, "momentum": 0.99}
+ENTRANTS: dict[str, dict[str, Any]] = {
+    "simclr": {},
+    "vicreg": {},
+    "barlow": {},
+    "byol": {"momentum": 0.99},
+    "mocov2": QUEUE,
+    "npid": {},
+    "swav": {"prototypes": 100, "hidden": 256, "dim": 64, "n_local": 4, "local_size": 16},
+    "dino": {"prototypes": 1024, "momentum": 0.99, "n_local": 4, "local_size": 16},
+    "densecl": QUEUE,
+    "rotnet": {},
+}
+"""Key -> options that differ from the paper's, as far as 5,000 photos and a small network need it."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one method came to, with every seed.
+
+    Args:
+        key: Of the catalog, or "untrained".
+        knn: Accuracies.
+        linear: Accuracies.
+        seconds: Of one core, that training took.
+    """
+
+    key: str
+    knn: list[float]
+    linear: list[float]
+    seconds: list[float]
+
+
+def image_table(
+    keys: Sequence[str] = (),
+    *,
+    seeds: int = SEEDS,
+    minutes: float | None = None,
+    out: str | Path | None = None,
+    quiet: bool = False,
+) -> Path:
+    """Train what the table lacks, judge it, and write it after each training.
+
+    Args:
+        keys: Methods to train; none means all.
+        seeds: Of each.
+        minutes: Begin nothing after them; None trains all.
+        out: File to write; None takes ``benchmarks/results/image-table.json``.
+        quiet: Print nothing on the way.
+
+    Raises:
+        BadInput: If a key is none of the table's, or CIFAR-10 is not there.
+    """
+    if unknown := set(keys) - ENTRANTS.keys():
+        raise BadInput(f"The table has no '{min(unknown)}'; it has {', '.join(ENTRANTS)}.")
+    path = Path(out) if out is not None else results_folder() / FILE
+    task = images("cifar10", KNN, LINEAR, train=LEARNED, test=JUDGED)
+    ends = None if minutes is None else time.monotonic() + 60 * minutes
+    scores = json.loads(path.read_text())["scores"] if path.exists() else {}
+    for key, seed in _missing(scores, keys or tuple(ENTRANTS), seeds):
+        if ends is not None and time.monotonic() > ends:
+            break
+        scores.setdefault(key, {})[str(seed)] = _scored(key, task, seed)
+        write_json(path, {**_about(), "scores": scores})
+        if not quiet:
+            print(f"{key}, seed {seed}: {_said(scores[key][str(seed)])}", file=sys.stderr, flush=True)
+    return path
+
+
+def rows(table: dict[str, Any]) -> list[Row]:
+    """Return the rows of a written table, the best k-NN accuracy first."""
+    made = [
+        Row(key, *([one[name] for one in by_seed.values()] for name in ("knn", "linear", "seconds")))
+        for key, by_seed in table["scores"].items()
+    ]
+    return sorted(made, key=lambda row: -float(np.mean(row.knn)))
+
+
+def times(table: Sequence[Row]) -> dict[str, float]:
+    """Return the time of each row as a ratio to SimCLR's; nothing where SimCLR is missing."""
+    yardstick = [float(np.mean(row.seconds)) for row in table if row.key == YARDSTICK]
+    if not yardstick:
+        return {}
+    return {row.key: float(np.mean(row.seconds)) / yardstick[0] for row in table if row.key != UNTRAINED}
+
+
+def as_text(table: Sequence[Row]) -> str:
+    """Lay out rows for a terminal."""
+    ratios = times(table)
+    lines = [f"{'':14}{'k-NN':>12}{'linear':>12}{'time':>8}"]
+    for row in table:
+        cells = [f"{spread(values):>12}" for values in (row.knn, row.linear)]
+        time_ratio = f"{ratios[row.key]:.2f}" if row.key in ratios else ""
+        lines.append(f"{row.key:14}{''.join(cells)}{time_ratio:>8}")
+    return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Write the mean of shares in percent, with their standard deviation where there are several."""
+    mean = f"{100 * float(np.mean(values)):.1f}"
+    return mean if len(values) < 2 else f"{mean} ± {100 * float(np.std(values, ddof=1)):.1f}"
+
+
+def _missing(scores: dict[str, Any], keys: Sequence[str], seeds: int) -> Iterator[tuple[str, int]]:
+    running = [key for key in keys if catalog.find(key).code]
+    for seed in range(seeds):
+        for key in (UNTRAINED, *running):
+            if str(seed) not in scores.get(key, {}):
+                yield key, seed
+
+
+def _scored(key: str, task: Task, seed: int) -> dict[str, float]:
+    train, test = task.data(seed)
+    torch.manual_seed(seed)
+    encoder: nn.Module = build("resnet-tiny", width=WIDTH, size=SIDE)
+    begun = time.process_time()
+    if key != UNTRAINED:
+        with tempfile.TemporaryDirectory() as folder:
+            encoder = learn(
+                key,
+                train,
+                encoder=encoder,
+                epochs=EPOCHS,
+                batch_size=BATCH,
+                seed=seed,
+                workers=1,
+                quiet=True,
+                out=Path(folder) / "run",
+                **ADAMW,
+                **ENTRANTS[key],
+            ).encoder
+    seconds = time.process_time() - begun
+    found = task.judge(encoder, train, test, seed)
+    values = (score.value if isinstance(score, Score) else score for score in found.values())
+    knn, linear = (round(float(value), 4) for value in values)
+    return {"knn": knn, "linear": linear, "seconds": round(seconds, 1)}
+
+
+def _said(score: dict[str, float]) -> str:
+    return f"k-NN {100 * score['knn']:.1f}, linear {100 * score['linear']:.1f}, {score['seconds']:.0f} s"
+
+
+def _about() -> dict[str, Any]:
+    return {
+        "what": f"resnet-tiny of width {WIDTH} on {LEARNED:,} training photos of CIFAR-10 at {SIDE} pixels, "
+        f"{EPOCHS} epochs at a batch of {BATCH} by AdamW, {LEARNED * EPOCHS:,} photos drawn by each method; "
+        f"accuracy on {JUDGED:,} test photos; time of one core",
+        "options": {key: options for key, options in ENTRANTS.items() if options},
+        "machine": machine(),
+        "versions": versions(),
+        "command": "vergence bench image",
+    }

@@ -1,0 +1,64 @@
+"""The table of image methods at one budget: what it trains, and how its rows are read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vergence import catalog
+from vergence.benchmarks import image_table as module
+from vergence.benchmarks.image_table import ENTRANTS, UNTRAINED, as_text, image_table, rows, times
+from vergence.core import BadInput
+from vergence.methods import method_class
+from vergence.methods.image.encoders import build
+
+WRITTEN = {
+    "scores": {
+        "untrained": {"0": {"knn": 0.3, "linear": 0.35, "seconds": 0.0}},
+        "simclr": {
+            "0": {"knn": 0.4, "linear": 0.5, "seconds": 10.0},
+            "1": {"knn": 0.42, "linear": 0.5, "seconds": 30.0},
+        },
+        "byol": {"0": {"knn": 0.5, "linear": 0.4, "seconds": 50.0}},
+    }
+}
+
+
+def test_rows_come_by_accuracy_and_time_is_a_ratio_to_simclr():
+    table = rows(WRITTEN)
+    assert [row.key for row in table] == ["byol", "simclr", "untrained"]
+    assert times(table) == {"byol": 2.5, "simclr": 1.0}
+    assert [line.split() for line in as_text(table).splitlines()[1:]] == [
+        ["byol", "50.0", "40.0", "2.50"],
+        ["simclr", "41.0", "±", "1.4", "50.0", "±", "0.0", "1.00"],
+        ["untrained", "30.0", "35.0"],
+    ]
+
+
+def test_without_simclr_there_is_no_yardstick():
+    assert times([row for row in rows(WRITTEN) if row.key != "simclr"]) == {}
+
+
+@pytest.mark.parametrize("key", [key for key in ENTRANTS if catalog.find(key).code])
+def test_every_entrant_has_the_options_that_the_table_gives_it(key):
+    method_class(key)(build("resnet-tiny", width=4, size=32), **ENTRANTS[key])
+
+
+def test_what_is_no_entrant_is_said(tmp_path):
+    with pytest.raises(BadInput, match="has no 'grace'; it has simclr"):
+        image_table(["grace"], out=tmp_path / "table.json")
+
+
+def test_what_is_written_is_not_trained_again(data_root, tmp_path, monkeypatch):
+    for name, value in {"LEARNED": 64, "JUDGED": 64, "EPOCHS": 1, "BATCH": 32, "WIDTH": 4}.items():
+        monkeypatch.setattr(module, name, value)
+    path = tmp_path / "table.json"
+    image_table(["simclr"], seeds=1, out=path, quiet=True)
+    before = json.loads(path.read_text())["scores"]
+    assert before.keys() == {UNTRAINED, "simclr"}
+    assert before["simclr"]["0"]["seconds"] > 0
+    image_table(["simclr"], seeds=2, out=path, quiet=True)
+    after = json.loads(path.read_text())["scores"]
+    assert {key: by_seed["0"] for key, by_seed in after.items()} == {k: v["0"] for k, v in before.items()}
+    assert after["simclr"].keys() == {"0", "1"}
