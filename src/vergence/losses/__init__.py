@@ -7,6 +7,7 @@ from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_e
 from vergence.losses.kernel import hsic, mmd, uniformity
 from vergence.losses.predict import byol, negative_cosine
 from vergence.losses.sets import chamfer
+from vergence.losses.whiten import w_mse, whiten
 
 __all__ = [
     "barlow_twins",
@@ -29,4 +30,6 @@ __all__ = [
     "uniformity",
     "variance_hinge",
     "vicreg",
+    "w_mse",
+    "whiten",
 ]
