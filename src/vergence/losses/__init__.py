@@ -4,6 +4,7 @@ from vergence.losses.content import content_nce
 from vergence.losses.contrast import info_nce, node_info_nce, nt_xent, queue_nce
 from vergence.losses.decorrelate import barlow_twins, covariance_penalty, variance_hinge, vicreg
 from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
+from vergence.losses.geometry import distance_correlation, gram_difference
 from vergence.losses.kernel import hsic, mmd, uniformity
 from vergence.losses.predict import byol, negative_cosine
 from vergence.losses.sets import chamfer
@@ -17,6 +18,8 @@ __all__ = [
     "content_nce",
     "covariance_penalty",
     "dino",
+    "distance_correlation",
+    "gram_difference",
     "hsic",
     "info_nce",
     "koleo",

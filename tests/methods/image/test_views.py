@@ -162,6 +162,24 @@ def test_brightness_is_drawn_over_its_whole_range():
     assert factor.mean().item() == pytest.approx(1.0, abs=0.02)
 
 
+def test_a_group_of_photos_shares_one_draw_and_the_next_group_has_another():
+    photos = batch(noise(1, 40, 40).expand(10, -1, -1, -1).contiguous())
+    options = {"blur": 0.5, "solarize": 0.5, "affine": {"degrees": 20, "translate": (0.2, 0.2)}}
+    for more in ({}, options):
+        view = Augment(16, group=4, **more)(photos, torch.Generator().manual_seed(0))
+        groups = view.pixels.split(4)
+        assert [len(group) for group in groups] == [4, 4, 2]
+        assert all(torch.equal(group, group[:1].expand_as(group)) for group in groups)
+        assert not torch.equal(groups[0][0], groups[1][0])
+        assert torch.equal(view.matrix[0], view.matrix[3]) and torch.equal(view.box[4], view.box[7])
+
+
+def test_a_group_of_photos_of_several_sizes_shares_the_share_that_is_cut_out():
+    canvas = torch.zeros(2, 3, 40, 60, dtype=torch.uint8)
+    view = Augment(8, group=2)(batch(canvas, torch.tensor([[40, 20], [20, 60]])))
+    torch.testing.assert_close(view.box[0] / view.box[1], torch.tensor([2.0, 1 / 3, 2.0, 1 / 3]))
+
+
 def test_crops_are_two_large_and_several_small_ones_of_their_own_scales():
     views = crops(32, local_size=12, n_local=3)(batch(noise(200, 64, 64)))
     assert [v.pixels.shape[-1] for v in views] == [32, 32, 12, 12, 12]
@@ -216,6 +234,7 @@ def test_plain_of_a_sample_does_not_depend_on_who_shares_its_canvas():
         ({"flip": 1.5}, r"flip needs a probability in \[0, 1\]; got 1.5"),
         ({"jitter": (0.4, 0.4, 0.4, 0.5)}, "hue at most 1/6"),
         ({"jitter": (0.4,)}, "4 strengths"),
+        ({"group": 0}, "group needs 1 photo or more"),
         ({"affine": {"degree": 3}}, "did you mean 'degrees'"),
         ({"affine": {"scale": (0, 1)}}, "magnification"),
     ],

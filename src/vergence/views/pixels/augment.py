@@ -88,13 +88,14 @@ class Affine:
                 raise unknown("affine option", name, names)
         return cls(**value)
 
-    def draw(self, sizes: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    def draw(self, sizes: Tensor, generator: torch.Generator | None, group: int = 1) -> tuple[Tensor, Tensor]:
         """Return ``(B,)`` angles in radians and ``(B, 3, 3)`` maps from moved to unmoved pixels."""
         b, turn, tilt = len(sizes), math.radians(self.degrees), math.radians(self.shear)
         angle = uniform(b, -turn, turn, sizes, generator)
         share = torch.stack([uniform(b, -t, t, sizes, generator) for t in self.translate], 1)
         factor = uniform(b, *self.scale, sizes, generator)
         shear = torch.stack([uniform(b, -tilt, tilt, sizes, generator), torch.zeros_like(angle)], 1)
+        angle, share, factor, shear = (first_of_group(x, group) for x in (angle, share, factor, shear))
         return angle, geometry.affine_matrix(
             sizes, angle=angle, translate=share * sizes.flip(1), scale=factor, shear=shear
         )
@@ -132,7 +133,7 @@ class Augment:
     """Crop, mirror, move and recolour every photo of a batch at random: one ``View``.
 
     The four steps of colour jitter come in one random order a call, not one a sample; everything
-    else is drawn for each sample on its own.
+    else is drawn for each sample on its own, or for each ``group`` of them.
 
     Args:
         size: Side of the view in pixels.
@@ -148,6 +149,8 @@ class Augment:
         solarize: Probability of inverting the bright pixels.
         affine: A motion in the same resampling as the crop: ``Affine``, a dict or tuple of its
             fields, or None.
+        group: Photos in a row that are all treated as the first of them is: the same share of each is cut
+            out, and they are recoloured by the same numbers.
     """
 
     size: int
@@ -160,6 +163,7 @@ class Augment:
     blur: float | None = None
     solarize: float = 0.0
     affine: Affine | Mapping[str, Any] | Sequence[Any] | None = None
+    group: int = 1
 
     def __post_init__(self) -> None:
         if self.blur is None:
@@ -168,6 +172,8 @@ class Augment:
             object.__setattr__(self, "affine", Affine.of(self.affine))
         if self.size < 1:
             raise BadInput(f"A view needs a size of 1 pixel or more; got {self.size}.")
+        if self.group < 1:
+            raise BadInput(f"group needs 1 photo or more that share a draw; got {self.group}.")
         if not 0 < self.scale[0] <= self.scale[1] <= 1:
             raise BadInput(f"scale needs 0 < least <= largest <= 1, shares of the photo; got {self.scale}.")
         if not 0 < self.ratio[0] <= self.ratio[1]:
@@ -186,11 +192,14 @@ class Augment:
         b = len(pixels)
         sizes = photo_sizes(batch)
         box = geometry.random_boxes(sizes, scale=self.scale, ratio=self.ratio, generator=generator)
+        if self.group > 1:
+            larger = sizes / first_of_group(sizes, self.group)  # exactly 1 where all are of one size
+            box = first_of_group(box, self.group) * larger.repeat(1, 2)
         flip = self._chosen(self.flip, sizes, generator)
         matrix = geometry.box_matrix(box, self.size, flip)
         angle = torch.zeros(b, device=pixels.device)
         if isinstance(self.affine, Affine):
-            angle, motion = self.affine.draw(sizes, generator)
+            angle, motion = self.affine.draw(sizes, generator, self.group)
             matrix = motion[:, :2, :2] @ matrix + torch.nn.functional.pad(motion[:, :2, 2:], (2, 0))
         factors = self._draw_jitter(sizes, generator)
         order = torch.randperm(
@@ -198,7 +207,7 @@ class Augment:
         ).tolist()
         grey = self._chosen(self.grey, sizes, generator)
         blur = self._chosen(self.blur, sizes, generator)
-        sigma = uniform(b, 0.1, 2.0, sizes, generator)
+        sigma = first_of_group(uniform(b, 0.1, 2.0, sizes, generator), self.group)
         solarize = self._chosen(self.solarize, sizes, generator)
         drawn = Drawn(box, flip, matrix, factors, order, grey, blur, sigma, solarize)
         pixels = self._made(batch, sizes, drawn)
@@ -249,7 +258,8 @@ class Augment:
         return out
 
     def _chosen(self, p: float | None, sizes: Tensor, generator: torch.Generator | None) -> Tensor:
-        return torch.rand(len(sizes), generator=generator, device=sizes.device) < (p or 0.0)
+        draw = torch.rand(len(sizes), generator=generator, device=sizes.device)
+        return first_of_group(draw < (p or 0.0), self.group)
 
     def _draw_jitter(self, sizes: Tensor, generator: torch.Generator | None) -> Tensor | None:
         """Return ``(4, B)`` factors of brightness, contrast and saturation and turns of hue, or None."""
@@ -259,8 +269,14 @@ class Augment:
         strength = torch.tensor(self.jitter, device=sizes.device)[:, None]
         neutral = torch.tensor([1.0, 1.0, 1.0, 0.0], device=sizes.device)[:, None]
         draw = torch.rand((4, len(sizes)), generator=generator, device=sizes.device) * 2 - 1
+        draw = first_of_group(draw.T, self.group).T
         factors = neutral + strength * draw * chosen
         return torch.cat([factors[:3].clamp_min(0), factors[3:]])
+
+
+def first_of_group(x: Tensor, group: int) -> Tensor:
+    """Return ``(B, ...)`` in which each row is the first one of its ``group`` consecutive rows."""
+    return x if group == 1 else x[::group].repeat_interleave(group, 0)[: len(x)]
 
 
 _JITTER = (colour.brightness_, colour.contrast_, colour.saturation_, colour.hue_)
