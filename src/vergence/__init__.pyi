@@ -13,6 +13,7 @@ from .embedder import Embedder as Embedder
 from .data.source import Source as Source
 from .engine.run import Run as Run
 from .evaluate.method_contract import check_method as check_method
+from .evaluate.seeraudit import audit as audit
 from .evaluate.table import measure as measure
 from .benchmarks.runner import bench as bench
 from .nets.facets import tokens as tokens

@@ -25,6 +25,20 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def grouped(tmp_path_factory):
+    """Scans of digits, one of two halves written down for each."""
+    folder = tmp_path_factory.mktemp("groups")
+    scans = load_digits(n_class=3)
+    lines = ["name,half,lat,lon"]
+    for i, (pixels, label) in enumerate(zip(scans.images[:300], scans.target, strict=False)):
+        (folder / "photos" / str(label)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray((pixels * 15).astype(np.uint8)).save(folder / "photos" / str(label) / f"{i}.png")
+        lines.append(f"{i}.png,{'odd' if i % 2 else 'even'},{10 * label},{i / 100}")
+    (folder / "halves.csv").write_text("\n".join(lines))
+    return folder
+
+
 def said(capsys, words):
     capsys.readouterr()
     assert main(words.split()) == 0
@@ -54,6 +68,35 @@ def test_heat_is_red_for_blue_against_and_grey_for_neither():
     picture = np.full((1, 3, 3), 100, np.uint8)
     red, blue, grey = overlay_heat(picture, np.array([[1.0, -1.0, 0.0]]), 1.0)[0].astype(int)
     assert red[0] > red[2] + 80 and blue[2] > blue[0] + 80 and (grey == 100).all()
+
+
+def test_audit_compares_groups_and_writes_a_page(made, grouped, capsys):
+    words = f"audit {made}/run {grouped}/photos --groups {grouped}/halves.csv:half"
+    places = f"--places {grouped}/halves.csv:lat,lon --watched 2 --confidence 0.3"
+    found = json.loads(said(capsys, f"{words} {places} --out {grouped}/audit.html --json"))
+    measures = {gap["measure"] for gap in found["gaps"]}
+    assert {"right", "wrongly called 2", "edited copy found", "placed within 25 km"} <= measures
+    assert sum(found["sizes"].values()) == found["overall"]["right"]["n"]
+    page = (grouped / "audit.html").read_text()
+    assert page.count("<article") == len(measures) and "even (" in page
+    text = said(capsys, words)
+    assert "between" in text and "does not say why" in text
+
+
+@pytest.mark.parametrize(
+    ("groups", "words"),
+    [
+        ("", "audit needs --groups"),
+        ("--groups halves", "FILE.csv:COLUMN"),
+        ("--groups {folder}/no.csv:half", "cannot be read"),
+        ("--groups {folder}/halves.csv:third", "no column 'third'; it has name, half, lat, lon"),
+    ],
+)
+def test_audit_says_which_groups_it_needs(made, grouped, capsys, groups, words):
+    asked = groups.format(folder=grouped)
+    assert main(f"audit {made}/run {grouped}/photos {asked}".split()) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
 
 
 def test_compare_counts_all_tokens_of_both_and_shows_them(made, capsys):

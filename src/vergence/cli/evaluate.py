@@ -1,4 +1,4 @@
-"""``vergence measure``, ``report`` and ``bench``."""
+"""``vergence measure``, ``audit``, ``report`` and ``bench``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from jsonargparse.typing import PositiveInt
 from vergence.cli.options import Options
 from vergence.cli.output import show
 from vergence.cli.source_flags import add_source_flags, source_of
+from vergence.core.errors import BadInput
 from vergence.core.run_config import check_run
 from vergence.data.opening import check_there
 
@@ -50,6 +51,58 @@ def measure(argv: list[str]) -> None:
     table = api(run, source, test=test, protocols=protocols or None, seed=args.seed, quiet=args.json)
     table.save(run.path / "measure.json")
     show(args, table.to_dict(), str(table).rstrip())
+
+
+def audit(argv: list[str]) -> None:
+    parser = Options(
+        "audit",
+        "Say how far groups are apart in what ENCODER makes of labelled DATA: right answers, neighbours, "
+        "corrupted pictures, edited copies. Labels teach a linear probe; groups only divide what is judged.",
+        "vergence audit runs/photos labelled/ --groups people.csv:age --out audit.html",
+    )
+    parser.add_argument(
+        "encoder", nargs="?", type=str, help="folder of a finished run, vergence:NAME or timm:NAME"
+    )
+    parser.add_argument("source", nargs="?", type=str, help="labelled data; see vergence learn --help")
+    parser.add_argument(
+        "--groups", type=str, help="FILE.csv:COLUMN, samples' names in the first column, or a target: domain"
+    )
+    parser.add_argument(
+        "--watched", nargs="+", type=str, default=[], help="classes that it harms to be called"
+    )
+    parser.add_argument(
+        "--confidence", type=float, default=0.5, help="of the probe, from which on such a mistake counts"
+    )
+    parser.add_argument(
+        "--places", type=str, help="FILE.csv:LATITUDE,LONGITUDE: to guess where photos are from"
+    )
+    parser.add_argument(
+        "--k", type=PositiveInt, default=5, help="neighbours, and answers, that are looked at"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of split, copies and resamples")
+    parser.add_argument("--out", type=str, help="page to write")
+    add_source_flags(parser)
+    args = parser.read(argv)
+    if not args.groups:
+        raise BadInput("audit needs --groups FILE.csv:COLUMN, or the name of a target such as domain.")
+    check_there(args.source)
+    from vergence.evaluate.seeraudit import audit as api
+    from vergence.reports.audit_page import as_text, write_audit
+
+    source = source_of(args, args.source)
+    found = api(
+        args.encoder,
+        source,
+        args.groups,
+        watched=args.watched,
+        confidence=args.confidence,
+        places=args.places,
+        k=args.k,
+        seed=args.seed,
+    )
+    if args.out:
+        write_audit(args.out, found, encoder=args.encoder, data=args.source, groups=args.groups)
+    show(args, found.to_dict(), as_text(found) + (f"\nThe page is {args.out}." if args.out else ""))
 
 
 def report(argv: list[str]) -> None:

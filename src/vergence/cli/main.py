@@ -20,6 +20,7 @@ COMMANDS = {
     "learn": ("train", "Learn a representation of unlabelled data"),
     "embed": ("store", "Write the embeddings of data to a table"),
     "measure": ("evaluate", "Say how good a representation is, beside what it has to beat"),
+    "audit": ("evaluate", "Say whether an encoder serves some groups worse than others"),
     "search": ("store", "Find the samples most like one"),
     "duplicates": ("store", "Find samples that are nearly the same"),
     "clusters": ("store", "Divide samples into groups of like ones"),

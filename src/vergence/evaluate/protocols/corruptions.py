@@ -14,7 +14,7 @@ from vergence.core import BadInput, input_spec, pooled
 from vergence.data import Source
 from vergence.engine.devices import device_of
 from vergence.evaluate.inputs import labelled
-from vergence.evaluate.protocols.linear import STRENGTHS, SoftmaxPath, choose_strength
+from vergence.evaluate.protocols.linear import fit_probe
 from vergence.evaluate.score import Score, mean_score
 from vergence.views.pixels.augment import plain
 from vergence.views.pixels.colour import adjust_brightness, adjust_contrast, gaussian_blur
@@ -87,11 +87,24 @@ def corrupt(pixels: Tensor, name: str, severity: int, generator: torch.Generator
     return change(pixels, strengths[severity - 1], generator)
 
 
-@torch.no_grad()
 def corruptions(
     encoder: nn.Module, train: tuple[np.ndarray, np.ndarray], test: Source, *, seed: int = 0
 ) -> dict[str, Score]:
-    """Judge a linear probe of clean pictures on corrupted ones.
+    """Judge a linear probe of clean pictures on corrupted ones; see ``right_when_corrupted``.
+
+    Returns:
+        The share of right answers: "clean"; by the name of each corruption over all severities; and "mean"
+        over all corruptions. Intervals are over pictures.
+    """
+    shares = right_when_corrupted(encoder, train, test, seed=seed)
+    return {name: mean_score(share, seed=seed) for name, share in shares.items()}
+
+
+@torch.no_grad()
+def right_when_corrupted(
+    encoder: nn.Module, train: tuple[np.ndarray, np.ndarray], test: Source, *, seed: int = 0
+) -> dict[str, Tensor]:
+    """Ask a linear probe of clean pictures about corrupted ones.
 
     Args:
         encoder: Of images, with ``input_spec``.
@@ -100,8 +113,8 @@ def corruptions(
         seed: Of the probe's held-out fifth and the noise.
 
     Returns:
-        The share of right answers: "clean"; by the name of each corruption over all severities; and "mean"
-        over all corruptions. Intervals are over pictures.
+        The share of right answers of each picture ``(n,)``: "clean"; by the name of each corruption over all
+        severities; and "mean" over all corruptions.
     """
     size = (input_spec(encoder) or {}).get("size")
     if not size:
@@ -110,8 +123,7 @@ def corruptions(
         )
     x, y = labelled(*train, "corruptions")
     known, code = y.unique(return_inverse=True)
-    strength = choose_strength(x, code, len(known), strengths=STRENGTHS, seed=seed)
-    probe = SoftmaxPath(x, code, len(known)).solve(strength)
+    probe = fit_probe(x, code, len(known), seed=seed)
     device, training = device_of(encoder), encoder.training
     encoder.eval()
     generator = torch.Generator().manual_seed(seed)
@@ -131,7 +143,7 @@ def corruptions(
     encoder.train(training)
     shares = {name: torch.cat(parts) for name, parts in right.items()}
     shares["mean"] = torch.stack([shares[name] for name in CORRUPTIONS]).mean(0)
-    return {name: mean_score(share, seed=seed) for name, share in shares.items()}
+    return shares
 
 
 def _corruptions(split: Split, seed: int) -> Scores:

@@ -149,6 +149,12 @@ def linear(
     return mean_score(guess == test_y, note=f"L2 {strength:.1e}")
 
 
+def fit_probe(x: Tensor, y: Tensor, classes: int, *, seed: int = 0) -> Softmax:
+    """Fit the regression of ``linear`` to features ``(n, D)`` and classes ``(n,)`` in [0, classes)."""
+    strength = choose_strength(x, y, classes, strengths=STRENGTHS, seed=seed)
+    return SoftmaxPath(x, y, classes).solve(strength)
+
+
 def choose_strength(
     x: Tensor,
     y: Tensor,

@@ -1,0 +1,66 @@
+"""An audit on one page, and as lines for a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from vergence.engine.files import write_text
+from vergence.evaluate.seeraudit import Audit, Gap
+from vergence.reports.figures import intervals
+
+HERE = Path(__file__).parent
+
+
+def as_text(audit: Audit) -> str:
+    """Lay out the gaps of an audit, the clearest first, for a terminal."""
+    lines = [f"{'':32}{'all':>20}  {'gap':>20}  between"]
+    for gap in sorted(audit.gaps, key=lambda one: not one.found):
+        between = f"{gap.highest} and {gap.lowest}" if gap.gap else ""
+        told = f"{gap.gap}" if gap.gap else "too few samples"
+        mark = "" if gap.found or not gap.gap else " (may be chance)"
+        lines.append(f"{gap.measure:32}{audit.overall[gap.measure]!s:>20}  {told:>20}  {between}{mark}")
+    if audit.few:
+        lines.append(f"Too few to be compared: {', '.join(audit.few)}.")
+    return "\n".join([*lines, audit.limits])
+
+
+def write_audit(path: str | Path, audit: Audit, *, encoder: str, data: str, groups: str) -> Path:
+    """Write an audit as one self-contained page.
+
+    Args:
+        path: Of the page.
+        audit: What was found.
+        encoder: Its name, for the heading.
+        data: Its name.
+        groups: Where they come from.
+    """
+    pages = Environment(loader=FileSystemLoader(HERE), undefined=StrictUndefined, autoescape=True)
+    text = pages.get_template("audit.html.j2").render(
+        audit=audit,
+        encoder=encoder,
+        data=data,
+        groups=groups,
+        style=(HERE / "report.css").read_text(),
+        cards=[(gap, verdict(gap), _chart(gap)) for gap in audit.gaps],
+    )
+    write_text(Path(path), text)
+    return Path(path)
+
+
+def verdict(gap: Gap) -> str:
+    """Say in a sentence what a gap means."""
+    if gap.gap is None:
+        return "Too few samples of two groups to compare them."
+    if gap.found:
+        return f"{gap.highest} is ahead of {gap.lowest} by {gap.gap} points."
+    return f"No gap beyond chance: {gap.highest} and {gap.lowest} are {gap.gap} points apart."
+
+
+def _chart(gap: Gap) -> str:
+    rows = [
+        (f"{name} ({score.n:,})", score.value, score.low, score.high, 0)
+        for name, score in sorted(gap.by_group.items(), key=lambda pair: -pair[1].value)
+    ]
+    return intervals(rows, label=f"{gap.measure} by group")
