@@ -40,7 +40,8 @@ def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
         limit: Share of unreadable samples that is put up with, in [0, 1], before reading stops.
         **options: How it is read, as the flags of the command line: ``label="sick"``, ``numeric=["age"]`` of
             a table, ``features="nodes.csv", labels="field"`` of a list of edges, ``id="user", time="ts"`` of
-            a log. Of arrays and lists ``labels``, one a sample, None where unknown.
+            a log. Of arrays and lists ``labels``, one a sample, None where unknown; of images in memory also
+            ``targets``, numbers by name, such as ``group`` (the clip) and ``pose``.
 
     Raises:
         BadInput: If it is missing, empty or of no known kind, or an option is not for data of this kind; the

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.data.columns import coded, plain_label
 from vergence.data.image.decode import DecodeError, Raw
 from vergence.data.image.folder import FolderReader
@@ -19,11 +19,18 @@ from vergence.data.image.named import ItemReader, hub_source
 from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 
+if TYPE_CHECKING:
+    from vergence.data.targets import Values
+
 URI = "memory:images"
 
 
 def open_object(
-    data: Any, *, limit: float = 0.5, labels: Sequence[Any] | np.ndarray | torch.Tensor | None = None
+    data: Any,
+    *,
+    limit: float = 0.5,
+    labels: Sequence[Any] | np.ndarray | torch.Tensor | None = None,
+    targets: Mapping[str, Any] | None = None,
 ) -> ImageSource | None:
     """Take images as they are: nothing is copied but what has to be brought to uint8.
 
@@ -34,11 +41,22 @@ def open_object(
             The labels of a data set without ``targets`` or ``labels`` are read by one pass over its items.
         limit: Share of unreadable pictures that is put up with, in [0, 1].
         labels: One an image, numbers or words, None where unknown; None leaves those that the data have.
+        targets: By name numbers that no view changes, such as ``group`` (the clip) and ``pose``: arrays
+            ``(N, ...)`` or lists.
 
     Raises:
-        BadInput: If it holds images that cannot be read as they are, or there are not as many labels.
+        BadInput: If it holds images that cannot be read as they are, or there are not as many labels or
+            targets.
     """
     source = _opened(data, limit)
+    if source is not None and targets:
+        source = ImageSource(
+            source.reader,
+            source.uri,
+            limit=limit,
+            pixels=None if source.caches.decoded is None else source.caches.decoded.pixels,
+            targets={name: _values(name, values, len(source)) for name, values in targets.items()},
+        )
     if source is None or labels is None:
         return source
     if len(labels) != len(source):
@@ -49,6 +67,22 @@ def open_object(
     source.classes = source.reader.classes
     source.choose_rows(source.rows)
     return source
+
+
+def _values(name: str, values: Any, count: int) -> Values:
+    """Return numbers, one an image, as a target."""
+    from vergence.data.targets import KINDS, Values  # loads torchvision
+
+    if KINDS.get(name) is not Values or name == "labels":
+        raise unknown("target of images in memory", name, [n for n, k in KINDS.items() if k is Values][1:])
+    try:
+        array = np.asarray(values)
+        numbers = torch.from_numpy(array.astype(np.int64 if array.dtype.kind in "biu" else np.float32))
+    except (ValueError, TypeError) as error:
+        raise BadInput(f"{name} of images is numbers, one an image; {error}.") from None
+    if not numbers.ndim or len(numbers) != count:
+        raise BadInput(f"{name} has one entry an image; got {tuple(numbers.shape)} for {count:,} images.")
+    return Values(numbers)
 
 
 def _opened(data: Any, limit: float) -> ImageSource | None:
