@@ -8,7 +8,7 @@ PAPERS = (
     Paper("hiergroup", 11, "Self-Supervised Visual Representation Learning from Hierarchical Grouping", 2020, "2012.03044", "image", "representation", "learner"),
     Paper("scan", 15, "SCAN: Learning to Classify Images without Labels", 2020, "2005.12320", "image", "clustering", "learner"),
     Paper("lens", 16, "Automatic Shortcut Removal for Self-Supervised Representation Learning", 2020, "2002.08822", "image", "representation", "learner"),
-    Paper("invprobe", 20, "Demystifying Contrastive Self-Supervised Learning: Invariances, Augmentations and Dataset Biases", 2020, "2007.13916", "image", "analysis", "protocol"),
+    Paper("invprobe", 20, "Demystifying Contrastive Self-Supervised Learning: Invariances, Augmentations and Dataset Biases", 2020, "2007.13916", "image", "analysis", "protocol", "vergence.evaluate.protocols.invprobe:invariance"),
     Paper("registers", 21, "Vision Transformers Need Registers", 2024, "2309.16588", "image", "representation", "backbone", "vergence.methods.image.registers:report"),
     Paper("pirl", 25, "Self-Supervised Learning of Pretext-Invariant Representations", 2020, "1912.01991", "image", "representation", "learner"),
     Paper("mls", 26, "Multi-Label Self-Supervised Learning with Scene Images", 2023, "2308.03286", "image", "representation", "learner"),
