@@ -152,7 +152,7 @@ def resample(pixels: Tensor, rows: Lines, columns: Lines) -> Tensor:
     """Resample ``(B, C, H, W)`` images by a small matrix product along each axis, colour planes apart."""
     b, channels, height, width = pixels.shape
     source = pixels.to(torch.float32, memory_format=torch.contiguous_format)
-    narrow = torch.bmm(source.view(b, channels * height, width), columns.taps().transpose(1, 2))
+    narrow = torch.bmm(source.reshape(b, channels * height, width), columns.taps().transpose(1, 2))
     narrow = narrow.view(b, channels, height, -1)
     taps = rows.taps(1 / 255 if pixels.dtype == torch.uint8 else 1.0)
     out = narrow.new_empty((channels, b, taps.shape[1], narrow.shape[3]))
