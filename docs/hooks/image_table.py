@@ -23,7 +23,10 @@ LINE = 15  # between names that would cover each other
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     if CHART not in markdown:
         return markdown
-    written = json.loads((PUBLISHED / FILE).read_text())
+    path = PUBLISHED / FILE
+    if not path.exists():
+        return markdown.replace(CHART, "").replace(TABLE, "There are no results yet.")
+    written = json.loads(path.read_text())
     made = rows(written)
     return markdown.replace(CHART, chart(made, times(made))).replace(TABLE, table(written, made))
 
