@@ -15,12 +15,9 @@ HERE = Path(__file__).parent
 
 def as_text(audit: Audit) -> str:
     """Lay out the gaps of an audit, the clearest first, for a terminal."""
-    lines = [f"{'':32}{'all':>20}  {'gap':>20}  between"]
+    lines = [f"{'':32}{'all':>20}"]
     for gap in sorted(audit.gaps, key=lambda one: not one.found):
-        between = f"{gap.highest} and {gap.lowest}" if gap.gap else ""
-        told = f"{gap.gap}" if gap.gap else "too few samples"
-        mark = "" if gap.found or not gap.gap else " (may be chance)"
-        lines.append(f"{gap.measure:32}{audit.overall[gap.measure]!s:>20}  {told:>20}  {between}{mark}")
+        lines.append(f"{gap.measure:32}{audit.overall[gap.measure]!s:>20}  {verdict(gap)}")
     if audit.few:
         lines.append(f"Too few to be compared: {', '.join(audit.few)}.")
     return "\n".join([*lines, audit.limits])
@@ -53,8 +50,10 @@ def verdict(gap: Gap) -> str:
     """Say in a sentence what a gap means."""
     if gap.gap is None:
         return "Too few samples of two groups to compare them."
+    if gap.highest == gap.lowest:
+        return "The same for all groups."
     if gap.found:
-        return f"{gap.highest} is ahead of {gap.lowest} by {gap.gap} points."
+        return f"Higher for {gap.highest} than for {gap.lowest}, by {gap.gap} points."
     return f"No gap beyond chance: {gap.highest} and {gap.lowest} are {gap.gap} points apart."
 
 
