@@ -15,9 +15,10 @@ HERE = Path(__file__).parent
 
 def as_text(audit: Audit) -> str:
     """Lay out the gaps of an audit, the clearest first, for a terminal."""
-    lines = [f"{'':32}{'all':>20}"]
-    for gap in sorted(audit.gaps, key=lambda one: not one.found):
-        lines.append(f"{gap.measure:32}{audit.overall[gap.measure]!s:>20}  {verdict(gap)}")
+    lines = [
+        f"{gap.measure:32}{audit.overall[gap.measure]!s:>20}  {verdict(gap)}"
+        for gap in sorted(audit.gaps, key=lambda one: not one.found)
+    ]
     if audit.few:
         lines.append(f"Too few to be compared: {', '.join(audit.few)}.")
     return "\n".join([*lines, audit.limits])

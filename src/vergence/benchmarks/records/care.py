@@ -105,7 +105,7 @@ learns = Training(
     size=SIDE,
     settings={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1},
 )
-small = {"weight": 0.1, "groups": 8}
+small: dict[str, Any] = {"weight": 0.1, "groups": 8}
 MECHANISM = Mechanism(
     f"Glyphs of {GLYPHS} kinds in a colour of their own, {SIDE} x {SIDE}; edits are jitters of all "
     f"colours. Two layers map the pixels to {DIM} numbers, which are contrasted as they are. A pair of edits "

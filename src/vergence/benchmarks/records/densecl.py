@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from vergence.core import Features
 from vergence.methods.image.densecl import DenseCL
 
 
-class Tiles(BothLooks, DenseCL):
+class Tiles(BothLooks, DenseCL):  # type: ignore[misc]
     """DenseCL of both looks at a mosaic."""
 
 
@@ -28,7 +29,7 @@ class AnyTwo(Tiles):
         return torch.randint_like(place, meant.tokens.shape[1])
 
 
-small = {"dim": 16, "hidden": 32, "queue": 512, "momentum": 0.95, "dense_from": 30}
+small: dict[str, Any] = {"dim": 16, "hidden": 32, "queue": 512, "momentum": 0.95, "dense_from": 30}
 learns = on_tiles()
 MECHANISM = Mechanism(
     "Mosaics of 16 tiles, four of each of four kinds, seen twice: tiles change places between the looks and "

@@ -107,7 +107,9 @@ def ambiguity(encoder: Hedged, train: Source, test: Source, seed: int) -> float:
     """Spearman's correlation of the uncertainty of an image with how many of its pixels are covered."""
     (batch,) = test.loader(len(test))
     eta = encoder.eval().uncertainty(batch, generator=torch.Generator().manual_seed(seed)).numpy()
-    return float(spearmanr(eta, test.target("values").values.numpy()).statistic)
+    covered = test.target("values")
+    assert isinstance(covered, Values)
+    return float(spearmanr(eta, covered.values.numpy()).statistic)
 
 
 AP = Metric("average precision of verification, digits covered", verification)

@@ -126,7 +126,7 @@ def chord(first: np.ndarray, second: np.ndarray) -> float:
     ends = []
     for lat, lon in np.radians([first, second]):
         ends.append(np.array([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)]))
-    sine = float(np.linalg.norm(np.cross(*ends)))
+    sine = float(np.linalg.norm(np.cross(ends[0], ends[1])))
     return 6371.0 * float(np.arctan2(sine, ends[0] @ ends[1]))
 
 

@@ -110,7 +110,7 @@ class AASSL(Method):
     def views(self, batch: ImageBatch) -> Views:
         """Return views of the pictures and of others of their clips, and the motions between, ``(B, A)``."""
         other = self.clips.read(self.clips.partners(batch.index), batch, {"size": self.crop.size})
-        poses = (part.targets["pose"].values for part in (batch, other))  # type: ignore[index,attr-defined]
+        poses = (part.targets["pose"].values for part in (batch, other))  # type: ignore[index,union-attr]
         motions = (self.motion_between(*poses) - self.mean) / self.std
         return self.crop(batch), self.crop(other), motions
 

@@ -64,7 +64,7 @@ class WMSE(Method):
 
     def setup(self, source: Source) -> None:
         if self.pairs > 1 and callable(self.views):
-            self.views = SeveralTimes(self.views, self.pairs)
+            self.views = SeveralTimes(self.views, self.pairs)  # type: ignore[assignment]
 
     def loss(self, views: Sequence[Any]) -> dict[str, Tensor]:
         z = self.projector(torch.cat([self.encode(view) for view in views]))
