@@ -21,7 +21,7 @@ from vergence.data.targets import Values
 from vergence.evaluate.score import Score
 from vergence.methods.image.hib import HIB, Hedged
 
-LEARNED, JUDGED, SIDE = 4_096, 1_024, 16
+LEARNED, JUDGED, SIDE = 3_072, 1_024, 16
 COVERED = 0.5  # chance that a digit is covered in part, in training; all are when it counts
 PAIRS, DRAWS = 10_000, 16  # pairs of each kind; points a cloud
 
@@ -125,7 +125,7 @@ def hedging(epochs: int) -> Training:
     """Return a training of a small residual net on numbers."""
     settings = {"optimizer": "adamw", "lr": 5e-3, "weight_decay": 1e-4, "warmup": 1}
     options = {"width": 16, "blocks": (1, 1)}
-    return Training("resnet-tiny", options, epochs=epochs, batch=64, size=SIDE, settings=settings)
+    return Training("resnet-tiny", options, epochs=epochs, batch=48, size=SIDE, settings=settings)
 
 
 def untrained(task: Task, seed: int) -> dict[str, Score | float]:

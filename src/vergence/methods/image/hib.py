@@ -51,8 +51,9 @@ class Hedged(nn.Module):
         self.input_spec = input_spec(encoder)
         self.spec = wrapping(self, encoder, dim=dim)
         self.mean, self.spread = (nn.Linear(width_of(encoder), dim) for _ in range(2))
-        self.log_slope = nn.Parameter(torch.zeros(()))  # log a
-        self.shift = nn.Parameter(torch.ones(()))  # b
+        # At the scale of N(0, I) a point is then near few others, so that to cover more takes a cloud.
+        self.log_slope = nn.Parameter(torch.tensor(math.log(5.0)))  # log a
+        self.shift = nn.Parameter(torch.tensor(5.0))  # b
 
     def forward(self, images: Images) -> Tensor:
         """Return the means ``(B, dim)``."""
@@ -96,8 +97,8 @@ class HIB(Method):
     Oh, Murphy, Pan, Roth, Schroff, Gallagher 2019, arXiv:1810.00319. Differs from the paper: one normal
     distribution an image, no mixture of several; all pairs of a batch are compared, where the paper draws as
     many that match as that do not, and both kinds weigh the same; a deviation is the softplus of a linear
-    layer; views are cropped and mirrored as options say, by default not at all. Optimizer and rate are the
-    library's.
+    layer; views are cropped and mirrored as options say, by default not at all. Optimizer and rate, and the
+    5 at which a and b start, are the library's.
 
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
