@@ -45,16 +45,20 @@ from vergence.methods import key_of, method_class
 from vergence.store.table import Store
 
 M = TypeVar("M")
+_OF_IMAGES = ("edges", "keypoints", "objects")  # folders of methods that are named for a task on images
 _FITTED = ("size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup", "save_every", "log")
 
 
 def _same_modality(name: str, cls: type[Method] | type[Estimator], source: Source) -> None:
     """Raise ``BadInput`` if a method of one modality is to learn from another; those of pairs take all."""
     place = cls.__module__.split(".")
-    if place[:2] != ["vergence", "methods"] or place[2] in ("pairs", source.modality):
+    if place[:2] != ["vergence", "methods"]:
+        return
+    modality = "image" if place[2] in _OF_IMAGES else place[2]
+    if modality in ("pairs", source.modality):
         return
     raise BadInput(
-        f"'{name}' learns from {find_modality(place[2]).noun}, but {source.uri} holds "
+        f"'{name}' learns from {find_modality(modality).noun}, but {source.uri} holds "
         f"{find_modality(source.modality).noun}; simclr, vicreg, barlow and byol learn from all."
     )
 

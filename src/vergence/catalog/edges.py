@@ -6,7 +6,7 @@ from vergence.catalog.paper import Paper
 PAPERS = (
     Paper("dexined", 6, "Dense Extreme Inception Network: Towards a Robust CNN Model for Edge Detection", 2020, "1909.01955", "image", "edges", "learner"),
     Paper("teed", 10, "Tiny and Efficient Model for the Edge Detection Generalization", 2023, "2308.06468", "image", "edges", "learner"),
-    Paper("hed", 29, "Holistically-Nested Edge Detection", 2015, "1504.06375", "image", "edges", "learner"),
+    Paper("hed", 29, "Holistically-Nested Edge Detection", 2015, "1504.06375", "image", "edges", "learner", "vergence.methods.edges.hed:HED"),
     Paper("ect", 59, "ECT: Fine-grained Edge Detection with Learned Cause Tokens", 2024, "2308.03092", "image", "edges", "learner"),
     Paper("pairingnet", 67, "PairingNet: A Learning-based Pair-searching and -matching Network for Image Fragments", 2024, "2312.08704", "image", "edges", "learner"),
     Paper("hawp", 122, "Holistically-Attracted Wireframe Parsing: From Supervised to Self-Supervised Learning", 2023, "2210.12971", "image", "edges", "learner"),

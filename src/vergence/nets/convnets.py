@@ -23,6 +23,12 @@ class ConvNet(ImageEncoder):
         self.places = [sampling(self.stages[: i + 1]) for i in range(self.depth)]
         self.to(memory_format=torch.channels_last)
 
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stage's map."""
+        convolutions = ([m for m in stage.modules() if isinstance(m, nn.Conv2d)] for stage in self.stages)
+        return tuple(each[-1].out_channels for each in convolutions)
+
     def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
         self.check(need)
         x = self.pixels(images)

@@ -1,0 +1,1 @@
+"""Methods that find edges, boundaries and lines in images."""
