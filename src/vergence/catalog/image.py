@@ -38,7 +38,7 @@ PAPERS = (
     Paper("seeraudit", 145, "Vision Models Are More Robust And Fair When Pretrained On Uncurated Images Without Supervision", 2022, "2202.08360", "image", "analysis", "protocol", "vergence.evaluate.seeraudit:audit"),
     Paper("seer", 148, "Self-supervised Pretraining of Visual Features in the Wild", 2021, "2103.01988", "image", "representation", "learner"),
     Paper("lorot", 151, "Tailoring Self-Supervision for Supervised Learning", 2022, "2207.10023", "image", "representation", "learner", "vergence.methods.image.lorot:LoRot"),
-    Paper("trajssl", 160, "Pose-Aware Self-Supervised Learning with Viewpoint Trajectory Regularization", 2024, "2403.14973", "image", "representation", "learner"),
+    Paper("trajssl", 160, "Pose-Aware Self-Supervised Learning with Viewpoint Trajectory Regularization", 2024, "2403.14973", "image", "representation", "learner", "vergence.methods.image.trajssl:TrajSSL"),
     Paper("gmml", 165, "GMML is All you Need", 2022, "2205.14986", "image", "representation", "learner", "vergence.methods.image.gmml:GMML"),
     Paper("mvmr", 166, "MV-MR: multi-views and multi-representations for self-supervised learning and knowledge distillation", 2024, "2303.12130", "image", "representation", "learner"),
     Paper("context", 171, "Unsupervised Visual Representation Learning by Context Prediction", 2015, "1505.05192", "image", "representation", "learner", "vergence.methods.image.context:Context"),
