@@ -4,7 +4,7 @@ from vergence.catalog.paper import Paper
 
 # fmt: off
 PAPERS = (
-    Paper("transitive", 8, "Transitive Invariance for Self-supervised Visual Representation Learning", 2017, "1708.02901", "image", "representation", "learner"),
+    Paper("transitive", 8, "Transitive Invariance for Self-supervised Visual Representation Learning", 2017, "1708.02901", "image", "representation", "learner", "vergence.methods.image.transitive:Transitive"),
     Paper("hiergroup", 11, "Self-Supervised Visual Representation Learning from Hierarchical Grouping", 2020, "2012.03044", "image", "representation", "learner", "vergence.methods.image.hiergroup:HierGroup"),
     Paper("scan", 15, "SCAN: Learning to Classify Images without Labels", 2020, "2005.12320", "image", "clustering", "learner"),
     Paper("lens", 16, "Automatic Shortcut Removal for Self-Supervised Representation Learning", 2020, "2002.08822", "image", "representation", "learner"),

@@ -139,7 +139,7 @@ def test_the_loss_is_nt_xent_of_views_and_of_motions_with_pairs_written_as_loops
     def looped(a, b, temperature):
         rows, total = [*a, *b], 0.0
         for i, row in enumerate(rows):
-            mass = [math.exp(cosine_similarity(row, x, dim=0) / temperature) for x in rows]
+            mass = [math.exp(cosine_similarity(row, x, dim=0).item() / temperature) for x in rows]
             total -= math.log(mass[(i + 4) % 8] / (sum(mass) - mass[i]))
         return total / 8
 
