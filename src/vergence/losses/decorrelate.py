@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import mse_loss, relu
+from torch.nn.functional import mse_loss, normalize, relu
 
 from vergence.losses.precision import in_float32
 
@@ -103,6 +103,42 @@ def barlow_twins(
         "invariance": (1 - (first * second).mean(dim=0)).square().sum(),
         "redundancy": weight * _cross_square(first, second) / len(first) ** 2,
     }
+
+
+@in_float32
+def cross_correlation_gap(
+    first_target: Tensor, second_target: Tensor, first: Tensor, second: Tensor, *, eps: float = 1e-12
+) -> Tensor:
+    """Return how far the cosines C between a teacher's features and a student's are from the identity.
+
+    Columns are scaled to unit length, not centred. Each view's targets meet the other view's vectors, and
+    squares are averaged over both meetings before a root is taken.
+
+    Args:
+        first_target: ``(B, D)`` with B, D >= 2, the teacher's vectors of one view.
+        second_target: ``(B, D)``, of the other view.
+        first: ``(B, D)``, the student's vectors of the one view.
+        second: ``(B, D)``, of the other view.
+        eps: Added below the roots, which so have a gradient at 0.
+
+    Returns:
+        Scalar: the mean of two roots of mean squares, of 1 - C_ii and of C_ij, i != j. 0 where C is 1.
+
+    Raises:
+        ValueError: If the shapes differ, B < 2 or D < 2.
+
+    Source: Estepa et al. (All4One), arXiv:2303.09417, the feature contrast; in their code, ten times this.
+    """
+    pairs = ((first_target, second), (second_target, first))
+    for target, vector in pairs:
+        _check_pair("cross_correlation_gap", target, vector)
+    size = first.shape[1]
+    if size < 2:
+        raise ValueError("cross_correlation_gap needs 2 features or more; got 1.")
+    units = [(normalize(target, dim=0), normalize(vector, dim=0)) for target, vector in pairs]
+    equal = torch.stack([(1 - (a * b).sum(0)).square().mean() for a, b in units]).mean()
+    apart = torch.stack([_cross_square(a, b) / (size * (size - 1)) for a, b in units]).mean()
+    return ((equal + eps).sqrt() + (apart.clamp_min(0) + eps).sqrt()) / 2
 
 
 def _standard(x: Tensor, eps: float) -> Tensor:
