@@ -26,7 +26,11 @@ def squares():
     return vg.open(pixels, labels=thing % 4, targets={"group": thing})
 
 
-CONTRACT = {"source": squares, "options": {"apart": 1, "neighbours": 2}, "learn": {"epochs": 10}}
+CONTRACT = {
+    "source": squares,
+    "options": {"first": "simclr", "apart": 1, "neighbours": 2},
+    "learn": {"epochs": 10},
+}
 
 
 class Flat(nn.Module):
@@ -51,7 +55,7 @@ def clips(count=4, each=3):
 @pytest.fixture
 def method():
     torch.manual_seed(0)
-    made = Transitive(Flat(), apart=1)
+    made = Transitive(Flat(), first="simclr", apart=1)
     made.configure_views({})
     made.setup(clips())
     return made
@@ -158,4 +162,4 @@ def test_mistakes_are_answered_in_one_line():
     with pytest.raises(ValueError, match="'selfaugment' is fitted"):
         Transitive(Flat(), first="selfaugment")
     with pytest.raises(ValueError, match="Transitive learns from clips, and digits does not say"):
-        Transitive(Flat()).setup(vg.open("digits"))
+        Transitive(Flat(), first="simclr").setup(vg.open("digits"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -110,7 +111,7 @@ class Direct(Mined):
     kinds = (0, 1)
 
 
-small = {"apart": 1, "neighbours": 5, "first_weight": 0.0, "hard_from": 16}
+small: dict[str, Any] = {"first": "simclr", "first_weight": 0.0, "apart": 1, "neighbours": 5, "hard_from": 16}
 learns = Training(
     f"{__name__}:TwoLayers",
     epochs=16,
@@ -203,8 +204,8 @@ RECORD = Record(
         "raw": raw,
     },
     seeds=(0, 1, 2),
-    note="Rendered solids of ten kinds, 32 x 32, each from 12 sides; a small ResNet, SimCLR in place of "
-    "context prediction, 168 steps of each stage. The paper: VGG-16 on patches of 100,000 videos.",
+    note="Rendered solids of ten kinds, 32 x 32, each from 12 sides; a small ResNet for 168 steps of "
+    "each stage. The paper: VGG-16 on patches of 100,000 videos.",
     mechanism=MECHANISM,
     parity=Parity("second", "loops over pairs, rows and neighbours in this record", compare=compare),
 )

@@ -54,14 +54,15 @@ class Transitive(Method):
     not drift.
 
     Wang, He, Gupta 2017, arXiv:1708.02901. Differs from the paper: a clip shows one thing throughout, such as
-    patches along a track, and is not cut from videos here; ``first`` is any method of images, in place of
-    context prediction; links are kept where they are mutual, in place of clusters; all five pairs are drawn
-    alike; both terms share the whole encoder, not only its convolutions, and the triplets' term looks at its
-    vectors, without layers of its own; before the hardest negatives count, all of the batch do.
+    patches along a track, and is not cut from videos here; links are kept where they are mutual, in place of
+    clusters; all five pairs are drawn alike; both terms share the whole encoder, not only its convolutions,
+    and the triplets' term looks at its vectors, without layers of its own; before the hardest negatives
+    count, all of the batch do.
 
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
-        first: Key of the method that gives the first features, with its defaults.
+        first: Key of the method that gives the first features, with its defaults; context prediction in the
+            paper, which wants a convolutional encoder.
         first_weight: Of its loss beside the triplets, at least 0.
         apart: Pictures between the two ends of a track, at least 1; in a shorter clip, its ends.
         neighbours: In other clips, that a picture may be linked to, at least 1.
@@ -70,7 +71,15 @@ class Transitive(Method):
         hard_from: Epoch from which on they alone count; until then all others of the batch do.
     """
 
-    recipe = Recipe(optimizer="sgd", lr=1e-3, lr_scaling="none", batch=128, epochs=100, weight_decay=5e-4)
+    recipe = Recipe(
+        optimizer="sgd",
+        lr=1e-3,
+        lr_scaling="none",
+        batch=128,
+        epochs=100,
+        weight_decay=5e-4,
+        encoder="resnet-tiny",
+    )
     links: Tensor
     kinds: ClassVar[tuple[int, ...]] = (0, 1, 2, 3, 4)  # of pairs that are drawn, in the order of ``draw``
 
@@ -78,7 +87,7 @@ class Transitive(Method):
         self,
         encoder: nn.Module,
         *,
-        first: str = "simclr",
+        first: str = "context",
         first_weight: float = 1.0,
         apart: int = 30,
         neighbours: int = 5,
