@@ -105,7 +105,7 @@ def boundaries(
     along = orientation(contours)
     pair, value, angle, y, x = [], [], [], [], []
     count = int(regions.max()) + 1
-    rows, columns = np.indices(regions.shape)
+    rows, columns = np.mgrid[: regions.shape[0], : regions.shape[1]]
     for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
         a, b = regions[here], regions[there]
         edge = a != b
@@ -163,7 +163,8 @@ def merge(
     queue = [(s, a, b) for a, b, s in zip(one.tolist(), other.tolist(), strength.tolist(), strict=True)]
     heapq.heapify(queue)
     size, gone = [1] * count, set[int]()
-    merges, highest = [], 0.0
+    merges: list[tuple[int, int, float, int]] = []
+    highest = 0.0
     while len(merges) < count - 1:
         s, a, b = heapq.heappop(queue)
         if a in gone or b in gone:

@@ -108,7 +108,7 @@ def _half(split: str, count: int) -> ImageSource:
     small = np.stack(list(_pooled(pixels, np.mean))).round().astype(np.uint8)
     lines = torch.from_numpy(np.stack(list(_pooled(maps, np.max))))
     reader = PixelReader(small, None, None, f"bsds500/{split} at half size")
-    targets = {"boundaries": Boundaries(torch.tensor(of), lines)}  # type: ignore[arg-type]
+    targets = {"boundaries": Boundaries(torch.tensor(of), lines)}
     return ImageSource(reader, reader.name, pixels=small, targets=targets)  # type: ignore[attr-defined]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -57,7 +58,7 @@ def things(source: Any, seed: int) -> tuple[Source, Source]:
             own[cut:] += 1
             edge[cut] = INNER
             edge[[0, -1]] = edge[:, [0, -1]] = OUTER
-            turn = random.integers(4)
+            turn = int(random.integers(4))
             kind[thing], line[thing] = np.rot90(own, turn), np.rot90(edge, turn)
     shown = np.where(kinds[..., None] >= 0, colour[kinds], 0.5)
     pixels = shown + NOISE * random.normal(size=shown.shape)
@@ -123,7 +124,7 @@ def same_region(encoder: Hypercolumn, train: Source, test: Source, seed: int) ->
 
 def arms(training: Training, **options: Any) -> dict[str, Arm]:
     """Return the arms: the tree, its finest regions alone, another picture's tree, and nothing."""
-    method = partial(HierGroup, **options)
+    method: Callable[..., HierGroup] = partial(HierGroup, **options)
 
     def untrained(task: Task, seed: int) -> dict[str, Score | float]:
         train, test = task.data(seed)
