@@ -172,7 +172,7 @@ def links_by_loops(x: Tensor, clip: Tensor, neighbours: int) -> np.ndarray:
     x, n, nearest = x - x.mean(0), len(x), []
     for i in range(n):
         likeness = {j: float(x[i] @ x[j] / x[i].norm() / x[j].norm()) for j in range(n) if clip[j] != clip[i]}
-        nearest.append(sorted(likeness, key=lambda j, of=likeness: -of[j])[:neighbours])
+        nearest.append(sorted(likeness, key=likeness.__getitem__, reverse=True)[:neighbours])
     return np.array(
         [(i, j) for i in range(n) for j in range(n) if j in nearest[i] and i in nearest[j]], float
     )
