@@ -22,7 +22,7 @@ PAPERS = (
     Paper("care", 70, "Structuring Representation Geometry with Rotationally Equivariant Contrastive Learning", 2024, "2306.13924", "image", "representation", "learner", "vergence.methods.image.care:CARE"),
     Paper("gsimclr", 78, "G-SimCLR : Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling", 2020, "2009.12007", "image", "representation", "learner"),
     Paper("npid", 89, "Unsupervised Feature Learning via Non-Parametric Instance-level Discrimination", 2018, "1805.01978", "image", "representation", "learner", "vergence.methods.image.npid:NPID"),
-    Paper("contextplus", 91, "Improvements to context based self-supervised learning", 2018, "1711.06379", "image", "representation", "learner"),
+    Paper("contextplus", 91, "Improvements to context based self-supervised learning", 2018, "1711.06379", "image", "representation", "learner", "vergence.methods.image.contextplus:ContextPlus"),
     Paper("mocov3", 93, "An Empirical Study of Training Self-Supervised Vision Transformers", 2021, "2104.02057", "image", "representation", "learner", "vergence.methods.image.mocov3:MoCoV3"),
     Paper("all4one", 96, "All4One: Symbiotic Neighbour Contrastive Learning via Self-Attention and Redundancy Reduction", 2023, "2303.09417", "image", "representation", "learner", "vergence.methods.image.all4one:All4One"),
     Paper("amdim", 98, "Learning Representations by Maximizing Mutual Information Across Views", 2019, "1906.00910", "image", "representation", "learner"),

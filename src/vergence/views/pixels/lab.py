@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 # sRGB to XYZ under D65 (IEC 61966-2-1)
 _TO_XYZ = (
@@ -36,6 +37,29 @@ def lab_to_rgb(lab: Tensor) -> Tensor:
     linear = _mixed(xyz, torch.linalg.inv(_white_balanced(lab)))
     curved = 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055
     return torch.where(linear <= 0.0031308, 12.92 * linear, curved).clamp(0, 1)
+
+
+def blur_chroma(pixels: Tensor, width: int) -> Tensor:
+    """Blur a* and b* by the mean of a square, and leave L* as it is; borders are mirrored.
+
+    Fringes of colour at edges, which a lens leaves, go; what colour a thing has stays.
+
+    Args:
+        pixels: ``(B, 3, H, W)`` sRGB in [0, 1].
+        width: Odd, of the square in pixels; 1 changes nothing.
+
+    Source: Mundhenk et al., arXiv:1711.06379, Sec. 3.
+    """
+    lab = rgb_to_lab(pixels)
+    rows, columns = (_mirrored(side, width // 2, pixels.device) for side in pixels.shape[2:])
+    chroma = avg_pool2d(lab[:, 1:, rows[:, None], columns], width, 1)
+    return lab_to_rgb(torch.cat([lab[:, :1], chroma], 1))
+
+
+def _mirrored(lines: int, border: int, device: torch.device) -> Tensor:
+    """Return which of so many lines stands where, with a border on both sides."""
+    at = torch.arange(-border, lines + border, device=device) % (2 * lines)
+    return torch.minimum(at, 2 * lines - 1 - at)
 
 
 def _white_balanced(like: Tensor) -> Tensor:
