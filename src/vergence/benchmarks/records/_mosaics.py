@@ -36,10 +36,11 @@ CONTRAST = 2.0  # of kinds; colours and lights have deviation 1
 ALIKE = 0.5  # share of the variance of colours that a mosaic's tiles have in common
 
 
-def mosaics(source: None, seed: int) -> tuple[Source, tuple[Source, Source]]:
+def mosaics(source: None, seed: int, *, moved: bool = True) -> tuple[Source, tuple[Source, Source]]:
     """Generate mosaics to learn from, both looks side by side, and single looks that teach and judge.
 
-    A tile's pixels are one linear mixture of its kind, its colour and its light. Masks have the kinds.
+    A tile's pixels are one linear mixture of its kind, its colour and its light. Masks have the kinds. Tiles
+    stay in their places where they are not ``moved``.
     """
     random = np.random.default_rng(seed)
     count = LEARNED + PROBED + JUDGED
@@ -51,6 +52,7 @@ def mosaics(source: None, seed: int) -> tuple[Source, tuple[Source, Source]]:
     looks, masks = [], []
     for _ in range(2):
         order = np.argsort(random.random((count, CELLS)), 1)
+        order = order if moved else np.broadcast_to(np.arange(CELLS), order.shape)
         seen = np.take_along_axis(kind, order, 1)
         stays = [codes[seen], np.take_along_axis(colour, order[..., None], 1)]
         light = random.normal(size=(count, CELLS, LIGHTS))
@@ -89,8 +91,13 @@ class BothLooks(Method):
     """The two halves of a picture are the views of whatever method stands behind this class."""
 
     def views(self, batch: ImageBatch) -> list[View]:
-        halves = batch.pixels.split(SIDE, 3)
-        return [centre_view(replace(batch, pixels=half.contiguous()), SIDE) for half in halves]
+        return halves(batch)
+
+
+def halves(batch: ImageBatch) -> list[View]:
+    """Return the left and the right half of pictures."""
+    parts = batch.pixels.split(SIDE, 3)
+    return [centre_view(replace(batch, pixels=part.contiguous()), SIDE) for part in parts]
 
 
 def on_tiles(epochs: int = 16, dim: int = 8) -> Training:
