@@ -48,6 +48,6 @@ PAPERS = (
     Paper("mmc", 189, "Masked Momentum Contrastive Learning for Zero-shot Semantic Understanding", 2023, "2308.11448", "image", "representation", "learner"),
     Paper("denseau", 193, "Correlation between Alignment-Uniformity and Performance of Dense Contrastive Representations", 2022, "2210.08819", "image", "analysis", "protocol", "vergence.evaluate.denseau:dense_geometry"),
     Paper("aassl", 200, "Self-supervised visual learning from interactions with objects", 2024, "2407.06704", "image", "representation", "learner", "vergence.methods.image.aassl:AASSL"),
-    Paper("pcd", 203, "Pixel-Wise Contrastive Distillation", 2023, "2211.00218", "image", "representation", "learner"),
+    Paper("pcd", 203, "Pixel-Wise Contrastive Distillation", 2023, "2211.00218", "image", "representation", "learner", "vergence.methods.image.pcd:PCD"),
 )
 # fmt: on
