@@ -107,9 +107,10 @@ def _half(split: str, count: int) -> ImageSource:
         of += [i] * len(drawn)
     small = np.stack(list(_pooled(pixels, np.mean))).round().astype(np.uint8)
     lines = torch.from_numpy(np.stack(list(_pooled(maps, np.max))))
-    reader = PixelReader(small, None, None, f"bsds500/{split} at half size")
+    uri = f"memory:bsds500/{split}"
+    reader = PixelReader(small, None, None, uri)
     targets = {"boundaries": Boundaries(torch.tensor(of), lines)}
-    return ImageSource(reader, reader.name, pixels=small, targets=targets)  # type: ignore[attr-defined]
+    return ImageSource(reader, uri, pixels=small, targets=targets)
 
 
 def _lying(picture: np.ndarray) -> np.ndarray:
