@@ -190,6 +190,7 @@ KINDS: dict[str, Callable[..., Callable[..., list[View]]]] = {
     "masked": masked,
 }
 
-MILD: dict[str, Any] = {"scale": (0.5, 1.0), "jitter_p": 0.0, "grey": 0.0, "blur": 0.0}  # crops and mirrors, of a fine-tuning
+# crops and mirrors, of a fine-tuning
+MILD: dict[str, Any] = {"scale": (0.5, 1.0), "jitter_p": 0.0, "grey": 0.0, "blur": 0.0}
 
 OPTIONS = tuple(f.name for f in fields(Augment) if f.name != "size")
