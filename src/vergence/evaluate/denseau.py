@@ -153,7 +153,8 @@ def dense_geometry(
         views = make(photos, generator)
         first, second = (cells_of(encoder, encoder(view.pixels.to(device))) for view in views)
         assert first.grid is not None and first.tokens is not None and second.tokens is not None
-        match, shown = match_by_place(views[0], views[1], first.grid)
+        rows, columns = first.grid
+        match, shown = match_by_place(views[0], views[1], (rows, columns))
         f, g = first.tokens.cpu().double(), second.tokens.cpu().double()
         aligned.append(alignment(f, g, match, shown))
         within.append(uniformity_within(f))

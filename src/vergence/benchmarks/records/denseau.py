@@ -18,6 +18,7 @@ from vergence.benchmarks.records.densecl import small
 from vergence.benchmarks.tasks import KNN, Metric, Task, generated
 from vergence.core import Features, input_spec, pooled
 from vergence.data.image.batch import ImageBatch
+from vergence.data.targets import Masks
 from vergence.evaluate.denseau import alignment, dense_geometry, forecast, purity, uniformity_within
 from vergence.evaluate.score import Score
 from vergence.methods.image.densecl import DenseCL
@@ -31,7 +32,7 @@ LAST, GROUPS = 50, 8  # last steps, in which purity is measured; random groups t
 learns = on_tiles(epochs=8)
 
 
-class Paired(BothLooks, DenseCL):  # type: ignore[misc]
+class Paired(BothLooks, DenseCL):
     """Cells alone; a share is paired with a cell of their kind, others with any. None: by similarity."""
 
     reads = ("masks",)
@@ -42,9 +43,10 @@ class Paired(BothLooks, DenseCL):  # type: ignore[misc]
         self.pure: list[list[float]] = []
         self.faulty: list[list[float]] = []
 
-    def views(self, batch: ImageBatch) -> list[View]:
-        assert batch.targets is not None
-        tiles = torch.as_tensor(batch.targets["masks"].classes)[:, ::TILE, ::TILE].long()  # type: ignore[attr-defined]
+    def views(self, batch: ImageBatch) -> list[View]:  # type: ignore[override]
+        masks = (batch.targets or {})["masks"]
+        assert isinstance(masks, Masks)
+        tiles = torch.as_tensor(masks.classes)[:, ::TILE, ::TILE].long()
         self.kinds = [half.flatten(1) for half in tiles.chunk(2, 2)]
         return super().views(replace(batch, targets=None))
 

@@ -16,7 +16,7 @@ from vergence.core import Features
 from vergence.methods.image.densecl import DenseCL
 
 
-class Tiles(BothLooks, DenseCL):  # type: ignore[misc]  # type: ignore[misc]
+class Tiles(BothLooks, DenseCL):  # type: ignore[misc]
     """DenseCL of both looks at a mosaic."""
 
 

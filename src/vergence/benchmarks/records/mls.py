@@ -68,6 +68,7 @@ def things(encoder: ImageEncoder, train: Source, test: tuple[Source, Source], se
         (torch.as_tensor(embedded.vectors), part.target("tags", embedded.index))
         for part, embedded in ((part, embed(encoder, part)) for part in test)
     )
+    assert isinstance(known, Tags) and isinstance(judged, Tags)
     _, rows = topk(z, x, NEIGHBOURS)
     return mean_average_precision(
         known.values[rows].float().mean(1).numpy(), judged.values.numpy(), judged.known.numpy(), seed=seed
