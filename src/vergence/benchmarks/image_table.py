@@ -43,7 +43,13 @@ ENTRANTS: dict[str, dict[str, Any]] = {
     "swav": {"prototypes": 100, "hidden": 256, "dim": 64, "n_local": 4, "local_size": 16},
     "dino": {"prototypes": 1024, "momentum": 0.99, "n_local": 4, "local_size": 16},
     "densecl": QUEUE,
+    "wmse": {},
+    "care": {},
+    "all4one": {"queue": 2048, "momentum": 0.97},
+    "mls": QUEUE,
+    "saliencyssl": {},
     "rotnet": {},
+    "context": {"hidden": 512},
 }
 """Key -> options that differ from the paper's, as far as 5,000 photos and a small network need it."""
 
