@@ -40,7 +40,7 @@ PAPERS = (
     Paper("lorot", 151, "Tailoring Self-Supervision for Supervised Learning", 2022, "2207.10023", "image", "representation", "learner", "vergence.methods.image.lorot:LoRot"),
     Paper("trajssl", 160, "Pose-Aware Self-Supervised Learning with Viewpoint Trajectory Regularization", 2024, "2403.14973", "image", "representation", "learner", "vergence.methods.image.trajssl:TrajSSL"),
     Paper("gmml", 165, "GMML is All you Need", 2022, "2205.14986", "image", "representation", "learner", "vergence.methods.image.gmml:GMML"),
-    Paper("mvmr", 166, "MV-MR: multi-views and multi-representations for self-supervised learning and knowledge distillation", 2024, "2303.12130", "image", "representation", "learner"),
+    Paper("mvmr", 166, "MV-MR: multi-views and multi-representations for self-supervised learning and knowledge distillation", 2024, "2303.12130", "image", "representation", "learner", "vergence.methods.image.mvmr:MVMR"),
     Paper("context", 171, "Unsupervised Visual Representation Learning by Context Prediction", 2015, "1505.05192", "image", "representation", "learner", "vergence.methods.image.context:Context"),
     Paper("sit", 176, "SiT: Self-supervised vIsion Transformer", 2021, "2104.03602", "image", "representation", "learner", "vergence.methods.image.sit:SiT"),
     Paper("cim", 178, "Correlational Image Modeling for Self-Supervised Visual Pre-Training", 2023, "2303.12670", "image", "representation", "learner"),

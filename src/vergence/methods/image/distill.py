@@ -67,15 +67,9 @@ class Distill(Method):
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = dataclasses.replace(self.crop, **options)
 
-    @torch.no_grad()
     def teach(self, pixels: Tensor) -> Tensor:
         """Return the teacher's vectors ``(B, E)`` of pixels ``(B, 3, S, S)``, brought to its own size."""
-        size = self.teacher_size or pixels.shape[-1]
-        if size != pixels.shape[-1]:
-            pixels = interpolate(
-                pixels, (size, size), mode="bilinear", align_corners=False, antialias=size < pixels.shape[-1]
-            )
-        return pooled(self.teacher(pixels)).float()
+        return read_by(self.teacher, pixels, self.teacher_size)
 
     @torch.no_grad()
     def epoch_start(self, clock: Clock, loader: Iterable[ImageBatch]) -> None:
@@ -100,3 +94,13 @@ class Distill(Method):
         with torch.autocast(said.device.type, enabled=False):
             cosine = cosine_similarity(said, self.standardise(target), dim=1)
         return {"teacher": 1 - cosine.mean()}
+
+
+@torch.no_grad()
+def read_by(teacher: nn.Module, pixels: Tensor, size: int | None) -> Tensor:
+    """Return a teacher's vectors ``(B, E)`` of pixels ``(B, 3, S, S)``, resized unless ``size`` is None."""
+    if size is not None and size != pixels.shape[-1]:
+        pixels = interpolate(
+            pixels, (size, size), mode="bilinear", align_corners=False, antialias=size < pixels.shape[-1]
+        )
+    return pooled(teacher(pixels)).float()
