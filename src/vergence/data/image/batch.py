@@ -10,6 +10,10 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    import numpy as np
+
+    from vergence.core import InputSpec
+    from vergence.data.source import Source
     from vergence.data.targets import Target
 
 
@@ -52,3 +56,18 @@ class ImageBatch:
             elif value is not None:
                 changed[f.name] = change(value)
         return replace(self, **changed)
+
+
+def photos_at(source: Source, rows: np.ndarray, *, spec: InputSpec | None) -> ImageBatch:
+    """Read chosen photos of a source, in that order; a row may come twice.
+
+    Args:
+        source: Of images.
+        rows: ``(B,)``; those that cannot be read are left out.
+        spec: As of ``Source.loader``.
+
+    Returns:
+        The batch; its ``index`` counts ``rows``.
+    """
+    batch: ImageBatch = next(iter(source.subset(rows).loader(len(rows), spec=spec)))
+    return batch

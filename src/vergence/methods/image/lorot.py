@@ -10,46 +10,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vergence.core import BadInput, Features, Method, Recipe, input_spec, pooled
-from vergence.core.specs import wrapping
+from vergence.core import BadInput, Method, Recipe
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
-from vergence.nets import width_of
-from vergence.nets.image_encoder import Images, image_size
+from vergence.nets.classifier import Classifier
+from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import Augment
 
 Views = tuple[Tensor, Tensor, Tensor]
-
-
-class Classifier(nn.Module):
-    """An encoder with a linear layer that names the class. A run of ``LoRot`` keeps this one.
-
-    Args:
-        encoder: Maps images to ``(B, D)`` or ``Features``; what it gives, this one gives.
-        classes: C.
-    """
-
-    def __init__(self, encoder: nn.Module, classes: int) -> None:
-        super().__init__()
-        self.backbone = encoder
-        self.out_dim = width_of(encoder)
-        self.input_spec = input_spec(encoder)
-        self.spec = wrapping(self, encoder, classes=classes)
-        self.classify = nn.Linear(self.out_dim, classes)
-
-    def forward(self, images: Images) -> Tensor | Features:
-        return self.backbone(images)
-
-    def logits(self, images: Images) -> Tensor:
-        """Return the logits ``(B, C)`` of the classes."""
-        return self.classify(pooled(self(images)))
 
 
 class LoRot(Method):
     """Name the class of a photo of which a part was turned, and say how it was turned.
 
     Moon, Kim, Heo 2022, arXiv:2207.10023. To see a part's turn the network must look at the part, also where
-    another one names the class already. Both answers come from one pass over one view.
+    another one names the class already. Both answers come from one pass over one view. What is kept is the
+    ``Classifier``.
 
     Differs from the paper: views are cropped to at least 40 % of the photo and mirrored, at any image size.
     Differs from the released code: the square of LoRot-I is drawn for every image, not one for the batch, and
