@@ -36,7 +36,7 @@ PAPERS = (
     Paper("deepercluster", 141, "Unsupervised Pre-Training of Image Features on Non-Curated Data", 2019, "1905.01278", "image", "representation", "learner"),
     Paper("pgt", 142, "Perceptual Group Tokenizer: Building Perception with Iterative Grouping", 2024, "2311.18296", "image", "representation", "backbone"),
     Paper("seeraudit", 145, "Vision Models Are More Robust And Fair When Pretrained On Uncurated Images Without Supervision", 2022, "2202.08360", "image", "analysis", "protocol", "vergence.evaluate.seeraudit:audit"),
-    Paper("seer", 148, "Self-supervised Pretraining of Visual Features in the Wild", 2021, "2103.01988", "image", "representation", "learner"),
+    Paper("seer", 148, "Self-supervised Pretraining of Visual Features in the Wild", 2021, "2103.01988", "image", "representation", "learner", "vergence.methods.image.seer:SEER"),
     Paper("lorot", 151, "Tailoring Self-Supervision for Supervised Learning", 2022, "2207.10023", "image", "representation", "learner", "vergence.methods.image.lorot:LoRot"),
     Paper("trajssl", 160, "Pose-Aware Self-Supervised Learning with Viewpoint Trajectory Regularization", 2024, "2403.14973", "image", "representation", "learner", "vergence.methods.image.trajssl:TrajSSL"),
     Paper("gmml", 165, "GMML is All you Need", 2022, "2205.14986", "image", "representation", "learner", "vergence.methods.image.gmml:GMML"),

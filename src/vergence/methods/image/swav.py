@@ -78,7 +78,7 @@ class SwAV(Method):
                 f"SwAV needs temperatures above 0, 1 round or more and a queue of 0 or more; "
                 f"got {temperature}, {assignment_temperature}, {rounds} and {queue}."
             )
-        self.projector = mlp(width_of(encoder), hidden, dim)
+        self.projector = self.head(width_of(encoder), hidden, dim)
         self.prototypes = nn.Linear(dim, prototypes, bias=False)
         self.to_unit_length()
         self.queue = MemoryQueue(queue, dim, dim) if queue else None
@@ -98,6 +98,16 @@ class SwAV(Method):
         self.queue_start, self.freeze_prototypes = queue_start, freeze_prototypes
         self.fresh_rows: list[tuple[Tensor, ...]] = []
 
+    @staticmethod
+    def head(width: int, hidden: int, dim: int) -> nn.Module:
+        """Return the projector."""
+        return mlp(width, hidden, dim)
+
+    @property
+    def prototypes_wait(self) -> bool:
+        """Whether the prototypes keep their random start in this step."""
+        return self.clock.epoch < self.freeze_prototypes
+
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crops = self.crops.with_options({k: v for k, v in options.items() if k != "scale"})
 
@@ -106,7 +116,7 @@ class SwAV(Method):
 
     def loss(self, views: list[View]) -> dict[str, Tensor]:
         weight = self.prototypes.weight
-        if self.clock.epoch < self.freeze_prototypes:
+        if self.prototypes_wait:
             weight = held_still(weight)
         vectors = normalize(self.projector(encode_crops(self.encoder, views)), dim=1)  # (V * B, dim)
         scores = linear(vectors, weight).chunk(len(views))
