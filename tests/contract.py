@@ -162,10 +162,10 @@ def cases():
 
 
 def first_batch(method, source):
-    own = method.batches(source)
-    batches = own if own is not None else source
-    batch = source.fitting_batch(BATCH, BATCH)
-    return next(iter(batches.loader(batch, spec=input_spec(method.encoder), shuffle=True)))
+    method.batch_size = batch = source.fitting_batch(BATCH, BATCH)
+    if (own := method.batches(source)) is not None:
+        return next(iter(own.epoch(0, seed=0, start=0, rank=0, world=1)))
+    return next(iter(source.loader(batch, spec=input_spec(method.encoder), shuffle=True)))
 
 
 def step(method, batch, seed=0):

@@ -58,6 +58,7 @@ class Batches:
                 f"A batch of {self.batch_size} does not divide into {parts} equal parts "
                 f"({world()} processes, --accumulate {self.accumulate}); choose other numbers."
             )
+        method.batch_size = self.share
         self.sampler = method.batches(source)
         steps = len(source) // self.batch_size
         if self.sampler is not None:
