@@ -12,7 +12,7 @@ PAPERS = (
     Paper("registers", 21, "Vision Transformers Need Registers", 2024, "2309.16588", "image", "representation", "backbone", "vergence.methods.image.registers:report"),
     Paper("pirl", 25, "Self-Supervised Learning of Pretext-Invariant Representations", 2020, "1912.01991", "image", "representation", "learner"),
     Paper("mls", 26, "Multi-Label Self-Supervised Learning with Scene Images", 2023, "2308.03286", "image", "representation", "learner", "vergence.methods.image.mls:MLS"),
-    Paper("kernelinfonce", 31, "Contrastive Learning Is Spectral Clustering On Similarity Graph", 2024, "2303.15103", "any", "analysis", "theory"),
+    Paper("kernelinfonce", 31, "Contrastive Learning Is Spectral Clustering On Similarity Graph", 2024, "2303.15103", "any", "analysis", "theory", "vergence.methods.pairs.kernelinfonce:KernelInfoNCE"),
     Paper("cdjp", 36, "Learning Image Representations by Completing Damaged Jigsaw Puzzles", 2018, "1802.01880", "image", "representation", "learner", "vergence.methods.image.cdjp:CDJP"),
     Paper("dinov2", 44, "DINOv2: Learning Robust Visual Features without Supervision", 2024, "2304.07193", "image", "representation", "learner", "vergence.methods.image.dinov2:DINOv2"),
     Paper("densecl", 50, "Dense Contrastive Learning for Self-Supervised Visual Pre-Training", 2021, "2011.09157", "image", "representation", "learner", "vergence.methods.image.densecl:DenseCL"),

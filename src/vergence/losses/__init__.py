@@ -6,6 +6,7 @@ from vergence.losses.decorrelate import barlow_twins, covariance_penalty, varian
 from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
 from vergence.losses.geometry import distance_correlation, gram_difference
 from vergence.losses.kernel import hsic, mmd, uniformity
+from vergence.losses.kernel_nce import kernel_nce
 from vergence.losses.predict import byol, negative_cosine
 from vergence.losses.sets import chamfer
 from vergence.losses.whiten import w_mse, whiten
@@ -22,6 +23,7 @@ __all__ = [
     "gram_difference",
     "hsic",
     "info_nce",
+    "kernel_nce",
     "koleo",
     "mmd",
     "negative_cosine",
