@@ -10,7 +10,7 @@ PAPERS = (
     Paper("lens", 16, "Automatic Shortcut Removal for Self-Supervised Representation Learning", 2020, "2002.08822", "image", "representation", "learner"),
     Paper("invprobe", 20, "Demystifying Contrastive Self-Supervised Learning: Invariances, Augmentations and Dataset Biases", 2020, "2007.13916", "image", "analysis", "protocol", "vergence.evaluate.protocols.invprobe:invariance"),
     Paper("registers", 21, "Vision Transformers Need Registers", 2024, "2309.16588", "image", "representation", "backbone", "vergence.methods.image.registers:report"),
-    Paper("pirl", 25, "Self-Supervised Learning of Pretext-Invariant Representations", 2020, "1912.01991", "image", "representation", "learner"),
+    Paper("pirl", 25, "Self-Supervised Learning of Pretext-Invariant Representations", 2020, "1912.01991", "image", "representation", "learner", "vergence.methods.image.pirl:PIRL"),
     Paper("mls", 26, "Multi-Label Self-Supervised Learning with Scene Images", 2023, "2308.03286", "image", "representation", "learner", "vergence.methods.image.mls:MLS"),
     Paper("kernelinfonce", 31, "Contrastive Learning Is Spectral Clustering On Similarity Graph", 2024, "2303.15103", "any", "analysis", "theory", "vergence.methods.pairs.kernelinfonce:KernelInfoNCE"),
     Paper("cdjp", 36, "Learning Image Representations by Completing Damaged Jigsaw Puzzles", 2018, "1802.01880", "image", "representation", "learner", "vergence.methods.image.cdjp:CDJP"),
