@@ -20,7 +20,7 @@ PAPERS = (
     Paper("jigen", 57, "Self-Supervised Learning Across Domains", 2021, "2007.12368", "image", "few-labels", "learner"),
     Paper("synfgvr", 58, "On Learning Discriminative Features from Synthesized Data for Self-Supervised Fine-Grained Visual Recognition", 2024, "2407.14676", "image", "representation", "learner"),
     Paper("care", 70, "Structuring Representation Geometry with Rotationally Equivariant Contrastive Learning", 2024, "2306.13924", "image", "representation", "learner", "vergence.methods.image.care:CARE"),
-    Paper("gsimclr", 78, "G-SimCLR : Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling", 2020, "2009.12007", "image", "representation", "learner"),
+    Paper("gsimclr", 78, "G-SimCLR : Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling", 2020, "2009.12007", "image", "representation", "learner", "vergence.methods.image.gsimclr:GSimCLR"),
     Paper("npid", 89, "Unsupervised Feature Learning via Non-Parametric Instance-level Discrimination", 2018, "1805.01978", "image", "representation", "learner", "vergence.methods.image.npid:NPID"),
     Paper("contextplus", 91, "Improvements to context based self-supervised learning", 2018, "1711.06379", "image", "representation", "learner", "vergence.methods.image.contextplus:ContextPlus"),
     Paper("mocov3", 93, "An Empirical Study of Training Self-Supervised Vision Transformers", 2021, "2104.02057", "image", "representation", "learner", "vergence.methods.image.mocov3:MoCoV3"),
