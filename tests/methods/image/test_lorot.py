@@ -11,7 +11,8 @@ import vergence
 from vergence.benchmarks.records import lorot as record
 from vergence.core import BadInput
 from vergence.data.image.batch import ImageBatch
-from vergence.methods.image.lorot import Classifier, LoRot, turn_squares
+from vergence.methods.image.lorot import LoRot, turn_squares
+from vergence.nets.classifier import Classifier
 
 
 class Pixels(nn.Module):

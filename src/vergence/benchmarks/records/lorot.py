@@ -20,7 +20,8 @@ from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 from vergence.engine import embed
 from vergence.evaluate.score import Score, mean_score
-from vergence.methods.image.lorot import Classifier, LoRot
+from vergence.methods.image.lorot import LoRot
+from vergence.nets.classifier import Classifier
 from vergence.views.pixels.geometry import quarter_turns
 
 CLASSES, COUNT, SIDE = 8, 1_000, 16
