@@ -7,6 +7,7 @@ from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_e
 from vergence.losses.geometry import distance_correlation, gram_difference
 from vergence.losses.kernel import hsic, mmd, uniformity
 from vergence.losses.kernel_nce import kernel_nce
+from vergence.losses.local_nce import local_nce
 from vergence.losses.predict import byol, negative_cosine
 from vergence.losses.sets import chamfer
 from vergence.losses.whiten import w_mse, whiten
@@ -25,6 +26,7 @@ __all__ = [
     "info_nce",
     "kernel_nce",
     "koleo",
+    "local_nce",
     "mmd",
     "negative_cosine",
     "node_info_nce",
