@@ -106,7 +106,7 @@ free = Training(
     batch=128,
     settings={"optimizer": "adam", "lr": 3e-2, "warmup": 1},
 )
-gaussian = {"power": 2.0, "gaussian": 0.0}
+gaussian: dict[str, Any] = {"power": 2.0, "gaussian": 0.0}
 MECHANISM = Mechanism(
     f"A graph of {BLOCKS} blocks of {EACH} nodes. Two views are a node and one of its neighbours; each node "
     f"has {DIM} free numbers and nothing else to be known by. The theorem says that InfoNCE on unit vectors, "

@@ -95,7 +95,7 @@ def other_sides(encoder: nn.Module, train: ImageSource, test: ImageSource, seed:
 class Nothing(Method):
     """Learns nothing."""
 
-    def views(self, batch: ImageBatch) -> None:  # type: ignore[override]
+    def views(self, batch: ImageBatch) -> None:
         return None
 
     def loss(self, views: None) -> dict[str, Tensor]:
