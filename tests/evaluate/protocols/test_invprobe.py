@@ -10,10 +10,12 @@ from vergence.evaluate.protocols.invprobe import firing_rates, invariance
 
 
 class Brightness(torch.nn.Module):
-    input_spec, out_dim = {"size": 8}, 1
+    """25 units that all say how bright a picture is: as many as count for each class."""
+
+    input_spec, out_dim = {"size": 8}, 25
 
     def forward(self, pixels):
-        return pixels.mean((1, 2, 3))[:, None]
+        return pixels.mean((1, 2, 3))[:, None].expand(-1, 25)
 
 
 def looped(reference, reference_labels, versions, labels, group, k):
