@@ -7,7 +7,7 @@ PAPERS = (
     Paper("transitive", 8, "Transitive Invariance for Self-supervised Visual Representation Learning", 2017, "1708.02901", "image", "representation", "learner", "vergence.methods.image.transitive:Transitive"),
     Paper("hiergroup", 11, "Self-Supervised Visual Representation Learning from Hierarchical Grouping", 2020, "2012.03044", "image", "representation", "learner", "vergence.methods.image.hiergroup:HierGroup"),
     Paper("scan", 15, "SCAN: Learning to Classify Images without Labels", 2020, "2005.12320", "image", "clustering", "learner", "vergence.methods.image.scan:SCAN"),
-    Paper("lens", 16, "Automatic Shortcut Removal for Self-Supervised Representation Learning", 2020, "2002.08822", "image", "representation", "learner"),
+    Paper("lens", 16, "Automatic Shortcut Removal for Self-Supervised Representation Learning", 2020, "2002.08822", "image", "representation", "learner", "vergence.methods.image.lens:Lens"),
     Paper("invprobe", 20, "Demystifying Contrastive Self-Supervised Learning: Invariances, Augmentations and Dataset Biases", 2020, "2007.13916", "image", "analysis", "protocol", "vergence.evaluate.protocols.invprobe:invariance"),
     Paper("registers", 21, "Vision Transformers Need Registers", 2024, "2309.16588", "image", "representation", "backbone", "vergence.methods.image.registers:report"),
     Paper("pirl", 25, "Self-Supervised Learning of Pretext-Invariant Representations", 2020, "1912.01991", "image", "representation", "learner", "vergence.methods.image.pirl:PIRL"),
