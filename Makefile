@@ -49,4 +49,5 @@ clean:
 .venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
 	@echo "Installing vergence and its tools into .venv (torch is large: a minute or more)"
 	$(INSTALL) -e '.[dev]'
+	-@$(BIN)/python -m compileall -q -j 0 .venv/lib > /dev/null  # once, not in each of the many processes of the tests
 	@touch $@ .venv/.ready
