@@ -68,11 +68,11 @@ class Grainy:
         return views
 
 
-class GrainyAMDIM(Grainy, AMDIM):
+class GrainyAMDIM(Grainy, AMDIM):  # type: ignore[misc]
     """AMDIM with these views."""
 
 
-class GrainyVectors(Grainy, VectorsAlone):
+class GrainyVectors(Grainy, VectorsAlone):  # type: ignore[misc]
     """InfoNCE with these views."""
 
 

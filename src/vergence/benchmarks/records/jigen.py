@@ -147,7 +147,7 @@ PARITY = Parity(
 train = Training(
     "tf_efficientnet_lite0", {"pretrained": True}, epochs=3, batch=64, size=PACS_SIDE, settings={"lr": 5e-3}
 )
-pictures = {"classes": 7}
+pictures: dict[str, Any] = {"classes": 7}
 
 RECORD = Record(
     key="jigen",
