@@ -63,8 +63,8 @@ MECHANISM = Mechanism(
     "photographed twice: 8 x 8 pictures are linear mixtures of 6 causes that stay and of 20, twice as "
     "strong, that change. They pass once, 64 pictures a step. A linear map to 8 numbers is then to find the "
     "other picture of things of which all kinds are equally common. Nothing but balance keeps all pictures "
-    "from one prototype. Three rounds of balancing, as SwAV has, stand beside. Settings were chosen on seeds "
-    "100 and 101.",
+    "from one prototype. Three rounds of balancing, as SwAV has, stand beside. Settings were chosen on seed "
+    "100.",
     task=generated(web, Metric("mAP of the other picture", other_look)),
     arms={
         "paper": passes(partial(Twice, **small)),
