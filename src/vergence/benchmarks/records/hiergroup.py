@@ -203,7 +203,7 @@ MECHANISM = Mechanism(
     "family have nothing in common but that the tree joins them before the ground: in pictures whose "
     "contours nobody gives, two parts of a thing are to be more alike than parts of two things. Flat regions "
     "are the same method at one level, where the other part is one more negative. Settings were chosen on "
-    "seeds 100 and 101; first tried was retrieval among all pictures, where negatives of the same kind in "
+    "seed 100; first tried was retrieval among all pictures, where negatives of the same kind in "
     "other pictures leave every arm at or below the untrained one.",
     task=generated(
         things,
