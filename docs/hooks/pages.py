@@ -129,13 +129,14 @@ def _mechanisms(results: dict[str, dict[str, Any]]) -> str:
     rows, worlds = [], []
     for key, result in results.items():
         if mechanism := result.get("mechanism"):
-            plain = mechanism["less_is_better"]
-            arms = {arm: _spread(score, plain) for arm, score in mechanism["arms"].items()}
-            ours = arms.pop("paper")
-            others = "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items())
-            lead, clear = marks(result)["mechanism"], "yes" if mechanism["clear"] else "no"
-            metric = _cell(mechanism["metric"])
-            rows.append(f"| `{key}` | {metric} | **{ours}** | {others} | {lead} | {clear} |")
+            for one in (mechanism, *(mechanism.get("also") or ())):
+                plain = one["less_is_better"]
+                arms = {arm: _spread(score, plain) for arm, score in one["arms"].items()}
+                ours = arms.pop("paper", "")
+                others = "; ".join(f"{_cell(arm)}: {score}" for arm, score in arms.items())
+                lead = marks(result)["mechanism"] if one is mechanism else ""
+                clear, metric = "yes" if one["clear"] else "no", _cell(one["metric"])
+                rows.append(f"| `{key}` | {metric} | **{ours}** | {others} | {lead} | {clear} |")
             worlds.append(f"- `{key}`: {_cell(mechanism['world'])}")
     head = [
         "| key | metric | the paper's idea | without it | lead over the nearest rival | clear of all |",

@@ -128,6 +128,23 @@ def test_a_mechanism_is_clear_when_every_rival_is_beaten_with_five_seeds():
     assert lost["mechanism"]["clear"] is False and lost["mechanism"]["margins"]["simplest"]["low"] < 0
 
 
+def test_what_further_metrics_say_of_a_mechanism_is_kept_and_does_not_count():
+    def both(value):
+        return lambda task, seed: {"first": value, "second": 1 - value}
+
+    task = dataclasses.replace(WORLD.task, metrics=(Metric("first"), Metric("second")))
+    world = dataclasses.replace(WORLD, task=task, arms={"paper": both(0.9), "off": both(0.1)})
+    found = run_record(dataclasses.replace(SMALL, mechanism=world), quiet=True)["mechanism"]
+    (other,) = found["also"]
+    assert (found["metric"], found["clear"], other["metric"], other["clear"]) == (
+        "first",
+        True,
+        "second",
+        False,
+    )
+    assert other["arms"]["off"]["mean"] == 0.9
+
+
 def test_a_part_alone_leaves_the_rest_of_the_result_as_it_is(monkeypatch, tmp_path):
     calls = []
     record = dataclasses.replace(

@@ -32,3 +32,11 @@ def test_columns_come_in_the_order_of_the_samples(tmp_path):
 def test_what_does_not_fit_is_one_clear_line(tmp_path, text, words):
     with pytest.raises(BadInput, match=words):
         side_columns(table(tmp_path, text), ["age"], ["a"])
+
+
+def test_a_last_part_that_several_samples_share_names_none_of_them(tmp_path):
+    path = table(tmp_path, "name,age\n1.jpg,5\n")
+    with pytest.raises(BadInput, match="'1.jpg', which 2 samples are called"):
+        side_columns(path, ["age"], ["a/1.jpg", "b/1.jpg"])
+    path = table(tmp_path, "name,age\na/1.jpg,5\nb/1.jpg,6\n")
+    assert side_columns(path, ["age"], ["a/1.jpg", "b/1.jpg"]) == [["5", "6"]]

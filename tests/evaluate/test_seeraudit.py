@@ -89,9 +89,11 @@ def test_watched_mistakes_are_counted_where_they_are_sure(encoder):
         audit(encoder, source, groups, watched=["yes"], confidence=at).overall["wrongly called yes"].value
         for at in (0.0, 0.6, 1.0)
     ]
-    right = audit(encoder, source, groups).overall["right"].value
     assert rates[0] >= rates[1] >= rates[2] == 0
-    assert 0 < rates[0] < 1 - right
+    found = audit(encoder, source, groups, watched=["yes"], confidence=0.0).overall
+    others = found["wrongly called yes"].n  # those of the class itself cannot be called so wrongly
+    assert others == (source.labels[stratified(source.labels, JUDGED)[1]] == 0).sum()
+    assert 0 < rates[0] * others < (1 - found["right"].value) * found["right"].n
 
 
 def test_distances_on_the_globe():

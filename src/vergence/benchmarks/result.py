@@ -39,22 +39,33 @@ def data_results(record: Record, scores: Scores, seconds: float) -> list[dict[st
 
 
 def mechanism_result(mechanism: Mechanism, scores: Scores, seconds: float) -> dict[str, Any]:
-    """Return the arms' scores in the world, and whether the paper's is clearly ahead of every rival."""
-    metric = mechanism.task.metrics[0]
-    values = _values(mechanism, metric, scores)
-    margins = _margins(values, metric)
-    enough = len(set(mechanism.seeds)) >= ENOUGH_SEEDS
+    """Return the arms' scores in the world, and whether the paper's is clearly ahead of every rival.
+
+    What the first metric says counts; what further ones say stands under "also".
+    """
+    first, *further = (_in_world(mechanism, metric, scores) for metric in mechanism.task.metrics)
     return {
         "world": mechanism.world,
-        "metric": metric.name,
-        "less_is_better": metric.less_is_better,
         "seeds": list(mechanism.seeds),
-        "arms": {arm: summary(by_seed) for arm, by_seed in values.items()},
-        "rivals": list(mechanism.all_rivals),
-        "margins": {rival: margins[rival] for rival in mechanism.all_rivals},
-        "clear": enough and all(margins[rival]["low"] > 0 for rival in mechanism.all_rivals),
+        **first,
+        **({"also": further} if further else {}),
         "date": datetime.date.today().isoformat(),
         "seconds": round(seconds, 1),
+    }
+
+
+def _in_world(mechanism: Mechanism, metric: Metric, scores: Scores) -> dict[str, Any]:
+    values = _values(mechanism, metric, scores)
+    margins = _margins(values, metric) if PAPER in values else {}
+    rivals = [rival for rival in mechanism.all_rivals if rival in margins]
+    enough = len(set(mechanism.seeds)) >= ENOUGH_SEEDS
+    return {
+        "metric": metric.name,
+        "less_is_better": metric.less_is_better,
+        "arms": {arm: summary(by_seed) for arm, by_seed in values.items()},
+        "rivals": rivals,
+        "margins": {rival: margins[rival] for rival in rivals},
+        "clear": enough and bool(rivals) and all(margins[rival]["low"] > 0 for rival in rivals),
     }
 
 

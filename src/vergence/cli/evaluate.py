@@ -86,6 +86,8 @@ def audit(argv: list[str]) -> None:
     if not args.groups:
         raise BadInput("audit needs --groups FILE.csv:COLUMN, or the name of a target such as domain.")
     check_there(args.source)
+    if args.out and not Path(args.out).absolute().parent.is_dir():
+        raise BadInput(f"--out {args.out} lies in a folder that is not there; make it first.")
     from vergence.evaluate.seeraudit import audit as api
     from vergence.reports.audit_page import as_text, write_audit
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,8 @@ def side_columns(path: str | Path, columns: Sequence[str], names: Sequence[str])
         names: Of the samples.
 
     Raises:
-        BadInput: If the file cannot be read, lacks a column, names a sample twice, or knows none of them.
+        BadInput: If the file cannot be read, lacks a column, names a sample twice, knows none of them,
+            or has a last part that several samples share.
     """
     path = Path(path)
     try:
@@ -41,6 +43,13 @@ def side_columns(path: str | Path, columns: Sequence[str], names: Sequence[str])
         if (name := read_cell(row[0])) in known:
             raise BadInput(f"{path} names '{name}' twice.")
         known[name] = [read_cell(row[i]).strip() if i < len(row) else "" for i in wanted]
+    whole = set(map(str, names))
+    bare = Counter(str(name).rsplit("/", 1)[-1] for name in names)
+    if doubtful := [name for name in known if bare[name] > 1 and name not in whole]:
+        raise BadInput(
+            f"{path} names '{doubtful[0]}', which {bare[doubtful[0]]} samples are called: give each sample's "
+            f"whole name, such as '{names[0]}'."
+        )
     found = [known.get(name) or known.get(name.rsplit("/", 1)[-1]) for name in map(str, names)]
     if not any(found):
         raise BadInput(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from vergence.core.errors import escaped
 from vergence.engine.files import write_text
 from vergence.evaluate.seeraudit import Audit, Gap
 from vergence.reports.figures import intervals
@@ -21,7 +22,7 @@ def as_text(audit: Audit) -> str:
     ]
     if audit.few:
         lines.append(f"Too few to be compared: {', '.join(audit.few)}.")
-    return "\n".join([*lines, audit.limits])
+    return "\n".join([*map(escaped, lines), audit.limits])
 
 
 def write_audit(path: str | Path, audit: Audit, *, encoder: str, data: str, groups: str) -> Path:
@@ -55,7 +56,7 @@ def verdict(gap: Gap) -> str:
         return "The same for all groups."
     if gap.found:
         return f"Higher for {gap.highest} than for {gap.lowest}, by {gap.gap} points."
-    return f"No gap beyond chance: {gap.highest} and {gap.lowest} are {gap.gap} points apart."
+    return f"No gap beyond chance between {gap.highest} and {gap.lowest} ({gap.gap} points)."
 
 
 def _chart(gap: Gap) -> str:
