@@ -119,11 +119,14 @@ class Context(Method):
         n, device = len(patches), patches.device
         chosen = torch.rand(n, device=device) < self.coarse
         patches = on_rows(patches, chosen, resampled, self.coarsening[random_sides(n, self.side, device)])
-        if self.colour == "drop":
-            patches = keep_channel(patches, torch.randint(3, (n,), device=device), torch.rand_like(patches))
-        else:
-            patches = without_green_magenta(patches)
-        return self.encoder.mean + even_contrast(patches)
+        return self.encoder.mean + even_contrast(self.without_colour(patches))
+
+    def without_colour(self, patches: Tensor) -> Tensor:
+        """Take what a lens's fringes tell out of patches ``(N, 3, P, P)``, about their mean."""
+        if self.colour == "project":
+            return without_green_magenta(patches)
+        kept = torch.randint(3, (len(patches),), device=patches.device)
+        return keep_channel(patches, kept, torch.rand_like(patches))
 
     def loss(self, views: Tensor) -> dict[str, Tensor]:
         first, second, place = self.pairs
