@@ -61,6 +61,8 @@ def things(source: Any, seed: int) -> tuple[Source, Source]:
             edge[[0, -1]] = edge[:, [0, -1]] = OUTER
             turn = int(random.integers(4))
             kind[thing], line[thing] = np.rot90(own, turn), np.rot90(edge, turn)
+        away = tuple(random.integers(SIDE, size=2))  # or places alone would tell which parts are of one thing
+        kind[:], line[:] = np.roll(kind, away, (0, 1)), np.roll(line, away, (0, 1))
     shown = np.where(kinds[..., None] >= 0, colour[kinds], 0.5)
     pixels = shown + NOISE * random.normal(size=shown.shape)
     reader = PixelReader((255 * pixels.clip(0, 1)).astype(np.uint8), None, None, "things")
@@ -203,7 +205,8 @@ MECHANISM = Mechanism(
     "family have nothing in common but that the tree joins them before the ground: in pictures whose "
     "contours nobody gives, two parts of a thing are to be more alike than parts of two things. Flat regions "
     "are the same method at one level, where the other part is one more negative. Settings were chosen on "
-    "seed 100; first tried was retrieval among all pictures, where negatives of the same kind in "
+    "seed 100. Where things lay in the same four quarters of all pictures, another picture's tree did as "
+    "well, .944 beside .945 on seeds 0 to 4: pictures are rolled since. First tried was retrieval among all pictures, where negatives of the same kind in "
     "other pictures leave every arm at or below the untrained one.",
     task=generated(
         things,
