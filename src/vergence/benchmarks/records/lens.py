@@ -22,8 +22,8 @@ from vergence.methods.image.rotnet import RotNet
 
 CLASSES, COUNT, SIDE = 8, 1_000, 16
 CONTRAST, NOISE, MARK = 0.2, 0.1, 0.3
-PENALTY = 300.0
-CHANGED = 0.05  # deviation of random changes
+PENALTY = 100.0
+CHANGED = 0.07  # deviation of random changes
 
 
 class RandomLens(RotNet):
@@ -69,7 +69,7 @@ def marked(source: None, seed: int) -> tuple[Source, Source]:
 small = Training(
     "resnet-tiny",
     {"width": 8},
-    epochs=10,
+    epochs=6,
     batch=50,
     size=SIDE,
     settings={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1},
@@ -79,8 +79,11 @@ MECHANISM = Mechanism(
     f"{COUNT:,} pictures of {SIDE} x {SIDE} pixels: an upright glyph, faint, of {CLASSES}, and a bright "
     "line along the top. Which way a picture was turned is told by the line at once, and by the glyph to "
     "a network that knows the glyphs. A linear probe asks for the glyph. Random changes have a deviation "
-    f"of {CHANGED}. Covering the line by hand, before the turn, shows what is lost to it. The world was "
-    "chosen on seed 100 by the arms without a lens.",
+    f"of {CHANGED}, about the lens's own root mean square on seeds 100 and 101, 0.061 and 0.074, of which "
+    "the line, 2 % of a picture, has 39 and 36 %. Covering the line by hand, before the turn, shows what is "
+    "lost to it. With the lens, what is probed are two vectors side by side, of the picture as it is and "
+    "through the lens. The world was chosen on seed 100 by the arms without a lens; of penalties of 100, 300 "
+    "and 1,000, the first was chosen on seeds 100 and 101 (1,000 was seen on seed 100 alone).",
     task=generated(marked, LINEAR),
     arms={
         "paper": small(few),
@@ -88,7 +91,6 @@ MECHANISM = Mechanism(
         "random changes": small(partial(RandomLens, shift=0.0)),
         "line covered by hand": small(partial(MarkCovered, shift=0.0)),
         "untrained": small.untrained,
-        "raw": raw,
     },
     rivals=("no lens", "random changes"),
 )
