@@ -206,8 +206,8 @@ MECHANISM = Mechanism(
     "contours nobody gives, two parts of a thing are to be more alike than parts of two things. Flat regions "
     "are the same method at one level, where the other part is one more negative. Settings were chosen on "
     "seed 100. Where things lay in the same four quarters of all pictures, another picture's tree did as "
-    "well, .944 beside .945 on seeds 0 to 4: pictures are rolled since. First tried was retrieval among all pictures, where negatives of the same kind in "
-    "other pictures leave every arm at or below the untrained one.",
+    "well, .944 beside .945 on seeds 0 to 4: pictures are rolled since. First tried was "
+    "retrieval among all pictures, where negatives of the same kind in other pictures leave every arm at or below the untrained one.",
     task=generated(
         things,
         Metric("AUROC of likeness for the two parts of a thing", of_family),
