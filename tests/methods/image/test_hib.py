@@ -1,10 +1,13 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import quad
 
+import vergence
 from two_processes import few_digits
+from vergence.benchmarks.records.hib import Point
 from vergence.core import BadInput
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.encoders import build
@@ -80,6 +83,16 @@ def test_uncertainty_grows_with_the_cloud_from_what_the_shift_says_of_a_point(ba
     assert all((more > less).all() for less, more in zip(seen, seen[1:], strict=False))
 
 
+def test_the_rival_of_points_has_none_but_those_it_learns_with(batch):
+    torch.manual_seed(0)
+    encoder = Point(build("resnet-tiny", size=16, width=8, blocks=(1,)), dim=2).encoder.eval()
+    of_a_point = torch.sigmoid(-encoder.shift.detach()).expand(6)
+    torch.testing.assert_close(encoder.uncertainty(batch), of_a_point)
+    assert not any(p.requires_grad for p in encoder.spread.parameters())
+    points = encoder.points(batch, 4)
+    torch.testing.assert_close(points, encoder(batch)[:, None].expand(-1, 4, -1), atol=1e-6, rtol=0)
+
+
 def test_the_two_draws_of_an_uncertainty_are_independent(batch):
     encoder = make(dim=2).encoder.eval()
     of_a_point = torch.sigmoid(-encoder.shift).item()  # what one draw, compared with itself, would give
@@ -115,3 +128,5 @@ def test_points_that_meet_and_clouds_without_width_leave_gradients_finite():
 def test_mistakes_are_one_line():
     with pytest.raises(BadInput, match="draws of 1 or more and beta >= 0; got 3, 0 and 0.0001"):
         make(draws=0)
+    with pytest.raises(BadInput, match="no two of .* are of one class"):
+        make().setup(vergence.open("digits").subset(np.arange(10)))  # 0 to 9

@@ -20,6 +20,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
@@ -100,6 +101,9 @@ class HIB(Method):
     layer; views are cropped and mirrored as options say, by default not at all. Optimizer and rate, and the
     5 at which a and b start, are the library's.
 
+    A step holds the distances of the points of all pairs at once, B² K² / 2 of them; B counts the images of
+    all processes.
+
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
         dim: Numbers of a point; the paper takes 2 or 3.
@@ -125,6 +129,8 @@ class HIB(Method):
         labels = source.labels
         if labels is None or labels.min() < 0:
             raise BadInput(f"HIB learns from labels, and not every image of {source.uri} has one.")
+        if np.unique(labels, return_counts=True)[1].max() < 2:
+            raise BadInput(f"HIB learns from images that match; no two of {source.uri} are of one class.")
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = dataclasses.replace(self.crop, **options)
