@@ -153,6 +153,16 @@ def test_frozen_features_stay_and_their_norms_too(tmp_path):
     assert not torch.equal(method.encoder.classify.weight, head)
 
 
+def test_self_labels_train_the_features_too_where_the_clustering_had_them_frozen():
+    source = digits()
+    method = made(source, frozen=True)
+    assert not any(p.requires_grad for p in method.encoder.backbone.parameters())
+    *_, last = method.stages(source)
+    learner = last.make({})
+    assert last.name == "self-label" and learner.encoder is method.encoder
+    assert all(p.requires_grad for p in learner.encoder.backbone.parameters())
+
+
 def test_self_labels_come_from_the_photo_as_it_is():
     classifier = Classifier(build("resnet-tiny", size=8, width=8), 10)
     method = SelfLabel(classifier, whole(classifier), 0.0).eval()
@@ -211,6 +221,8 @@ def test_strong_views_draw_every_operation_and_a_hole():
 def test_mistakes_are_one_line():
     with pytest.raises(BadInput, match="SCAN needs 2 clusters or more, .* got 1, 1, 5, 5.0 and 0.99"):
         made(clusters=1)
+    with pytest.raises(BadInput, match="SCAN needs 2 photos or more to find neighbours; .* has 1"):
+        made(digits(1))
     with pytest.raises(BadInput, match="Strong needs 0 operations or more"):
         Strong(hole=2.0)
     with pytest.raises(ValueError, match="disagreement needs two tensors of logits"):

@@ -35,9 +35,10 @@ class SCAN(Method):
     run keeps the ``Classifier``: ``probabilities(images)`` says how sure it is of each class.
 
     Van Gansbeke et al. 2020, arXiv:2005.12320. Differs from the paper: the pretext task is the library's
-    SimCLR with its own recipe; ``init=`` and ``pretext=False`` take other features. Views show the central
-    square of a photo. The head is chosen by the loss that was trained, on the photos as they are; there the
-    released code leaves λ out.
+    SimCLR with its own recipe; ``init=`` and ``pretext=False`` take other features. Neighbours are the k
+    nearest others by the encoder's vectors; the released code takes SimCLR's projected ones, and draws from
+    the k + 1 nearest, of which the photo itself is one. Views show the central square of a photo. The head
+    is chosen by the loss that was trained, on the photos as they are; there the released code leaves λ out.
 
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
@@ -46,8 +47,9 @@ class SCAN(Method):
         neighbours: k, neighbours of a photo, 1 or more.
         entropy: Weight λ of the entropy of all answers, at least 0; without it one class takes all photos.
         pretext: Learn features first. False takes the encoder as it comes.
-        frozen: Leave the features as they are and train the heads alone, as the paper does for ImageNet.
-        self_label: Learn from the sure answers at last.
+        frozen: Train the heads alone while clustering, as the paper does for ImageNet. Learning from the sure
+            answers then trains the features too, as in the released code; ``self_label=False`` keeps them.
+        self_label: Learn from the sure answers at last, with the whole network.
         threshold: Probability above which an answer is sure, in [0, 1).
     """
 
@@ -103,6 +105,8 @@ class SCAN(Method):
 
     def setup(self, source: Source) -> None:
         """Until neighbours are looked up, each photo is its own."""
+        if len(source) < 2:
+            raise BadInput(f"SCAN needs 2 photos or more to find neighbours; {source.uri} has {len(source)}.")
         self.source = source
         self.nearest = torch.arange(len(source), device=self.nearest.device)[:, None]
         if self.frozen:
@@ -203,7 +207,7 @@ class SelfLabel(Method):
     """Learn to name, from a strong view of a photo, the class that the classifier is sure of without it.
 
     Args:
-        encoder: The classifier.
+        encoder: The classifier; all of it is trained, also what was frozen before.
         crop: Crops and mirrors before the strong view.
         threshold: Probability above which an answer is sure.
     """
