@@ -207,7 +207,8 @@ MECHANISM = Mechanism(
     "are the same method at one level, where the other part is one more negative. Settings were chosen on "
     "seed 100. Where things lay in the same four quarters of all pictures, another picture's tree did as "
     "well, .944 beside .945 on seeds 0 to 4: pictures are rolled since. First tried was "
-    "retrieval among all pictures, where negatives of the same kind in other pictures leave every arm at or below the untrained one.",
+    "retrieval among all pictures, where negatives of the same kind in other pictures leave every "
+    "arm at or below the untrained one.",
     task=generated(
         things,
         Metric("AUROC of likeness for the two parts of a thing", of_family),
