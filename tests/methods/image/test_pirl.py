@@ -77,12 +77,11 @@ def test_equal_scores_cost_what_the_docstring_says_and_a_common_shift_nothing():
 def test_both_terms_are_drawn_against_the_memory_and_weighted(method):
     method.weight = 0.25
     views = method.views(photos([3, 0, 11]))
-    torch.manual_seed(5)
+    method.clock = Clock(4, 9, 1)
     terms = method.loss(views)
-    torch.manual_seed(5)
     codes = {"tiles": method.tiles_code(views[1]), "image": method.image_code(views[0])}
-    for name, code in codes.items():
-        drawn = torch.randint(11, (3, 7))
+    for seed, (name, code) in enumerate(codes.items(), start=2 * 4):
+        drawn = torch.randint(11, (3, 7), generator=torch.Generator().manual_seed(seed))
         total = 0.0
         for row, own, others in zip(code, [3, 0, 11], drawn.tolist(), strict=True):
             rows = [own, *(r + (r >= own) for r in others)]
@@ -97,10 +96,23 @@ def test_a_photos_own_memory_is_never_among_its_negatives(method, monkeypatch):
     monkeypatch.setattr(pirl, "nce", lambda scores: seen.append(scores) or scores.sum())
     method.negatives = 500
     method.memory.rows = torch.eye(12)
-    method.contrast(torch.eye(12), torch.arange(12))
+    method.contrast(torch.eye(12), torch.arange(12), term=0)
     scores = seen[0] * method.temperature
     torch.testing.assert_close(scores[:, 0], torch.ones(12))
     assert (scores[:, 1:] == 0).all()
+
+
+def test_two_processes_share_out_the_negatives_that_one_draws(method, monkeypatch):
+    seen = []
+    monkeypatch.setattr(pirl, "nce", lambda scores: seen.append(scores) or scores.sum())
+    code, index = torch.eye(12)[:6, :4], torch.arange(6)
+    method.contrast(code, index, term=1)
+    monkeypatch.setattr(pirl, "world", lambda: 2)
+    for number in (0, 1):
+        monkeypatch.setattr(pirl, "rank", lambda number=number: number)
+        own = slice(3 * number, 3 * number + 3)
+        method.contrast(code[own], index[own], term=1)
+    torch.testing.assert_close(torch.cat(seen[1:]), seen[0])
 
 
 def test_tiles_are_cut_from_their_cells_with_a_gap_and_every_order_comes(method):

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize, softplus
 from vergence.core import BadInput, Clock, Method, Recipe
 from vergence.data.image.batch import ImageBatch
 from vergence.data.source import Source
-from vergence.engine.distributed import gather
+from vergence.engine.distributed import gather, rank, world
 from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.nets.memory import MemoryBank
 from vergence.nets.permutations import permuted, to_tiles
@@ -119,16 +119,24 @@ class PIRL(Method):
         f, g = self.image_code(view), self.tiles_code(tiles)
         self.seen_codes.append((index, f.detach()))  # the memory follows the photo, not its tiles
         return {  # Eq. 5
-            "tiles": self.weight * self.contrast(g, index),
-            "image": (1 - self.weight) * self.contrast(f, index),
+            "tiles": self.weight * self.contrast(g, index, term=0),
+            "image": (1 - self.weight) * self.contrast(f, index, term=1),
         }
 
-    def contrast(self, code: Tensor, index: Tensor) -> Tensor:
-        """Return the mean cost of picking the memories ``index (B,)`` by the codes ``(B, dim)``."""
+    def contrast(self, code: Tensor, index: Tensor, *, term: int) -> Tensor:
+        """Return the mean cost of picking the memories ``index (B,)`` by the codes ``(B, dim)``.
+
+        Args:
+            code: Unit vectors of this process's photos.
+            index: Their rows of the memory.
+            term: 0 or 1; each draws negatives of its own.
+        """
         bank = self.memory.rows
         if bank is None:
             raise BadInput("PIRL needs its memory before the first loss; call setup(source).")
-        drawn = torch.randint(len(bank) - 1, (len(code), self.negatives), device=code.device)
+        same = torch.Generator(code.device).manual_seed(2 * self.clock.step + term)  # in all processes
+        shape = (world(), len(code), self.negatives)
+        drawn = torch.randint(len(bank) - 1, shape, generator=same, device=code.device)[rank()]
         drawn += drawn >= index[:, None]  # any photo but the own one
         with torch.autocast(code.device.type, enabled=False):
             # All scores, then those drawn: less memory than the drawn rows, also of a million photos.
