@@ -61,6 +61,17 @@ def test_groups_no_larger_than_the_vectors_are_refused(encoder):
         WMSE(encoder, dim=64, group=64)
 
 
+def test_batches_that_cannot_be_whitened_are_refused_in_one_line(encoder, toy):
+    method = WMSE(encoder, dim=8, group=32)
+    few = [view[:8] for view in toy.draw_pair()]
+    with pytest.raises(BadInput, match="8 samples of dim 8 with eps=0.0: set --batch-size above 8"):
+        method.loss(few)
+    alike = [view[:1].expand(64, -1) for view in toy.draw_pair()]
+    with pytest.raises(BadInput, match="covariance is singular. Raise --batch-size, .* dim or a larger eps"):
+        method.eval().loss(alike)
+    assert WMSE(encoder, dim=8, group=32, eps=0.1).loss(few)["agree"].isfinite()
+
+
 def test_the_recipe_is_the_papers():
     recipe = WMSE.recipe
     assert (recipe.optimizer, recipe.lr, recipe.batch, recipe.weight_decay) == ("adam", 3e-3, 512, 1e-6)

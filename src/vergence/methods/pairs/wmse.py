@@ -20,8 +20,10 @@ class WMSE(Method):
 
     Ermolov, Siarohin, Sangineto, Sebe 2021, arXiv:2007.06346. Differs from the paper: batch norm in the
     encoder sees one view at a time, as in the released code; a batch that is no multiple of ``group`` is
-    cut into slightly larger groups; the projector's last layer has no bias, which whitening would remove;
-    several views are drawn in twos, as the modality supplies them. The recipe is that for CIFAR-10.
+    cut into larger groups, up to twice as large, and a smaller batch is one group; the projector's last
+    layer has no bias, which whitening would remove; several views are drawn in twos, as the modality
+    supplies them. The recipe is that for CIFAR-10, where a fifth of the views turn grey, not a tenth
+    (``grey``).
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.
@@ -69,11 +71,23 @@ class WMSE(Method):
     def loss(self, views: Sequence[Any]) -> dict[str, Tensor]:
         z = self.projector(torch.cat([self.encode(view) for view in views]))
         everyone = torch.stack([self.of_all_processes(v) for v in z.chunk(len(views))])  # (d, B, dim)
+        samples, dim = everyone.shape[1:]
+        if samples < 2 or (samples <= dim and not self.eps):
+            raise BadInput(
+                f"WMSE cannot whiten {samples} samples of dim {dim} with eps={self.eps}: set --batch-size "
+                f"above {dim}, a smaller dim, or eps above 0 and 2 samples or more."
+            )
         drawn = torch.Generator().manual_seed(self.clock.step)  # all processes cut alike
         terms = []
         for _ in range(self.rounds):
             order = torch.randperm(everyone.shape[1], generator=drawn).to(z.device)
-            terms.append(losses.w_mse(everyone, size=self.group, order=order, eps=self.eps))
+            try:
+                terms.append(losses.w_mse(everyone, size=self.group, order=order, eps=self.eps))
+            except ValueError as error:
+                raise BadInput(
+                    f"WMSE cannot whiten {samples} samples of dim {dim} with eps={self.eps}: their "
+                    "covariance is singular. Raise --batch-size, or take a smaller dim or a larger eps."
+                ) from error
         return {"agree": torch.stack(terms).mean()}
 
     @staticmethod
