@@ -59,6 +59,12 @@ def test_a_power_above_2_is_refused(encoder):
         KernelInfoNCE(encoder, power=2.5)
 
 
+@pytest.mark.parametrize("gaussian", [0, 1.0])
+def test_numbers_for_a_kernel_that_is_not_there_are_refused(encoder, gaussian):
+    with pytest.raises(BadInput, match="leaves one kernel: take gaussian in"):
+        KernelInfoNCE(encoder, concatenate=True, gaussian=gaussian)
+
+
 def test_the_recipe_is_that_of_the_released_code():
     recipe = KernelInfoNCE.recipe
     assert (recipe.optimizer, recipe.lr, recipe.weight_decay, recipe.epochs) == ("adam", 1e-3, 1e-6, 200)

@@ -60,6 +60,11 @@ class KernelInfoNCE(Method):
                 f"KernelInfoNCE needs power in (0, 2], gaussian in [0, 1] and temperature > 0; "
                 f"got {power}, {gaussian} and {temperature}."
             )
+        if concatenate and gaussian in (0, 1):
+            raise BadInput(
+                "KernelInfoNCE gives each of two kernels numbers of its own with concatenate, and gaussian="
+                f"{gaussian} leaves one kernel: take gaussian in (0, 1), or leave concatenate out."
+            )
         width = width_of(encoder)
         self.projector = mlp(width, hidden or width, 2 * dim if concatenate else dim, last_bias=False)
         self.kernels = [(p, share) for p, share in ((power, 1 - gaussian), (2.0, gaussian)) if share > 0]
