@@ -1,6 +1,7 @@
 """MLS: labels and loss as loops, dictionaries in step, and who picks and who learns."""
 
 import copy
+import math
 
 import pytest
 import torch
@@ -47,7 +48,21 @@ def test_labels_and_loss_equal_the_formulas_written_as_loops(views):
         for i, key in enumerate(keys):
             p = torch.sigmoid(said[b] @ key / 0.3 - 2)
             costs.append(-torch.log(p if i in picked else 1 - p))
-    torch.testing.assert_close(method.loss(views)["labels"], torch.stack(costs).mean())
+    torch.testing.assert_close(method.loss(views)["labels"], torch.stack(costs).sum() / 5)
+
+
+def test_a_photo_costs_as_much_however_many_are_beside_it_and_more_the_longer_the_dictionary(views):
+    first, longer = make(bias=0.0).eval(), make(bias=0.0, queue=200).eval()
+    none = torch.zeros(6)
+    for method in (first, longer):
+        method.projector = Always(none)  # every answer is half yes
+    assert first.loss(views)["labels"].item() == pytest.approx(25 * math.log(2), rel=1e-5)
+    assert longer.loss(views)["labels"].item() == pytest.approx(205 * math.log(2), rel=1e-5)
+
+
+def test_by_default_a_cosine_of_one_is_as_much_yes_as_no():
+    assert make(temperature=0.25).bias == -4
+    assert make(temperature=0.25, bias=-1.0).bias == -1
 
 
 def test_dictionaries_stay_in_step_and_a_photo_finds_itself(views):
@@ -80,7 +95,7 @@ class Always(nn.Module):
 
     def __init__(self, row):
         super().__init__()
-        self.row = torch.tensor(row)
+        self.row = torch.as_tensor(row)
 
     def forward(self, x):
         return self.row.expand(len(x), -1)

@@ -134,8 +134,8 @@ def second() -> list[tuple[Any, Any]]:
     likeness = unit(g) @ vectors.T
     labels = (likeness >= np.sort(likeness, 1)[:, -3, None]).astype(float)
     p = 1 / (1 + np.exp(-(unit(z) @ keys.T / 0.5 - 1.5)))
-    theirs = -np.mean(labels * np.log(p) + (1 - labels) * np.log(1 - p))
-    slope = (p - labels) @ keys / (0.5 * p.size)
+    theirs = -np.sum(labels * np.log(p) + (1 - labels) * np.log(1 - p)) / len(p)
+    slope = (p - labels) @ keys / (0.5 * len(p))
     length = np.linalg.norm(z, axis=1, keepdims=True)
     along = (slope * unit(z)).sum(1, keepdims=True) * unit(z)
     return [(loss.detach().numpy(), theirs), (said.grad.numpy(), (slope - along) / length)]  # type: ignore[union-attr]

@@ -22,9 +22,12 @@ class MLS(Method):
     trains.
 
     Zhu, Fu, Wu 2023, arXiv:2308.03286. Differs from the paper: logits have a bias, without which the many
-    negatives drive all projections away from the dictionary's mean, which follows, and training collapses;
-    keys of the batch stand beside the D earlier ones, not in place of the oldest; D and the recipe are not
-    the paper's, which were not at hand; keys of a batch are not shuffled among processes before batch norm.
+    negatives drive all projections away from the dictionary's mean, which follows, and training collapses; it
+    and the temperature stay as they are, where SigLIP, arXiv:2303.15343, starts at the same relation of both
+    and learns them; costs are summed over the dictionary and averaged over the batch, as SigLIP's are, so
+    that MoCo's rates serve, for a mean over both divides all gradients by D; keys of the batch stand beside
+    the D earlier ones, not in place of the oldest; D and the recipe are not the paper's, which were not at
+    hand; keys of a batch are not shuffled among processes before batch norm.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.
@@ -33,7 +36,8 @@ class MLS(Method):
         queue: Earlier photos that are kept, D.
         positives: Most similar ones of the dictionary that count as positive, k.
         temperature: Divides the cosines, above 0.
-        bias: Added to the logits, so that at first all answers are no; that of SigLIP, arXiv:2303.15343.
+        bias: Added to the logits, so that at first all answers are no; None takes -1 / temperature, by which
+            a cosine of 1 is as much yes as no.
         momentum: Share of the teacher kept each step, in [0, 1].
     """
 
@@ -49,7 +53,7 @@ class MLS(Method):
         queue: int = 8192,
         positives: int = 20,
         temperature: float = 0.2,
-        bias: float = -10.0,
+        bias: float | None = None,
         momentum: float = 0.999,
     ) -> None:
         super().__init__(encoder)
@@ -63,7 +67,7 @@ class MLS(Method):
         self.teacher, self.teacher_projector = Teacher(encoder), Teacher(self.projector)
         self.queue = MemoryQueue(queue, width, dim)
         self.positives, self.momentum = positives, momentum
-        self.temperature, self.bias = temperature, bias
+        self.temperature, self.bias = temperature, -1 / temperature if bias is None else bias
         self.fresh_keys: list[tuple[Tensor, Tensor]] = []
 
     def loss(self, views: list[Any]) -> dict[str, Tensor]:
@@ -78,7 +82,8 @@ class MLS(Method):
             )
             labels = self.label(seen.detach(), vectors)
             logits = said @ projections.T / self.temperature + self.bias
-            return {"labels": binary_cross_entropy_with_logits(logits, labels)}
+            cost = binary_cross_entropy_with_logits(logits, labels, reduction="sum")
+            return {"labels": cost / len(labels)}
 
     def label(self, seen: Tensor, vectors: Tensor) -> Tensor:
         """Return 1 for the k rows of ``vectors (M, D)`` most similar to each of ``seen (B, D)``, else 0.
