@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
+from scipy.cluster.hierarchy import cophenet
 from scipy.ndimage import label
+from scipy.spatial.distance import squareform
 
 from vergence.core import BadInput
 from vergence.nets.regions import boundaries, merge, orientation, region_tree, watershed
@@ -25,7 +27,8 @@ def test_rooms_merge_over_their_weakest_wall_first():
     assert tree.merges.shape == (2, 4)
     assert set(tree.merges[0, :2]) == {above, below}
     np.testing.assert_allclose(tree.merges[:, 2], [0.3, 0.8], rtol=0.1)
-    assert tree.distances[left, above] == tree.distances[left, below] > tree.distances[above, below] > 0
+    far = tree.between(np.array([left, left, above]), np.array([above, below, below]))
+    assert far[0] == far[1] > far[2] > 0
 
 
 @pytest.mark.parametrize(("level", "count"), [(0.0, 3), (0.25, 3), (0.5, 2), (0.9, 1)])
@@ -47,7 +50,11 @@ def test_the_contour_map_of_a_tree_has_its_walls_and_cutting_it_gives_its_levels
 
 def test_distances_are_an_ultrametric_and_heights_never_fall(random):
     tree = region_tree(random.random((30, 30)), smooth=1.0)
-    d = tree.distances
+    every = np.arange(len(tree.merges) + 1)
+    d = tree.between(*np.broadcast_arrays(every[:, None], every))
+    np.testing.assert_allclose(d, squareform(cophenet(tree.merges)), rtol=1e-6)
+    for level in (0.0, float(np.median(tree.merges[:, 2])), 1.0):
+        np.testing.assert_array_equal(tree.at(level), (d <= level).argmax(1)[tree.regions])
     assert (np.diff(tree.merges[:, 2]) >= 0).all()
     assert (d.diagonal() == 0).all()
     np.testing.assert_array_equal(d, d.T)

@@ -14,12 +14,9 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
-from scipy.cluster.hierarchy import cophenet
-from scipy.spatial.distance import squareform
 
 from vergence.core import BadInput
 
@@ -37,18 +34,49 @@ class RegionTree:
     regions: np.ndarray
     merges: np.ndarray
 
-    @cached_property
-    def distances(self) -> np.ndarray:
-        """``(R, R)`` float32, the strength at which two finest regions merge; an ultrametric."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it holds."""
+        return self.regions.nbytes + self.merges.nbytes
+
+    @property
+    def heights(self) -> np.ndarray:
+        """``(2R - 1,)`` float32, the strength at which each cluster was made; 0 for the finest regions."""
+        return np.concatenate([np.zeros(len(self.merges) + 1), self.merges[:, 2]]).astype(np.float32)
+
+    @property
+    def above(self) -> np.ndarray:
+        """``(2R - 2,)`` int64, the cluster that each one merges into, always of a larger number."""
         count = len(self.merges) + 1
-        if count == 1:
-            return np.zeros((1, 1), np.float32)
-        return squareform(cophenet(self.merges)).astype(np.float32)
+        above = np.zeros(2 * count - 2, np.int64)
+        above[self.merges[:, :2].astype(np.int64)] = np.arange(count, 2 * count - 1)[:, None]
+        return above
+
+    def between(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+        """Return the strengths float32 at which pairs of finest regions merge; an ultrametric.
+
+        Of each pair the lower cluster climbs until both meet: no table of all pairs is held.
+
+        Args:
+            one: Finest regions, int of any shape.
+            other: The others, of the same shape.
+        """
+        a, b = one.astype(np.int64).ravel(), other.astype(np.int64).ravel()
+        above, apart = self.above, np.flatnonzero(a != b)
+        while len(apart):
+            low, high = np.minimum(a[apart], b[apart]), np.maximum(a[apart], b[apart])
+            a[apart], b[apart] = above[low], high
+            apart = apart[above[low] != high]
+        return self.heights[a].reshape(one.shape)
 
     def at(self, level: float) -> np.ndarray:
         """Return the regions ``(H, W)`` that are left when all that merge at ``level`` or below have."""
-        together = self.distances <= level
-        return together.argmax(1)[self.regions]  # the first of those that are one
+        heights, top = self.heights, np.arange(2 * len(self.merges) + 1)
+        for cluster, over in reversed(list(enumerate(self.above.tolist()))):
+            if heights[over] <= level:
+                top[cluster] = top[over]
+        _, first, of = np.unique(top[: len(self.merges) + 1], return_index=True, return_inverse=True)
+        return first[of][self.regions]  # the first of those that are one
 
     def contours(self) -> np.ndarray:
         """Return the ultrametric contour map ``(H, W)``: how strong the strongest boundary beside a pixel is.
@@ -57,7 +85,7 @@ class RegionTree:
         """
         strength = np.zeros(self.regions.shape, np.float32)
         for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-            between = self.distances[self.regions[here], self.regions[there]]
+            between = self.between(self.regions[here], self.regions[there])
             strength[here] = np.maximum(strength[here], between)
         return strength
 

@@ -13,7 +13,7 @@ from vergence.data.image.batch import ImageBatch
 from vergence.data.targets import VOID, Boundaries
 from vergence.methods.image.encoders import build
 from vergence.methods.image.hiergroup import HierGroup, between, evenly, tree_nce
-from vergence.nets.regions import region_tree
+from vergence.nets.regions import RegionTree, region_tree
 
 
 @cache
@@ -105,7 +105,7 @@ def test_distances_of_pixels_are_those_of_their_regions_and_infinite_outside():
     known = torch.tensor([[0, count - 1, 1, 0, VOID]])
     d = between([tree], known)
     assert d[0, 0, 3] == 0
-    assert d[0, 0, 1].item() == pytest.approx(tree.distances[0, count - 1])
+    assert d[0, 0, 1] == tree.between(np.array(0), np.array(count - 1))
     assert (d[0, 4] == torch.inf).all()
     assert (d[0, :, 4] == torch.inf).all()
 
@@ -131,6 +131,41 @@ def test_a_tree_is_grown_once(batch, monkeypatch):
     monkeypatch.setattr("vergence.methods.image.hiergroup.region_tree", None)
     again = method.grown(dataclasses.replace(batch, index=batch.index.flip(0)))
     assert [id(tree) for tree in again] == [id(tree) for tree in first[::-1]]
+
+
+def test_trees_beyond_the_room_for_them_grow_anew_and_are_the_same(batch):
+    method = make()
+    method.room = 0
+    first, again = method.grown(batch), method.grown(batch)
+    assert not method.trees
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.regions, other.regions)
+        np.testing.assert_array_equal(one.merges, other.merges)
+
+
+def test_a_picture_without_contours_is_unknown_and_counted(batch):
+    drawn = batch.targets["boundaries"]
+    some = Boundaries(drawn.of[1:], Mask(drawn.maps[1:]))
+    method = make()
+    views = method.views(dataclasses.replace(batch, targets={"boundaries": some}))
+    assert (views[2][0] == torch.inf).all()
+    assert views[2][1:].isfinite().any(2).any(1).all()
+    assert method.loss(views)["group"].isfinite()
+    assert method.pop_logged()["without contours"] == 0.25
+
+
+def test_regions_beyond_the_numbers_of_int16_keep_theirs(batch, monkeypatch):
+    method = make()
+    halves = np.full((24, 24), 40_000, np.int32)
+    halves[:, 12:] = 70_000
+    count = 70_001
+    chain = np.stack([np.r_[0, np.arange(count, 2 * count - 2)], np.arange(1, count)], 1)  # one after another
+    tree = RegionTree(halves, np.c_[chain, np.arange(1, count), np.arange(2, count + 1)].astype(float))
+    monkeypatch.setattr("vergence.methods.image.hiergroup.between", lambda trees, known: known)
+    monkeypatch.setattr(method, "grown", lambda batch: [tree] * 4)
+    known = set(method.views(batch)[2].flatten().tolist())
+    assert known and known <= {40_000, 70_000}
+    assert tree.between(np.array([40_000]), np.array([70_000])) == 70_000
 
 
 def test_vectors_are_of_unit_length_and_every_stage_is_read(batch):

@@ -163,7 +163,7 @@ def compare() -> Any:
         tree = region_tree(torch.rand(20, 24, generator=random).numpy())
         region = torch.randint(len(tree.merges) + 1, (2, 5), generator=random).numpy()
         slow = np.array([[[_meeting(tree, a, b) for b in row] for a in row] for row in region.tolist()])
-        fast = tree.distances[region[:, :, None], region[:, None]].astype(np.float64)
+        fast = tree.between(*np.broadcast_arrays(region[:, :, None], region[:, None])).astype(np.float64)
         yield fast, slow.astype(np.float32).astype(np.float64)
         levels = np.quantile(slow, [0.3, 0.7]).tolist()
         loss = tree_nce(vectors[:10], vectors, torch.from_numpy(slow), levels, 0.2)

@@ -34,6 +34,8 @@ from vergence.nets.regions import RegionTree, region_tree
 from vergence.views.pixels.augment import Augment, photo_sizes
 
 Views = tuple[Tensor, Tensor, Tensor]
+_KEPT = 1 << 30  # bytes of trees that a run keeps; those of further pictures grow anew each time
+UNKNOWN = RegionTree(np.full((1, 1), VOID, np.int32), np.zeros((0, 4)))  # of a picture without contours
 
 
 class Hypercolumn(nn.Module):
@@ -73,8 +75,9 @@ class HierGroup(Method):
     """Give pixels vectors that are the more alike, the weaker the contours between them.
 
     A picture's contours are its target "boundaries": maps of a detector, such as ``hed``'s, that lie beside
-    the photos, or people's drawings, of which the mean counts. A detector that was taught by drawings brings
-    these along: what is learned from it is without labels only as far as that.
+    the photos, or people's drawings, of which the mean counts; of a picture whose map is missing or broken
+    pixels only serve as others, and how many there are is logged. A detector that was taught by drawings
+    brings these along: what is learned from it is without labels only as far as that.
 
     Zhang, Maire 2020, arXiv:2012.03044; there is no official code. Differs from the paper: its weights of
     negatives by distance are not used, levels of the tree take their place; small convolutional networks; one
@@ -117,6 +120,7 @@ class HierGroup(Method):
         self.levels, self.temperature, self.pixels, self.smooth = levels, temperature, pixels, smooth
         self.crop = Augment(image_size(encoder), scale=(0.4, 1.0))
         self.trees: dict[int, RegionTree] = {}  # by row of the source, made when first seen
+        self.room = _KEPT
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = dataclasses.replace(self.crop, **options)
@@ -124,7 +128,7 @@ class HierGroup(Method):
     def views(self, batch: ImageBatch) -> Views:
         """Return pictures ``(B, 3, S, S)``, P places in each ``(B, P, 2)``, their distances ``(B, P, P)``."""
         trees = self.grown(batch)
-        regions = np.full((len(batch), *batch.pixels.shape[2:]), VOID, np.int16)
+        regions = np.full((len(batch), *batch.pixels.shape[2:]), VOID, np.int32)
         for canvas, tree in zip(regions, trees, strict=True):
             canvas[: tree.regions.shape[0], : tree.regions.shape[1]] = tree.regions
         masks = Masks(Mask(torch.from_numpy(regions).to(batch.pixels.device)))
@@ -138,22 +142,26 @@ class HierGroup(Method):
         return view.pixels, xy, between(trees, known)
 
     def grown(self, batch: ImageBatch) -> list[RegionTree]:
-        """Return the trees of a batch's pictures, those of new ones from their contours."""
+        """Return the trees of a batch's pictures, those of new ones from their contours, if any."""
         assert batch.targets is not None
         drawn = batch.targets["boundaries"]
         assert isinstance(drawn, Boundaries)
-        sizes = photo_sizes(batch)
+        sizes, trees = photo_sizes(batch), []
         for i, row in enumerate(batch.index.tolist()):
-            if row not in self.trees:
+            tree = self.trees.get(row)
+            if tree is None:
                 height, width = sizes[i].tolist()
                 maps = drawn.maps.as_subclass(Tensor)[drawn.of == i, :height, :width]
-                if not len(maps):
-                    raise BadInput("HierGroup needs a contour map of every picture; one has none.")
-                self.trees[row] = region_tree(maps.mean(0).cpu().numpy(), smooth=self.smooth)
-        return [self.trees[row] for row in batch.index.tolist()]
+                tree = region_tree(maps.mean(0).cpu().numpy(), smooth=self.smooth) if len(maps) else UNKNOWN
+                if tree.nbytes <= self.room:
+                    self.trees[row] = tree
+                    self.room -= tree.nbytes
+            trees.append(tree)
+        return trees
 
     def loss(self, views: Views) -> dict[str, Tensor]:
         images, xy, distances = views
+        self.watch("without contours", distances.isinf().all(2).all(1).float().mean())
         vectors = normalize(self.encoder(images).at(xy), dim=2).flatten(0, 1).float()  # (B P, dim)
         return {"group": tree_nce(vectors, gather(vectors), distances, self.levels, self.temperature)}
 
@@ -184,7 +192,8 @@ def between(trees: Sequence[RegionTree], regions: Tensor) -> Tensor:
         regions: ``(B, P)`` int64, the pixels' finest regions, ``VOID`` outside of the picture.
     """
     rows = regions.cpu().numpy()
-    found = np.stack([tree.distances[row[:, None], row] for tree, row in zip(trees, rows, strict=True)])
+    pairs = [np.broadcast_arrays(row[:, None], row) for row in np.maximum(rows, 0)]
+    found = np.stack([tree.between(*pair) for tree, pair in zip(trees, pairs, strict=True)])
     outside = (rows == VOID)[:, :, None] | (rows == VOID)[:, None]
     return torch.from_numpy(np.where(outside, np.inf, found)).float().to(regions.device)
 
