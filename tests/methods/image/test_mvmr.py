@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from vergence.core import BadInput
+from vergence.core import BadInput, Clock
 from vergence.data.image.batch import ImageBatch
 from vergence.losses import distance_correlation
 from vergence.methods.image.mvmr import DESCRIPTORS, MVMR, standardised
@@ -71,6 +71,17 @@ def test_descriptors_are_of_whole_photos_and_augmented_ones_share_an_edit():
     assert not torch.equal(crop[0], crop[1])
 
 
+def test_processes_agree_on_the_edit_of_a_step():
+    method, batch = make(descriptors=("augmented",)), photos()
+    torch.manual_seed(1)
+    (first,) = method.views(batch)[2]
+    torch.manual_seed(2)
+    (second,) = method.views(batch)[2]
+    assert torch.equal(first, second)
+    method.clock = Clock(1, 2, 1)
+    assert not torch.equal(method.views(batch)[2][0], first)
+
+
 def test_vectors_that_lie_as_the_descriptor_does_cost_nothing():
     method = make(descriptors=("pixels",), teacher=Flat())
     method.projector = nn.Identity()
@@ -101,5 +112,8 @@ def test_a_teacher_is_the_only_descriptor_unless_others_are_named_and_stays_as_i
 def test_mistakes_are_one_line():
     with pytest.raises(BadInput, match="Unknown descriptor 'pixel'; did you mean 'pixels'"):
         make(descriptors=("pixel",))
+    for name, size in (("scattering", 10), ("gradients", 7)):
+        with pytest.raises(BadInput, match=f"4 divides for 'scattering' and of 8 or more .*; got {size}. "):
+            MVMR(Flat(size), hidden=10, descriptors=(name,))
     with pytest.raises(BadInput, match="1 direction of gradients or more; got bins=0"):
         make(bins=0)

@@ -43,7 +43,8 @@ class MVMR(Method):
     Kinakh, Drozdova, Voloshynovskiy 2024, arXiv:2303.12130. Differs from the paper: hues turn by up to 1/6 of
     a circle, not 1/5; a gradient adds its length to two directions by nearness, where the released code gives
     the second one minus the length. That code adds the descriptors' correlations to what is minimised; here
-    they are made large, as the paper says. As in that code, "augmented" draws one edit a batch.
+    they are made large, as the paper says. As in that code, "augmented" draws one edit a batch; all
+    processes draw the same.
 
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
@@ -79,9 +80,14 @@ class MVMR(Method):
                 raise unknown("descriptor", name, DESCRIPTORS)
         if bins < 1:
             raise BadInput(f"MVMR needs 1 direction of gradients or more; got bins={bins}.")
+        size = image_size(encoder)
+        if ("scattering" in descriptors and size % 4) or ("gradients" in descriptors and size < 8):
+            raise BadInput(
+                f"MVMR needs a size that 4 divides for 'scattering' and of 8 or more for 'gradients'; "
+                f"got {size}. Choose another --size or other descriptors."
+            )
         self.descriptors, self.bins = tuple(descriptors), bins
         self.projector = mlp(width_of(encoder), hidden, hidden, hidden, last_bias=False)
-        size = image_size(encoder)
         self.scattering = Scattering(size) if "scattering" in descriptors else None
         made = with_weights(teacher) if isinstance(teacher, str) else teacher
         self.teacher = None if made is None else made.requires_grad_(False).eval()
@@ -110,7 +116,9 @@ class MVMR(Method):
         found: list[Tensor] = []
         for name in self.descriptors:
             if name == "augmented":
-                found.append(standardised(replace(self.crop, group=len(batch))(batch).pixels))
+                same = torch.Generator(whole.device).manual_seed(self.clock.step)  # in all processes
+                edited = replace(self.crop, group=len(batch))(batch, same)
+                found.append(standardised(edited.pixels))
             elif name == "gradients":
                 found.append(oriented_gradients(seen, bins=self.bins))
             elif name == "deviation":
