@@ -136,6 +136,26 @@ def test_the_teachers_first_view_enters_the_queue_after_the_step():
     assert torch.equal(method.queue.rows[0][6:], before[6:])
 
 
+class Photos:
+    uri = "photos"
+
+    def __init__(self, count):
+        self.count = count
+
+    def __len__(self):
+        return self.count
+
+
+def test_the_queue_holds_no_more_than_there_are_photos():
+    for count, held in ((50, 20), (8, 8)):
+        method = make()
+        method.setup(Photos(count))
+        assert method.queue.rows[0].shape == (held, 8)
+        assert method.nearest(unit(3, 8)).shape == (3, 5, 8)
+    with pytest.raises(BadInput, match="photos has 4 for 5"):
+        make().setup(Photos(4))
+
+
 def test_gradients_reach_all_that_is_trained_and_not_the_teacher():
     method = make()
     sum(method.loss(views()).values()).backward()

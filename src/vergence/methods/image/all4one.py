@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Clock, Method, Recipe
 from vergence.data.image.batch import ImageBatch
+from vergence.data.source import Source
 from vergence.engine.distributed import gather, gather_by_rank
 from vergence.losses import info_nce
 from vergence.losses.decorrelate import cross_correlation_gap
@@ -34,14 +35,16 @@ class All4One(Method):
 
     Estepa, Sarasúa, Nagarajan, Radeva 2023, arXiv:2303.09417, as in the authors' solo-learn. Differs from
     both: the transformer learns at the rate of the rest, not at 0.1; features are correlated over all
-    processes' rows. Views are those for CIFAR. Scores of a batch and the queue take B x K numbers.
+    processes' rows; LARS's trust coefficient is 0.001, 0.02 in that code. Views are those for CIFAR. Scores
+    of a batch and the queue take B x K numbers.
 
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
         dim: Width of the contrasted vectors, a multiple of ``heads``.
         hidden: Width of the projector's hidden layers.
         predictor_hidden: Width of both predictors' hidden layers.
-        queue: Earlier photos that are asked for neighbours, K.
+        queue: Earlier photos that are asked for neighbours, K; at most those of the source, so that none of
+            them is there twice for long.
         neighbours: Of a vector, k, 2 or more.
         depth: Blocks of the transformer.
         heads: Of its attention.
@@ -99,6 +102,17 @@ class All4One(Method):
         self.temperature, self.centroid_temperature = temperature, centroid_temperature
         self.weights = {"neighbour": neighbour, "centroid": centroid, "feature": feature}
         self.fresh_keys: list[Tensor] = []
+
+    def setup(self, source: Source) -> None:
+        """Let the queue hold no more rows than ``source`` has photos."""
+        if len(source) < self.neighbours:
+            raise BadInput(
+                f"All4One needs as many photos as neighbours; {source.uri} has {len(source)} for "
+                f"{self.neighbours}."
+            )
+        (rows,) = self.queue.rows
+        if len(source) < len(rows):
+            self.queue = MemoryQueue(len(source), rows.shape[1]).to(rows.device)
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crops = self.crops.with_options(options)
