@@ -163,3 +163,24 @@ def test_mistakes_are_answered_in_one_line():
         Transitive(Flat(), first="selfaugment")
     with pytest.raises(ValueError, match="Transitive learns from clips, and digits does not say"):
         Transitive(Flat(), first="simclr").setup(vg.open("digits"))
+
+
+def test_first_features_are_set_up_once_and_keep_what_they_learned(method):
+    calls = []
+    for staged in (False, True):
+        made = Transitive(Flat(), first="simclr", apart=1)
+        made.first.setup = lambda source, staged=staged: calls.append(staged)
+        if staged:
+            first, pairs = made.stages(clips())
+            first.make({}).setup(clips())  # as the engine does
+            assert pairs.make({}) is made
+        made.setup(clips())
+    assert calls == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("first", "own"), [("deepercluster", "batches"), ("gsimclr", "batches and stages"), ("aassl", "reads")]
+)
+def test_first_features_that_need_a_training_of_their_own_are_refused(first, own):
+    with pytest.raises(vg.BadInput, match=f"'{first}' beside its triplets, for it has its own {own};"):
+        Transitive(Flat(), first=first)

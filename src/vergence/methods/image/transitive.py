@@ -62,7 +62,8 @@ class Transitive(Method):
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.
         first: Key of the method that gives the first features, with its defaults; context prediction in the
-            paper, which wants a convolutional encoder.
+            paper, which wants a convolutional encoder. It must be trained by one optimizer, in one stage, in
+            the source's batches and from photos alone.
         first_weight: Of its loss beside the triplets, at least 0.
         apart: Pictures between the two ends of a track, at least 1; in a shorter clip, its ends.
         neighbours: In other clips, that a picture may be linked to, at least 1.
@@ -106,7 +107,13 @@ class Transitive(Method):
             raise BadInput(
                 f"Transitive needs first features of a method that is trained; '{first}' is fitted."
             )
-        self.first = made(encoder)
+        own = [n for n in ("optimizers", "batches", "stages") if getattr(made, n) is not getattr(Method, n)]
+        if own or made.reads:
+            raise BadInput(
+                f"Transitive cannot train '{first}' beside its triplets, for it has its own "
+                f"{' and '.join(own + ['reads'] * bool(made.reads))}; choose another first."
+            )
+        self.first, self.first_is_ready = made(encoder), False
         self.crop = Augment(image_size(encoder), **MILD)
         self.first_weight, self.apart, self.neighbours = first_weight, apart, neighbours
         self.margin, self.negatives, self.hard_from = margin, negatives, hard_from
@@ -114,7 +121,8 @@ class Transitive(Method):
 
     def setup(self, source: ImageSource) -> None:  # type: ignore[override]
         self.clips = Clips(source, "Transitive")
-        self.first.setup(source)
+        if not self.first_is_ready:
+            self.first.setup(source)
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = dataclasses.replace(self.crop, **options)
@@ -125,7 +133,12 @@ class Transitive(Method):
 
     def stages(self, source: ImageSource) -> Sequence[Stage]:  # type: ignore[override]
         """Learn first features, then pairs."""
-        return [Stage("first", lambda before: self.first), Stage("pairs", lambda before: self)]
+
+        def first(before: dict[str, Any]) -> Method:
+            self.first_is_ready = True  # by its own stage, and what it has learned since stays
+            return self.first
+
+        return [Stage("first", first), Stage("pairs", lambda before: self)]
 
     @torch.no_grad()
     def epoch_start(self, clock: Clock, loader: Iterable[ImageBatch]) -> None:
