@@ -61,6 +61,16 @@ def gather_by_rank(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def from_first(x: Tensor) -> Tensor:
+    """Return process 0's tensor on all processes; each brings one of its shape and type."""
+    if world() == 1:
+        return x
+    sent = x.to("cuda" if dist.get_backend() == "nccl" else x.device, copy=True)
+    dist.broadcast(sent, 0)
+    return sent.to(x.device)
+
+
+@torch.no_grad()
 def gather_uneven(x: Tensor) -> Tensor:
     """Return the rows of all processes, own rows first, without gradient; numbers of rows may differ."""
     if world() == 1:

@@ -5,6 +5,7 @@ import torch
 from vergence.core import BadInput
 from vergence.data import open as open_source
 from vergence.losses import nt_xent
+from vergence.methods.image import gsimclr
 from vergence.methods.image.encoders import build
 from vergence.methods.image.gsimclr import Denoising, GSimCLR, Guided, collision_rate, denoising_encoder
 from vergence.views.pixels.augment import View
@@ -71,8 +72,20 @@ def test_clusters_come_from_the_autoencoder_before_the_contrast(method):
     assert method.cluster.shape == (60,) and set(method.cluster) == set(range(5))
     batches = list(method.batches(source).epoch(0, seed=0, start=0, rank=0, world=1))
     assert len(batches) == 12 and batches[0].pixels.shape[0] == 5
-    with pytest.raises(BadInput, match="as many images as clusters"):
-        method.clustered(autoencoder.encoder, source.subset(np.arange(3)))
+
+
+def test_what_cannot_be_clustered_is_refused_before_the_autoencoder_trains(method, monkeypatch):
+    with pytest.raises(BadInput, match="as many images as clusters; got 3 and 5"):
+        method.stages(digits(3))
+    monkeypatch.setattr(gsimclr, "world", lambda: 2)
+    with pytest.raises(BadInput, match="divide among 2 processes; got 5"):
+        method.stages(digits())
+
+
+def test_other_processes_take_the_clusters_of_the_first(method, monkeypatch):
+    monkeypatch.setattr(gsimclr, "rank", lambda: 1)
+    monkeypatch.setattr(gsimclr, "from_first", lambda x: torch.arange(len(x)))
+    assert method.clustered(None, digits(7)).tolist() == list(range(7))
 
 
 def test_the_autoencoder_restores_images_and_says_the_mean_of_its_map():

@@ -19,7 +19,7 @@ from vergence.data.image.batch import ImageBatch
 from vergence.data.image.source import ImageSource
 from vergence.data.source import Source
 from vergence.engine import embed
-from vergence.engine.distributed import gather
+from vergence.engine.distributed import from_first, gather, rank, world
 from vergence.losses import nt_xent
 from vergence.nets import mlp
 from vergence.nets.convnets import ConvNet, conv
@@ -119,6 +119,12 @@ class GSimCLR(Method):
 
     def stages(self, source: Source) -> Sequence[Stage]:
         """Return the autoencoder, and SimCLR in batches that its clusters make."""
+        if len(source) < self.clusters:
+            raise BadInput(
+                f"GSimCLR needs as many images as clusters; got {len(source)} and {self.clusters}. "
+                "Take fewer clusters."
+            )
+        check_divides(self.clusters, world())
 
         def contrast(before: dict[str, Any]) -> GSimCLR:
             self.cluster = self.clustered(before["autoencoder"].encoder, source)
@@ -131,19 +137,15 @@ class GSimCLR(Method):
         ]
 
     def clustered(self, encoder: nn.Module, source: Source) -> np.ndarray:
-        """Return the cluster of each image by k-means on an encoder's vectors, ``(n,)``."""
-        if len(source) < self.clusters:
-            raise BadInput(
-                f"GSimCLR needs as many images as clusters; got {len(source)} and {self.clusters}. "
-                "Take fewer clusters."
-            )
-        from sklearn.cluster import KMeans
-
-        embedded = embed(encoder, source)
-        found = KMeans(self.clusters, n_init=1, random_state=0).fit_predict(embedded.vectors)
+        """Return the cluster of each image by k-means on an encoder's vectors, ``(n,)``: process 0's."""
         cluster = np.full(len(source), -1)
-        cluster[embedded.index] = found
-        return cluster
+        if rank() == 0:
+            from sklearn.cluster import KMeans
+
+            embedded = embed(encoder, source)
+            found = KMeans(self.clusters, n_init=1, random_state=0).fit_predict(embedded.vectors)
+            cluster[embedded.index] = found
+        return from_first(torch.from_numpy(cluster)).numpy()
 
     def batches(self, source: Source) -> Guided | None:
         if self.cluster is None:
@@ -193,12 +195,17 @@ class Guided:
 
     def epoch(self, epoch: int, *, seed: int, start: int, rank: int, world: int) -> Iterator[ImageBatch]:
         """Yield the batches of process ``rank`` of ``world``, among which each batch is divided."""
-        if self.size % world:
-            raise BadInput(f"GSimCLR needs clusters that divide among {world} processes; got {self.size}.")
+        check_divides(self.size, world)
         part = self.source.subset(self.order(epoch, seed=seed).ravel())
         return part.loader(
             self.size // world, spec=self.spec, start=start, drop_last=True, rank=rank, world=world
         )
+
+
+def check_divides(clusters: int, processes: int) -> None:
+    """Raise BadInput where the images of a batch, one a cluster, do not divide among processes."""
+    if clusters % processes:
+        raise BadInput(f"GSimCLR needs clusters that divide among {processes} processes; got {clusters}.")
 
 
 def collision_rate(batches: np.ndarray, labels: np.ndarray) -> float:
