@@ -169,5 +169,9 @@ def test_mistakes_are_answered_in_one_line():
         ValueError, match="AASSL needs the pose of every picture, and memory:images lacks some"
     ):
         AASSL(Flat(), motion="turn").setup(clips(np.full(8, np.nan)))
+    many = np.zeros(40_000)
+    many[-1] = np.nan  # one that few draws would find
+    with pytest.raises(ValueError, match="lacks some"):
+        AASSL(Flat(), motion="turn").setup(clips(many))
     with pytest.raises(ValueError, match="aassl needs pose, which digits does not hold"):
         vg.learn("aassl", "digits", epochs=1, quiet=True)

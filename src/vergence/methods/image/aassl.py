@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -90,13 +91,13 @@ class AASSL(Method):
 
     def setup(self, source: ImageSource) -> None:  # type: ignore[override]
         self.clips = Clips(source, "AASSL")
+        everyone = source.target("pose", np.arange(len(source))).values  # type: ignore[attr-defined]
+        if not everyone.isfinite().all():
+            raise BadInput(f"AASSL needs the pose of every picture, and {source.uri} lacks some.")
         same = torch.Generator().manual_seed(0)
         rows = torch.randint(len(source), (MEASURED,), generator=same)
         pairs = rows, self.clips.partners(rows, same)
-        poses = (source.target("pose", part.numpy()).values for part in pairs)  # type: ignore[attr-defined]
-        motions = self.motion_between(*poses)
-        if not motions.isfinite().all():
-            raise BadInput(f"AASSL needs the pose of every picture, and {source.uri} lacks some.")
+        motions = self.motion_between(*(everyone[part] for part in pairs))
         if self.motion == "camera":
             deviation = motions.std(0)
             self.mean.copy_(motions.mean(0))
