@@ -144,6 +144,12 @@ def test_a_view_moves_its_edges_with_its_pixels():
     assert 0 < edges.float().mean() < 1
 
 
+def test_the_recipe_is_the_papers_for_weights_of_imagenet():
+    recipe = HED.recipe
+    assert (recipe.optimizer, recipe.lr, recipe.momentum, recipe.weight_decay) == ("sgd", 1e-6, 0.9, 2e-4)
+    assert (recipe.schedule, recipe.epochs * (200 // recipe.batch)) == ("constant", 10_000)
+
+
 def test_mistakes_are_one_line():
     with pytest.raises(BadInput, match="trunk of a VGG, vergence.nets.vgg:VGG16; got resnet-tiny"):
         HED(build("resnet-tiny", size=16))

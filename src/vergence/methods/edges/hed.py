@@ -31,8 +31,10 @@ class HED(Method):
     Xie, Tu 2015, arXiv:1504.06375. Differs from the paper: squares of the encoder's size are cut out of the
     photos, mirrored and turned by quarters, where the paper turns whole photos by 16 angles; all parameters
     have one learning rate, where it has a hundredfold one for stage 5, a hundredth for the sides and a
-    thousandth for their weights. It starts from VGG-16's weights of ImageNet, the trunk here untrained,
-    for which AdamW at 1e-3 is the better choice.
+    thousandth for their weights. The rate stays over the paper's 10,000 steps (20 an epoch); the released
+    solver divides it by 10 every 10,000 of 30,001 steps, for which take epochs=1500, schedule="steps",
+    milestones=(1/3, 2/3). The paper starts from VGG-16's weights of ImageNet, and the recipe is meant for
+    these. The trunk here is untrained unless weights are given: take optimizer="adamw", lr=1e-3 for it.
 
     Args:
         encoder: The trunk ``vergence.nets.vgg:VGG16``, or one with its side outputs.
