@@ -48,6 +48,7 @@ class Method(nn.Module):
         held_out: What ``Recipe.val_share`` keeps from training, to judge by; the engine sets it before
             ``setup``. None where nothing is.
         batch_size: Samples a forward pass and process; the engine sets it before it asks for ``batches``.
+        workers: Decoding threads of the run, None for as many as there are cores; set with ``batch_size``.
         replaced: Sizes of the parts that ``replace`` has exchanged.
         find_unused_parameters: Whether some steps leave trainable parameters without a gradient, as those
             before a frozen head wakes do. Several processes then ask each other which, every step.
@@ -58,6 +59,7 @@ class Method(nn.Module):
     encoder: nn.Module
     held_out: Source | None = None
     batch_size: int = 0
+    workers: int | None = None
     reads: ClassVar[tuple[str, ...]] = ()
     find_unused_parameters: ClassVar[bool] = False
 

@@ -58,7 +58,7 @@ class Batches:
                 f"A batch of {self.batch_size} does not divide into {parts} equal parts "
                 f"({world()} processes, --accumulate {self.accumulate}); choose other numbers."
             )
-        method.batch_size = self.share
+        method.batch_size, method.workers = self.share, self.workers
         self.sampler = method.batches(source)
         steps = len(source) // self.batch_size
         if self.sampler is not None:

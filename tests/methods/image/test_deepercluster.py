@@ -11,6 +11,7 @@ import vergence
 from two_processes import few_digits
 from vergence.core import BadInput, Clock
 from vergence.data.image.batch import ImageBatch
+from vergence.methods.image import deepercluster
 from vergence.methods.image.deepercluster import DeeperCluster, kmeans, nearest, whitened
 from vergence.methods.image.encoders import build
 from vergence.nets.image_encoder import MEAN, STD
@@ -135,6 +136,46 @@ def test_groups_are_drawn_alike_however_large_they_are():
     assert len(set(few[few < 85].tolist())) == 40, "none twice where there are enough"
 
 
+def test_photos_that_cannot_be_read_are_in_no_group_and_never_drawn():
+    source = digits()
+    method = made(source)
+    torch.manual_seed(0)
+    method.epoch_start(Clock(), list(source.subset(np.arange(50)).loader(16, spec={"size": 8})))
+    assert (method.supers[50:] == -1).all() and (method.subs[50:] == -1).all()
+    assert (method.supers[:50] >= 0).all()
+    assert method.draw(500, np.random.default_rng(0)).max() < 50
+
+
+def test_the_groups_are_those_of_the_first_process(monkeypatch):
+    first = torch.stack([torch.arange(60) % 3, torch.arange(60) % 7])
+    monkeypatch.setattr(deepercluster, "from_first", lambda groups: first)
+    source = digits()
+    method = made(source)
+    grouped(method, source)
+    assert torch.equal(method.supers, first[0]) and torch.equal(method.subs, first[1])
+    assert method.sub_heads.out_features == 12 * 7
+
+
+def test_the_loader_has_the_threads_of_the_run():
+    source, asked = digits(), []
+    method = made(source)
+    method.batch_size, method.workers = 8, 3
+
+    class Watched:
+        def __len__(self):
+            return len(source)
+
+        def subset(self, rows):
+            return self
+
+        def loader(self, size, *, workers, **options):
+            asked.append(workers)
+            return iter(())
+
+    assert not list(method.batches(Watched()).epoch(0, seed=0, start=0, rank=0, world=1))
+    assert asked == [3]
+
+
 def test_batches_hold_the_photos_that_they_say(tmp_path):
     source = digits()
     method = made(source)
@@ -159,6 +200,13 @@ def test_one_group_and_turns_are_rotnet_and_groups_alone_deepcluster():
     images, answer, sub = rotnet.views(next(iter(source.loader(60, spec={"size": 8}))))
     assert set(answer.tolist()) == {0, 1, 2, 3} and not sub.any()
     assert rotnet.loss((images, answer, sub))["sub"] == 0
+    heads = rotnet.super_head, rotnet.sub_heads
+    grouped(rotnet, source)
+    assert (rotnet.super_head, rotnet.sub_heads) == heads, "their classes do not change"
+    one = made(source, super_clusters=1)
+    heads = one.super_head, one.sub_heads
+    grouped(one, source)
+    assert one.super_head is heads[0] and one.sub_heads is not heads[1]
     deepcluster = made(source, super_clusters=1, rotate=False)
     grouped(deepcluster, source)
     images, answer, sub = deepcluster.views(next(iter(source.loader(60, spec={"size": 8}))))

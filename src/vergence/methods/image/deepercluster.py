@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy, linear, normalize
 from vergence.core import BadInput, Clock, Method, Recipe, input_spec
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.distributed import world
+from vergence.engine.distributed import from_first, world
 from vergence.nets import width_of
 from vergence.nets.image_encoder import image_size
 from vergence.nets.sobel import Sobel
@@ -100,7 +100,11 @@ class DeeperCluster(Method):
 
     @torch.no_grad()
     def epoch_start(self, clock: Clock, loader: Iterable[ImageBatch]) -> None:
-        """Group the features of all photos, upright and whole, and begin with new classifiers."""
+        """Group the features of all photos, upright and whole, and begin with new classifiers.
+
+        What tells turns alone, or nothing apart, has the same classes as before and stays. Photos that cannot
+        be read are in no group, -1. All processes take the groups of the first.
+        """
         if clock.epoch % self.every:
             return
         self.eval()
@@ -115,9 +119,14 @@ class DeeperCluster(Method):
             rows = (supers == group).nonzero()[:, 0]
             if len(rows):
                 subs[rows] = kmeans(x[rows], min(max(1, k // m), len(rows)), self.iterations)
-        self.supers[index], self.subs[index] = supers, subs
-        self.replace("super_head", nn.Linear(self.width, m * self.turns))
-        self.replace("sub_heads", nn.Linear(self.width, m * self.turns * (int(subs.max()) + 1)))
+        groups = torch.full((2, len(self.supers)), -1, device=self.supers.device)
+        groups[:, index] = torch.stack([supers, subs])
+        self.supers, self.subs = from_first(groups)
+        if m > 1:
+            self.replace("super_head", nn.Linear(self.width, m * self.turns))
+        classes = m * self.turns * (int(self.subs.max()) + 1)
+        if classes > m * self.turns or classes != self.sub_heads.out_features:
+            self.replace("sub_heads", nn.Linear(self.width, classes))
 
     def views(self, batch: ImageBatch) -> Views:
         """Return a turned crop of each photo ``(B, 3, S, S)``, its super-class and its sub-class in that."""
@@ -147,7 +156,7 @@ class DeeperCluster(Method):
     def draw(self, count: int, random: np.random.Generator) -> np.ndarray:
         """Draw ``count`` rows, evenly over large groups, and within each evenly over its small groups."""
         supers, subs = self.supers.cpu().numpy(), self.subs.cpu().numpy()
-        large, rows = np.unique(supers), []
+        large, rows = np.unique(supers[supers >= 0]), []
         for group in large:
             members = np.flatnonzero(supers == group)
             small = [members[subs[members] == sub] for sub in np.unique(subs[members])]
@@ -176,7 +185,9 @@ class UniformOverGroups:
         rows = self.method.draw(len(self) * world * size, np.random.default_rng([seed % 2**64, epoch]))
         rows = rows.reshape(-1, world, size)[:, rank].ravel()
         spec = input_spec(self.method.encoder)
-        for batch in self.source.subset(rows).loader(size, spec=spec, start=start):
+        for batch in self.source.subset(rows).loader(
+            size, spec=spec, start=start, workers=self.method.workers
+        ):
             yield dataclasses.replace(batch, index=torch.from_numpy(rows)[batch.index])
 
 
