@@ -21,7 +21,7 @@ OF_KIND, OF_THING, CHANGES = 6, 12, 6  # causes that a kind shares, that a thing
 STRENGTH = 0.5  # deviation of those that change
 
 
-class Twice(BothLooks, All4One):
+class Twice(BothLooks, All4One):  # type: ignore[misc]
     """Both pictures of a thing are the views."""
 
 
