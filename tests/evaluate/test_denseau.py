@@ -57,6 +57,14 @@ def test_purity_counts_pairs_of_known_classes():
         purity(match, first - 9, second, every(match))
 
 
+def test_uniformity_is_the_same_whether_photos_are_compared_together_or_one_by_one(monkeypatch):
+    cells = torch.randn(7, 5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    together = uniformity_within(cells)
+    for pairs in (1, 3 * 5 * 5):  # a photo at a time, and three
+        monkeypatch.setattr("vergence.evaluate.denseau._BLOCK", pairs)
+        torch.testing.assert_close(uniformity_within(cells), together, rtol=1e-12, atol=0)
+
+
 class Colours(nn.Module):
     """The mean colour of each of 4 x 4 cells, about grey; nothing is learned."""
 
