@@ -86,7 +86,9 @@ MECHANISM = Mechanism(
     "texture lies, and how light each cell is, are drawn anew for every picture. The order tells pictures "
     "of a class apart, so that a memory of pictures asks for it; their tiles, in any order, tell of the "
     "textures alone. k-NN asks for the class. No order of tiles is the right one here, so that to name it "
-    "teaches little. Settings were chosen on seed 100.",
+    "teaches little. On average an untrained net is ahead of every trained one (0.72; PIRL has 0.66): "
+    "features drawn at random tell textures already, so that what shows is how much less PIRL loses than its "
+    "rivals do, not that it gains. Settings were chosen on seed 100.",
     task=generated(mosaics, KNN),
     arms={
         "paper": small(few),
