@@ -1,4 +1,8 @@
-"""PCD on mosaics: a small student taught cell by cell, by mean vectors, or by nobody."""
+"""PCD on mosaics: a small student taught cell by cell, by mean vectors, or by nobody.
+
+The 48 pixels of a tile tell kinds here by .80 to .83 with seeds 0 to 4, more than the student's 4 numbers do;
+and alone, the student learns something with one seed of five.
+"""
 
 from __future__ import annotations
 
