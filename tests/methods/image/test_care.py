@@ -1,11 +1,26 @@
 import pytest
 import torch
 
+from two_processes import few_digits
 from vergence.core import BadInput
 from vergence.data.image.batch import ImageBatch
 from vergence.losses import gram_difference, nt_xent
+from vergence.methods.image import care
 from vergence.methods.image.care import CARE
 from vergence.methods.image.encoders import build
+from vergence.views.pixels.augment import plain
+
+
+def four_edits(method):
+    def edited(batch):
+        pixels = plain(batch, method.crop.size)
+        return [pixels, pixels.flip(3), 0.5 * pixels, 1 - pixels]
+
+    return edited
+
+
+# 8 photos a group, as many as each of two processes has.
+CONTRACT = {"two": {"": {"source": few_digits, "options": {"groups": 2}, "views": four_edits}}}
 
 
 def make(**options):
@@ -52,6 +67,14 @@ def test_small_batches_have_fewer_groups_of_two_photos():
     assert method.loss(method.views(photos(5)))["rotation"].isfinite()
     with pytest.raises(BadInput, match="2 or more samples a batch; got 1"):
         method.views(photos(1))
+
+
+def test_groups_are_counted_over_all_processes(monkeypatch):
+    method = make(groups=4)
+    assert method.group_size(32) == 8
+    monkeypatch.setattr(care, "world", lambda: 2)
+    assert [method.group_size(n) for n in (16, 32)] == [8, 16]
+    assert make(groups=1).group_size(16) == 16, "a group lies in one process"
 
 
 def test_mistakes_are_one_line():

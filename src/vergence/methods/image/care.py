@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.distributed import gather
+from vergence.engine.distributed import gather, world
 from vergence.losses import gram_difference, nt_xent
 from vergence.nets import mlp, width_of
 from vergence.nets.image_encoder import image_size
@@ -39,7 +39,8 @@ class CARE(Method):
         hidden: Width of the projector's hidden layer.
         temperature: Softmax temperature, above 0.
         weight: Of the rotations' term, λ, not negative: 0.03 on CIFAR-10, 0.01 on STL-10.
-        groups: G, into which a batch is split: 16 on CIFAR-10, 8 on STL-10; each has 2 photos at least.
+        groups: G, into which a batch of all processes is split, at least one a process: 16 on CIFAR-10, 8 on
+            STL-10; each has 2 photos at least.
     """
 
     recipe = Recipe(optimizer="adam", lr=1e-3, lr_scaling="none", batch=256, epochs=400, weight_decay=1e-6,
@@ -69,10 +70,10 @@ class CARE(Method):
         self.crop = replace(self.crop, **options)
 
     def group_size(self, photos: int) -> int:
-        """Return the photos of each group of a batch."""
+        """Return the photos of each group, of a batch with ``photos`` in this process."""
         if photos < 2:
             raise BadInput(f"CARE needs 2 or more samples a batch; got {photos}. Raise --batch-size.")
-        return max(2, photos // self.groups)
+        return min(photos, max(2, photos * world() // self.groups))
 
     def views(self, batch: ImageBatch) -> list[View]:
         """Return two views with edits of each photo's own, then two with edits that a group shares."""
