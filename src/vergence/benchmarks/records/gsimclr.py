@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Mechanism, Parity, Record
@@ -23,10 +24,12 @@ from vergence.data.source import Source
 from vergence.evaluate.score import Score
 from vergence.losses import nt_xent
 from vergence.methods.image.gsimclr import GSimCLR, Guided, collision_rate
+from vergence.nets.image_encoder import ImageEncoder, Images
 from vergence.views.pixels.augment import View, centre_view
 
 KINDS, LEARNED, JUDGED, SIDE, CELL = 16, 768, 512, 16, 2
-TINT, PATTERN, GRAIN = 0.1, 0.25, 0.04  # deviation of kinds' colours; height of patterns; noise of a view
+DIM = 4
+TINT, PATTERN, GRAIN = 0.1, 0.25, 0.3  # deviation of kinds' colours; height of patterns; noise of a view
 
 COLLISIONS = Metric(
     "share of a batch's pairs that are of one class",
@@ -35,6 +38,19 @@ COLLISIONS = Metric(
     claim="Clusters keep those of a kind apart.",
     note="Measured over one epoch before training.",
 )
+
+
+class Linear(ImageEncoder):
+    """One linear map of the pixels to 4 numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(size=SIDE)
+        self.out_dim, self.depth = DIM, 1
+        self.map = nn.Linear(3 * SIDE * SIDE, DIM)
+
+    def forward(self, images: Images, *, need: Sequence[str] = ()) -> Tensor:  # type: ignore[override]
+        self.check(need)
+        return self.map(self.pixels(images).flatten(1))
 
 
 def look_alikes(source: Any, seed: int) -> tuple[ImageSource, ImageSource]:
@@ -109,22 +125,23 @@ class Sampled:
 
 
 small = Training(
-    "resnet-tiny",
-    {"width": 8, "blocks": (1, 1)},
+    f"{__name__}:Linear",
     epochs=5,
     batch=KINDS,
     size=SIDE,
-    settings={"optimizer": "adamw", "lr": 1e-3, "weight_decay": 1e-4, "warmup": 1},
+    settings={"optimizer": "adamw", "lr": 1e-2, "weight_decay": 1e-4, "warmup": 1},
 )
 sizes: dict[str, Any] = {"clusters": KINDS, "hidden": (64,), "dim": 16}
 MECHANISM = Mechanism(
     f"Pictures of {KINDS} kinds: a kind has a faint tint, and each picture a strong pattern of its own. Two "
-    "of a kind in a batch can be told apart by their patterns alone, so that random batches teach the "
-    "pattern; where a batch has one picture of each kind, the tint is enough. A batch has as many pictures "
-    "as there are kinds. Random batches, the rival, and those by label, the ceiling, train alike. The "
-    "untrained network takes means, in which patterns cancel and the tint stays: telling pictures apart can "
-    "only lose it. "
-    "Settings were chosen on seed 100.",
+    "of a kind in a batch can be told apart by their patterns alone, so that random batches teach patterns; "
+    "where a batch has one picture of each kind, the tint is enough. Views differ in much noise, and one "
+    f"linear map to {DIM} numbers has no room for both; untrained it knows neither. A batch has as many "
+    "pictures as there are kinds. Random batches, the rival, and those by label, the ceiling, train alike. "
+    "Settings were chosen on seeds 100 to 102, where 6.1 to 6.4 % of a random batch's pairs are of one kind, "
+    "5.0 to 5.7 % of a guided one's and none by label; with a tint stronger by a third guided batches gained "
+    "4 points and none on seeds 100 and 101. It takes the place of a world for a small ResNet, "
+    "which untrained was better than either.",
     task=generated(look_alikes, KNN, COLLISIONS),
     arms={
         "paper": Sampled(partial(noisy(GSimCLR), **sizes), small),
