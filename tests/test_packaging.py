@@ -27,6 +27,7 @@ MODULES = {  # where the name to import is another one than the package's
     "pillow": "PIL",
     "pylance": "lance",
     "pyyaml": "yaml",
+    "scikit-image": "skimage",
     "scikit-learn": "sklearn",
     "umap-learn": "umap",
 }

@@ -10,7 +10,7 @@ from torch.nn.functional import cosine_similarity, cross_entropy
 import vergence
 from two_processes import few_digits
 from vergence.core import BadInput, Clock
-from vergence.losses.clusters import confident_cross_entropy, disagreement, mean_entropy
+from vergence.losses.pseudo_labels import confident_cross_entropy, disagreement, mean_entropy
 from vergence.methods.image.encoders import build
 from vergence.methods.image.scan import SCAN, LowestLoss, SelfLabel, nearest_others, whole
 from vergence.nets.classifier import Classifier

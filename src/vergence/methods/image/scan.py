@@ -16,7 +16,7 @@ from vergence.data import Source
 from vergence.data.image.batch import ImageBatch, photos_at
 from vergence.engine import embed
 from vergence.engine.distributed import gather
-from vergence.losses.clusters import confident_cross_entropy, disagreement, mean_entropy
+from vergence.losses.pseudo_labels import confident_cross_entropy, disagreement, mean_entropy
 from vergence.methods.pairs.simclr import SimCLR
 from vergence.nets.classifier import Classifier
 from vergence.nets.image_encoder import image_size
