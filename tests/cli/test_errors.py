@@ -22,7 +22,7 @@ MISTAKES = {
     "papers --family": "--family needs a value",
     "papers graph": "'graph' is one word too many",
     "learn": "METHOD is missing",
-    "learn simcrl digits": "did you mean 'simclr'?",
+    "learn simcrl digits": "did you mean 'simclr' or",
     "learn autoclip digits": "is planned: there is no code for it yet",
     "learn autoclip --help": "is planned: there is no code for it yet",
     "learn hkmeans digits": "is not something to train; it lives in vergence.use.hkmeans",
@@ -51,7 +51,7 @@ MISTAKES = {
     "compare a b": "compare needs --run RUN",
     "explain no/run a.jpg": "SECOND is missing",
     "report": "RUN is missing",
-    "bench simcrl": "Unknown run of record 'simcrl'; did you mean 'simclr'?",
+    "bench simcrl": "Unknown run of record 'simcrl'; did you mean 'simclr' or",
     "demo --data no/such/folder": "no/such/folder",
 }
 
@@ -144,7 +144,7 @@ def test_help_of_learn_groups_the_methods_by_data_and_recommends_one_of_each(cap
         ("tables", "vergence learn vicreg 'table:people.csv?label=sick'", "tldr"),
     ):
         assert recommended in blocks[noun] and other in blocks[noun]
-    listed = set(text.replace(",", " ").split())
+    listed = set(re.sub("[,;]", " ", text).split())
     trained = {paper.key for paper in catalog.PAPERS if paper.trained}
     assert trained <= listed and not {p.key for p in catalog.PAPERS if not p.code} & listed
 
@@ -156,7 +156,9 @@ def test_help_has_no_paragraph_of_hundreds_of_characters_nor_a_template(words, c
     assert cli_main([*words, "--help"]) == 0
     text = capsys.readouterr().out
     entries = re.split(r"\n\n|\n  (?=\S)", text)
-    assert max(len(" ".join(entry.split())) for entry in entries) < 300
+    methods = ("METHOD ", "METHOD\n")  # as many as there are
+    told = [" ".join(entry.split()) for entry in entries if not entry.startswith(methods)]
+    assert max(map(len, told)) < 300
     assert "{key}" not in text
 
 

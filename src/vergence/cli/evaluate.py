@@ -146,9 +146,8 @@ def bench(argv: list[str]) -> None:
     parser = Options(
         "bench",
         "Repeat the run of record of a paper, with its ablation and several seeds, and write the result: "
-        "parity, mechanism and real data. "
-        "vergence bench speed measures speed beside that of other libraries instead, vergence bench image "
-        "all methods that tell images apart at one budget, and vergence bench --all repeats all papers.",
+        "parity, mechanism and real data. Instead: bench speed (beside other libraries), bench image (all "
+        "methods on images at one budget), bench --all (all papers).",
         "vergence bench rotnet",
     )
     parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
