@@ -25,6 +25,7 @@ def disagreement(first: Tensor, second: Tensor) -> Tensor:
 
     Source: Van Gansbeke et al. (SCAN), arXiv:2005.12320, Eq. 2, first term.
 
+    >>> import torch
     >>> disagreement(torch.zeros(2, 4), torch.zeros(2, 4))
     tensor(1.3863)
     """
@@ -48,6 +49,7 @@ def mean_entropy(logits: Tensor) -> Tensor:
 
     Source: Van Gansbeke et al. (SCAN), arXiv:2005.12320, Eq. 2, second term.
 
+    >>> import torch
     >>> mean_entropy(torch.tensor([[20.0, 0.0], [0.0, 20.0]]))
     tensor(0.6931)
     """

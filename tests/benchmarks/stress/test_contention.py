@@ -24,9 +24,7 @@ def test_shares_are_of_the_first_ways_quiet_rate(monkeypatch, tmp_path):
     monkeypatch.setattr(contention, "RESULTS", tmp_path)
     rates = {"as OpenMP comes": 100.0, "one thread": 60.0}
     monkeypatch.setattr(contention, "neighbours", lambda count: contention.contextlib.nullcontext())
-    monkeypatch.setattr(
-        contention, "_rate", lambda way, seconds: rates["one thread" if way else "as OpenMP comes"]
-    )
+    monkeypatch.setattr(contention, "_rate", lambda way, seconds: rates[way])
     words = ["contention", "--neighbours", "0", "4", "--ways", *rates]
     monkeypatch.setattr("sys.argv", words)
     contention.main()

@@ -14,6 +14,7 @@ from vergence.core import BadInput, Method, Recipe
 from vergence.core.errors import unknown
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
+from vergence.engine.distributed import mean_over_processes
 from vergence.nets.classifier import Classifier
 from vergence.nets.image_encoder import image_size
 from vergence.nets.permutations import from_tiles, permutation_bank, permuted, to_tiles
@@ -145,12 +146,16 @@ class JiGen(Method):
             "class": mean_of(named, known & upright),
             "order": self.weight * mean_of(asked, known),  # α
         }
-        if not known.all():
+        if mean_over_processes((~known).sum().float()) > 0:
             terms["target order"] = self.target_weight * mean_of(asked, ~known)
             terms["entropy"] = self.entropy * mean_of(unsure, ~known & upright)  # η
         return terms
 
 
 def mean_of(values: Tensor, rows: Tensor) -> Tensor:
-    """Return the mean of ``values (B,)`` over the rows that ``rows (B,)`` names, 0 where it names none."""
-    return (values * rows).sum() / rows.sum().clamp_min(1)
+    """Return the mean of ``values (B,)`` over the rows that ``rows (B,)`` names, 0 where it names none.
+
+    Processes divide by the mean of their numbers of such rows: the mean of what they return is that over all.
+    """
+    count = mean_over_processes(rows.sum().float())
+    return (values * rows).sum() / torch.where(count > 0, count, 1.0)
