@@ -1,4 +1,4 @@
-"""JiGen on PACS and in a world of glyphs in four styles: does order teach what holds in another domain?"""
+"""JiGen on PACS and in a world of layouts in four styles: does order teach what holds in another domain?"""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
 from vergence.methods.image.jigen import JiGen, Views
 
-CLASSES, COUNT, JUDGED, SIDE = 8, 900, 800, 24
-TOLD, CONTRAST, NOISE = 0.9, 0.25, 0.15  # share whose colour names the kind; of glyphs; of a pixel
+CLASSES, COUNT, JUDGED, SIDE, TILE, PART = 8, 900, 800, 24, 8, 6
+TOLD, CONTRAST, NOISE = 0.9, 0.25, 0.1  # share whose colour names the kind; of what is drawn; of a pixel
+WHOLE = {"flip": 0.0, "scale": (1.0, 1.0), "ratio": (1.0, 1.0), "jitter_p": 0.0}
 DOMAINS, PACS_SIDE = ("art_painting", "cartoon", "photo", "sketch"), 96
 
 
@@ -52,13 +53,15 @@ class DrawnOrders(JiGen):
         return {"class": named, "order": self.weight * cross_entropy(answers, self.asked)}
 
 
-def glyphs(source: None, seed: int) -> tuple[Source, Source]:
-    """Generate glyphs in three styles, where a colour mostly names the kind, and in a fourth without it."""
+def layouts(source: None, seed: int) -> tuple[Source, Source]:
+    """Generate nine parts laid out by kind, in three styles where a colour mostly names it, and a fourth."""
     random = np.random.default_rng(seed)
-    cells = random.permuted(np.tile([-1, 1], (CLASSES, 18)), axis=1).reshape(-1, 6, 6)
-    shapes = cells.repeat(3, axis=1).repeat(3, axis=2)  # 18 x 18 pixels
+    cells = random.permuted(np.tile([-1] * 4 + [1] * 4 + [1], (9, 1)), axis=1).reshape(-1, 3, 3)
+    parts = cells.repeat(2, axis=1).repeat(2, axis=2)  # (9, 6, 6)
+    places = np.stack([random.permutation(9) for _ in range(CLASSES)])  # the part in each tile of a kind
     hues = random.uniform(-0.2, 0.2, (CLASSES, 3))
-    stripes = np.sign(np.sin(np.arange(SIDE) * np.pi / 1.5))
+    hues -= hues.mean(1, keepdims=True)
+    across = np.sign(np.sin(np.arange(SIDE) * np.pi / 1.5))
 
     def images(count: int, styles: tuple[int, ...]) -> Source:
         label = np.arange(count) % CLASSES
@@ -66,16 +69,18 @@ def glyphs(source: None, seed: int) -> tuple[Source, Source]:
         told = (random.random(count) < TOLD) & (style < 3)
         colour = hues[np.where(told, label, random.integers(CLASSES, size=count))]
         shown = np.zeros((count, SIDE, SIDE))
-        places = 2 + random.integers(3, size=(count, 2))
-        for picture, (top, left), name in zip(shown, places, label, strict=True):
-            picture[top : top + 18, left : left + 18] = shapes[name]
+        for picture, name in zip(shown, label, strict=True):
+            for tile, part in enumerate(places[name]):
+                top, left = TILE * np.array(divmod(tile, 3)) + random.integers(3, size=2)
+                picture[top : top + PART, left : left + PART] = parts[part]
         inside = (shown > 0).astype(float)
-        every = np.stack([shown, -shown, inside * stripes, inside * stripes[:, None]])
+        ground = 1 - inside
+        every = np.stack([shown, 2 * inside, inside + ground * across, inside + ground * across[:, None]])
         drawn = every[style, np.arange(count)]
         pixels = 0.5 + CONTRAST * drawn[..., None] + colour[:, None, None]
         pixels += NOISE * random.normal(size=pixels.shape)
-        reader = PixelReader((255 * pixels.clip(0, 1)).astype(np.uint8), label, None, "glyphs")
-        return ImageSource(reader, "memory:glyphs", pixels=reader.pixels, view_options={"flip": 0.0})
+        reader = PixelReader((255 * pixels.clip(0, 1)).astype(np.uint8), label, None, "layouts")
+        return ImageSource(reader, "memory:layouts", pixels=reader.pixels, view_options=WHOLE)
 
     return images(COUNT, (0, 1, 2)), images(JUDGED, (3,))
 
@@ -88,7 +93,7 @@ small = Training(
     size=SIDE,
     settings={"optimizer": "adamw", "lr": 2e-3, "weight_decay": 1e-4, "warmup": 1},
 )
-few = partial(JiGen, classes=CLASSES)
+few = partial(JiGen, classes=CLASSES, permutations=10, ordered=0.5)
 
 
 @cache
@@ -121,11 +126,14 @@ def leave_one_out(source: None, seed: int) -> tuple[Source, Source]:
 
 ACCURACY = Metric("accuracy of the classifier (raw and untrained: linear probe)", accuracy)
 MECHANISM = Mechanism(
-    f"{COUNT} glyphs of {CLASSES} kinds in three styles (bright, dark, striped across), whose kind a "
-    "colour names in most of them; in a fourth style, striped along, which judges, the colour says "
-    "nothing. The colour is what a classifier learns first and tiles of any order still have it; their "
-    "order is told by the glyph alone, in any style. Settings were chosen on seeds 100 to 102.",
-    task=generated(glyphs, ACCURACY),
+    f"{COUNT} pictures of the same nine parts, which each of {CLASSES} kinds lays out in its own order, "
+    "in three styles: light and dark, bright alone, bright on a ground striped across. There a colour names "
+    "the kind of nine in ten; in a fourth style, on a ground striped along, which judges, it says nothing. "
+    "Tiles of any order have the colour, so that it is no help to put them in order: the parts and where "
+    "they lie are. Ten orders, half of a batch in one of them, whole pictures without jitter in all arms. "
+    "The world was found on seed 100: with stripes on the parts all arms were at chance there. It takes "
+    "the place of one of glyphs, which was published: 0.30 against 0.27 with order not asked, not clear.",
+    task=generated(layouts, ACCURACY),
     arms={
         "paper": small(few),
         "order not asked": small(partial(NotAsked, **few.keywords)),
