@@ -1,7 +1,7 @@
 """JiGen on PACS and in a world of layouts in four styles: does order teach what holds in another domain?
 
-In the generated world a linear probe on pixels names the kind better (.76) than the paper's arm (.53), since parts
-lie in fixed tiles: what is shown there is the lead over the same network that is not asked for the order.
+In the generated world a linear probe on pixels names the kind better (.76) than the paper's arm (.53), since
+parts lie in fixed tiles: what is shown is the lead over the same network that is not asked for the order.
 """
 
 from __future__ import annotations
