@@ -51,13 +51,18 @@ def gather(x: Tensor) -> Tensor:
     return x if world() == 1 else _Gather.apply(x)
 
 
+def gather_in_order(x: Tensor) -> Tensor:
+    """Return the rows of all processes ``(world * B, ...)`` in the order of their ranks, with gradient."""
+    return torch.roll(gather(x), rank() * len(x), dims=0)
+
+
 @torch.no_grad()
 def gather_by_rank(x: Tensor) -> Tensor:
     """Return the rows of all processes ``(world * B, ...)`` in the order of their ranks, without gradient.
 
     What all processes remember, such as a queue, so is the same everywhere, its order included.
     """
-    return torch.roll(gather(x), rank() * len(x), dims=0)
+    return gather_in_order(x)
 
 
 @torch.no_grad()

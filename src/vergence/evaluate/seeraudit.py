@@ -32,7 +32,7 @@ from vergence.engine.encoders import encoder_for
 from vergence.evaluate.inputs import stratified
 from vergence.evaluate.protocols.corruptions import right_when_corrupted
 from vergence.evaluate.protocols.isc2021 import embed_pixels
-from vergence.evaluate.protocols.linear import fit_probe
+from vergence.evaluate.protocols.linear import Softmax, fit_probe
 from vergence.evaluate.score import Score, mean_score
 from vergence.nets.image_encoder import image_size
 from vergence.use.topk import topk
@@ -156,12 +156,14 @@ def audit(
     if sum(size >= FEW for size in sizes.values()) < 2:
         found = ", ".join(f"{name}: {size}" for name, size in list(sizes.items())[:SHOWN])
         raise BadInput(f"An audit needs 2 groups of {FEW} or more judged samples; got {found or 'none'}.")
-    outcomes = _answered(embedded, taught, judged, classes, watched, confidence, k, seed)
+    labels, code = torch.from_numpy(embedded.labels[taught]).unique(return_inverse=True)
+    probe = fit_probe(torch.from_numpy(embedded.vectors[taught]), code, len(labels), seed=seed)
+    outcomes = _answered(embedded, probe, labels, judged, classes, watched, confidence, k)
     outcomes[f"neighbours of its class among {k}"] = _alike(embedded, known, judged, k)
     if where is not None:
         outcomes |= placed(embedded.vectors, where[embedded.index], taught, judged)
     if source.modality == "image":
-        outcomes |= _edited(net, source, embedded, taught, judged, seed)
+        outcomes |= _edited(net, source, embedded, probe, labels, judged, seed)
     outcomes = {measure: values for measure, values in outcomes.items() if known_of(values, group)}
     overall = {measure: mean_score(values[~np.isnan(values)]) for measure, values in outcomes.items()}
     gaps = [group_gap(measure, values, group, names, seed=seed) for measure, values in outcomes.items()]
@@ -317,21 +319,18 @@ def kilometres(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 def _answered(
     embedded: Embeddings,
-    taught: np.ndarray,
+    probe: Softmax,
+    known: torch.Tensor,
     judged: np.ndarray,
     classes: Sequence[str],
     watched: Sequence[str],
     confidence: float,
     k: int,
-    seed: int,
 ) -> dict[str, np.ndarray]:
     """Return what a linear probe answers: right, right among the first k, wrongly called a watched class."""
-    labels = embedded.labels
-    assert labels is not None
-    known, code = torch.from_numpy(labels[taught]).unique(return_inverse=True)
-    probe = fit_probe(torch.from_numpy(embedded.vectors[taught]), code, len(known), seed=seed)
+    assert embedded.labels is not None
     chance = probe.logits(torch.from_numpy(embedded.vectors[judged])).softmax(1)
-    truth = torch.from_numpy(labels[judged])
+    truth = torch.from_numpy(embedded.labels[judged])
     best = known[chance.topk(min(k, len(known))).indices]
     outcomes = {"right": best[:, 0] == truth}
     if len(known) > 2 * k:
@@ -361,16 +360,15 @@ def _edited(
     encoder: nn.Module,
     source: Source,
     embedded: Embeddings,
-    taught: np.ndarray,
+    probe: Softmax,
+    known: torch.Tensor,
     judged: np.ndarray,
     seed: int,
 ) -> dict[str, np.ndarray]:
     """Return whether corrupted pictures are still answered, and whether edited copies find their original."""
-    assert embedded.labels is not None
     size = image_size(encoder)
     shown = source.subset(embedded.index[judged])
-    train = embedded.vectors[taught], embedded.labels[taught]
-    right = right_when_corrupted(encoder, train, shown, seed=seed)
+    right = right_when_corrupted(encoder, probe, known, shown, seed=seed)
     generator, copies = torch.Generator().manual_seed(seed), Copies(size)
     bank = torch.from_numpy(embedded.vectors)
     found = np.full(len(judged), np.nan)

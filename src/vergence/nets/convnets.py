@@ -13,8 +13,8 @@ from vergence.nets.conv import Conv3x3
 from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
 
 
-class ConvNet(ImageEncoder):
-    """Stages in a row; the pooled vector is the mean of the last map."""
+class Staged(ImageEncoder):
+    """Stages in a row, each of which may be read; what is pooled is the subclass's to say."""
 
     def __init__(self, stages: Sequence[nn.Module], *, size: int, out_dim: int) -> None:
         super().__init__(size=size)
@@ -22,20 +22,6 @@ class ConvNet(ImageEncoder):
         self.out_dim, self.depth = out_dim, len(stages)
         self.places = [sampling(self.stages[: i + 1]) for i in range(self.depth)]
         self.to(memory_format=torch.channels_last)
-
-    @property
-    def widths(self) -> tuple[int, ...]:
-        """Channels of each stage's map."""
-        convolutions = ([m for m in stage.modules() if isinstance(m, nn.Conv2d)] for stage in self.stages)
-        return tuple(each[-1].out_channels for each in convolutions)
-
-    def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
-        self.check(need)
-        x = self.pixels(images)
-        for stage in self.stages:
-            x = stage(x)
-        stride, offset = self.places[-1]
-        return Features.of_map(x.mean((2, 3)), x, stride=stride, offset=offset)
 
     def at_layer(
         self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
@@ -53,6 +39,24 @@ class ConvNet(ImageEncoder):
         for i, stage in enumerate(self.stages[: max(wanted, default=-1) + 1]):
             x = seen[i] = stage(x)
         return [seen[i] for i in wanted]
+
+
+class ConvNet(Staged):
+    """Stages in a row; the pooled vector is the mean of the last map."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each stage's map."""
+        convolutions = ([m for m in stage.modules() if isinstance(m, nn.Conv2d)] for stage in self.stages)
+        return tuple(each[-1].out_channels for each in convolutions)
+
+    def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
+        self.check(need)
+        x = self.pixels(images)
+        for stage in self.stages:
+            x = stage(x)
+        stride, offset = self.places[-1]
+        return Features.of_map(x.mean((2, 3)), x, stride=stride, offset=offset)
 
 
 def conv(inside: int, outside: int, kernel: int, *, act: bool = True) -> nn.Sequential:

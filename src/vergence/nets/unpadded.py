@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, pad
 
 from vergence.core import BadInput, Features
-from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
+from vergence.nets.convnets import Staged
+from vergence.nets.image_encoder import Images
 
 SIZES = (32, 64, 128)
 GRIDS = (5, 7)  # sides of the maps that stand for places
@@ -35,7 +35,7 @@ class Widening(nn.Module):
         return self.second(torch.relu(self.first(x))) + mean
 
 
-class Unpadded(ImageEncoder):
+class Unpadded(Staged):
     """Stages that shrink the map to 7 x 7, 5 x 5, 3 x 3 and one cell; only that one sees the whole picture.
 
     Bachman, Hjelm, Buchwalter 2019, arXiv:1906.00910, Sec. 3.4 and the released code, without its optional
@@ -49,7 +49,6 @@ class Unpadded(ImageEncoder):
     """
 
     def __init__(self, *, size: int = 32, width: int = 128, dim: int = 1024, blocks: int = 3) -> None:
-        super().__init__(size=size)
         top = width * (4 if size == 32 else 8)
         if size not in SIZES or min(width, blocks) < 1 or dim < top:
             raise BadInput(
@@ -75,11 +74,9 @@ class Unpadded(ImageEncoder):
                 stage(4 * width, top, 2, 2),
             ]
         last = nn.Sequential(Widening(top, dim, 3), nn.BatchNorm2d(dim))
-        self.stages = nn.ModuleList(
-            [nn.Sequential(*stem, *down), stage(top, top, 3), stage(top, top, 3), last]
-        )
-        self.out_dim, self.depth, self.grid_width = dim, 4, top
-        self.places = [sampling(self.stages[: i + 1]) for i in range(self.depth)]
+        stages = [nn.Sequential(*stem, *down), stage(top, top, 3), stage(top, top, 3), last]
+        super().__init__(stages, size=size, out_dim=dim)
+        self.grid_width = top
         self.spec = {
             "name": f"{__name__}:Unpadded",
             "size": size,
@@ -87,7 +84,6 @@ class Unpadded(ImageEncoder):
             "dim": dim,
             "blocks": blocks,
         }
-        self.to(memory_format=torch.channels_last)
 
     def scales(self, images: Images) -> tuple[Tensor, Tensor, Tensor]:
         """Return vectors ``(B, dim)`` and maps ``(B, C, 5, 5)`` and ``(B, C, 7, 7)``; C is ``grid_width``.
@@ -107,20 +103,3 @@ class Unpadded(ImageEncoder):
         one, _, seven = self.scales(images)
         stride, offset = self.places[0]
         return Features.of_map(one, seven, stride=stride, offset=offset)
-
-    def at_layer(
-        self, images: Images, *, layer: int = -1, facet: str = "token", stride: int | None = None
-    ) -> Features:
-        (number,) = self.chosen([layer])
-        check_facet(self, facet, attends=False, stride=stride)
-        (x,) = self.layers(images, [number])
-        step, offset = self.places[number]
-        return Features.of_map(x.mean((2, 3)), x, stride=step, offset=offset, layer=number)
-
-    def layers(self, images: Images, which: Sequence[int] | None = None) -> list[Tensor]:
-        wanted = self.chosen(which)
-        x: Any = self.pixels(images)
-        seen = {}
-        for i, stage in enumerate(self.stages[: max(wanted, default=-1) + 1]):
-            x = seen[i] = stage(x)
-        return [seen[i] for i in wanted]

@@ -14,7 +14,7 @@ from vergence.core import BadInput, input_spec, pooled
 from vergence.data import Source
 from vergence.engine.devices import device_of
 from vergence.evaluate.inputs import labelled
-from vergence.evaluate.protocols.linear import fit_probe
+from vergence.evaluate.protocols.linear import Softmax, fit_probe
 from vergence.evaluate.score import Score, mean_score
 from vergence.views.pixels.augment import plain
 from vergence.views.pixels.colour import adjust_brightness, adjust_contrast, gaussian_blur
@@ -90,21 +90,7 @@ def corrupt(pixels: Tensor, name: str, severity: int, generator: torch.Generator
 def corruptions(
     encoder: nn.Module, train: tuple[np.ndarray, np.ndarray], test: Source, *, seed: int = 0
 ) -> dict[str, Score]:
-    """Judge a linear probe of clean pictures on corrupted ones; see ``right_when_corrupted``.
-
-    Returns:
-        The share of right answers: "clean"; by the name of each corruption over all severities; and "mean"
-        over all corruptions. Intervals are over pictures.
-    """
-    shares = right_when_corrupted(encoder, train, test, seed=seed)
-    return {name: mean_score(share, seed=seed) for name, share in shares.items()}
-
-
-@torch.no_grad()
-def right_when_corrupted(
-    encoder: nn.Module, train: tuple[np.ndarray, np.ndarray], test: Source, *, seed: int = 0
-) -> dict[str, Tensor]:
-    """Ask a linear probe of clean pictures about corrupted ones.
+    """Judge a linear probe of clean pictures on corrupted ones.
 
     Args:
         encoder: Of images, with ``input_spec``.
@@ -113,17 +99,35 @@ def right_when_corrupted(
         seed: Of the probe's held-out fifth and the noise.
 
     Returns:
-        The share of right answers of each picture ``(n,)``: "clean"; by the name of each corruption over all
-        severities; and "mean" over all corruptions.
+        The share of right answers: "clean"; by the name of each corruption over all severities; and "mean"
+        over all corruptions. Intervals are over pictures.
     """
-    size = (input_spec(encoder) or {}).get("size")
-    if not size:
-        raise BadInput(
-            f"corruptions needs an encoder of images; {type(encoder).__name__} does not say its size."
-        )
+    size_of(encoder)  # before the probe, which takes longer
     x, y = labelled(*train, "corruptions")
     known, code = y.unique(return_inverse=True)
     probe = fit_probe(x, code, len(known), seed=seed)
+    shares = right_when_corrupted(encoder, probe, known, test, seed=seed)
+    return {name: mean_score(share, seed=seed) for name, share in shares.items()}
+
+
+@torch.no_grad()
+def right_when_corrupted(
+    encoder: nn.Module, probe: Softmax, known: Tensor, test: Source, *, seed: int = 0
+) -> dict[str, Tensor]:
+    """Ask a linear probe of clean pictures about corrupted ones.
+
+    Args:
+        encoder: Of images, with ``input_spec``.
+        probe: Of its features.
+        known: ``(C,)`` labels of the probe's classes.
+        test: Labelled pictures, each corrupted in every way.
+        seed: Of the noise.
+
+    Returns:
+        The share of right answers of each picture ``(n,)``: "clean"; by the name of each corruption over all
+        severities; and "mean" over all corruptions.
+    """
+    size = size_of(encoder)
     device, training = device_of(encoder), encoder.training
     encoder.eval()
     generator = torch.Generator().manual_seed(seed)
@@ -132,7 +136,7 @@ def right_when_corrupted(
         pixels = plain(batch, size).to(device)
 
         def answers(shown: Tensor, truth: Tensor = batch.label) -> Tensor:
-            guess = known[probe.logits(pooled(encoder(shown)).float().to(x.device)).argmax(1)]
+            guess = known[probe.logits(pooled(encoder(shown)).float().to(known.device)).argmax(1)]
             return (guess.cpu() == truth).float()
 
         right["clean"].append(answers(pixels))
@@ -144,6 +148,16 @@ def right_when_corrupted(
     shares = {name: torch.cat(parts) for name, parts in right.items()}
     shares["mean"] = torch.stack([shares[name] for name in CORRUPTIONS]).mean(0)
     return shares
+
+
+def size_of(encoder: nn.Module) -> int:
+    """Return the side of the encoder's images in pixels; raise ``BadInput`` if it does not say it."""
+    size = (input_spec(encoder) or {}).get("size")
+    if not size:
+        raise BadInput(
+            f"corruptions needs an encoder of images; {type(encoder).__name__} does not say its size."
+        )
+    return int(size)
 
 
 def _corruptions(split: Split, seed: int) -> Scores:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vergence import losses
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.source import Source
-from vergence.engine.distributed import gather, rank
+from vergence.engine.distributed import gather_in_order
 from vergence.nets import mlp, width_of
 
 
@@ -70,7 +70,7 @@ class WMSE(Method):
 
     def loss(self, views: Sequence[Any]) -> dict[str, Tensor]:
         z = self.projector(torch.cat([self.encode(view) for view in views]))
-        everyone = torch.stack([self.of_all_processes(v) for v in z.chunk(len(views))])  # (d, B, dim)
+        everyone = torch.stack([gather_in_order(v) for v in z.chunk(len(views))])  # (d, B, dim)
         samples, dim = everyone.shape[1:]
         if samples < 2 or (samples <= dim and not self.eps):
             raise BadInput(
@@ -89,11 +89,6 @@ class WMSE(Method):
                     "covariance is singular. Raise --batch-size, or take a smaller dim or a larger eps."
                 ) from error
         return {"agree": torch.stack(terms).mean()}
-
-    @staticmethod
-    def of_all_processes(rows: Tensor) -> Tensor:
-        """Return the rows of all processes in the order of their ranks, with gradient."""
-        return torch.roll(gather(rows), rank() * len(rows), dims=0)
 
 
 class SeveralTimes:
