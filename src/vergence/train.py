@@ -6,28 +6,32 @@ import contextlib
 import inspect
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from vergence.catalog import PAPERS
-from vergence.core import BadInput, Estimator, Method, RunConfig, unknown
-from vergence.core.kinds import fits
+from vergence.core import BadInput, Estimator, Method, RunConfig
 from vergence.core.modality import find_modality
 from vergence.core.specs import BRING_WEIGHTS, is_place, name_of
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.engine import Run
+from vergence.engine.construction import (
+    check_kinds,
+    check_options,
+    construct,
+    construct_encoder,
+    construct_estimator,
+)
 from vergence.engine.devices import threads_of
 from vergence.engine.distributed import rank
 from vergence.engine.encoders import (
     Given,
     encoder_from,
-    initial_encoder,
-    new_encoder,
     open_run,
     own_encoder,
     with_weights,
@@ -44,9 +48,7 @@ from vergence.engine.training import start_fabric
 from vergence.methods import key_of, method_class
 from vergence.store.table import Store
 
-M = TypeVar("M")
 _OF_IMAGES = ("edges", "keypoints", "objects")  # folders of methods that are named for a task on images
-_FITTED = ("size", "epochs", "batch_size", "lr", "optimizer", "weight_decay", "warmup", "save_every", "log")
 
 
 def _same_modality(name: str, cls: type[Method] | type[Estimator], source: Source) -> None:
@@ -178,12 +180,12 @@ def learn(
         print(note, file=sys.stderr)
     _same_modality(config.method, cls, source)
     source = source.with_targets(cls.reads, config.method)
-    asked = {"encoder": encoder is not None or bool(encoder_options), "init": init is not None and not resume}
-    _check_options(cls, config, made, [*options, *(name for name, is_given in asked.items() if is_given)])
-    if all(asked.values()) and encoder is not None:
+    given = {"encoder": encoder is not None or bool(encoder_options), "init": init is not None and not resume}
+    check_options(cls, config, made, [*options, *(name for name, is_given in given.items() if is_given)])
+    if all(given.values()) and encoder is not None:
         raise BadInput(f"Either --encoder or --init: {init} brings its architecture with its weights.")
     if issubclass(cls, Estimator):
-        estimator = _estimator(
+        estimator = construct_estimator(
             method if isinstance(method, Estimator) else cls, config, encoder, callbacks=callbacks or None
         )
         with _held(folder, source, resume=resume, quiet=quiet):
@@ -195,10 +197,10 @@ def learn(
         if resume and init is not None and not is_place(init):  # its weights are in the checkpoint
             net = encoder_from(read_config(folder))
         else:
-            net = _encoder(cls, config, source, encoder)
+            net = construct_encoder(cls, config, source, encoder)
         if not quiet:
             _say_size(cls, config, source)
-        method = _made(cls, net, **options)
+        method = construct(cls, net, **options)
     with _held(folder, source, resume=resume, quiet=quiet):
         return train_method(
             method, source, config, out=folder, fabric=fabric, resume=resume, quiet=quiet, callbacks=callbacks
@@ -265,75 +267,6 @@ def _check(config: RunConfig, source: Source, folder: Path, resume: bool) -> Non
             raise BadInput(f"--{name.replace('_', '-')} needs 1 or more; got {value}.")
 
 
-def _options(cls: type[Method] | type[Estimator]) -> dict[str, inspect.Parameter]:
-    """Return the options of a method by name: the arguments of its constructor, but for the encoder."""
-    parameters = list(inspect.signature(cls).parameters.values())
-    given = parameters[1:] if issubclass(cls, Method) else parameters
-    return {p.name: p for p in given if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)}
-
-
-def _check_options(
-    cls: type[Method] | type[Estimator], config: RunConfig, made: bool, asked: Sequence[str]
-) -> None:
-    """Raise ``BadInput`` for options that a method lacks or does not have, or any of one that is made."""
-    if made and asked:
-        raise BadInput(f"This {cls.__name__} is made already: say its {asked[0]} where it is made.")
-    options = _options(cls)
-    for name, value in (config.options or {}).items():
-        if name not in options:
-            raise unknown(f"option of {config.method}", name, list(options))
-        if isinstance(value, nn.Module):
-            raise BadInput(
-                f"{name} is a network, which config.yaml cannot hold: give its name, such as run:PATH, or "
-                f"make the method yourself, learn({cls.__name__}(encoder, {name}=...), ...)."
-            )
-    for name, option in () if made else options.items():
-        if option.default is option.empty and name not in (config.options or {}):
-            raise BadInput(f"{cls.__name__} needs its {name}: learn({cls.__name__}, ..., {name}=...).")
-
-
-def _encoder(cls: type[Method], config: RunConfig, source: Source, given: Given | None) -> nn.Module:
-    """Build the encoder that is asked for, else the recipe's, else one that suits the source."""
-    size = config.size or cls.recipe.size
-    if config.init is not None:
-        asked = size if config.init.startswith("timm:") else config.size
-        return initial_encoder(config.init, source, size=asked, **config.encoder_options)
-    name = cls.recipe.encoder if given is None else given
-    return new_encoder(name, source, size=size, **config.encoder_options)
-
-
-def _estimator(
-    estimator: Estimator | type[Estimator], config: RunConfig, encoder: Given | None, **more: Any
-) -> Estimator:
-    """Make an estimator; of ``learn``'s own settings it takes those that it has an option for."""
-    cls = type(estimator) if isinstance(estimator, Estimator) else estimator
-    settings = {
-        "encoder": encoder,
-        "init": config.init,
-        **more,
-        **{name: getattr(config, name) for name in _FITTED},
-    }
-    given = {name: value for name, value in settings.items() if value is not None}
-    for name in given:
-        if name not in inspect.signature(cls).parameters:
-            raise BadInput(
-                f"{cls.__name__} is fitted, not trained by steps: it has no --{name.replace('_', '-')}."
-            )
-        if isinstance(estimator, Estimator):
-            raise BadInput(f"This {cls.__name__} is made already: say its {name} where it is made.")
-    if isinstance(estimator, Estimator):
-        return estimator
-    return _made(cls, **given, **(config.options or {}))
-
-
-def _made(cls: Callable[..., M], *args: nn.Module, **options: Any) -> M:
-    """Make a method; an option out of its range is the user's mistake."""
-    try:
-        return cls(*args, **options)
-    except ValueError as error:
-        raise BadInput(str(error)) from error
-
-
 @monitored
 def resume(
     run: str | Path,
@@ -389,33 +322,18 @@ def resume(
         devices=devices, nodes=nodes, strategy=strategy or config.strategy, workers=workers
     )
     if issubclass(cls, Estimator):
-        estimator = _estimator(method if isinstance(method, Estimator) else cls, config, None)
+        estimator = construct_estimator(method if isinstance(method, Estimator) else cls, config, None)
         with _held(folder, source, resume=True, quiet=quiet):
             return fit(estimator, source, config, out=folder, resume=True, quiet=quiet)
     fabric = start_fabric(config, cls, source)
     torch.manual_seed(config.seed)
     if not isinstance(method, Method):
-        _check_kinds(cls, config, folder)
-        method = _made(cls, encoder_from(config, encoder), **(config.options or {}))
+        check_kinds(cls, config, folder)
+        method = construct(cls, encoder_from(config, encoder), **(config.options or {}))
     with _held(folder, source, resume=True, quiet=quiet):
         return train_method(
             method, source, config, out=folder, fabric=fabric, resume=True, quiet=quiet, callbacks=callbacks
         )
-
-
-def _check_kinds(cls: type[Method], config: RunConfig, folder: Path) -> None:
-    """Raise ``BadInput`` for an option in a run's folder that is not of the kind that the method declares."""
-    try:
-        kinds = get_type_hints(cls.__init__)
-    except NameError:  # of a name that only type checkers import
-        return
-    for name, value in (config.options or {}).items():
-        if name not in kinds:
-            raise unknown(f"option of {config.method}", str(name), list(kinds))
-        if not fits(value, kinds[name]):
-            raise BadInput(
-                f"{folder / 'config.yaml'} has options.{name}: {value!r:.60}; {cls.__name__} takes none such."
-            )
 
 
 def _method_of(config: RunConfig, folder: Path) -> str:

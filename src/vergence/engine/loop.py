@@ -6,9 +6,7 @@ import contextlib
 import copy
 import gc
 import math
-import statistics
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -34,6 +32,7 @@ from vergence.engine.distributed import StopVote, merged, rank, world
 from vergence.engine.files import write_text, write_yaml
 from vergence.engine.health import Health, HealthProbe
 from vergence.engine.logger import Logger, NullLogger
+from vergence.engine.loss_spikes import LossSpikes
 from vergence.engine.means import Means
 from vergence.engine.run import Run, save_encoder
 from vergence.engine.shapes import Shapes
@@ -133,7 +132,7 @@ class TrainingLoop:
         self.log_every = max(1, min(50, self.per_epoch // 4))
         self.checkpoint, self.step, self.place = Checkpoint(out), 0, place
         self.steps_before, self.seconds = (place.steps, place.seconds) if place else (0, 0.0)
-        self.means, self.losses = Means(), deque[float](maxlen=50)
+        self.means, self.spikes = Means(), LossSpikes()
         self.callbacks = callbacks
 
     @property
@@ -336,14 +335,8 @@ class TrainingLoop:
         means = {"loss": sum(means[name] for name in self.turns.losses(every=1)), **means}
         row = {**rates, **means, "samples_per_second": rate * self.batch_size}
         self.logger.row(self.steps_before + self.step, self.step // self.per_epoch, row)
-        if len(self.losses) >= 10:
-            middle = statistics.median(self.losses)
-            spread = statistics.median(abs(loss - middle) for loss in self.losses)
-            if means["loss"] - middle > 10 * spread + 0.1 * abs(middle):
-                self.logger.say(
-                    f"step {self.step}: the loss jumped to {means['loss']:.3g} from {middle:.3g}."
-                )
-        self.losses.append(means["loss"])
+        if note := self.spikes.note(means["loss"]):
+            self.logger.say(f"step {self.step}: {note}")
 
     def probe(self, first: Health | None) -> Health:
         """Examine the encoder's health and write it down, unless that was done before a resume."""

@@ -13,7 +13,7 @@ import vergence
 from vergence.core import BadInput
 from vergence.engine import embed
 from vergence.losses.margin import hard_margin
-from vergence.methods.events import encoders
+from vergence.methods.events import encoders, fields
 from vergence.methods.events.coles import CoLES
 from vergence.methods.events.mlem import MLEM, alignment
 from vergence.methods.events.views import Slices, draw_slices, pair
@@ -109,7 +109,7 @@ def test_another_log_is_read_with_the_words_of_training(source, tmp_path):
     )
     other = next(vergence.open(f"events:{path}?id=user&time=ts&categorical=shop&numeric=amount").loader(1))
     words = source.log.fields.words[0]
-    assert encoder.codes(other)[:, 0].tolist() == [encoders.UNSEEN, words.index("s2") + 2, encoders.MISSING]
+    assert encoder.codes(other)[:, 0].tolist() == [fields.UNSEEN, words.index("s2") + 2, fields.MISSING]
 
 
 def test_a_log_without_a_field_of_training_is_refused(source, tmp_path):

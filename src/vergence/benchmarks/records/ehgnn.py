@@ -33,7 +33,7 @@ from vergence.methods.graph.ehgnn import (
     edge_width,
     readout,
 )  # fmt: skip
-from vergence.methods.graph.encoders import GCN
+from vergence.methods.graph.layers import GCN
 from vergence.train import learn
 
 

@@ -16,7 +16,8 @@ from vergence.data.graph import pyg
 from vergence.data.graph.base import GraphSource
 from vergence.data.graph.source import GraphsSource
 from vergence.methods.graph.augment import lowest
-from vergence.methods.graph.encoders import GCN, build
+from vergence.methods.graph.encoders import build
+from vergence.methods.graph.layers import GCN
 from vergence.nets.links import Links
 
 PLACE = "vergence.methods.graph.ehgnn:HyperEncoder"
