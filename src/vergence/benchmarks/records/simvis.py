@@ -8,11 +8,11 @@ from functools import cache, partial
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, normalize
 
-from vergence.benchmarks.record import Record
+from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.records._images import simclr
-from vergence.benchmarks.tasks import Metric, Task, images
+from vergence.benchmarks.tasks import Metric, Task, generated, images
 from vergence.core import Features
 from vergence.engine import embed
 from vergence.evaluate.score import Score, mean_score
@@ -21,6 +21,9 @@ from vergence.views.pixels.augment import plain
 
 SIZE, TRAIN, EPOCHS = 64, 4_000, 5
 PAIRS, SIDES = 400, (36, 46)  # the part's side in pixels
+CELLS, SHOWN, CHANNELS = 8, 3, 32  # of generated maps: places a side, of those the thing's, and channels
+COMMON, GROUND = 1.0, 1.5  # lengths of what all places share and of the ground's places; the thing's have 1
+ON_THING = "share of the positive contributions that lie on the thing"
 tiny = partial(images, "tiny-imagenet", train=100_000, test=10_000)
 
 
@@ -98,6 +101,32 @@ def pairs(seed: int) -> Pairs:
     return Pairs((maps[0], maps[1]), mean, (shares[0], shares[1]))
 
 
+def shown(task: Task, seed: int) -> Pairs:
+    """Return the pairs of a task, of photos or drawn."""
+    pairs: Pairs = task.data(seed)[0]
+    return pairs
+
+
+def drawn(source: None, seed: int) -> tuple[Pairs, Pairs]:
+    """Generate maps in twos: one thing in both, at its own place, on grounds that have nothing in common.
+
+    Places of the ground are longer than those of the thing, and all have a part in common.
+    """
+    random = torch.Generator().manual_seed(seed)
+    common = COMMON * normalize(torch.randn(CHANNELS, generator=random), dim=0)
+    things = normalize(torch.randn(PAIRS, CHANNELS, generator=random), dim=1)
+    corner = torch.randint(CELLS - SHOWN + 1, (2, PAIRS, 2), generator=random) / CELLS
+    maps, shares = [], []
+    for place in corner:
+        ground = GROUND * normalize(torch.randn(PAIRS, CHANNELS, CELLS, CELLS, generator=random), dim=1)
+        share = box_coverage(torch.cat([place, torch.full_like(place, SHOWN / CELLS)], 1), CELLS, CELLS)
+        thing = things[:, :, None, None] * share[:, None]
+        maps.append(common[:, None, None] + thing + ground * (1 - share[:, None]))
+        shares.append(share)
+    pairs = Pairs((maps[0], maps[1]), torch.stack(maps).mean((0, 1, 3, 4)), (shares[0], shares[1]))
+    return pairs, pairs
+
+
 def within(heats: tuple[Tensor, Tensor], shares: tuple[Tensor, Tensor]) -> Score:
     """Score the share of what speaks for the likeness that lies on the thing, mean over both photos."""
     on_thing = []
@@ -108,14 +137,14 @@ def within(heats: tuple[Tensor, Tensor], shares: tuple[Tensor, Tensor]) -> Score
 
 
 def contributions(task: Task, seed: int, *, centred: bool = True) -> Score:
-    x = pairs(seed)
+    x = shown(task, seed)
     why = explain(*x.maps, layer=x.about_the_mean if centred else None)
     return within((why.first, why.second), x.shares)
 
 
 def unrelated(task: Task, seed: int) -> Score:
     """Each photo explained beside the partner of another."""
-    x = pairs(seed)
+    x = shown(task, seed)
     first, second = x.maps
     return within(
         (
@@ -127,12 +156,12 @@ def unrelated(task: Task, seed: int) -> Score:
 
 
 def norms(task: Task, seed: int) -> Score:
-    x = pairs(seed)
+    x = shown(task, seed)
     return within((x.maps[0].norm(dim=1), x.maps[1].norm(dim=1)), x.shares)
 
 
 def area(task: Task, seed: int) -> Score:
-    x = pairs(seed)
+    x = shown(task, seed)
     return within((torch.ones_like(x.shares[0]), torch.ones_like(x.shares[1])), x.shares)
 
 
@@ -158,10 +187,35 @@ def by_another_part(task: Task, seed: int) -> Score:
     return first_match(pairs(seed).shares[0].roll(1, 0), seed)
 
 
+MECHANISM = Mechanism(
+    f"{PAIRS} pairs of maps of {CELLS} x {CELLS} places and {CHANNELS} channels: a square of {SHOWN} x "
+    f"{SHOWN} places shows the same vector of length 1 in both, elsewhere each other place has one of its "
+    f"own, {GROUND} long, and all places have one of length {COMMON} in common. Long places do not make two "
+    "maps alike, shared ones do; explained beside another map, nothing lies on the thing but its area. The "
+    "mean of all places is taken off, but in one arm. Nothing was chosen.",
+    task=generated(drawn, Metric(ON_THING)),
+    arms={
+        "paper": contributions,
+        "beside an unrelated map": unrelated,
+        "mean of all places not taken off": partial(contributions, centred=False),
+        "norms of the map": norms,
+        "every place alike (the thing's share of the area)": area,
+    },
+)
+
+PARITY = Parity(
+    "official",
+    "github.com/GWUvision/Similarity-Visualization, compute_spatial_similarity of similarity_ops.py: both "
+    "maps of five random pairs, mean pooling, float32",
+    commit="db545bd12e5e4f277671c2acb49f00a12115b9c9",
+    max_abs=1.8e-08,
+    max_rel=2.7e-07,
+)
+
 RECORD = Record(
     key="simvis",
     claim="What makes two photos alike lies on the thing that both show.",
-    task=tiny(Metric("share of the positive contributions that lie on the thing")),
+    task=tiny(Metric(ON_THING), deal=lambda source, seed: (pairs(seed), pairs(seed))),
     arms={
         "paper": contributions,
         "beside an unrelated photo": unrelated,
@@ -189,4 +243,6 @@ RECORD = Record(
             },
         ),
     ),
+    mechanism=MECHANISM,
+    parity=PARITY,
 )
