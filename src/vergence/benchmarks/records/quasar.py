@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,9 +12,9 @@ from scipy.stats import spearmanr
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import adjust_contrast, gaussian_blur
 
-from vergence.benchmarks.record import Record
+from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.records._images import simclr
-from vergence.benchmarks.tasks import Arm, Metric, Task, images
+from vergence.benchmarks.tasks import Arm, Metric, Task, generated, images
 from vergence.evaluate.protocols.isc2021 import embed_pixels
 from vergence.evaluate.score import Score
 from vergence.methods.image import encoders
@@ -24,6 +24,7 @@ from vergence.views.pixels.compression import jpeg
 
 SIZE, TRAIN, EPOCHS = 64, 6_000, 5
 ANCHORS, JUDGED = 100, 200  # photos a side, and photos that are rated
+WIDTH, APART = 64, 3.0  # of generated vectors, and how far subjects lie from the origin
 TASK = images(
     "tiny-imagenet",
     Metric("Spearman's ρ of score and strength of damage, mean of four kinds"),
@@ -184,6 +185,101 @@ def laplacian(task: Task, seed: int) -> dict[str, Score | float]:
     return task.scores(*[sharpness(seed)] * 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Generated vectors of photos.
+
+    Args:
+        good: ``(m, D)``, whole ones.
+        bad: ``(m, D)``, spoilt ones of the same subjects.
+        elsewhere: ``(m, D)``, spoilt ones of half of the subjects.
+        rated: ``(strengths, n, D)``, the least spoilt first.
+    """
+
+    good: np.ndarray
+    bad: np.ndarray
+    elsewhere: np.ndarray
+    rated: np.ndarray
+
+
+def drawn(source: None, seed: int) -> tuple[Examples, Examples]:
+    """Generate photos of ten subjects that lie far apart, along one direction by how much they are spoilt."""
+    random = np.random.default_rng(seed)
+    centres = APART * _long(random.normal(size=(10, WIDTH)))
+    worse = _long(random.normal(size=WIDTH))
+
+    def photos(subject: np.ndarray, strength: np.ndarray) -> np.ndarray:
+        own = random.normal(size=(len(subject), WIDTH)) / WIDTH**0.5
+        return (centres[subject] + own + strength[:, None] * worse).astype(np.float32)
+
+    every, few = np.arange(ANCHORS) % 10, np.arange(ANCHORS) % 5
+    subject = random.integers(10, size=JUDGED)
+    examples = Examples(
+        good=photos(every, np.zeros(ANCHORS)),
+        bad=photos(every, random.uniform(0.5, 1, ANCHORS)),
+        elsewhere=photos(few, random.uniform(0.5, 1, ANCHORS)),
+        rated=np.stack([photos(subject, np.full(JUDGED, s)) for s in np.linspace(0, 1, 6)]),
+    )
+    return examples, examples
+
+
+def _long(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x / np.linalg.norm(x, axis=-1, keepdims=True))
+
+
+def principal(good: np.ndarray, bad: np.ndarray, seed: int) -> Rate:
+    """The place along the direction in which the anchors vary most, the good ones' side up."""
+    every = _long(np.concatenate([good, bad]))
+    mean = every.mean(0)
+    axis = np.linalg.svd(every - mean, full_matrices=False)[2][0]
+    sign = np.sign(axis @ (_long(good).mean(0) - _long(bad).mean(0)))
+    return lambda x: np.asarray(sign * (_long(x) - mean) @ axis)
+
+
+def placed(make: Making, *, same: bool = True) -> Arm:
+    """Return the arm of a score on generated vectors, by anchors of the same subjects or not."""
+
+    def arm(task: Task, seed: int) -> float:
+        x: Examples = task.data(seed)[0]
+        rate = make(x.good, x.bad if same else x.elsewhere, seed)
+        return quality_correlation(np.stack([rate(part) for part in x.rated]))
+
+    return arm
+
+
+def second() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Compare scores with the softmax of the cosines to both mean directions over t, in float64."""
+    random = np.random.default_rng(0)
+    for t in (0.01, 0.1, 1.0):
+        good, bad, x = (random.normal(size=(n, 24)) for n in (40, 30, 200))
+        plus, minus = (_long(_long(side).mean(0)) for side in (good, bad))
+        powers = np.stack([_long(x) @ plus, _long(x) @ minus]) / t
+        powers = np.exp(powers - powers.max(0))
+        yield anchors(good, bad, temperature=t).score(x), powers[0] / powers.sum(0)
+
+
+MECHANISM = Mechanism(
+    f"{WIDTH} numbers a photo: ten subjects {APART:.0f} from the origin in random directions, what is a "
+    "photo's own (length about 1), and one direction along which it lies by how much it is spoilt, 0 to 1. "
+    f"Subjects vary most; the difference of {ANCHORS} whole and {ANCHORS} spoilt examples of the same "
+    f"subjects leaves only the damage. {JUDGED} others are rated at six strengths. With bad examples of half "
+    "of the subjects, the score tells subjects apart. Nothing was chosen.",
+    task=generated(drawn, Metric("Spearman's ρ of score and strength of damage")),
+    arms={
+        "paper": placed(of_anchors),
+        "anchors shuffled": placed(shuffled),
+        "good anchors only": placed(good_alone),
+        "bad anchors of other subjects": placed(of_anchors, same=False),
+        "first principal component of the anchors": placed(principal),
+    },
+)
+PARITY = Parity(
+    "second",
+    "the softmax of both cosines over t, written out in float64; ours computes in float32 and, of the two "
+    "exponentials, only the logistic function of their difference",
+    compare=second,
+)
+
 RECORD = Record(
     key="quasar",
     claim="Examples of good and of spoilt photos rate others without training or prompts.",
@@ -199,4 +295,6 @@ RECORD = Record(
     "as they are and with blur, noise, JPEG and less contrast at five strengths. Encoder: SimCLR by large "
     f"crops alone (resnet-tiny of width 32, {EPOCHS} epochs on {TRAIN:,} photos), trained once. The paper "
     "has large pretrained encoders and the opinions of people.",
+    mechanism=MECHANISM,
+    parity=PARITY,
 )
