@@ -122,3 +122,29 @@ def test_coarse_centres_lie_where_the_rows_are():
     x = (10 * np.arange(5)[random.integers(0, 5, 4000), None] + random.random((4000, 2))).astype(np.float32)
     centres = coarse_centres(x, 5, sample=20, iterations=5, seed=1)
     np.testing.assert_allclose(np.sort(centres[:, 0]), 10 * np.arange(5) + 0.5, atol=0.3)
+
+
+def test_greedy_starting_points_are_the_best_of_their_candidates(rows):
+    """Each is the one that leaves the least, of 2 + log k rows drawn by squared distance (as a loop)."""
+    x = rows[:80].astype(np.float64)
+    tensor = module.as_tensor(rows[:80])
+    found = module.greedy_plus_plus(tensor, (tensor**2).sum(1), 12, np.random.default_rng(3)).numpy()
+    random = np.random.default_rng(3)
+    chosen = [random.integers(80)]
+    while len(chosen) < 12:
+        away = ((x[:, None] - x[chosen]) ** 2).sum(2).min(1)
+        drawn = [
+            int(np.searchsorted(away.cumsum(), u * away.sum())) for u in random.random(2 + int(np.log(12)))
+        ]
+        left = [np.minimum(away, ((x - x[i]) ** 2).sum(1)).sum() for i in drawn]
+        chosen.append(drawn[int(np.argmin(left))])
+    np.testing.assert_array_equal(found, rows[chosen])
+
+
+def test_greedy_starting_points_end_nearer_to_the_rows(rows):
+    plain, greedy = (
+        np.mean([kmeans(rows, 12, iterations=1, greedy=way, seed=s).distance.sum() for s in range(10)])
+        for way in (False, True)
+    )
+    assert greedy < 0.95 * plain
+    assert kmeans(np.zeros((20, 3), np.float32), 4, greedy=True).sizes.sum() == 20

@@ -10,7 +10,8 @@ only the rows nearest to its centre stay, and the centres are placed anew on tho
 then drawn from the top of the tree downwards, in equal parts as far as the clusters' sizes allow (Sec. 3.4).
 
 Differs from the released code: the first level is one k-means, not one of fewer clusters that are split;
-above 500,000 rows its centres are placed on a sample of them (``use.kmeans.coarse_centres``).
+above 500,000 rows its centres are placed on a sample of them (``use.kmeans.coarse_centres``), from plain
+k-means++ instead of the greedy one.
 """
 
 from __future__ import annotations
@@ -166,13 +167,14 @@ def hierarchy(
         if len(items) > EXACT_UP_TO:
             clustering = _first(items, count, seed_here)
         else:
-            clustering = kmeans(items, count, iterations=iterations, seed=seed_here)
+            clustering = kmeans(items, count, iterations=iterations, greedy=True, seed=seed_here)
         half = -(-len(items) // (2 * count))  # r: half the mean size, rounded up
         for _ in range(resampling if levels else 0):
             near = items[ranks(clustering.of, clustering.distance) < half]
             if len(near) < count:  # clusters have run empty
                 break
-            flat = kmeans(near, count, iterations=iterations, seed=int(seeds.integers(2**31)))
+            seed_here = int(seeds.integers(2**31))
+            flat = kmeans(near, count, iterations=iterations, greedy=True, seed=seed_here)
             clustering = assign(items, flat.centres)
         levels.append(clustering)
         items = clustering.centres

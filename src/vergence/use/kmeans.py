@@ -48,7 +48,9 @@ class KMeans:
         return np.bincount(self.of, minlength=len(self))
 
 
-def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) -> KMeans:
+def kmeans(
+    vectors: np.ndarray, k: int, *, iterations: int = 50, greedy: bool = False, seed: int = 0
+) -> KMeans:
     """Place ``k`` centres so that rows are near to them: k-means++, then Lloyd's steps on all rows.
 
     Every distance is computed. Memory is that of the vectors, a block of distances and the centres
@@ -59,6 +61,8 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
         vectors: ``(n, D)`` float32, finite.
         k: 1 to n.
         iterations: Steps at most, at least 1; it ends sooner when no row changes its centre.
+        greedy: Draw 2 + log k candidates for each starting point and take the best of them, as scikit-learn
+            does: centres end nearer to the rows, for the time of about log k / 4 steps more.
         seed: Of the starting points.
     """
     if not 1 <= k <= len(vectors):
@@ -69,7 +73,7 @@ def kmeans(vectors: np.ndarray, k: int, *, iterations: int = 50, seed: int = 0) 
     squares = (x * x).sum(1)
     if not torch.isfinite(squares).all():
         raise BadInput("k-means needs finite rows, with finite squares: scale them first.")
-    centres = plus_plus(x, squares, k, np.random.default_rng(seed))
+    centres = (greedy_plus_plus if greedy else plus_plus)(x, squares, k, np.random.default_rng(seed))
     of, distance = _nearest(x, squares, centres)
     sums = x.new_zeros(k, x.shape[1], dtype=torch.float64)  # float32 loses rows among millions
     _add(sums, x, of, slice(None))
@@ -214,4 +218,30 @@ def plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -
         away = torch.minimum(away, _nearest(x, squares, x[accepted])[1])
         away[accepted] = 0
         chosen += accepted
+    return x[chosen]
+
+
+def greedy_plus_plus(x: Tensor, squares: Tensor, k: int, random: np.random.Generator) -> Tensor:
+    """Draw ``k`` rows as ``plus_plus`` does, each the best of 2 + log k candidates.
+
+    The best candidate leaves the smallest sum of squared distances of all rows to what is chosen (greedy
+    k-means++, as in scikit-learn).
+    """
+    trials = 2 + int(np.log(k))
+    chosen = [int(random.integers(len(x)))]
+    away = _nearest(x, squares, x[chosen])[1].double()
+    while len(chosen) < k:
+        sums = away.cumsum(0)
+        if sums[-1] == 0:  # fewer distinct rows than centres
+            rest = np.setdiff1d(np.arange(len(x)), chosen)
+            chosen += random.choice(rest, k - len(chosen), replace=False).tolist()
+            break
+        luck = torch.as_tensor(random.random(trials), device=x.device) * sums[-1]
+        drawn = torch.searchsorted(sums, luck).clamp_max(len(x) - 1)
+        apart = squares[drawn, None] - 2 * x[drawn] @ x.T + squares  # (trials, n)
+        left = torch.minimum(away, apart.clamp_min_(0))
+        best = int(left.sum(1).argmin())
+        chosen.append(int(drawn[best]))
+        away = left[best]
+        away[chosen[-1]] = 0  # rounding must not draw a row twice
     return x[chosen]
