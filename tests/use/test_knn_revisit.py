@@ -8,7 +8,7 @@ import torch
 from torch.nn.functional import normalize
 
 from vergence.core.errors import BadInput
-from vergence.use.knn_revisit import fit, leave_one_out, tuned
+from vergence.use.knn_revisit import _folds, fit, leave_one_out, tuned
 
 
 @pytest.fixture
@@ -115,3 +115,27 @@ def test_mistakes_are_told(data, options, line):
         fit(*data, **options)
     with pytest.raises(BadInput, match=r"labels \(n,\) from 0"):
         fit(data[0], data[1] - 1)
+
+
+def test_without_held_out_rows_settings_are_chosen_by_leaving_rows_out(data):
+    x, y = data
+    model = tuned(x, y, ks=(1, 5), strengths=(0.1, 0.01), seed=3)
+    bank = normalize(x - x.mean(0), dim=1)
+    assert len(model.bank) == 60, "it is fitted to all rows"
+    right = {
+        k: max(
+            (leave_one_out(bank, y, k=k, temperature=t).argmax(1) == y).sum() for t in (0.01, 0.1, 1.0, 10.0)
+        )
+        for k in (1, 5)
+    }
+    assert right[model.k] == max(right.values())
+
+
+def test_folds_hold_equally_many_of_every_class():
+    y = torch.tensor([0] * 10 + [1] * 5 + [2])
+    part = _folds(y, 5, seed=0)
+    assert [torch.bincount(part[y == label], minlength=5).tolist() for label in (0, 1)] == [[2] * 5, [1] * 5]
+    x = torch.randn(16, 4, generator=torch.Generator().manual_seed(0))
+    assert tuned(x, y, ks=(1,), strengths=(0.1,)).proba(x).shape == (16, 3), "also with a class of one row"
+    with pytest.raises(BadInput, match="2 or more folds"):
+        tuned(x, y, folds=1)

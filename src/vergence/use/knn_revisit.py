@@ -145,38 +145,45 @@ def fit(
 def tuned(
     x: Tensor | np.ndarray,
     y: Tensor | np.ndarray,
-    held_x: Tensor | np.ndarray,
-    held_y: Tensor | np.ndarray,
+    held_x: Tensor | np.ndarray | None = None,
+    held_y: Tensor | np.ndarray | None = None,
     *,
     hard: Hard = "log",
     ks: Sequence[int] = NEIGHBOURS,
     temperatures: Sequence[float] = TEMPERATURES,
     strengths: Sequence[float] = STRENGTHS,
     blends: Sequence[float] = BLENDS,
+    folds: int = 5,
+    seed: int = 0,
 ) -> Classifier:
-    """Fit with settings chosen on held-out rows: first k and T of the neighbours, then the head, then λ.
+    """Fit with settings chosen first for the neighbours (k and T), then for the head, then λ.
 
-    The best has the highest accuracy there, and of equals the lowest cross-entropy.
+    The best has the highest accuracy, and of equals the lowest cross-entropy: on held-out rows where there
+    are some. Without them no row is given up, however few there are: each is asked of its neighbours without
+    itself, and of a head that was fitted without its fold.
 
     Args:
         x: ``(n, D)`` features to fit to; the others are as in ``fit``.
         y: ``(n,)``.
-        held_x: ``(m, D)`` features to choose by.
-        held_y: ``(m,)``.
+        held_x: ``(m, D)`` features to choose by, or None.
+        held_y: ``(m,)``, or None.
         hard: As in ``fit``.
         ks: Neighbours to try; those of n or more are left out.
         temperatures: To try.
         strengths: To try.
         blends: To try.
+        folds: Without held-out rows, parts of each class, at least 2.
+        seed: Who is in which.
     """
+    if held_x is None or held_y is None:
+        return _tuned_by_folds(x, y, hard, ks, temperatures, strengths, blends, folds, seed)
     held_y = torch.as_tensor(held_y).long()
     first = fit(x, y, k=1, hard="none", strength=strengths[0])
     known = held_y < len(first.bias)  # of a class without an example nothing can be learnt
     held_x, held_y = torch.as_tensor(held_x)[known], held_y[known]
 
     def quality(p: Tensor) -> tuple[float, float]:
-        cost = -p.gather(1, held_y[:, None]).clamp_min(1e-12).log().mean()
-        return (p.argmax(1) == held_y).float().mean().item(), -cost.item()
+        return _quality(p, held_y)
 
     options = [replace(first, k=k, temperature=t) for k in ks if k < len(first.bank) for t in temperatures]
     near = max(options, key=lambda model: quality(model.of_neighbours(held_x)))
@@ -184,6 +191,55 @@ def tuned(
     best = max(heads, key=lambda model: quality(model.of_head(held_x)))
     p_knn, p_linear = best.of_neighbours(held_x), best.of_head(held_x)
     return replace(best, blend=max(blends, key=lambda b: quality(b * p_knn + (1 - b) * p_linear)))
+
+
+def _quality(p: Tensor, y: Tensor) -> tuple[float, float]:
+    """Return the accuracy of probabilities ``(n, C)``, and minus their cross-entropy."""
+    cost = -p.gather(1, y[:, None]).clamp_min(1e-12).log().mean()
+    return (p.argmax(1) == y).float().mean().item(), -cost.item()
+
+
+def _tuned_by_folds(
+    x: Tensor | np.ndarray,
+    y: Tensor | np.ndarray,
+    hard: Hard,
+    ks: Sequence[int],
+    temperatures: Sequence[float],
+    strengths: Sequence[float],
+    blends: Sequence[float],
+    folds: int,
+    seed: int,
+) -> Classifier:
+    """Choose as ``tuned`` does without held-out rows, then fit to all."""
+    if folds < 2:
+        raise BadInput(f"Settings are chosen on 2 or more folds; got {folds}.")
+    x, y = torch.as_tensor(x).float(), torch.as_tensor(y).long()
+    first = fit(x, y, k=1, hard="none", strength=strengths[0])
+    pairs = [(k, t) for k in ks if k < len(x) for t in temperatures]
+    alone = {pair: leave_one_out(first.bank, y, k=pair[0], temperature=pair[1]) for pair in pairs}
+    k, temperature = max(alone, key=lambda pair: _quality(alone[pair], y))
+    part = _folds(y, folds, seed)
+    unseen: dict[float, Tensor] = {}
+    for strength in strengths:
+        p = unseen[strength] = x.new_zeros(len(x), len(first.bias))
+        for fold in part.unique():
+            out = part == fold
+            near = min(k, int((~out).sum()) - 1)
+            head = fit(x[~out], y[~out], k=near, temperature=temperature, hard=hard, strength=strength)
+            p[out, : len(head.bias)] = head.of_head(x[out])
+    best = max(strengths, key=lambda s: _quality(unseen[s], y))
+    p_knn, p_linear = alone[k, temperature], unseen[best]
+    blend = max(blends, key=lambda b: _quality(b * p_knn + (1 - b) * p_linear, y))
+    return fit(x, y, k=k, temperature=temperature, blend=blend, hard=hard, strength=best)
+
+
+def _folds(y: Tensor, folds: int, seed: int) -> Tensor:
+    """Return ``(n,)`` each row's fold: every class is dealt out in turn, in random order."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    order = order[y[order].argsort(stable=True)]
+    part = torch.empty_like(order)
+    part[order] = torch.arange(len(y)) % folds
+    return part
 
 
 def leave_one_out(bank: Tensor, labels: Tensor, *, k: int, temperature: float) -> Tensor:
