@@ -159,6 +159,20 @@ def test_alignment_equals_its_formula_written_as_a_loop():
     )
 
 
+def test_other_rows_of_the_same_client_are_no_negatives_of_the_alignment():
+    torch.manual_seed(0)
+    h, c, client = torch.randn(3, 4), torch.randn(5, 4), torch.tensor([0, 0, 1, 1, 2])
+    total = 0.0
+    for i in range(3):
+        for j in range(5):
+            z = 10 * torch.cosine_similarity(h[i], c[j], dim=0).item() - 3
+            if i == j or client[i] != client[j]:
+                total += math.log1p(math.exp(-z if i == j else z))
+    same = client[:3, None] == client
+    found = alignment(h, c, torch.tensor(10.0), torch.tensor(-3.0), same)
+    assert found.item() == pytest.approx(total / 3, rel=1e-5)
+
+
 def mlem(source, **options):
     torch.manual_seed(0)
     small = {"slices": 2, "shortest": 2, "longest": 10, "width": 16, "depth": 1, "projection": 8}
@@ -194,6 +208,25 @@ def test_mlem_first_learns_both_apart(source):
     assert terms["align"].item() == 0 and terms["near"] > 0
     sum(terms.values()).backward()
     assert [n for n, p in method.named_parameters() if p.grad is None] == []
+
+
+def test_mlem_aligns_all_the_time_to_a_target_that_has_learned(source):
+    target = encoders.for_source(source, dim=8, noise=0.5)
+    method = mlem(source, target=target).train()
+    views = method.views(next(source.loader(8)))
+    terms = method.loss(views)
+    assert "near" not in terms and terms["align"] > 0
+    sum(terms.values()).backward()
+    assert [n for n, p in method.named_parameters() if p.requires_grad and p.grad is None] == []
+    assert not any(p.requires_grad for p in method.contrastive.parameters())
+    assert not method.contrastive.training, "its vectors carry no noise"
+    clients = [len(set(views.index.tolist())), len(views)]
+    assert clients == [8, 16], "each client has two slices in a batch"
+    apart = [alignment(torch.eye(2), torch.eye(2), torch.tensor(1.0), torch.tensor(0.0), same)
+             for same in (None, torch.ones(2, 2) > 0)]  # fmt: skip
+    assert apart[1] < apart[0], "which are not pushed apart"
+    with pytest.raises(BadInput, match="vectors of 8 to a target's; it needs as many, not 6"):
+        mlem(source, target=encoders.for_source(source, dim=6))
 
 
 def test_a_missing_number_costs_nothing(source):

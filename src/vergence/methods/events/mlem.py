@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,12 @@ class MLEM(Method):
 
     Moskvoretskii et al. 2024, arXiv:2401.15935. The three steps of the paper are one run: in its first
     half a contrastive encoder (CoLES) and the generative one are trained side by side, each by its own
-    loss; then the contrastive one is frozen and the generative one goes on with the alignment added.
-    Differs from the paper: that one run; the alignment starts from the generative encoder of the first
-    half, not afresh; numbers are scaled by the statistics of the training events; no dropout.
+    loss; then the contrastive one is frozen and the generative one goes on with the alignment added. With a
+    ``target`` that has learned before, such as the encoder of a CoLES run, the whole run aligns to it, as in
+    the paper. Differs from the paper: without a target that one run, and the alignment starts from the
+    generative encoder of the first half, not afresh; slices in place of whole histories, of which those of
+    one client are no negatives of each other; numbers are scaled by the statistics of the training events;
+    no dropout.
 
     Args:
         encoder: An event encoder, ``(B, D)``; the paper's is a GRU of 512 with categories of width 32.
@@ -44,6 +47,8 @@ class MLEM(Method):
         l1: Weight of the embedding's sum of absolute values, ‖h‖₁.
         align: Weight of the alignment.
         alone: Share of the run without alignment, in [0, 1), while the contrastive encoder learns.
+        target: A contrastive encoder that has learned already, ``(B, D)`` as wide as the encoder's; it stays
+            as it is, and ``alone``, ``margin``, ``negatives`` and ``projection`` are idle.
     """
 
     recipe = Recipe(
@@ -68,6 +73,7 @@ class MLEM(Method):
         l1: float = 1e-3,
         align: float = 10.0,
         alone: float = 0.5,
+        target: nn.Module | None = None,
     ) -> None:
         super().__init__(encoder)
         if not isinstance(encoder, EventEncoder):
@@ -81,8 +87,14 @@ class MLEM(Method):
         self.gap_weight, self.l1, self.align, self.alone = gap_weight, l1, align, alone
         self.cut = Slices(slices, shortest=shortest or SHORTEST, longest=max(shortest or SHORTEST, longest))
         dim = width_of(encoder)
-        self.contrastive: nn.Module = copy.deepcopy(encoder)
-        self.projector = mlp(dim, dim, projection)
+        if target is not None and width_of(target) != dim:
+            raise BadInput(
+                f"MLEM aligns vectors of {dim} to a target's; it needs as many, not {width_of(target)}."
+            )
+        self.trained = target is not None
+        self.contrastive: nn.Module = copy.deepcopy(encoder) if target is None else copy.deepcopy(target)
+        self.contrastive.requires_grad_(not self.trained)
+        self.projector = None if self.trained else mlp(dim, dim, projection)
         self.norm = nn.LayerNorm(dim)
         self.decoder = Decoder(encoder, dim, width, depth)
         self.log_scale = nn.Parameter(torch.tensor(math.log(10.0)))  # t' with t = exp(t'), t = 10 at first
@@ -93,6 +105,12 @@ class MLEM(Method):
             shortest = int(options.get("shortest", SHORTEST))
             self.cut = Slices(self.slices, shortest=shortest, longest=max(shortest, self.longest))
 
+    def train(self, mode: bool = True) -> Self:
+        super().train(mode)
+        if self.trained:
+            self.contrastive.eval()
+        return self
+
     def views(self, batch: EventBatch) -> EventBatch:
         return self.cut(batch)  # the same slices for all three parts
 
@@ -101,15 +119,18 @@ class MLEM(Method):
         errors = self.decoder.errors(self.encoder, h, views, self.smoothing)  # type: ignore[arg-type]
         terms = {**errors, "l1": self.l1 * h.abs().sum(1).mean()}
         terms["gap"] = self.gap_weight * terms["gap"]
-        learning = self.clock.progress < self.alone
+        learning = self.projector is not None and self.clock.progress < self.alone
+        client = gather(views.index)  # own rows first
         if learning:
+            assert self.projector is not None
             z = gather(normalize(self.projector(self.contrastive(views)).float(), dim=1))
-            near, far = hard_margin(z, gather(views.index), margin=self.margin, negatives=self.negatives)
+            near, far = hard_margin(z, client, margin=self.margin, negatives=self.negatives)
             terms |= {"near": near, "far": far}
         with torch.no_grad():  # the alignment must not move what it aligns to
             c = self.contrastive(views).float()
         weight = 0.0 if learning else self.align
-        terms["align"] = weight * alignment(h, gather(c), self.log_scale.exp(), self.bias)
+        same = views.index[:, None] == client
+        terms["align"] = weight * alignment(h, gather(c), self.log_scale.exp(), self.bias, same)
         return terms
 
 
@@ -170,19 +191,24 @@ class Decoder(nn.Module):
         return {**terms, "gap": errors[:, -1].mean()}
 
 
-def alignment(h: Tensor, c: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
+def alignment(h: Tensor, c: Tensor, scale: Tensor, bias: Tensor, same: Tensor | None = None) -> Tensor:
     """Return the sigmoid loss of matching each h with its own c: ``-mean_i Σ_j log σ(y_ij z_ij)``.
 
-    ``z_ij = scale * cos(h_i, c_j) + bias``, y is 1 on the diagonal and -1 elsewhere.
+    ``z_ij = scale * cos(h_i, c_j) + bias``, y is 1 on the diagonal and -1 elsewhere. Pairs of different rows
+    that are of the same client say nothing and are left out.
 
     Args:
         h: ``(B, D)``.
         c: ``(M, D)`` with M >= B, own rows first.
         scale: t, above 0.
         bias: b.
+        same: ``(B, M)`` bool, which pairs are of one client; None: each row is of its own.
 
     Source: arXiv:2401.15935, Sec. 3.3, after SigLIP, arXiv:2303.15343.
     """
     z = scale * normalize(h, dim=1) @ normalize(c, dim=1).T + bias
-    sign = 2 * torch.eye(len(h), len(c), device=h.device) - 1
-    return -logsigmoid(sign * z).sum(1).mean()
+    own = torch.eye(len(h), len(c), device=h.device)
+    cost = -logsigmoid((2 * own - 1) * z)
+    if same is not None:
+        cost = cost.masked_fill(same & (own == 0), 0.0)
+    return cost.sum(1).mean()
