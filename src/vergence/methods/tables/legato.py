@@ -42,7 +42,9 @@ class LEGATO(Method):
     Liu, Berrevoets, Qian, van der Schaar 2023, arXiv:2305.19726. An autoencoder: mean squared error of
     every group, the difference of the graphs, orthogonal latent nodes and a sparse graph. Patience is
     left out: it trains as long as it is told. Missing numbers are the column's mean and are not
-    reconstructed. Differs from the released code: latent nodes are not batch-normalised once more.
+    reconstructed. The released code searches α and β for every data set by the validation loss. Differs from
+    it: the latent nodes of relational convolutions are not batch-normalised once more; what relates two views
+    is h wide and has a bias (there 100, without).
 
     Args:
         encoder: A ``ViewGraph``.
@@ -95,7 +97,10 @@ class LEGATO(Method):
 
 
 class GCN(nn.Module):
-    """One graph convolution: D^-½ (A + I) D^-½ X W (Kipf and Welling, arXiv:1609.02907), a graph a sample."""
+    """One graph convolution: D^-½ A D^-½ X W + b (Kipf and Welling, arXiv:1609.02907), a graph a sample.
+
+    A node without a loop gets one of weight 1; the graphs of views have A_ii = 1 already.
+    """
 
     def __init__(self, into: int, out: int) -> None:
         super().__init__()
@@ -108,24 +113,25 @@ class GCN(nn.Module):
 class RelationalGCN(nn.Module):
     """A graph convolution with weights of its own for every two nodes, so that views are told apart.
 
-    Node i gets Σ_j Â_ij X_j W_ij + b with Â = D^-½ (A + I) D^-½ (Schlichtkrull et al., arXiv:1703.06103, with
-    one relation a pair).
+    Node i gets Σ_j A_ij X_j W_ij + b (Schlichtkrull et al., arXiv:1703.06103, with one relation a pair, the
+    node itself among them, and edges weighted).
     """
 
     def __init__(self, nodes: int, into: int, out: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(nodes, nodes, into, out))
-        nn.init.uniform_(self.weight, -(into**-0.5), into**-0.5)
+        bound = (6 / (into + out)) ** 0.5
+        nn.init.uniform_(self.weight, -bound, bound)
         self.bias = nn.Parameter(torch.zeros(out))
 
     def forward(self, links: Tensor, nodes: Tensor) -> Tensor:
         sent = torch.einsum("bjh,ijho->bijo", nodes, self.weight)
-        return (normalised(links)[..., None] * sent).sum(2) + self.bias
+        return (links[..., None] * sent).sum(2) + self.bias
 
 
 def normalised(links: Tensor) -> Tensor:
-    """Return D^-½ (A + I) D^-½ of graphs ``(B, K, K)``."""
-    looped = links + torch.eye(links.shape[1], device=links.device)
+    """Return D^-½ A D^-½ of graphs ``(B, K, K)``, with a loop of 1 at nodes that have none."""
+    looped = links + torch.diag_embed((links.diagonal(dim1=1, dim2=2) == 0).to(links))
     root = looped.sum(2).rsqrt()
     return root[:, :, None] * looped * root[:, None]
 
