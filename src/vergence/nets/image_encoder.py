@@ -136,11 +136,13 @@ class ImageEncoder(nn.Module):
         settings: How photos are made pixels: ``crop`` (side of the central square as a share of the shorter
             side), ``interpolation``, ``mean`` and ``std``; ``preprocess_as`` changes them.
         depth: How many layers ``layers`` knows.
+        hides_patches: Whether ``forward`` takes ``keep``, ``mask`` and ``mask_token``, as a ``ViT`` does.
         spec: Arguments with which ``build`` makes this network again (without its weights).
     """
 
     out_dim: int
     depth: int
+    hides_patches: bool = False
     spec: dict[str, Any]
     mean: Tensor
     std: Tensor

@@ -75,6 +75,8 @@ def build_timm(
         BadInput: If there is no such model, it cannot be had at this size, or its weights cannot be fetched.
     """
     _know(name, own)
+    options = dict(options)
+    pool = options.pop("pool", None)
     _check_architecture(name, options)
     if pretrained and not timm.list_pretrained(f"{name}*"):
         raise BadInput(
@@ -97,7 +99,9 @@ def build_timm(
         )
     elif size <= 32 and small_stem:
         _small_stem(model)
-    encoder = TimmEncoder(model, size=size)
+    encoder = TimmEncoder(model, size=size, pool=pool)
+    if pool is not None and (pool != "mean" or not encoder.hides_patches):
+        raise BadInput(f"pool of a vision transformer of timm's is 'mean', or left out; got {pool!r:.40}.")
     if pretrained and cfg is not None:
         cubic = cfg.interpolation == "bicubic"
         encoder.preprocess_as(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
 
 import torch
-from timm.layers import AvgPool2dSame, Conv2dSame
+from timm.layers import AvgPool2dSame, Conv2dSame, PatchEmbed
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
@@ -14,20 +16,22 @@ from torch.nn.functional import conv2d
 from vergence.core import BadInput, Features
 from vergence.core.features import FACETS
 from vergence.nets.image_encoder import ImageEncoder, Images, check_facet, sampling
+from vergence.nets.patches import take
 from vergence.nets.positions import check_stride, fine_positions
 
 
 class TimmEncoder(ImageEncoder):
-    """A timm model without its classifier; pools as that model does.
+    """A timm model without its classifier.
 
     Args:
         model: Made with ``num_classes=0``.
         size: Side in pixels that batches are brought to.
+        pool: "mean" pools the mean patch of a vision transformer; None pools as the model does.
     """
 
     model: Any  # whatever timm makes
 
-    def __init__(self, model: Any, *, size: int) -> None:
+    def __init__(self, model: Any, *, size: int, pool: Literal["mean"] | None = None) -> None:
         plain = _plain(model)
         extras = ("attention", "keys") if plain else ()
         if getattr(model, "cls_token", None) is not None:
@@ -37,9 +41,11 @@ class TimmEncoder(ImageEncoder):
         self.model = model
         self.out_dim = getattr(model, "head_hidden_size", None) or model.num_features
         self.num_prefix = getattr(model, "num_prefix_tokens", 0)
-        self.is_vit = plain
-        if plain:
+        self.is_vit, self.hides_patches, self.pool = plain, _takes_some(model), pool
+        if plain or self.hides_patches:
             self.patch: int = model.patch_embed.patch_size[0]
+        if self.hides_patches:
+            self.heads: int = model.blocks[0].attn.num_heads
         self.depth = len(model.blocks) if plain else len(model.feature_info)
         self.ends = None if plain else _ends(model)
 
@@ -50,7 +56,25 @@ class TimmEncoder(ImageEncoder):
                 module.fused_attn = pixels.device.type != "cpu"
         return pixels
 
-    def forward(self, images: Images, *, need: Sequence[str] = ()) -> Features:
+    def forward(
+        self,
+        images: Images,
+        *,
+        need: Sequence[str] = (),
+        mask: Tensor | None = None,
+        mask_token: Tensor | None = None,
+        keep: Tensor | None = None,
+    ) -> Features:
+        """Return what the model makes of images; of part of their patches where it ``hides_patches``.
+
+        Args:
+            images: Pixels in [0, 1], a ``View``, or a batch as it was read.
+            need: Extras by name.
+            mask: ``(B, N)`` bool; where True ``mask_token`` stands in for the patch embedding.
+            mask_token: ``(D,)``; comes with ``mask`` or not at all.
+            keep: ``(B, K)`` int64, places of the patches that reach the first block, each at its own
+                position. Tokens are theirs, and there is no map. None: all.
+        """
         self.check(need)
         pixels = self.pixels(images)
         extra: dict[str, Tensor] = {}
@@ -61,14 +85,44 @@ class TimmEncoder(ImageEncoder):
                 lambda m, args: extra.update(_attention(m, args[0], need))
             )
         try:
-            final = self.model.forward_features(pixels)
+            with self._seeing(mask, mask_token, keep):
+                final = self.model.forward_features(pixels)
         finally:
             if handle is not None:
                 handle.remove()
-        pooled = self.model.forward_head(final, pre_logits=True)
+        if self.pool == "mean":
+            pooled = final[:, self.num_prefix :].mean(1)
+        else:
+            pooled = self.model.forward_head(final, pre_logits=True)
         if "cls" in need:
             extra["cls"] = final[:, 0]
+        if keep is not None:
+            return Features(pooled, final[:, self.num_prefix :], extra=extra)
         return self._features(pooled, final, pixels, extra=extra)
+
+    @contextmanager
+    def _seeing(self, mask: Tensor | None, mask_token: Tensor | None, keep: Tensor | None) -> Iterator[None]:
+        """Let the model see some patches only; see ``forward``."""
+        if mask is None and keep is None and mask_token is None:
+            yield
+            return
+        model = self.model
+        if not self.hides_patches:
+            name = self.spec.get("name", "This network")
+            raise BadInput(f"{name} cannot leave patches out; choose a plain vision transformer of timm's.")
+        if (mask is None) != (mask_token is None):
+            raise ValueError("A masked ViT needs both mask and mask_token; got one of them.")
+        handle, drops = None, model.patch_drop
+        if mask is not None and mask_token is not None:
+            handle = model.patch_embed.register_forward_hook(lambda m, args, x: _covered(x, mask, mask_token))
+        if keep is not None:  # there timm itself leaves patches out by chance, rotary positions with them
+            model.patch_drop = _Kept(keep, self.num_prefix, tell=isinstance(model, Eva))
+        try:
+            yield
+        finally:
+            model.patch_drop = drops
+            if handle is not None:
+                handle.remove()
 
     def _features(self, pooled: Tensor, final: Tensor, pixels: Tensor, **known: Any) -> Features:
         if final.ndim == 3:
@@ -175,6 +229,37 @@ class TimmEncoder(ImageEncoder):
         )
         by_number = dict(zip(sorted(set(wanted)), seen, strict=True))
         return [by_number[i] for i in wanted]
+
+
+class _Kept(nn.Module):
+    """Keeps chosen patches ``keep (B, K)`` and the ``prefix`` tokens before them; may ``tell`` which."""
+
+    def __init__(self, keep: Tensor, prefix: int, *, tell: bool) -> None:
+        super().__init__()
+        self.keep, self.prefix, self.tell = keep, prefix, tell
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        kept = torch.cat([x[:, : self.prefix], take(x[:, self.prefix :], self.keep)], 1)
+        return (kept, self.keep) if self.tell else kept
+
+
+def _covered(patches: Tensor, mask: Tensor, token: Tensor) -> Tensor:
+    """Put ``token (D,)`` where ``mask (B, N)`` in patch embeddings ``(B, N, D)`` or ``(B, h, w, D)``."""
+    shape = (len(patches), patches[0, ..., 0].numel())
+    if mask.shape != shape:
+        raise ValueError(f"A mask needs shape {shape}; got {tuple(mask.shape)}.")
+    return torch.where(mask.view(*patches.shape[:-1], 1), token.to(patches.dtype), patches)
+
+
+def _takes_some(model: Any) -> bool:
+    """Tell whether this is a transformer that can see some patches only, and knows nothing of the others.
+
+    A convolution before the first block would look at the hidden ones.
+    """
+    made = getattr(type(model), "forward_features", None)
+    if made not in (VisionTransformer.forward_features, Eva.forward_features):
+        return False
+    return isinstance(model.patch_embed, PatchEmbed) and hasattr(model.blocks[0], "attn")
 
 
 def _plain(model: Any) -> bool:

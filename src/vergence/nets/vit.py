@@ -96,6 +96,8 @@ class ViT(ImageEncoder):
         pool: ``pooled`` is the class token (``cls``) or the mean patch (``mean``).
     """
 
+    hides_patches = True
+
     def __init__(
         self,
         *,

@@ -13,15 +13,17 @@ from vergence.benchmarks.record import Parity, Record
 from vergence.benchmarks.records._images import cifar10
 from vergence.benchmarks.tasks import LINEAR
 from vergence.methods.image.ijepa import IJEPA
+from vergence.methods.image.masking import patch_of
+from vergence.nets.image_encoder import ImageEncoder
 from vergence.nets.masked import CellValues, Target
-from vergence.nets.vit import ViT
 
 
 class Pixels(CellValues):
     """The pixels of a patch, as the encoder sees them."""
 
-    def __init__(self, encoder: ViT) -> None:
-        super().__init__((encoder.patch, encoder.patch))
+    def __init__(self, encoder: ImageEncoder) -> None:
+        patch = patch_of(encoder, "IJEPA")
+        super().__init__((patch, patch))
         self.encoder = encoder
 
     def at(self, values: Tensor, places: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Clock, Method, Recipe
-from vergence.core.specs import name_of
 from vergence.data.image.batch import ImageBatch
 from vergence.engine.distributed import follow_mean, gather, gather_uneven, mean_over_processes
 from vergence.losses import centred, dino, koleo, sinkhorn, soft_cross_entropy
+from vergence.methods.image.masking import patch_of
 from vergence.methods.image.views import crops, local_side
 from vergence.nets import PrototypeHead, Teacher
 from vergence.nets.crops import encode_crops
@@ -46,7 +46,8 @@ class DINOv2(Method):
     al. 2024) are the encoder's.
 
     Args:
-        encoder: A vision transformer: images ``(B, 3, S, S)`` -> ``Features`` with class and patch tokens.
+        encoder: A vision transformer that can cover patches, this library's or a plain one of timm's: images
+            ``(B, 3, S, S)`` -> ``Features`` with class and patch tokens.
         prototypes: K. 65,536 in the paper; Sinkhorn wants no more than a few times the rows of a batch.
         hidden: Width of the head's hidden layers.
         bottleneck: Width in front of the prototypes.
@@ -99,9 +100,7 @@ class DINOv2(Method):
         freeze_prototypes: int = 1,
     ) -> None:
         super().__init__(encoder)
-        if not hasattr(encoder, "num_prefix"):
-            name = name_of(encoder)
-            raise BadInput(f"DINOv2 needs a vision transformer; {name} is none. Take --encoder vit-small32.")
+        patch, size = patch_of(encoder, "DINOv2", visible=True), image_size(encoder)
         if min(student_temperature, *teacher_temperature) <= 0 or not 0 <= masked <= 1:
             raise BadInput(
                 f"DINOv2 needs temperatures above 0 and masked in [0, 1]; got {student_temperature}, "
@@ -112,8 +111,6 @@ class DINOv2(Method):
         self.heads = nn.ModuleList([head, apart] if separate_heads else [head])
         self.mask_token = nn.Parameter(torch.zeros(encoder.out_dim), requires_grad=masked > 0)
         self.teacher, self.teacher_heads = Teacher(encoder), Teacher(self.heads)
-        patch: int = encoder.patch  # type: ignore[assignment]
-        size = image_size(encoder)
         self.crops = crops(
             size,
             local_size=local_size or local_side(size, patch, 98 / 224),

@@ -24,8 +24,8 @@ class GMML(Method):
 
     Group Masked Model Learning; Atito, Awais, Kittler 2022, arXiv:2205.14986. Differs from the
     paper: ``elsewhere`` fills all holes of a photo from one random shift of it, and another photo
-    is never the photo itself. The loss does not reach the class token, so a ViT of this library
-    pools its mean patch from then on. Judge by fine-tuning: linear probes are weak.
+    is never the photo itself. The loss does not reach the class token, so a ViT pools its mean
+    patch from then on. Judge by fine-tuning: linear probes are weak.
 
     Args:
         encoder: A vision transformer over images ``(B, 3, S, S)``.

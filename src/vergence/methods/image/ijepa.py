@@ -12,9 +12,8 @@ from vergence.core import BadInput, Clock, Features, Method, Recipe
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.masking import patch_of, pool_mean_patch
 from vergence.nets import Teacher
-from vergence.nets.image_encoder import image_size
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.nets.masked import Predictor, Target, TokenFeatures
-from vergence.nets.vit import ViT
 from vergence.views.masks import multi_block
 from vergence.views.pixels.augment import Augment
 from vergence.views.pixels.geometry import Range
@@ -45,7 +44,8 @@ class IJEPA(Method):
     equally long tokens are left out at random, where it drops the last.
 
     Args:
-        encoder: A vision transformer of this library: images ``(B, 3, S, S)`` -> ``Features``.
+        encoder: A vision transformer that can leave out patches, this library's or a plain one of timm's:
+            images ``(B, 3, S, S)`` -> ``Features``.
         blocks: Blocks to predict a photo, 1 or more.
         scale: Least and largest share of the patches in a block.
         aspect: Least and largest height over width of a block.
@@ -61,11 +61,11 @@ class IJEPA(Method):
         optimizer="adamw", lr=1e-3, batch=2048, epochs=300, weight_decay=(0.04, 0.4), warmup=15,
         min_lr=1e-6, encoder="vit-small32",
     )  # fmt: skip
-    encoder: ViT
+    encoder: ImageEncoder
 
     def __init__(
         self,
-        encoder: ViT,
+        encoder: ImageEncoder,
         *,
         blocks: int = 4,
         scale: Range = (0.15, 0.2),
@@ -103,7 +103,7 @@ class IJEPA(Method):
             out=self.target.width,
             width=width,
             depth=depth,
-            heads=heads or encoder.heads,
+            heads=heads or encoder.heads,  # type: ignore[arg-type]
         )
         self.momentum = momentum
 

@@ -11,9 +11,8 @@ from vergence.core import BadInput, Method, Recipe
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.masking import patch_of
 from vergence.methods.image.views import masked
-from vergence.nets.image_encoder import image_size
+from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.nets.masked import CellValues, Predictor
-from vergence.nets.vit import ViT
 from vergence.views.masks import shown_and_hidden
 from vergence.views.pixels.augment import View
 
@@ -27,7 +26,8 @@ class MAE(Method):
     paper's fixed ones), as is the start of its weights.
 
     Args:
-        encoder: A vision transformer of this library: images ``(B, 3, S, S)`` -> ``Features``.
+        encoder: A vision transformer that can leave out patches, this library's or a plain one of timm's:
+            images ``(B, 3, S, S)`` -> ``Features``.
         ratio: Share of the patches that is hidden, in (0, 1).
         target: "normalised" pixels, each patch about its mean in units of its deviation, or the "pixels" as
             the encoder sees them.
@@ -40,11 +40,11 @@ class MAE(Method):
         optimizer="adamw", lr=1.5e-4, batch=256, epochs=800, betas=(0.9, 0.95), weight_decay=0.05, warmup=40,
         encoder="vit-small32",
     )  # fmt: skip
-    encoder: ViT
+    encoder: ImageEncoder
 
     def __init__(
         self,
-        encoder: ViT,
+        encoder: ImageEncoder,
         *,
         ratio: float = 0.75,
         target: Literal["normalised", "pixels"] = "normalised",
@@ -82,7 +82,9 @@ class MAE(Method):
     def loss(self, views: View) -> dict[str, Tensor]:
         assert views.mask is not None
         visible, hidden = shown_and_hidden(views.mask)
-        seen = self.encoder(views, keep=visible, need=("cls",))
-        painted = self.decoder(seen.tokens, visible, hidden, prefix=seen.extra["cls"][:, None])
+        cls = ("cls",) if "cls" in self.encoder.extras else ()  # some of timm's have none
+        seen = self.encoder(views, keep=visible, need=cls)
+        prefix = seen.extra["cls"][:, None] if cls else None
+        painted = self.decoder(seen.tokens, visible, hidden, prefix=prefix)
         pixels = self.target.at(self.encoder.pixels(views), hidden)
         return {"repair": self.target.cost(painted, pixels)}  # of hidden patches only

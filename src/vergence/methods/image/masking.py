@@ -11,7 +11,6 @@ from vergence.core import BadInput
 from vergence.core.specs import name_of
 from vergence.engine.distributed import mean_over_processes
 from vergence.nets.image_encoder import ImageEncoder
-from vergence.nets.vit import ViT
 from vergence.views.pixels.corrupt import Corrupted
 
 
@@ -21,27 +20,36 @@ def patch_of(encoder: ImageEncoder, method: str, *, visible: bool = False) -> in
     Args:
         encoder: The library's or timm's.
         method: Whose encoder it is, for errors.
-        visible: Whether the encoder must be one that can leave out hidden patches (``keep``).
+        visible: Whether the encoder must be one that can leave out or cover patches (``hides_patches``).
 
     Raises:
-        BadInput: If it is no vision transformer, or cannot do that.
+        BadInput: If it is no vision transformer, cannot do that, or cuts patches that do not divide its
+            images.
     """
     vit: Any = getattr(encoder, "model", encoder)  # timm's lies one deeper
     name = name_of(encoder)
     if not hasattr(vit, "patch_embed"):
         raise BadInput(f"{method} needs a vision transformer; got {name}. Choose --encoder vit-small32.")
-    if visible and not isinstance(encoder, ViT):
+    if visible and not getattr(encoder, "hides_patches", False):
         raise BadInput(
             f"{method} needs a vision transformer that leaves out hidden patches; {name} cannot. "
             "Choose --encoder vit-small32."
         )
-    return getattr(vit, "patch", None) or vit.patch_embed.patch_size[0]
+    patch: int = getattr(vit, "patch", None) or vit.patch_embed.patch_size[0]
+    if rest := encoder.size % patch:
+        near = max(patch, encoder.size - rest)
+        raise BadInput(
+            f"{name} cuts patches of {patch} pixels, which do not divide images of {encoder.size}; "
+            f"choose --size {near}, or another multiple."
+        )
+    return patch
 
 
 def pool_mean_patch(encoder: ImageEncoder) -> None:
-    """Let a ViT of the library pool its mean patch from now on: the loss does not reach its class token."""
-    if isinstance(encoder, ViT):
-        encoder.pool = "mean"
+    """Let a ViT pool its mean patch from now on: the loss does not reach its class token."""
+    timms = getattr(encoder, "model", None)
+    if encoder.hides_patches and getattr(timms, "global_pool", None) != "avg":
+        encoder.pool = "mean"  # type: ignore[assignment]
         if encoder.spec:  # what it is built from again
             encoder.spec["pool"] = "mean"
 
