@@ -170,8 +170,8 @@ def _scored(key: str, task: Task, seed: int) -> dict[str, float]:
                 **ENTRANTS[key],
             ).encoder
     seconds = time.process_time() - begun
-    found = task.judge(encoder, train, test, seed)
-    values = (score.value if isinstance(score, Score) else score for score in found.values())
+    scores = task.judge(encoder, train, test, seed)
+    values = (score.value if isinstance(score, Score) else score for score in scores.values())
     knn, linear = (round(float(value), 4) for value in values)
     return {"knn": knn, "linear": linear, "seconds": round(seconds, 1)}
 

@@ -92,7 +92,7 @@ def audit(argv: list[str]) -> None:
     from vergence.reports.audit_page import as_text, write_audit
 
     source = source_of(args, args.source)
-    found = api(
+    result = api(
         args.encoder,
         source,
         args.groups,
@@ -103,8 +103,8 @@ def audit(argv: list[str]) -> None:
         seed=args.seed,
     )
     if args.out:
-        write_audit(args.out, found, encoder=args.encoder, data=args.source, groups=args.groups)
-    show(args, found.to_dict(), as_text(found) + (f"\nThe page is {args.out}." if args.out else ""))
+        write_audit(args.out, result, encoder=args.encoder, data=args.source, groups=args.groups)
+    show(args, result.to_dict(), as_text(result) + (f"\nThe page is {args.out}." if args.out else ""))
 
 
 def report(argv: list[str]) -> None:

@@ -54,9 +54,9 @@ def iso_dates(values: pa.ChunkedArray, order: str) -> pa.ChunkedArray:
     ['2024-01-03', '2024-01-31 19:00']
     """
     pattern = _YEAR_FIRST if order == "year" else _YEAR_LAST
-    found = pc.extract_regex(values, pattern)
+    matches = pc.extract_regex(values, pattern)
     year, first, second, hour, rest, half, zone = (
-        pc.struct_field(found, name) for name in ("year", "first", "second", "hour", "rest", "half", "zone")
+        pc.struct_field(matches, name) for name in ("year", "first", "second", "hour", "rest", "half", "zone")
     )
     day, month = (first, second) if order == "day" else (second, first)
     date = pc.binary_join_element_wise(year, _two(month), _two(day), "-")

@@ -47,11 +47,11 @@ class _Reader:
         clock = threading.Timer(seconds, stop)
         clock.daemon = True
         clock.start()
-        asked, answer = self.process.stdin, self.process.stdout
-        assert asked is not None and answer is not None
+        requests, answer = self.process.stdin, self.process.stdout
+        assert requests is not None and answer is not None
         try:
-            asked.write(what.encode() + struct.pack("<Q", len(raw)) + raw)
-            asked.flush()
+            requests.write(what.encode() + struct.pack("<Q", len(raw)) + raw)
+            requests.flush()
             head = answer.read(9)
             said = answer.read(struct.unpack("<xQ", head)[0]) if len(head) == 9 else b""
         except BrokenPipeError:

@@ -47,8 +47,8 @@ def _matrix(name: str, matrix: Any) -> dict[str, np.ndarray]:
             raise ValueError(f"the pointers of {name} descend")
         matrix.check_format(full_check=True)
         coo = coo_array(matrix)
-        found = {"row": coo.row, "col": coo.col, "data": coo.data, "shape": np.array(coo.shape)}
-        return {f"{name}.{part}": array for part, array in found.items()}
+        parts = {"row": coo.row, "col": coo.col, "data": coo.data, "shape": np.array(coo.shape)}
+        return {f"{name}.{part}": array for part, array in parts.items()}
     dense = np.asarray(matrix)
     if dense.ndim != 2 or dense.dtype.kind not in "biuf":
         raise ValueError(f"{name} is {dense.dtype} {dense.shape}, not a matrix of numbers")
@@ -62,11 +62,11 @@ def boundaries(raw: bytes) -> dict[str, np.ndarray]:
 
 
 def main() -> None:
-    asked, answer = sys.stdin.buffer, sys.stdout.buffer
+    requests, answer = sys.stdin.buffer, sys.stdout.buffer
     limit_memory()
-    while what := asked.read(1):
-        (size,) = struct.unpack("<Q", asked.read(8))
-        raw = asked.read(size)
+    while what := requests.read(1):
+        (size,) = struct.unpack("<Q", requests.read(8))
+        raw = requests.read(size)
         try:
             file = io.BytesIO()
             arrays: dict[str, Any] = {b"g": graph, b"b": boundaries}[what](raw)

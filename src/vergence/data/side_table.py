@@ -50,10 +50,10 @@ def side_columns(path: str | Path, columns: Sequence[str], names: Sequence[str])
             f"{path} names '{doubtful[0]}', which {bare[doubtful[0]]} samples are called: give each sample's "
             f"whole name, such as '{names[0]}'."
         )
-    found = [known.get(name) or known.get(name.rsplit("/", 1)[-1]) for name in map(str, names)]
-    if not any(found):
+    entries = [known.get(name) or known.get(name.rsplit("/", 1)[-1]) for name in map(str, names)]
+    if not any(entries):
         raise BadInput(
             f"{path} names none of the {len(names)} samples: its first column has '{next(iter(known), '')}', "
             f"the source '{names[0]}'."
         )
-    return [[one[i] if one else "" for one in found] for i in range(len(columns))]
+    return [[one[i] if one else "" for one in entries] for i in range(len(columns))]

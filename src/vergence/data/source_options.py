@@ -74,8 +74,8 @@ def _fitting(source: str, given: Mapping[str, Any]) -> Modality | None:
     fitting = [m for m in known_modalities() if given.keys() <= m.flags.keys()]
     named = [m for m in fitting if source.lower().endswith(m.suffixes)] or fitting
     if len(named) > 1 and (paths := expanded(source)):
-        asked = ((m, m.load("looks_like")) for m in named)
-        named = [m for m, looks in asked if looks is None or looks(paths)] or named
+        probes = ((m, m.load("looks_like")) for m in named)
+        named = [m for m, looks in probes if looks is None or looks(paths)] or named
     return next(iter(named), None)
 
 

@@ -101,8 +101,8 @@ def header(paper: Recipe, config: RunConfig) -> str:
     text = f"{OPTIMIZERS[used.optimizer]} at batch {batch:,}: rate {used.lr * rate_scale(used, batch):.3g}"
     if used.optimizer == paper.optimizer:
         return text
-    asked = f" (--optimizer {paper.optimizer})" if config.optimizer is None else ""
-    return f"{text}; the paper has {OPTIMIZERS[paper.optimizer]} for a batch of {paper.batch:,}{asked}"
+    option = f" (--optimizer {paper.optimizer})" if config.optimizer is None else ""
+    return f"{text}; the paper has {OPTIMIZERS[paper.optimizer]} for a batch of {paper.batch:,}{option}"
 
 
 def _batch_size(recipe: Recipe, wanted: int | None, source: Source) -> int:

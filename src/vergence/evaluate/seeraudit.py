@@ -154,8 +154,8 @@ def audit(
     group = codes[embedded.index[judged]]
     sizes = {name: int((group == i).sum()) for i, name in enumerate(names)}
     if sum(size >= FEW for size in sizes.values()) < 2:
-        found = ", ".join(f"{name}: {size}" for name, size in list(sizes.items())[:SHOWN])
-        raise BadInput(f"An audit needs 2 groups of {FEW} or more judged samples; got {found or 'none'}.")
+        listed = ", ".join(f"{name}: {size}" for name, size in list(sizes.items())[:SHOWN])
+        raise BadInput(f"An audit needs 2 groups of {FEW} or more judged samples; got {listed or 'none'}.")
     labels, code = torch.from_numpy(embedded.labels[taught]).unique(return_inverse=True)
     probe = fit_probe(torch.from_numpy(embedded.vectors[taught]), code, len(labels), seed=seed)
     outcomes = _answered(embedded, probe, labels, judged, classes, watched, confidence, k)
@@ -241,8 +241,8 @@ def group_gap(
         repeats: Resamples.
         seed: Of the resamples.
     """
-    there = ~np.isnan(outcomes) & (groups >= 0)
-    outcomes, groups = outcomes[there].astype(np.float64), groups[there]
+    valid = ~np.isnan(outcomes) & (groups >= 0)
+    outcomes, groups = outcomes[valid].astype(np.float64), groups[valid]
     member = groups[:, None] == np.arange(len(names))  # (n, G)
     size = member.sum(0)
     by_group = {
@@ -297,8 +297,8 @@ def placed(
     taught = taught[~np.isnan(places[taught]).any(1)]
     if not len(taught):
         raise BadInput("Places are unknown for all samples that teach; give latitude and longitude of some.")
-    bank, asked = (torch.from_numpy(vectors[rows]) for rows in (taught, judged))
-    nearest = topk(asked, bank, 1)[1][:, 0].cpu().numpy()
+    bank, queries = (torch.from_numpy(vectors[rows]) for rows in (taught, judged))
+    nearest = topk(queries, bank, 1)[1][:, 0].cpu().numpy()
     far = kilometres(places[taught[nearest]], places[judged])
     return {
         f"placed within {reach:,} km": np.where(np.isnan(far), np.nan, far <= reach) for reach in REACH_KM
@@ -335,20 +335,20 @@ def _answered(
     outcomes = {"right": best[:, 0] == truth}
     if len(known) > 2 * k:
         outcomes[f"right among the first {k}"] = (best == truth[:, None]).any(1)
-    found = {measure: values.numpy().astype(np.float64) for measure, values in outcomes.items()}
+    arrays = {measure: values.numpy().astype(np.float64) for measure, values in outcomes.items()}
     sure = chance.max(1).values >= confidence
     for name in watched:
         called = ((best[:, 0] == classes.index(name)) & sure).double()
         called[truth == classes.index(name)] = torch.nan  # of these it is no mistake
-        found[f"wrongly called {name}"] = called.numpy()
-    return found
+        arrays[f"wrongly called {name}"] = called.numpy()
+    return arrays
 
 
 def _alike(embedded: Embeddings, known: np.ndarray, judged: np.ndarray, k: int) -> np.ndarray:
     """Return the share of each judged sample's k nearest labelled neighbours that are of its class."""
     assert embedded.labels is not None
-    bank, asked = (normalize(torch.from_numpy(embedded.vectors[rows]), dim=1) for rows in (known, judged))
-    near = known[topk(asked, bank, k + 1)[1].cpu().numpy()]
+    bank, queries = (normalize(torch.from_numpy(embedded.vectors[rows]), dim=1) for rows in (known, judged))
+    near = known[topk(queries, bank, k + 1)[1].cpu().numpy()]
     other = near != judged[:, None]
     other[other.all(1), -1] = False  # a twin took the sample's own place
     near = near[other].reshape(len(judged), -1)
@@ -371,9 +371,9 @@ def _edited(
     right = right_when_corrupted(encoder, probe, known, shown, seed=seed)
     generator, copies = torch.Generator().manual_seed(seed), Copies(size)
     bank = torch.from_numpy(embedded.vectors)
-    found = np.full(len(judged), np.nan)
+    hit = np.full(len(judged), np.nan)
     for batch in shown.loader(256, spec={"size": size}):
         vectors = torch.from_numpy(embed_pixels(encoder, copies(batch, generator).pixels))
         rows = batch.index.numpy()
-        found[rows] = topk(vectors, bank, 1)[1][:, 0].cpu().numpy() == judged[rows]
-    return {"right when corrupted": right["mean"].numpy().astype(np.float64), "edited copy found": found}
+        hit[rows] = topk(vectors, bank, 1)[1][:, 0].cpu().numpy() == judged[rows]
+    return {"right when corrupted": right["mean"].numpy().astype(np.float64), "edited copy found": hit}

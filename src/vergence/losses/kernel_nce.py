@@ -62,12 +62,12 @@ def kernel_nce(
     one = torch.arange(asking, device=keys.device)
     at_once = max(1, SCORES_AT_ONCE.get(keys.device.type, 2**21) // len(keys))
     sums = []
-    for here, there in ((0, rows), (rows, 0)):
-        queries = keys[here : here + asking]
+    for query_start, key_start in ((0, rows), (rows, 0)):
+        queries = keys[query_start : query_start + asking]
         for block, pair, index in zip(
             queries.split(at_once), near.split(at_once), one.split(at_once), strict=True
         ):
-            given = block, keys, pair, index + here, index + there, power, temperature
+            given = block, keys, pair, index + query_start, index + key_start, power, temperature
             if 2 * asking <= at_once:
                 sums.append(_log_sums(*given))
             else:

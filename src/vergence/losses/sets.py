@@ -38,6 +38,6 @@ def chamfer(first: Tensor, second: Tensor) -> Tensor:
         distance = torch.cdist(first, second)
         to_second, to_first = distance.argmin(2), distance.argmin(1)
     width = first.shape[2]
-    there = first - second.gather(1, to_second[..., None].expand(-1, -1, width))
-    back = second - first.gather(1, to_first[..., None].expand(-1, -1, width))
-    return there.square().sum(2).mean() + back.square().sum(2).mean()
+    forward = first - second.gather(1, to_second[..., None].expand(-1, -1, width))
+    backward = second - first.gather(1, to_first[..., None].expand(-1, -1, width))
+    return forward.square().sum(2).mean() + backward.square().sum(2).mean()

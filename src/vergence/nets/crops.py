@@ -60,9 +60,9 @@ def match_by_place(first: View, second: View, grid: tuple[int, int]) -> tuple[Te
     at = torch.stack(
         torch.meshgrid(torch.arange(columns) + 0.5, torch.arange(rows) + 0.5, indexing="xy"), 2
     ).view(1, -1, 2)  # (1, N, 2), in cells
-    here = at.to(cells) * first.pixels.shape[-1] / cells
-    there = Affine(second.matrix).to_view(Affine(first.matrix).to_source(here))
-    cell = (there * cells / second.pixels.shape[-1]).floor()
+    in_first = at.to(cells) * first.pixels.shape[-1] / cells
+    in_second = Affine(second.matrix).to_view(Affine(first.matrix).to_source(in_first))
+    cell = (in_second * cells / second.pixels.shape[-1]).floor()
     inside = ((cell >= 0) & (cell < cells)).all(2)
     x, y = cell.clamp_min(0).minimum(cells - 1).long().unbind(2)
     return y * columns + x, inside

@@ -54,17 +54,19 @@ class Predictor(nn.Module):
                 nn.init.xavier_uniform_(module.weight)
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Tensor, visible: Tensor, asked: Tensor, prefix: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, visible: Tensor, targets: Tensor, prefix: Tensor | None = None
+    ) -> Tensor:
         """Return the answers ``(B, M, out)``, or ``(B, n, M, out)`` to n questions.
 
         Args:
             tokens: ``(B, K, D)`` of the encoder.
             visible: ``(B, K)`` int64, their places in the grid.
-            asked: ``(B, M)`` int64, the places that are asked for; with ``(B, n, M)`` each of the n blocks
-                is a question of its own, which does not see the others.
+            targets: ``(B, M)`` int64, the places to predict; with ``(B, n, M)`` each of the n blocks is a
+                question of its own, which does not see the others.
             prefix: ``(B, P, D)`` tokens without a place, such as the class token.
         """
-        questions = asked.flatten(0, -2)  # (B n, M)
+        questions = targets.flatten(0, -2)  # (B n, M)
         x = self.embed(tokens) + positions_at(self.positions, visible)
         if prefix is not None:
             x = torch.cat([self.embed(prefix), x], 1)
@@ -72,7 +74,7 @@ class Predictor(nn.Module):
         ask = self.mask_token + positions_at(self.positions, questions)
         x = self.blocks(torch.cat([x, ask.to(x.dtype)], 1))
         answers = self.head(self.norm(x[:, -questions.shape[1] :]))
-        return answers.view(*asked.shape, -1)
+        return answers.view(*targets.shape, -1)
 
 
 class Target(Protocol):

@@ -84,9 +84,9 @@ class RegionTree:
         A boundary lies between a pixel and the one to its right or below.
         """
         strength = np.zeros(self.regions.shape, np.float32)
-        for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-            between = self.between(self.regions[here], self.regions[there])
-            strength[here] = np.maximum(strength[here], between)
+        for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+            between = self.between(self.regions[first], self.regions[second])
+            strength[first] = np.maximum(strength[first], between)
         return strength
 
 
@@ -134,15 +134,15 @@ def boundaries(
     pair, value, angle, y, x = [], [], [], [], []
     count = int(regions.max()) + 1
     rows, columns = np.mgrid[: regions.shape[0], : regions.shape[1]]
-    for here, there in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
-        a, b = regions[here], regions[there]
+    for first, second in ((np.s_[:, :-1], np.s_[:, 1:]), (np.s_[:-1], np.s_[1:])):
+        a, b = regions[first], regions[second]
         edge = a != b
         pair.append((np.minimum(a, b).astype(np.int64) * count + np.maximum(a, b))[edge])
-        stronger = contours[here] >= contours[there]
-        value.append(np.where(stronger, contours[here], contours[there])[edge])
-        angle.append(np.where(stronger, along[here], along[there])[edge])
-        y.append(((rows[here] + rows[there]) / 2)[edge])
-        x.append(((columns[here] + columns[there]) / 2)[edge])
+        stronger = contours[first] >= contours[second]
+        value.append(np.where(stronger, contours[first], contours[second])[edge])
+        angle.append(np.where(stronger, along[first], along[second])[edge])
+        y.append(((rows[first] + rows[second]) / 2)[edge])
+        x.append(((columns[first] + columns[second]) / 2)[edge])
     keys, of = np.unique(np.concatenate(pair), return_inverse=True)
     length = np.bincount(of, minlength=len(keys)).astype(np.float64)
 

@@ -95,7 +95,7 @@ def build_timm(
         raise BadInput(f"timm cannot make '{name}' for {size} pixels: {_line(error)}") from error
     if pretrained:
         model = _with_weights(
-            name, model, wanted, cfg, asked=[*options, *(["reg_tokens"] if registers else [])]
+            name, model, wanted, cfg, given=[*options, *(["reg_tokens"] if registers else [])]
         )
     elif size <= 32 and small_stem:
         _small_stem(model)
@@ -121,7 +121,7 @@ def trained_size(name: str, *, own: Sequence[str]) -> int:
     return 224 if cfg is None else int(cfg.input_size[-1])
 
 
-def _with_weights(name: str, model: Any, wanted: dict[str, Any], cfg: Any, *, asked: Sequence[str]) -> Any:
+def _with_weights(name: str, model: Any, wanted: dict[str, Any], cfg: Any, *, given: Sequence[str]) -> Any:
     """Return a model with its weights: from timm's cache or the hub, else from an installed package.
 
     Args:
@@ -129,9 +129,9 @@ def _with_weights(name: str, model: Any, wanted: dict[str, Any], cfg: Any, *, as
         model: As it is asked for, untrained.
         wanted: Options that it was made with.
         cfg: Of the weights.
-        asked: Those of the options that somebody asked for.
+        given: Those of the options that the user named.
     """
-    plain = {option: value for option, value in wanted.items() if option not in asked}
+    plain = {option: value for option, value in wanted.items() if option not in given}
     try:
         _check_reachable(getattr(cfg, "hf_hub_id", None))
         trained = timm.create_model(name, pretrained=True, **plain)
@@ -147,7 +147,7 @@ def _with_weights(name: str, model: Any, wanted: dict[str, Any], cfg: Any, *, as
             f"timm's weights of {name} are out of reach; those of the package {package} are taken.",
             file=sys.stderr,
         )
-    if not asked:
+    if not given:
         return trained
     weights = trained.state_dict()
     needed = model.state_dict()
@@ -155,7 +155,7 @@ def _with_weights(name: str, model: Any, wanted: dict[str, Any], cfg: Any, *, as
         if key not in needed or key not in weights or needed[key].shape != weights[key].shape:
             raise BadInput(
                 f"The weights of '{name}' are of another architecture ({key} differs); leave "
-                f"{', '.join(asked)} out, or take the encoder without its weights."
+                f"{', '.join(given)} out, or take the encoder without its weights."
             )
     model.load_state_dict(weights)
     return model

@@ -70,8 +70,8 @@ def judge(detect: Detector, test: Source, *, tolerance: float, thin: bool = True
         maps = [suppressed(one) for one in maps]
     top = max(max(one.max() for one in maps), 1e-12)
     drawn = people(test)
-    found = boundary([one / top for one in maps], drawn, thresholds=LEVELS, tolerance=tolerance, repeats=100)
-    return found["AP"], found["ODS"]
+    scores = boundary([one / top for one in maps], drawn, thresholds=LEVELS, tolerance=tolerance, repeats=100)
+    return scores["AP"], scores["ODS"]
 
 
 def people(source: Source) -> list[list[np.ndarray]]:

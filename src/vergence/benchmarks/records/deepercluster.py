@@ -79,7 +79,7 @@ def two_cues(source: Any, seed: int) -> tuple[Source, Source]:
     return whole.subset(np.arange(COUNT)), whole.subset(np.arange(COUNT, count))
 
 
-def told(cue: Callable[[np.ndarray], np.ndarray]) -> Protocol:
+def cue_accuracy(cue: Callable[[np.ndarray], np.ndarray]) -> Protocol:
     """Return how well a linear layer, fitted to half of the images that judge, tells a cue of the rest."""
 
     def probe(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
@@ -92,9 +92,9 @@ def told(cue: Callable[[np.ndarray], np.ndarray]) -> Protocol:
 
 TWO_CUES = generated(
     two_cues,
-    Metric("linear probe accuracy on 16 classes", told(lambda label: label)),
-    Metric("linear probe accuracy on 4 rings", told(lambda label: label // KINDS)),
-    Metric("linear probe accuracy on 4 glyphs", told(lambda label: label % KINDS)),
+    Metric("linear probe accuracy on 16 classes", cue_accuracy(lambda label: label)),
+    Metric("linear probe accuracy on 4 rings", cue_accuracy(lambda label: label // KINDS)),
+    Metric("linear probe accuracy on 4 glyphs", cue_accuracy(lambda label: label % KINDS)),
 )
 small = Training(
     f"{__name__}:OneLayer",

@@ -55,17 +55,17 @@ class Paired(BothLooks, DenseCL):
         return super().views(replace(batch, targets=None))
 
     def match(self, seen: Features, meant: Features) -> Tensor:
-        found = super().match(seen, meant)
+        matches = super().match(seen, meant)
         first, second = self.kinds
         if self.share is not None:
             alike = first[:, :, None] == second[:, None]
             chosen = torch.rand(first.shape) < self.share
-            found = (torch.rand(alike.shape) + (alike & chosen[:, :, None])).argmax(2)
+            matches = (torch.rand(alike.shape) + (alike & chosen[:, :, None])).argmax(2)
         groups = [(first, second), *((shuffled(first), shuffled(second)) for _ in range(GROUPS))]
-        every = torch.ones_like(found, dtype=torch.bool)
-        self.pure.append([purity(found, *pair, every) for pair in groups])
-        self.faulty.append([purity(found.roll(1, 1), *pair, every) for pair in groups])
-        return found
+        every = torch.ones_like(matches, dtype=torch.bool)
+        self.pure.append([purity(matches, *pair, every) for pair in groups])
+        self.faulty.append([purity(matches.roll(1, 1), *pair, every) for pair in groups])
+        return matches
 
 
 def shuffled(classes: Tensor) -> Tensor:

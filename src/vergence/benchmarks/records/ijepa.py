@@ -42,11 +42,11 @@ class Scattered(IJEPA):
 
     def places(self, rows: int, device: Any) -> tuple[Tensor, Tensor]:
         context, blocks = super().places(rows, device)
-        (_, shown), (_, number, asked) = context.shape, blocks.shape
+        (_, shown), (_, number, length) = context.shape, blocks.shape
         order = torch.rand(rows, self.grid[0] * self.grid[1], device=device).argsort(1)
         hidden = order[:, shown:]
-        chosen = torch.rand(rows, number, hidden.shape[1], device=device).argsort(2)[..., :asked]
-        return order[:, :shown], hidden.gather(1, chosen.flatten(1)).view(rows, number, asked)
+        chosen = torch.rand(rows, number, hidden.shape[1], device=device).argsort(2)[..., :length]
+        return order[:, :shown], hidden.gather(1, chosen.flatten(1)).view(rows, number, length)
 
 
 PARITY = Parity(

@@ -45,7 +45,7 @@ class DrawnOrders(JiGen):
 
     def views(self, batch: ImageBatch) -> Views:
         images, order, labels = super().views(batch)
-        self.asked = order[torch.randperm(len(order), device=order.device)]
+        self.random_order = order[torch.randperm(len(order), device=order.device)]
         return images, order, labels
 
     def loss(self, views: Views) -> dict[str, Tensor]:
@@ -54,7 +54,7 @@ class DrawnOrders(JiGen):
         upright = order == 0
         logits, answers = self.encoder.classify(vectors).float(), self.name_order(vectors).float()
         named = cross_entropy(logits[upright], labels[upright])
-        return {"class": named, "order": self.weight * cross_entropy(answers, self.asked)}
+        return {"class": named, "order": self.weight * cross_entropy(answers, self.random_order)}
 
 
 def layouts(source: None, seed: int) -> tuple[Source, Source]:
@@ -70,8 +70,8 @@ def layouts(source: None, seed: int) -> tuple[Source, Source]:
     def images(count: int, styles: tuple[int, ...]) -> Source:
         label = np.arange(count) % CLASSES
         style = np.array(styles)[random.integers(len(styles), size=count)]
-        told = (random.random(count) < TOLD) & (style < 3)
-        colour = hues[np.where(told, label, random.integers(CLASSES, size=count))]
+        by_label = (random.random(count) < TOLD) & (style < 3)
+        colour = hues[np.where(by_label, label, random.integers(CLASSES, size=count))]
         shown = np.zeros((count, SIDE, SIDE))
         for picture, name in zip(shown, label, strict=True):
             for tile, part in enumerate(places[name]):

@@ -135,8 +135,8 @@ class Followed:
     def __call__(self, task: Task, seed: int) -> dict[str, Score | float]:
         """Judge on the clip that the seed names; the first frame, which was given, does not count."""
         shown = clip(JUDGED[seed])
-        found, truth = (part[1:] == 1 for part in (self.masks(shown), shown.masks))
-        j, f = region_similarity(found, truth).mean(), contour_accuracy(found, truth).mean()
+        predicted, truth = (part[1:] == 1 for part in (self.masks(shown), shown.masks))
+        j, f = region_similarity(predicted, truth).mean(), contour_accuracy(predicted, truth).mean()
         return task.scores(float(j), float(f))
 
     def masks(self, shown: Clip) -> Tensor:
@@ -183,13 +183,13 @@ class Carried:
     def __call__(self, task: Task, seed: int) -> float:
         scores = []
         for shown in task.data(seed)[1]:
-            found = self.follow.masks(shown)
+            predicted = self.follow.masks(shown)
             area = torch.bincount(shown.masks[0].flatten())
             for thing in torch.nonzero(area[1:] >= PATCH**2)[:, 0] + 1:
                 seen = (shown.masks == thing).any((1, 2))
                 seen[0] = False
                 if seen.any():
-                    both = found[seen] == thing, shown.masks[seen] == thing
+                    both = predicted[seen] == thing, shown.masks[seen] == thing
                     scores.append(float(region_similarity(*both).mean()))
         return float(np.mean(scores))
 

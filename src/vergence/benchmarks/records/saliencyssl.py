@@ -46,7 +46,7 @@ def scenes(source: None, seed: int) -> tuple[Source, tuple[Source, Source]]:
     return learned, (probed, judged)
 
 
-def found(encoder: ImageEncoder, train: Source, test: tuple[Source, Source], seed: int) -> Score:
+def thing_miou(encoder: ImageEncoder, train: Source, test: tuple[Source, Source], seed: int) -> Score:
     """Probe each cell for thing or ground."""
     (x, known), (z, judged) = (dense(encoder, part, "masks") for part in test)  # type: ignore[misc]
     return miou(x, (known.classes > 0).long(), z, (judged.classes > 0).long(), seed=seed)
@@ -67,7 +67,7 @@ MECHANISM = Mechanism(
     "scene is found by what stands out in it; a map of another scene hides as much, but not what is no "
     "thing. Maps are of single colours (HC): on seed 100 these found things with an F of .94, regions (RC) "
     ".67, the centre .20.",
-    task=generated(scenes, Metric("mIoU of thing and ground, 20 masks known", found)),
+    task=generated(scenes, Metric("mIoU of thing and ground, 20 masks known", thing_miou)),
     arms={
         "paper": learns(small),
         "another photo's map": learns(partial(OfAnother, **small.keywords)),

@@ -91,8 +91,8 @@ def by_hand() -> Iterator[tuple[np.ndarray, np.ndarray]]:
     rng = np.random.default_rng(0)
     for _ in range(3):
         outcomes, group = rng.random(180), rng.integers(0, 3, 180)
-        found = group_gap("", outcomes, group, ["a", "b", "c"], repeats=5, seed=7).gap
-        assert found is not None
+        gap = group_gap("", outcomes, group, ["a", "b", "c"], repeats=5, seed=7).gap
+        assert gap is not None
         draws = np.random.default_rng(7)
         times = draws.poisson(1.0, (5, 1, 180))[:, 0]
         halves = draws.integers(0, 2, (5, HALVINGS, 180), dtype=np.int8)
@@ -101,7 +101,7 @@ def by_hand() -> Iterator[tuple[np.ndarray, np.ndarray]]:
             for often, ways in zip(times, halves, strict=True)
             for half in ways
         ]
-        yield np.array([found.value]), np.array([sum(apart) / len(apart)])
+        yield np.array([gap.value]), np.array([sum(apart) / len(apart)])
         places, others = (rng.uniform([-90, -180], [90, 180], (50, 2)) for _ in range(2))
         yield kilometres(places, others), np.array(list(map(chord, places, others)))
 

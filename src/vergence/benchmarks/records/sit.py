@@ -78,9 +78,9 @@ def handed_waves(source: Source | None, seed: int) -> tuple[Source, Source]:
 def period_and_hand(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     """Mean accuracy of two linear probes, of the period and of the hand, on class token and mean patch."""
     network = ClassAndMean(encoder) if isinstance(encoder, ImageEncoder) else encoder
-    x, y, asked, truth = features(network, train, test).arrays
-    period = linear(x, y // 2, asked, truth // 2, seed=seed)
-    return (period.value + linear(x, y % 2, asked, truth % 2, seed=seed).value) / 2
+    x, y, z, truth = features(network, train, test).arrays
+    period = linear(x, y // 2, z, truth // 2, seed=seed)
+    return (period.value + linear(x, y % 2, z, truth % 2, seed=seed).value) / 2
 
 
 class Waves(SiT):

@@ -178,7 +178,7 @@ def _list(table: pa.Table) -> str:
 
 def _role(name: str, column: pa.ChunkedArray, decimal: str) -> str:
     """Return "categorical", "numeric", or why a column is left out; few whole numbers are categories."""
-    found = role(name, column, decimal)
-    if found == NUMERIC and pa.types.is_integer(column.type):
+    kind = role(name, column, decimal)
+    if kind == NUMERIC and pa.types.is_integer(column.type):
         return CATEGORICAL if pc.count_distinct(pc.drop_null(column)).as_py() <= FEW else NUMERIC
-    return "a second time" if found == "a time" else found
+    return "a second time" if kind == "a time" else kind

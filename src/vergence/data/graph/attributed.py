@@ -87,16 +87,16 @@ def _features(table: pa.Table, label: str, at: np.ndarray, nodes: int, what: str
     for name, column in list(zip(table.column_names, table.columns, strict=True))[1:]:
         if name == label:
             continue
-        found = role(name, column, decimal)
-        if found == NUMERIC:
+        kind = role(name, column, decimal)
+        if kind == NUMERIC:
             said[NUMERIC][name] = written_as(column, decimal)
             parts.append(_scaled(numbers(column, name, what, decimal)[0])[:, None])
-        elif found == CATEGORICAL:
+        elif kind == CATEGORICAL:
             code, words = codes(text(column, name, what), name, what)
             said[CATEGORICAL][name] = f"{len(words):,} values"
             parts.append(code[:, None] == np.arange(1, min(len(words), MOST) + 1))
         else:
-            said["left out"][name] = found
+            said["left out"][name] = kind
     if not parts:
         raise BadInput(f"{what} has no column of numbers or categories beside the node's name.")
     x = np.zeros((nodes, sum(part.shape[1] for part in parts)), np.float32)

@@ -137,12 +137,12 @@ def _uncommented(line: str) -> str:
 
 
 def _weights_of(data: Sequence[str | None], notes: list[str]) -> list[str] | None:
-    found = [_DATA_WEIGHT.search(entry or "") for entry in data]
+    matches = [_DATA_WEIGHT.search(entry or "") for entry in data]
     if any(entry and re.sub(_DATA_WEIGHT, "", entry).strip("{}, ") for entry in data):
         notes.append("what else than a weight stands in {} behind edges was left out")
-    if not any(found):
+    if not any(matches):
         return None
-    return [match.group(1) if match else "1" for match in found]
+    return [match.group(1) if match else "1" for match in matches]
 
 
 def _cutter(lines: list[str]) -> Callable[[list[str]], list[list[str]]]:
@@ -250,12 +250,12 @@ def _roles(rows: Rows, uri: str, columns: Sequence[str] | None, timed: bool) -> 
 def _by_header(header: list[str] | None, width: int) -> list[str] | None:
     if header is None:
         return None
-    found = [next((role for role, names in _NAMES.items() if name in names), "-") for name in header]
-    if "source" not in found and "target" not in found:
-        found[:2] = ["source", "target"]
-    complete = found.count("source") == found.count("target") == 1
-    doubled = any(found.count(role) > 1 for role in ("weight", "time"))
-    return found if complete and not doubled and width == len(found) else None
+    roles = [next((role for role, names in _NAMES.items() if name in names), "-") for name in header]
+    if "source" not in roles and "target" not in roles:
+        roles[:2] = ["source", "target"]
+    complete = roles.count("source") == roles.count("target") == 1
+    doubled = any(roles.count(role) > 1 for role in ("weight", "time"))
+    return roles if complete and not doubled and width == len(roles) else None
 
 
 def _by_place(rows: Rows, width: int, timed: bool) -> list[str] | None:

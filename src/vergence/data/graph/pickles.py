@@ -158,10 +158,10 @@ def safe_unpickle(raw: bytes, path: Path) -> Any:
     """
     try:
         _check_memo(raw)
-        found = _Restricted(io.BytesIO(raw), encoding="latin1").load()
-        if isinstance(found, _Matrix):
-            return checked(found.matrix, path)
-        return found.value if isinstance(found, _Array) else found
+        loaded = _Restricted(io.BytesIO(raw), encoding="latin1").load()
+        if isinstance(loaded, _Matrix):
+            return checked(loaded.matrix, path)
+        return loaded.value if isinstance(loaded, _Array) else loaded
     except BadInput:
         raise
     except Exception as error:  # noqa: BLE001 - a broken pickle raises whatever its bytes spell

@@ -72,8 +72,8 @@ def angle(train_x: Array, train: Tensor, test_x: Array, test: Tensor, *, seed: i
     aim = torch.stack([truth.cos(), truth.sin()], 1) if planar else truth.flatten(1)
     held = torch.zeros(len(x), dtype=torch.bool)
     held[torch.from_numpy(np.random.default_rng(seed).permutation(len(x))[: len(x) // 5])] = True
-    told = fit_ridge(x, aim, held)(z)
-    guess = torch.atan2(told[:, 1], told[:, 0]) if planar else nearest_rotation(told.view(-1, 3, 3))
+    fitted = fit_ridge(x, aim, held)(z)
+    guess = torch.atan2(fitted[:, 1], fitted[:, 0]) if planar else nearest_rotation(fitted.view(-1, 3, 3))
     error = angle_between(guess, judged)
     return {
         f"within {WITHIN}°": mean_score(error <= math.radians(WITHIN), seed=seed),

@@ -152,11 +152,11 @@ def token_source(encoder: nn.Module, source: Source) -> TokenSource | None:
         grids.append(isinstance(answer, Features) and answer.tokens is not None)
         return answer.tokens if grids[-1] else torch.zeros(len(batch), 1, 1)
 
-    found = engine.embed(encoder, source, read=read)
-    if not all(grids) or found.labels is None:
+    embedded = engine.embed(encoder, source, read=read)
+    if not all(grids) or embedded.labels is None:
         return None
-    known = found.labels >= 0
-    return TokenSource(found.vectors[known], found.labels[known], source)
+    known = embedded.labels >= 0
+    return TokenSource(embedded.vectors[known], embedded.labels[known], source)
 
 
 def _attentive(split: Split, seed: int) -> Scores:

@@ -32,11 +32,11 @@ def depth_errors(guess: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
     Source: Eigen, Puhrsch, Fergus 2014, Sec. 4.
     """
     known = torch.isfinite(truth) & (truth > 0)
-    there = torch.where(known, truth, 1.0)
-    off = torch.maximum(guess / there, there / guess)
+    depth = torch.where(known, truth, 1.0)
+    off = torch.maximum(guess / depth, depth / guess)
     count = known.sum((1, 2))
     within = ((off < WITHIN) & known).sum((1, 2)) / count
-    relative = (((guess - there).abs() / there) * known).sum((1, 2)) / count
+    relative = (((guess - depth).abs() / depth) * known).sum((1, 2)) / count
     return within, relative
 
 
@@ -68,11 +68,11 @@ def depth(
     x, log = train.tokens[known].float(), at_centre[known].log()
     picture = torch.arange(len(known))[:, None].expand_as(known)[known]
     held = torch.from_numpy(np.random.default_rng(seed).permutation(len(known))[: math.ceil(len(known) / 5)])
-    told = fit_ridge(x, log[:, None], torch.isin(picture, held))
+    probe = fit_ridge(x, log[:, None], torch.isin(picture, held))
     judged = torch.nonzero((torch.isfinite(test_depth) & (test_depth > 0)).any(2).any(1))[:, 0]
     within, relative = [], []
     for rows in judged.split(16):
-        log_map = pixel_scores(of_pictures(test, rows), told, test_depth.shape[1:])
+        log_map = pixel_scores(of_pictures(test, rows), probe, test_depth.shape[1:])
         right, error = depth_errors(log_map[:, 0].exp(), test_depth[rows])
         within.append(right)
         relative.append(error)

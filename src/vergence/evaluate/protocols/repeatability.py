@@ -50,15 +50,15 @@ def repeatability(
 
     Source: DeTone et al. 2018 (SuperPoint), arXiv:1712.07629, Sec. 6.2 and App. A.
     """
-    there, back = moved(first, homography), moved(second, torch.linalg.inv(homography.double()))
-    seen, seen_back = _inside(there, sizes[1]), _inside(back, sizes[0])
-    if not seen.any() and not seen_back.any():
+    forward, backward = moved(first, homography), moved(second, torch.linalg.inv(homography.double()))
+    seen, seen_backward = _inside(forward, sizes[1]), _inside(backward, sizes[0])
+    if not seen.any() and not seen_backward.any():
         return float("nan")
-    if not seen.any() or not seen_back.any():
+    if not seen.any() or not seen_backward.any():
         return 0.0
-    away = torch.cdist(there[seen].double(), second[seen_back].double())
-    found = (away.amin(1) <= within).sum() + (away.amin(0) <= within).sum()
-    return float(found) / int(seen.sum() + seen_back.sum())
+    away = torch.cdist(forward[seen].double(), second[seen_backward].double())
+    repeated = (away.amin(1) <= within).sum() + (away.amin(0) <= within).sum()
+    return float(repeated) / int(seen.sum() + seen_backward.sum())
 
 
 def _inside(points: Tensor, size: tuple[int, int]) -> Tensor:
@@ -98,10 +98,10 @@ def homography_correctness(
 def mutual_matches(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     """Return rows of vectors ``(N, D)`` and ``(M, D)`` that are each other's nearest by cosine."""
     likeness = normalize(first, dim=1) @ normalize(second, dim=1).T
-    there, back = likeness.argmax(1), likeness.argmax(0)
+    forward, backward = likeness.argmax(1), likeness.argmax(0)
     row = torch.arange(len(first), device=first.device)
-    own = back[there] == row
-    return row[own], there[own]
+    own = backward[forward] == row
+    return row[own], forward[own]
 
 
 def estimate_homography(first: Tensor, second: Tensor, *, within: float = 3.0, seed: int = 0) -> Tensor:
@@ -120,8 +120,8 @@ def estimate_homography(first: Tensor, second: Tensor, *, within: float = 3.0, s
     if len(first) < 4:
         return torch.full((3, 3), torch.nan, dtype=torch.float64)
     points = [part.double().cpu().numpy() for part in (first, second)]
-    found, _ = library.estimate_homography(*points, {"max_reproj_error": within, "seed": seed})
-    return torch.from_numpy(np.array(found, np.float64))
+    homography, _ = library.estimate_homography(*points, {"max_reproj_error": within, "seed": seed})
+    return torch.from_numpy(np.array(homography, np.float64))
 
 
 def _homography(split: Split, seed: int) -> Scores:
@@ -137,8 +137,7 @@ def _homography(split: Split, seed: int) -> Scores:
         rows = torch.nonzero(groups == group)[:, 0].tolist()
         if len(rows) != 2:
             continue
-        there, back = (features.tokens[row].float() for row in rows)
-        first, second = mutual_matches(there, back)
+        first, second = mutual_matches(*(features.tokens[row].float() for row in rows))
         guess = estimate_homography(centres[first], centres[second], seed=seed)
         seen = [_shown(split.test.sample(row).shape[:2], size) for row in rows]
         between = torch.linalg.inv(maps.values[rows[1]].double()) @ maps.values[rows[0]].double()

@@ -138,10 +138,10 @@ class ContextPlus(Method):
         return torch.where((inside | left_alone)[:, :, None], patches, self.encoder.mean)
 
     def loss(self, views: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        patches, asked = views
+        patches, order = views
         logits = self.arrange(encode_patches(self, patches).flatten(1)).float()
-        self.watch("arrangement_accuracy", (logits.argmax(1) == asked).float().mean())
-        return {"arrangement": cross_entropy(logits, asked)}
+        self.watch("arrangement_accuracy", (logits.argmax(1) == order).float().mean())
+        return {"arrangement": cross_entropy(logits, order)}
 
 
 def layouts() -> Tensor:

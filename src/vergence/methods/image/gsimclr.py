@@ -143,8 +143,8 @@ class GSimCLR(Method):
             from sklearn.cluster import KMeans
 
             embedded = embed(encoder, source)
-            found = KMeans(self.clusters, n_init=1, random_state=0).fit_predict(embedded.vectors)
-            cluster[embedded.index] = found
+            assigned = KMeans(self.clusters, n_init=1, random_state=0).fit_predict(embedded.vectors)
+            cluster[embedded.index] = assigned
         return from_first(torch.from_numpy(cluster)).numpy()
 
     def batches(self, source: Source) -> Guided | None:

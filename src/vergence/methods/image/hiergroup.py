@@ -193,9 +193,9 @@ def between(trees: Sequence[RegionTree], regions: Tensor) -> Tensor:
     """
     rows = regions.cpu().numpy()
     pairs = [np.broadcast_arrays(row[:, None], row) for row in np.maximum(rows, 0)]
-    found = np.stack([tree.between(*pair) for tree, pair in zip(trees, pairs, strict=True)])
+    strength = np.stack([tree.between(*pair) for tree, pair in zip(trees, pairs, strict=True)])
     outside = (rows == VOID)[:, :, None] | (rows == VOID)[:, None]
-    return torch.from_numpy(np.where(outside, np.inf, found)).float().to(regions.device)
+    return torch.from_numpy(np.where(outside, np.inf, strength)).float().to(regions.device)
 
 
 def tree_nce(

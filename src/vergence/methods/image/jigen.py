@@ -137,17 +137,17 @@ class JiGen(Method):
         vectors = self.encode(images)
         logits, answers = self.encoder.classify(vectors).float(), self.name_order(vectors).float()
         known, upright = labels >= 0, order == 0
-        asked = cross_entropy(answers, order, reduction="none")
+        order_loss = cross_entropy(answers, order, reduction="none")
         named = cross_entropy(logits, labels.clamp_min(0), reduction="none")
         unsure = -(logits.softmax(1) * logits.log_softmax(1)).sum(1)
         self.watch("class_accuracy", mean_of(logits.argmax(1) == labels, known & upright))
         self.watch("order_accuracy", (answers.argmax(1) == order).float().mean())
         terms = {
             "class": mean_of(named, known & upright),
-            "order": self.weight * mean_of(asked, known),  # α
+            "order": self.weight * mean_of(order_loss, known),  # α
         }
         if mean_over_processes((~known).sum().float()) > 0:
-            terms["target order"] = self.target_weight * mean_of(asked, ~known)
+            terms["target order"] = self.target_weight * mean_of(order_loss, ~known)
             terms["entropy"] = self.entropy * mean_of(unsure, ~known & upright)  # η
         return terms
 

@@ -113,21 +113,21 @@ class MVMR(Method):
     def describe(self, batch: ImageBatch, whole: Tensor) -> list[Tensor]:
         """Return each descriptor, ``(B, E)`` of a width E of its own, the teacher's vectors last."""
         seen = standardised(whole)
-        found: list[Tensor] = []
+        vectors: list[Tensor] = []
         for name in self.descriptors:
             if name == "augmented":
                 same = torch.Generator(whole.device).manual_seed(self.clock.step)  # in all processes
                 edited = replace(self.crop, group=len(batch))(batch, same)
-                found.append(standardised(edited.pixels))
+                vectors.append(standardised(edited.pixels))
             elif name == "gradients":
-                found.append(oriented_gradients(seen, bins=self.bins))
+                vectors.append(oriented_gradients(seen, bins=self.bins))
             elif name == "deviation":
-                found.append(local_deviation(seen))
+                vectors.append(local_deviation(seen))
             else:
-                found.append(seen if self.scattering is None or name == "pixels" else self.scattering(seen))
+                vectors.append(seen if self.scattering is None or name == "pixels" else self.scattering(seen))
         if self.teacher is not None:
-            found.append(read_by(self.teacher, whole, self.teacher_size))
-        return [values.flatten(1) for values in found]
+            vectors.append(read_by(self.teacher, whole, self.teacher_size))
+        return [values.flatten(1) for values in vectors]
 
     def loss(self, views: Views) -> dict[str, Tensor]:
         whole, crop, described = views

@@ -129,9 +129,9 @@ class SCAN(Method):
         self.eval()
         read = [(batch.index, self.features(batch)) for batch in loader]
         index, vectors = (torch.cat(part) for part in zip(*read, strict=True))
-        found = index[nearest_others(vectors, self.neighbours)]
-        nearest = torch.arange(len(self.source), device=index.device)[:, None].repeat(1, found.shape[1])
-        nearest[index] = found
+        neighbours = index[nearest_others(vectors, self.neighbours)]
+        nearest = torch.arange(len(self.source), device=index.device)[:, None].repeat(1, neighbours.shape[1])
+        nearest[index] = neighbours
         self.nearest = nearest
 
     def features(self, batch: ImageBatch) -> Tensor:
@@ -235,8 +235,8 @@ class SelfLabel(Method):
         with torch.no_grad():
             known = gather(self.encoder.logits(weak))
         self.watch("sure", (known.softmax(1).amax(1) > self.threshold).float().mean())
-        told = gather(self.encoder.logits(strong))
-        return {"self-label": confident_cross_entropy(known, told, threshold=self.threshold)}
+        predicted = gather(self.encoder.logits(strong))
+        return {"self-label": confident_cross_entropy(known, predicted, threshold=self.threshold)}
 
 
 def whole(encoder: nn.Module) -> Augment:

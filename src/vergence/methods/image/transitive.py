@@ -146,9 +146,9 @@ class Transitive(Method):
         if clock.epoch == 0:
             training = self.encoder.training
             self.encoder.eval()
-            found = [(batch.index, self.encode(batch).float()) for batch in loader]
+            encoded = [(batch.index, self.encode(batch).float()) for batch in loader]
             self.encoder.train(training)
-            index, x = (torch.cat(parts) for parts in zip(*found, strict=True))
+            index, x = (torch.cat(parts) for parts in zip(*encoded, strict=True))
             rows, clip = index.cpu(), self.clips.of[index.cpu()].to(x.device)
             self.links = rows[mutual_links(x, clip, self.neighbours).cpu()].to(x.device)
         self.watch("linked", len(self.links[:, 0].unique()) / len(self.clips.of))
@@ -222,7 +222,7 @@ def mutual_links(x: Tensor, clip: Tensor, neighbours: int) -> Tensor:
         best, place = likeness.topk(min(neighbours, n), dim=1)
         row, column = torch.nonzero(best > -torch.inf, as_tuple=True)
         nearest.append(torch.stack([rows[row], place[row, column]], 1))
-    found = torch.cat(nearest)
-    there, back = found[:, 0] * n + found[:, 1], found[:, 1] * n + found[:, 0]
-    mutual = there[torch.isin(there, back)].sort().values
+    links = torch.cat(nearest)
+    forward, backward = links[:, 0] * n + links[:, 1], links[:, 1] * n + links[:, 0]
+    mutual = forward[torch.isin(forward, backward)].sort().values
     return torch.stack([mutual // n, mutual % n], 1)

@@ -32,11 +32,11 @@ def oriented_gradients(pixels: Tensor, *, bins: int = 24, cell: int = 8) -> Tens
     slope = conv2d(pixels.reshape(-1, 1, height, width), torch.stack([across, across.T])[:, None], padding=1)
     length = slope.norm(dim=1)
     place = torch.atan2(slope[:, 0], slope[:, 1]) * (bins / math.pi)
-    found = []
+    histogram = []
     for k in range(bins):
         away = ((place - k + bins / 2).remainder(bins) - bins / 2).abs()
-        found.append(avg_pool2d(length * (1 - away).clamp_min(0), cell))
-    return torch.stack(found, 1).view(b, channels * bins, height // cell, width // cell)
+        histogram.append(avg_pool2d(length * (1 - away).clamp_min(0), cell))
+    return torch.stack(histogram, 1).view(b, channels * bins, height // cell, width // cell)
 
 
 def local_deviation(pixels: Tensor, *, side: int = 3) -> Tensor:
