@@ -7,7 +7,12 @@ from PIL import Image
 from torch import nn
 
 import vergence
-from vergence.core import BadInput
+from vergence.core import BadInput, RunConfig
+from vergence.engine import Run
+from vergence.engine.files import write_yaml
+from vergence.engine.run import save_encoder
+from vergence.use.explanation import encoder_of_images
+from vergence.use.explanation import picture as as_it_is_read
 from vergence.use.simvis import explain_pictures
 
 
@@ -50,3 +55,24 @@ def test_what_is_no_image_is_one_line(image, said):
 def test_an_encoder_that_takes_no_images_is_one_line():
     with pytest.raises(BadInput, match="Linear did not learn from images"):
         vergence.explain(nn.Linear(2, 2), picture(0), picture(1))
+
+
+def test_a_picture_is_its_central_square_in_0_to_1():
+    encoder = vergence.encoder("resnet-tiny", size=4, width=8)
+    oblong = np.zeros((4, 8, 3), np.uint8)  # the square is of columns 2 to 5
+    oblong[:, :2], oblong[:, 6:] = 255, 255
+    oblong[:, 2:6] = [51, 102, 204]
+    wanted = torch.tensor([0.2, 0.4, 0.8])[None, :, None, None].expand(1, 3, 4, 4)
+    torch.testing.assert_close(as_it_is_read(encoder, oblong), wanted)
+
+
+def test_a_run_is_explained_by_its_encoder(tmp_path):
+    encoder = vergence.encoder("resnet-tiny", size=16, width=8).eval()
+    config = RunConfig(method="simclr", source="photos/", modality="image", encoder=encoder.spec)
+    write_yaml(tmp_path / "config.yaml", config.to_dict())
+    save_encoder(encoder, tmp_path / "encoder.safetensors")
+    wanted = vergence.explain(encoder, picture(0), picture(1))
+    for run in (Run(tmp_path, encoder), tmp_path, str(tmp_path)):
+        torch.testing.assert_close(vergence.explain(run, picture(0), picture(1)).score, wanted.score)
+    with pytest.raises(BadInput, match=f"{tmp_path} did not learn from images"):
+        encoder_of_images(Run(tmp_path, nn.Linear(2, 2)))
