@@ -1,4 +1,4 @@
-"""What argparse and jsonargparse complain about, said in one line a user can act on."""
+"""Errors of argparse and jsonargparse, said in one line a user can act on."""
 
 from __future__ import annotations
 

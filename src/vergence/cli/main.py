@@ -1,4 +1,4 @@
-"""From ``vergence COMMAND …`` to an exit code, and every error in one line."""
+"""Entry point: from ``vergence COMMAND …`` to an exit code, and every error in one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How results reach the reader: JSON on standard output for machines, plain lines for people."""
+"""Output of results: JSON on standard output for machines, plain lines for people."""
 
 from __future__ import annotations
 

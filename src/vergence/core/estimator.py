@@ -1,4 +1,4 @@
-"""The contract of what is fitted rather than trained: walks, closed forms, k-means, EM."""
+"""Estimator: the contract of what is fitted rather than trained, such as walks, closed forms, k-means, EM."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a value that was read is of the kind that a field, or an argument, is declared to have."""
+"""Type checks: whether a value that was read is of the kind that a field or argument is declared to have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract: one paper's way of learning, in as few words as it can be said."""
+"""Method: the contract of one paper's way of learning, in as few words as it can be said."""
 
 from __future__ import annotations
 

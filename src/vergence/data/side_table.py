@@ -1,4 +1,4 @@
-"""What a csv beside the data says of its samples: a group, a place."""
+"""Side tables: what a csv beside the data says of its samples, such as a group or a place."""
 
 from __future__ import annotations
 

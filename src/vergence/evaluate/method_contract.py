@@ -1,4 +1,4 @@
-"""Whether a method of the user's own keeps the contract: what the engine relies on, tried in seconds."""
+"""Contract check: whether a method of the user's own keeps what the engine relies on, tried in seconds."""
 
 from __future__ import annotations
 

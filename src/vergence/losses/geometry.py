@@ -1,4 +1,4 @@
-"""How the samples of a batch lie to each other: Gram matrices and distance correlation, with memory B x B."""
+"""Gram matrices and distance correlation: how the samples of a batch lie to each other, in memory B x B."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A vector of an image finds the image's own cells among the cells of all others: AMDIM's bound."""
+"""Local InfoNCE, AMDIM's bound: a vector of an image finds its own cells among the cells of all others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edges in place of colours, as what an encoder sees."""
+"""Sobel filter: edges in place of colours, as what an encoder sees."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page is about: how samples of one modality are shown, and what else there is to say of them.
+"""Subjects of reports: how samples of one modality are shown, and what else there is to say of them.
 
 A modality says in its descriptor which function takes ``(store, parts, source, encoder)`` and returns a
 ``Subject``. Portraits are data URIs, so that a drawing (SVG) goes

@@ -1,4 +1,4 @@
-"""How a table is put in place of another in one step, and how its writers keep out of each other's way."""
+"""Atomic replacement of a table: in one step, and how its writers keep out of each other's way."""
 
 from __future__ import annotations
 

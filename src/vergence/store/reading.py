@@ -1,4 +1,4 @@
-"""What can be asked of a table of embeddings: its rows, vectors and neighbours."""
+"""Reading a table of embeddings: its rows, vectors and neighbours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How many strangers lie as near as a neighbour does: the null distribution by which copies are told.
+"""Null distribution of neighbours: how many strangers lie as near as a neighbour, by which copies are told.
 
 Around a row the number of others within a distance r grows like r^m, m being the local intrinsic dimension.
 Scale and dimension are read off the row's own K nearest neighbours: (K / r_K^m) r^m of them are expected

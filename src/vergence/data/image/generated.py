@@ -1,4 +1,4 @@
-"""What sources of generated pictures share: truths made when asked for, and numbers in their names."""
+"""Sources of generated pictures: truths made when asked for, and numbers in their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reader an image source asks for."""
+"""Opens images: which reader a name asks for."""
 
 from __future__ import annotations
 

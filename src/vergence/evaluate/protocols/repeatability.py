@@ -1,4 +1,4 @@
-"""Keypoints of two pictures of a plane: are they found again, and do their matches tell the homography?"""
+"""Repeatability of keypoints in two pictures of a plane, and the homography that their matches tell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an analyst computes from a history by hand: the baseline that learned vectors have to beat."""
+"""Aggregates: what an analyst computes from a history by hand, the baseline of learned vectors."""
 
 from __future__ import annotations
 

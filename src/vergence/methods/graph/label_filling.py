@@ -1,4 +1,4 @@
-"""Guesses of the labels that nodes lack: propagation, iterative classification, correction by vectors."""
+"""Label completion, for nodes that lack one: propagation, iterative classification, correction by vectors."""
 
 from __future__ import annotations
 

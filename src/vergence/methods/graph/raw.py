@@ -1,4 +1,4 @@
-"""Features as they are: the baseline that learned vectors of graphs have to beat."""
+"""Raw features: the baseline that learned vectors of graphs have to beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What image methods that hide parts of a picture share: an encoder's patch, the error in the holes."""
+"""Masking: an encoder's patch, and the error in the holes, for methods that hide parts of a picture."""
 
 from __future__ import annotations
 

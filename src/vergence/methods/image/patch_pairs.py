@@ -1,4 +1,4 @@
-"""What methods that ask how patches of a photo lie share: cutting patches out, one vector for each."""
+"""Patches of photos: cut out, one vector for each, for methods that ask how they lie to each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns as they are: the baseline that learned vectors of table rows have to beat."""
+"""Raw columns: the baseline that learned vectors of table rows have to beat."""
 
 from __future__ import annotations
 

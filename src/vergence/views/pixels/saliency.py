@@ -1,4 +1,4 @@
-"""Where a picture draws the eye: global contrast of colours (HC) and of regions (RC), without training."""
+"""Saliency: global contrast of colours (HC) and of regions (RC), without training."""
 
 from __future__ import annotations
 

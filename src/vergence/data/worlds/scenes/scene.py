@@ -1,4 +1,4 @@
-"""What is in a scene: things, their looks and places, the ground and the light, as arrays over scenes.
+"""Contents of a scene: things, their looks and places, the ground and the light, as arrays over scenes.
 
 Lengths are in sides of the picture, x to the right, y down, the origin in the upper left corner; angles
 in radians, clockwise as seen. Things are ordered from far to near.
