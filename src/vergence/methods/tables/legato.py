@@ -79,7 +79,7 @@ class LEGATO(Method):
         nodes = leaky_relu(self.back(latent.links, latent.nodes))  # (B, n, h)
         spread = self.unassign(latent.links, latent.nodes).softmax(2)  # S' (B, n, K), over output nodes
         views_back = spread.mT @ nodes  # X̂ (B, K, h)
-        graph_back = spread.mT @ latent.links @ spread  # Â (B, K, K)
+        graph_back = cut(spread.mT @ latent.links @ spread)  # Â (B, K, K)
         errors = []
         for i, (group, decoder) in enumerate(zip(encoder.groups, self.decoders, strict=True)):
             known = ~values[:, group].isnan()
@@ -211,7 +211,7 @@ class ViewGraph(TableEncoder):
         nodes = leaky_relu(self.pool(graph, x))  # Z (B, K, h / ρ)
         assignment = self.assign(graph, x).softmax(1)  # S (B, K, n), over input nodes
         links = assignment.mT @ graph @ assignment
-        return Latent(graph, assignment.mT @ nodes, links * (links >= FAINT), assignment)
+        return Latent(graph, assignment.mT @ nodes, cut(links), assignment)
 
     def graph(self, x: Tensor) -> Tensor:
         """Return A ``(B, K, K)``: |cosine| of what becomes of two views' nodes, 0 where it is faint."""
@@ -219,12 +219,16 @@ class ViewGraph(TableEncoder):
             return x.new_ones(len(x), x.shape[1], x.shape[1])
         place = torch.eye(x.shape[1], device=x.device).expand(len(x), -1, -1)
         relation = normalize(leaky_relu(self.relate(torch.cat([x, place], 2))), dim=2)
-        near = (relation @ relation.mT).abs()
-        return near * (near >= FAINT)
+        return cut((relation @ relation.mT).abs())
 
     def forward(self, batch: TableBatch) -> Tensor:
         nodes = self.latent(self.scaled(batch).nan_to_num(0.0)).nodes
         return nodes.mean(1) if self.average else nodes.flatten(1)
+
+
+def cut(links: Tensor) -> Tensor:
+    """Return links with the faint ones 0."""
+    return links * (links >= FAINT)
 
 
 def off_diagonal(nodes: Tensor) -> Tensor:
