@@ -1,0 +1,96 @@
+"""The page of what has been shown: its totals, its marks, and a reason wherever something falls short."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from vergence import catalog
+from vergence.cli.catalog import result
+
+pytest.importorskip("mkdocs")
+HOOK = Path(__file__).resolve().parents[1] / "docs" / "hooks" / "shown.py"
+
+
+@pytest.fixture(scope="module")
+def hook():
+    spec = importlib.util.spec_from_file_location("shown", HOOK)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def margin(mean, low):
+    return {"mean": mean, "low": low, "high": 2 * mean - low}
+
+
+def comparison(low, **more):
+    arms = {"paper": {"mean": 0.5, "std": 0.01}, "off": {"mean": 0.4, "std": 0.01}}
+    margins = {"off": margin(0.1, low), "untrained": margin(0.2, 0.1)}
+    return {"less_is_better": False, "arms": arms, "margins": margins, **more}
+
+
+def real(low, **more):
+    untrained = {"mean": 0.3, "std": 0.0}
+    return comparison(low, source="cifar10", metric="accuracy", untrained=untrained, note="So it is.", **more)
+
+
+def world(low):
+    return comparison(low, world="A [small] world.", metric="accuracy", clear=low > 0, rivals=["off"])
+
+
+PARITY = {"kind": "official", "against": "them", "commit": "", "max_abs": 2e-6, "max_rel": 3e-7}
+CLEAR = {**real(0.05), "mechanism": world(0.05), "parity": PARITY}
+SHORT = {**real(-0.05), "mechanism": world(-0.05), "parity": {**PARITY, "max_rel": 2e-3}}
+
+
+def test_what_is_clear_needs_no_reason(hook):
+    assert list(hook.reasons("simclr", CLEAR)) == []
+    row = hook.table([catalog.find("simclr")], {"simclr": CLEAR}).splitlines()[-1]
+    assert row.count(hook.YES) == 3 and hook.NO not in row
+    assert "cifar10 50.0 (off 40.0, untrained 30.0)" in row and "+10.0 [5.0, 15.0]" in row
+
+
+def test_what_falls_short_is_marked_and_says_why(hook):
+    row = hook.table([catalog.find("simclr")], {"simclr": SHORT}).splitlines()[-1]
+    assert row.count(hook.NO) == 3 and hook.YES not in row
+    assert list(hook.reasons("simclr", SHORT)) == [
+        "`simclr`, mechanism: not clear of 'off'. A \\[small\\] world.",
+        "`simclr`, cifar10: So it is.",
+    ]
+
+
+def test_what_is_not_there_yet_is_named(hook):
+    papers = [catalog.find(key) for key in ("simclr", "byol", "vicreg")]
+    results = {"simclr": CLEAR, "byol": {"parity": PARITY}}
+    assert list(hook.missing(papers, results)) == [
+        "No parity yet: `vicreg`.",
+        "No mechanism yet: `byol`, `vicreg`.",
+        "No real data yet: `byol`, `vicreg`.",
+    ]
+
+
+def test_generated_data_are_not_real_ones(hook):
+    generated = {**real(0.05, also=[real(0.05), real(-0.1)]), "source": "generated"}
+    assert [hook.ahead(one) for one in hook.with_real_data(generated)] == [True, False]
+
+
+def test_totals_count_what_can_be_run(hook):
+    runs = [catalog.find(key) for key in ("simclr", "byol", "vicreg")]
+    lines = hook.totals(runs, {"simclr": CLEAR, "byol": SHORT, "grace": CLEAR}).splitlines()[2:]
+    assert [line.strip("| ").split(" | ") for line in lines] == [
+        ["can be run", "3"],
+        ["parity", "2", "1 within 1e-05"],
+        ["mechanism", "2", "1 clear of every rival"],
+        ["real data", "2", "1 clear of every rival; 2 of 2 clear of the untrained encoder"],
+    ]
+
+
+def test_every_published_result_has_its_row(hook):
+    results = {paper.key: found for paper in catalog.PAPERS if (found := result(paper.key))}
+    text = hook.page(catalog.FAMILIES, results)
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    assert len(rows) == sum(bool(paper.code) for paper in catalog.PAPERS)
+    assert all(row.count(" | ") == 3 for row in rows)
