@@ -41,6 +41,34 @@ def test_as_many_pixels_are_matched_as_the_assignment_problem_allows(reach):
         assert partner.sum() == slow_matches(prediction, drawn, reach) > 0
 
 
+def least_distance(place, drawn, reach):
+    """Return how many of ``place`` can be matched at most, and the least distance in sum that this takes."""
+    first, second = np.stack(np.divmod(place, drawn.shape[1]), 1), np.argwhere(drawn)
+    far = np.linalg.norm(first[:, None] - second[None], axis=2)
+    rows, columns = linear_sum_assignment(np.where(far <= reach, far - 1e4, 0.0))
+    chosen = far[rows, columns][far[rows, columns] <= reach]
+    return len(chosen), chosen.sum()
+
+
+@pytest.mark.parametrize("share", [(0.2, 0.05), (0.05, 0.2), (0.1, 0.1)])
+@pytest.mark.parametrize("reach", [1.0, 2.3, 4.4])
+def test_those_are_matched_that_a_matching_of_least_distance_has(reach, share):
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        place, drawn = np.flatnonzero(drawing(rng, (20, 25), share[0])), drawing(rng, (20, 25), share[1])
+        taken = matched(place, drawn, reach)
+        count, distance = least_distance(place[taken], drawn, reach)
+        assert count == taken.sum()
+        assert (count, distance) == pytest.approx(least_distance(place, drawn, reach), abs=0.05)
+
+
+def test_the_nearer_of_two_rivals_is_matched():
+    drawn = np.zeros((9, 9), bool)
+    drawn[4, 4] = True
+    place = np.array([4 * 9 + 2, 4 * 9 + 5, 3 * 9 + 3])  # 2, 1 and 1.4 pixels away
+    assert matched(place, drawn, 2.0).tolist() == [False, True, False]
+
+
 def test_scores_equal_the_definition_written_as_loops():
     rng = np.random.default_rng(1)
     maps = [rng.random((24, 30)) * drawing(rng, (24, 30), 0.3) for _ in range(4)]

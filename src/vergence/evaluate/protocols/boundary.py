@@ -8,7 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 from scipy.sparse import csr_array
-from scipy.sparse.csgraph import maximum_bipartite_matching
+from scipy.sparse.csgraph import (
+    breadth_first_order,
+    maximum_bipartite_matching,
+    min_weight_full_bipartite_matching,
+)
 
 from vergence.core.errors import BadInput
 from vergence.evaluate.score import Score, resampled
@@ -54,10 +58,11 @@ def boundary(
     """Score boundary maps as BSDS does: "ODS", "OIS" and "AP".
 
     At every threshold the map is thinned to lines of one pixel, and as many of its pixels as possible
-    are matched, one to one, with those that a person drew no further away than the tolerance. Recall
-    is the share of drawn pixels, of all people, that are matched; precision is the share of predicted
-    pixels that are matched with anybody's. "ODS" is the F at the one threshold that is best for all
-    pictures, "OIS" the F where each picture has its own best, "AP" the area under precision over recall.
+    are matched, one to one, with those that a person drew no further away than the tolerance; of all
+    such matchings, in one whose distances have the least sum. Recall is the share of drawn pixels, of
+    all people, that are matched; precision is the share of predicted pixels that are matched with
+    anybody's. "ODS" is the F at the one threshold that is best for all pictures, "OIS" the F where each
+    picture has its own best, "AP" the area under precision over recall.
 
     Args:
         maps: One ``(H, W)`` a picture, in [0, 1]; soft ones best ``suppressed`` before.
@@ -71,8 +76,9 @@ def boundary(
     Raises:
         BadInput: If a picture has nothing drawn, or sizes differ.
 
-    Source: Martin, Fowlkes, Malik 2004 and Arbelaez et al. 2011; their ``correspondPixels`` finds nearly
-    as many matches as there can be, this finds all.
+    Source: Martin, Fowlkes, Malik 2004 and Arbelaez et al. 2011. Their ``correspondPixels`` looks for the
+    same matching, but pixels are left over by way of links that it draws at random: it misses about one
+    match in 2,000, and counts a little differently whenever it is run.
     """
     levels = np.arange(1, thresholds + 1) / (thresholds + 1)
     rows = [
@@ -177,29 +183,66 @@ def counted(
 
 
 def matched(place: np.ndarray, drawn: np.ndarray, reach: float) -> np.ndarray:
-    """Say which predicted pixels have a drawn one of their own, ``(m,)``, when as many as possible have.
+    """Say which predicted pixels have a drawn one of their own, ``(m,)``, in a matching of least distance.
+
+    Of the matchings with as many pairs as there can be, it is one whose distances have the least sum.
 
     Args:
         place: ``(m,)`` predicted pixels, as flat numbers.
         drawn: ``(H, W)`` bool.
         reach: Largest distance in pixels.
     """
-    if not len(place) or not drawn.any():
+    other = np.flatnonzero(drawn)
+    if not len(place) or not len(other):
         return np.zeros(len(place), bool)
+    graph = _distances(place, other, drawn.shape, reach)
+    partner = maximum_bipartite_matching(graph, perm_type="column")
+    taken = partner >= 0
+    free = np.flatnonzero(~taken & (np.diff(graph.indptr) > 0))
+    if not len(free):
+        return taken
+    # Those that compete with pixels left over, and the drawn pixels that they compete for. All of these are
+    # taken, and by nobody else, in every matching with as many pairs.
+    rivals = _alternating(graph, partner, free)
+    wanted = np.flatnonzero(np.bincount(partner[rivals] + 1, minlength=graph.shape[1] + 1)[1:])
+    pairs = graph[rivals]
+    pairs = csr_array(
+        (pairs.data, np.searchsorted(wanted, pairs.indices), pairs.indptr), shape=(len(rivals), len(wanted))
+    )
+    nearest, _ = min_weight_full_bipartite_matching(pairs)
+    taken[rivals] = False
+    taken[rivals[nearest]] = True
+    return taken
+
+
+def _distances(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...], reach: float) -> csr_array:
+    """Return 100 times the distance, plus 1, of ``(m,)`` to ``(n,)`` pixels, where they are within reach."""
+    if len(first) > len(second):
+        return _distances(second, first, shape, reach).T.tocsr()
     r = int(reach)
     far = np.mgrid[-r : r + 1, -r : r + 1].reshape(2, -1)
-    far = far[:, np.square(far).sum(0) <= reach**2]
-    number = np.zeros(np.add(drawn.shape, 2 * r), np.int32)
-    inside = number[r : r + drawn.shape[0], r : r + drawn.shape[1]]
-    inside[drawn] = np.arange(1, drawn.sum() + 1)
-    y, x = np.divmod(place, drawn.shape[1])
+    square = np.square(far).sum(0)
+    far, square = far[:, square <= reach**2], square[square <= reach**2]
+    number = np.zeros(np.add(shape, 2 * r), np.int32)
+    number[r : r + shape[0], r : r + shape[1]].flat[second] = np.arange(1, len(second) + 1)
+    y, x = np.divmod(first, shape[1])
     near = number[y[:, None] + far[0] + r, x[:, None] + far[1] + r]  # (m, reachable)
-    reachable = near > 0
-    start = np.concatenate([[0], reachable.sum(1).cumsum()])
-    graph = csr_array(
-        (np.ones(start[-1], np.int8), near[reachable] - 1, start), shape=(len(place), int(drawn.sum()))
-    )
-    return maximum_bipartite_matching(graph, perm_type="column") >= 0
+    hit = np.flatnonzero(near)
+    start = np.searchsorted(hit, np.arange(len(first) + 1) * len(square)).astype(np.int32)
+    cost = (1 + np.rint(100 * np.sqrt(square)))[hit % len(square)]
+    return csr_array((cost, near.ravel()[hit] - 1, start), shape=(len(first), len(second)))
+
+
+def _alternating(graph: csr_array, partner: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Return the rows that are free, or could be if a free row took their partner, in order."""
+    m = len(partner)
+    owner = np.full(graph.shape[1], m, np.int32)  # of those without a row: nowhere new
+    owner[partner[partner >= 0]] = np.flatnonzero(partner >= 0)
+    # one more row, from which all that are free are reached
+    start = np.append(graph.indptr, np.int32(graph.indptr[-1] + len(free)))
+    reached = np.append(owner[graph.indices], free.astype(np.int32))
+    steps = csr_array((np.ones(len(reached)), reached, start), shape=(m + 1, m + 1))
+    return np.sort(breadth_first_order(steps, m, return_predecessors=False)[1:])
 
 
 def suppressed(edges: np.ndarray, *, reach: int = 1, slack: float = 1.01, margin: int = 5) -> np.ndarray:
