@@ -134,6 +134,38 @@ def test_blocks_give_the_loss_and_gradients_of_the_dense_formula(small_blocks, t
             assert (got - grad).norm() <= 1e-5 * grad.norm()
 
 
+@pytest.mark.parametrize("temperature", [0.5, 0.01])
+@pytest.mark.parametrize("anchors", [None, 15, 9])
+def test_decoupled_the_partner_is_not_among_what_it_is_chosen_from(small_blocks, temperature, anchors):
+    views = [torch.randn(15, 3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    rows = normalize(torch.cat(views), dim=1)
+    scores = rows @ rows.T / temperature
+    costs = []
+    for i in range(30):
+        partner = (i + 15) % 30
+        negatives = [scores[i, j] for j in range(30) if j not in (i, partner)]
+        costs.append(torch.stack(negatives).logsumexp(0) - scores[i, partner])
+    costs = torch.stack(costs).view(2, 15)
+    expected = costs[:, : anchors or 15].mean()
+    found = nt_xent(*views, temperature=temperature, anchors=anchors, decoupled=True)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(*(torch.autograd.grad(cost, views) for cost in (found, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_decoupled_a_partner_that_is_found_is_drawn_on():
+    found = torch.eye(4, requires_grad=True)
+    apart = torch.eye(4) + 0.05 * torch.roll(torch.eye(4), 1, 1)
+    pulls = []
+    for decoupled in (False, True):
+        (pull,) = torch.autograd.grad(nt_xent(found, apart, temperature=0.05, decoupled=decoupled), found)
+        pulls.append(pull.norm().item())
+    assert pulls[1] > 1000 * pulls[0]
+    assert nt_xent(
+        torch.ones(5, 2), torch.ones(5, 2), temperature=1.0, decoupled=True
+    ).item() == pytest.approx(math.log(8))
+
+
 @pytest.mark.parametrize("temperature", [1.0, 0.1, 0.01])
 def test_gradients_are_those_of_finite_differences(small_blocks, monkeypatch, temperature):
     monkeypatch.setitem(contrast.SIDE, "cpu", 2)

@@ -103,7 +103,9 @@ def _queue_costs(unit: Tensor, own: Tensor, queue: Tensor, temperature: float) -
 
 
 @in_float32
-def nt_xent(first: Tensor, second: Tensor, *, temperature: float, anchors: int | None = None) -> Tensor:
+def nt_xent(
+    first: Tensor, second: Tensor, *, temperature: float, anchors: int | None = None, decoupled: bool = False
+) -> Tensor:
     """Return the cost of finding each vector's other view among all vectors of both views.
 
     Every vector asks once: its partner is the same row of the other view, the negatives are all
@@ -116,32 +118,36 @@ def nt_xent(first: Tensor, second: Tensor, *, temperature: float, anchors: int |
         temperature: Divides the cosine similarities; above 0.
         anchors: Only the first so many samples ask, at least 1, the rest are negatives: in
             several processes, each asks for its own rows among the gathered ones. None: all.
+        decoupled: Leave the partner out of what it is chosen from: a vector that is found already is still
+            drawn to its partner, however few the negatives are. Needs M >= 2; may be negative.
 
     Returns:
-        Scalar, in nats, averaged over the asking vectors. Equal similarities give log(2M - 1).
+        Scalar, in nats, averaged over the asking vectors. Equal similarities give log(2M - 1), decoupled
+        log(2M - 2).
 
     Raises:
         ValueError: If the shapes differ, ``anchors`` is not in 1..M or ``temperature`` not positive.
 
-    Source: Chen et al., arXiv:2002.05709, Eq. 1 and Algorithm 1.
+    Source: Chen et al., arXiv:2002.05709, Eq. 1 and Algorithm 1. Decoupled: Yeh et al., arXiv:2110.06848,
+    Eq. 6.
 
     >>> nt_xent(torch.eye(2), torch.eye(2), temperature=1.0)
     tensor(0.5514)
     """
     rows = len(first)
     asking = rows if anchors is None else anchors
-    if first.ndim != 2 or first.shape != second.shape or not 1 <= asking <= rows:
+    if first.ndim != 2 or first.shape != second.shape or not 1 <= asking <= rows or (decoupled and rows < 2):
         raise ValueError(
-            f"nt_xent needs two views (M, D) of one shape and 1 <= anchors <= M; "
+            f"nt_xent needs two views (M, D) of one shape and 1 <= anchors <= M, decoupled M >= 2; "
             f"got {tuple(first.shape)}, {tuple(second.shape)} and anchors={anchors}."
         )
     if asking == rows and temperature * LARGEST >= 1:
-        return _find(first, second, temperature, intra=True)
+        return _find(first, second, temperature, intra=True, decoupled=decoupled)
     keys = normalize(torch.cat([first, second]), dim=1)
     one = torch.arange(asking, device=keys.device)
     queries = keys if asking == rows else torch.cat([keys[:asking], keys[rows : rows + asking]])
     partner, itself = torch.cat([one + rows, one]), torch.cat([one, one + rows])
-    return _pick(queries, keys, partner, itself, temperature, "nt_xent")
+    return _pick(queries, keys, partner, itself, temperature, "nt_xent", decoupled=decoupled)
 
 
 @in_float32
@@ -187,13 +193,22 @@ def node_info_nce(first: Tensor, second: Tensor, *, temperature: float, intra: b
 
 
 def _pick(
-    queries: Tensor, keys: Tensor, own: Tensor, banned: Tensor | None, temperature: float, name: str
+    queries: Tensor,
+    keys: Tensor,
+    own: Tensor,
+    banned: Tensor | None,
+    temperature: float,
+    name: str,
+    decoupled: bool = False,
 ) -> Tensor:
-    """Return mean_i [log sum_(j != banned_i) exp(q_i k_j / T) - q_i k_own_i / T] of unit rows."""
+    """Return mean_i [log sum_(j != banned_i) exp(q_i k_j / T) - q_i k_own_i / T] of unit rows.
+
+    The sum leaves j = own_i out where it is ``decoupled``.
+    """
     if temperature <= 0:
         raise ValueError(f"{name} needs temperature > 0; got {temperature}.")
     wanted = torch.is_grad_enabled() and (queries.requires_grad or keys.requires_grad)
-    return _Pick.apply(queries / temperature, keys, own, banned, 1 / temperature, wanted)
+    return _Pick.apply(queries / temperature, keys, own, banned, 1 / temperature, wanted, decoupled)
 
 
 class _Pick(torch.autograd.Function):
@@ -212,6 +227,7 @@ class _Pick(torch.autograd.Function):
         banned: Tensor | None,
         largest: float,
         wanted: bool,
+        decoupled: bool,
     ) -> Tensor:
         shift = largest > LARGEST  # otherwise there is no maximum to subtract
         toward_queries = torch.empty_like(queries) if wanted and queries.requires_grad else None
@@ -225,12 +241,16 @@ class _Pick(torch.autograd.Function):
             scores = torch.mm(block, keys.T, out=room[: len(block)])  # (R, M)
             if banned is not None:
                 scores.scatter_(1, banned[at, None], -torch.inf)
-            if shift:
-                scores -= scores.amax(dim=1, keepdim=True)
             hit = scores.gather(1, target[:, None])
+            if decoupled:
+                scores.scatter_(1, target[:, None], -torch.inf)
+            if shift:
+                top = scores.amax(dim=1, keepdim=True)
+                scores, hit = scores.sub_(top), hit - top
             mass = scores.exp_().sum(dim=1, keepdim=True)
             # Where nothing was subtracted, a ratio keeps the digits of a small cost.
-            cost = mass.log() - hit if shift else (mass / scores.gather(1, target[:, None])).log()
+            plain = not shift and not decoupled
+            cost = (mass / scores.gather(1, target[:, None])).log() if plain else mass.log() - hit
             total += cost.sum()
             if toward_queries is not None:
                 toward_queries[at] = torch.mm(scores, keys).div_(mass).sub_(keys[target])
@@ -246,14 +266,15 @@ class _Pick(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scale = upstream / ctx.rows
         grads = (None if grad is None else grad * scale for grad in ctx.saved_tensors)
-        return *grads, None, None, None, None
+        return *grads, None, None, None, None, None
 
 
-def _find(first: Tensor, second: Tensor, temperature: float, intra: bool) -> Tensor:
+def _find(first: Tensor, second: Tensor, temperature: float, intra: bool, decoupled: bool = False) -> Tensor:
     """Return the cost of both views asking each other; the scores must stay within ±LARGEST."""
     wanted = torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)
     root = temperature**-0.5  # of both sides, so that their products are divided by the temperature
-    return _Find.apply(normalize(first, dim=1) * root, normalize(second, dim=1) * root, intra, wanted)
+    views = normalize(first, dim=1) * root, normalize(second, dim=1) * root
+    return _Find.apply(*views, intra, wanted, decoupled)
 
 
 class _Find(torch.autograd.Function):
@@ -265,7 +286,9 @@ class _Find(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, first: Tensor, second: Tensor, intra: bool, wanted: bool) -> Tensor:
+    def forward(
+        ctx: Any, first: Tensor, second: Tensor, intra: bool, wanted: bool, decoupled: bool
+    ) -> Tensor:
         views = (first, second)
         pairs = [(0, 1), (0, 0), (1, 1)] if intra else [(0, 1)]
         own = (first * second).sum(dim=1)
@@ -274,11 +297,13 @@ class _Find(torch.autograd.Function):
             mass[x][rows] += e.sum(dim=1)
             if x != y or rows != columns:
                 mass[y][columns] += e.sum(dim=0)
-        # log(1 + negatives / positive)
-        total = sum(softplus(negatives.log() - own).sum() for negatives in mass)
+        # log(1 + negatives / positive); decoupled without the 1
+        costs = [negatives.log() - own for negatives in mass]
+        total = sum((cost if decoupled else softplus(cost)).sum() for cost in costs)
         ctx.count = 2 * len(first)
         if wanted:
-            share = [1 / (negatives + own.exp()) for negatives in mass]  # of one unit of exp(score)
+            all_of = mass if decoupled else [negatives + own.exp() for negatives in mass]
+            share = [1 / whole for whole in all_of]  # of one unit of exp(score)
             pull = -(mass[0] * share[0] + mass[1] * share[1])[:, None]
             toward = (pull * second, pull * first)
             for x, y, rows, columns, e in _squares(views, pairs):
@@ -293,7 +318,7 @@ class _Find(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         scale = upstream / ctx.count
-        return *(grad * scale for grad in ctx.saved_tensors), None, None
+        return *(grad * scale for grad in ctx.saved_tensors), None, None, None
 
 
 def _squares(

@@ -26,6 +26,8 @@ class SimCLR(Method):
         hidden: Width of the projector's hidden layer; None takes the encoder's, as in the paper.
         temperature: Softmax temperature, above 0. 0.1 is best on ImageNet (Table 5), 0.5 on
             CIFAR-10 (Sec. B.9).
+        decoupled: Choose the other view from all others but it (Yeh et al. 2021, arXiv:2110.06848), which
+            learns more from small batches.
     """
 
     recipe = Recipe(
@@ -34,16 +36,23 @@ class SimCLR(Method):
     views = "pair"
 
     def __init__(
-        self, encoder: nn.Module, *, dim: int = 128, hidden: int | None = None, temperature: float = 0.1
+        self,
+        encoder: nn.Module,
+        *,
+        dim: int = 128,
+        hidden: int | None = None,
+        temperature: float = 0.1,
+        decoupled: bool = False,
     ) -> None:
         super().__init__(encoder)
         width = width_of(encoder)
         if temperature <= 0:
             raise BadInput(f"SimCLR needs temperature > 0; got {temperature}.")
         self.projector = mlp(width, hidden or width, dim)  # g: z = W2 relu(W1 h), Sec. 2.1
-        self.temperature = temperature
+        self.temperature, self.decoupled = temperature, decoupled
 
     def loss(self, views: Any) -> dict[str, Tensor]:
         first, second = (self.projector(self.encode(view)) for view in views)
         everyone = gather(first), gather(second)  # own rows first
-        return {"contrast": nt_xent(*everyone, temperature=self.temperature, anchors=len(first))}
+        options = {"temperature": self.temperature, "decoupled": self.decoupled}
+        return {"contrast": nt_xent(*everyone, anchors=len(first), **options)}
