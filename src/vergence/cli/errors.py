@@ -17,7 +17,8 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     str: "text",
 }
-_BY_NAME = {"PositiveInt": "a whole number above 0"}  # jsonargparse's, which is slow to import
+# jsonargparse's, which is slow to import
+_BY_NAME = {"PositiveInt": "a whole number above 0", "PositiveFloat": "a number above 0"}
 
 
 class ClearErrors(argparse.ArgumentParser):

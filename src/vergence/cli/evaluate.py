@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse.typing import PositiveInt
+from jsonargparse.typing import PositiveFloat, PositiveInt
 
 from vergence.cli.options import Options
 from vergence.cli.output import show
@@ -141,13 +141,16 @@ def bench(argv: list[str]) -> None:
         return _bench_speed(argv[1:])
     if argv[:1] == ["image"]:
         return _bench_image(argv[1:])
+    if argv[:1] == ["cifar10-20min"]:
+        return _bench_cifar10(argv[1:])
     if "--all" in argv:
         return _bench_all(argv)
     parser = Options(
         "bench",
         "Repeat the run of record of a paper, with its ablation and several seeds, and write the result: "
         "parity, mechanism and real data. Instead: bench speed (beside other libraries), bench image (all "
-        "methods on images at one budget), bench --all (all papers).",
+        "methods on images at one budget), bench cifar10-20min (what 20 minutes give), bench --all (all "
+        "papers).",
         "vergence bench rotnet",
     )
     parser.add_argument("key", nargs="?", type=str, help="of the paper; see vergence papers")
@@ -216,6 +219,40 @@ def _bench_image(argv: list[str]) -> None:
     path = image_table(args.only, seeds=args.seeds, minutes=args.minutes, out=args.out, quiet=args.json)
     table = json.loads(path.read_text())
     show(args, table, f"{as_text(rows(table))}\n{path}")
+
+
+def _bench_cifar10(argv: list[str]) -> None:
+    parser = Options(
+        "bench cifar10-20min",
+        "Train SimCLR on CIFAR-10 for 20 minutes on this machine and judge it by k-NN and a linear probe; "
+        "say how many images were seen. Choose settings with --held_out, so that the test images only judge.",
+        "vergence bench cifar10-20min --held_out 10000 --decoupled --temperature 0.2",
+    )
+    parser.add_argument("--minutes", type=PositiveFloat, default=20.0, help="of training")
+    parser.add_argument(
+        "--small_share", type=float, default=0.0, help="share of the training with views of 24 pixels, not 32"
+    )
+    parser.add_argument("--temperature", type=PositiveFloat, default=0.1, help="of the contrast")
+    parser.add_argument(
+        "--decoupled", action="store_true", help="leave the other view out of what it is chosen from"
+    )
+    parser.add_argument("--ema", type=float | None, default=None, help="decay of an averaged encoder to keep")
+    parser.add_argument("--batch", type=PositiveInt, default=256, help="samples a step")
+    parser.add_argument("--lr", type=PositiveFloat, default=2e-3, help="peak rate of AdamW")
+    parser.add_argument(
+        "--held_out", type=int, default=0, help="training photos that judge [else the test's]"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--out", type=str, help="file to write [else benchmarks/results/cifar10_20min.json]")
+    args = parser.read(argv)
+    from vergence.benchmarks.cifar10_20min import as_text, cifar10_20min
+
+    names = (
+        *("minutes", "small_share", "temperature", "decoupled", "ema"),
+        *("batch", "lr", "held_out", "seed", "out"),
+    )
+    result = cifar10_20min(**{name: getattr(args, name) for name in names}, quiet=args.json)
+    show(args, result, as_text(result))
 
 
 def _bench_speed(argv: list[str]) -> None:
