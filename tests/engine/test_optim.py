@@ -90,6 +90,19 @@ def test_decay_spares_vectors_and_named_parameters_and_layers_slow_down_with_dep
     assert id(method.frozen) not in place
 
 
+def test_registers_mask_token_and_patches_are_of_the_first_layer_and_patches_may_be_slower_still():
+    method = Any()
+    method.encoder.registers = nn.Parameter(torch.ones(1, 2, 2))
+    method.mask_token = nn.Parameter(torch.ones(1, 2))
+    groups = parameter_groups(method, Recipe(layer_decay=0.5, patch_rate=0.2))
+    place = {id(p): g for g in groups for p in g["params"]}
+    scale = {n: place[id(p)]["scale"] for n, p in method.named_parameters() if p.requires_grad}
+    assert scale["encoder.registers"] == scale["mask_token"] == 0.125
+    assert scale["encoder.patch_embed.weight"] == scale["encoder.patch_embed.bias"] == 0.2 * 0.125
+    assert scale["encoder.blocks.0.weight"] == 0.25
+    assert place[id(method.mask_token)]["decays"] and place[id(method.encoder.registers)]["decays"]
+
+
 def test_vectors_decay_too_where_the_recipe_says_so_but_for_what_is_named():
     method = Any()
     groups = parameter_groups(method, Recipe(decay_vectors=True))

@@ -21,6 +21,23 @@ def test_length_of_a_prototype_does_not_matter():
     torch.testing.assert_close(head(x), before)
 
 
+def test_gains_start_at_1_multiply_the_cosines_and_wait_with_the_prototypes():
+    head, x = PrototypeHead(6, 5, hidden=16, bottleneck=4, gain=True), torch.randn(3, 6)
+    before = head(x)
+    assert before.abs().max() <= 1 + 1e-6
+    gain = torch.tensor([1.0, 2.0, 0.5, 3.0, 1.0])
+    with torch.no_grad():
+        head.gain.copy_(gain[:, None])
+    torch.testing.assert_close(head(x), before * gain)
+    head(x).sum().backward()
+    assert head.gain.grad.all()
+    head.zero_grad()
+    head.frozen = True
+    torch.testing.assert_close(head(x), before * gain)
+    head(x).sum().backward()
+    assert not head.gain.grad.any() and not head.prototypes.weight.grad.any()
+
+
 def test_tokens_features_and_vectors_give_the_same_rows():
     head, tokens = PrototypeHead(6, 5, hidden=16, bottleneck=4), torch.randn(2, 7, 6)
     torch.testing.assert_close(head(tokens)[1, 3], head(tokens[1, 3:4])[0])

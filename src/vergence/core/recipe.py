@@ -31,6 +31,7 @@ class Recipe:
         milestones: Shares of the run at which ``schedule="steps"`` multiplies the rate by ``gamma``.
         gamma: That factor.
         layer_decay: Each encoder layer's rate is this share of the next one's, in (0, 1].
+        patch_rate: The rate of a transformer's patch embedding is this share of its layer's, in (0, 1].
         clip: Largest gradient norm, or None.
         val_share: Share of the samples that is held out of training, in [0, 1), for turns on "val" batches
             and for what a method judges itself by (``Method.held_out``).
@@ -55,6 +56,7 @@ class Recipe:
     milestones: tuple[float, ...] = ()
     gamma: float = 0.1
     layer_decay: float = 1.0
+    patch_rate: float = 1.0
     clip: float | None = None
     val_share: float = 0.0
     ema: float | None = None

@@ -64,12 +64,16 @@ class LARS(torch.optim.Optimizer):
         return loss
 
 
+MASK_TOKEN = "mask_token"  # a method's own: it stands where patch embeddings do, so it is of the first layer
+FIRST = rf"patch_embed|pos_embed|cls_token|reg_token|\bregisters\b|{MASK_TOKEN}"
+
+
 def _layer(name: str, depth: int) -> int:
     """Return how deep an encoder parameter lies: 0 the embedding, ``depth + 1`` after the last block."""
     block = re.search(r"blocks\.(\d+)\.", name)
     if block:
         return int(block.group(1)) + 1
-    return 0 if re.search(r"patch_embed|pos_embed|cls_token|reg_token", name) else depth + 1
+    return 0 if re.search(FIRST, name) else depth + 1
 
 
 def parameter_groups(
@@ -78,11 +82,12 @@ def parameter_groups(
     """Split the trainable parameters by weight decay and layer-wise rate.
 
     Vectors (biases, norms), unless ``decay_vectors``, and what ``method.no_decay()`` names are spared from
-    decay; with ``layer_decay < 1`` an encoder parameter's rate is ``layer_decay ** (layers above it)``.
+    decay; with ``layer_decay < 1`` an encoder parameter's rate is ``layer_decay ** (layers above it)``, and
+    that of a patch embedding ``patch_rate`` times as much.
 
     Args:
         method: Whose parameters.
-        recipe: Says ``layer_decay`` and ``decay_vectors``.
+        recipe: Says ``layer_decay``, ``patch_rate`` and ``decay_vectors``.
         of: Which parameters; None takes all.
     """
     blocks = [
@@ -97,8 +102,10 @@ def parameter_groups(
         if not p.requires_grad or not (of is None or of(p)):
             continue
         decays = (p.ndim > 1 or recipe.decay_vectors) and name not in spared
-        in_encoder = name.startswith("encoder.")
+        in_encoder = name.startswith("encoder.") or name == MASK_TOKEN
         scale = recipe.layer_decay ** (depth + 1 - _layer(name, depth)) if in_encoder else 1.0
+        if in_encoder and "patch_embed" in name:
+            scale *= recipe.patch_rate
         groups.setdefault((decays, scale), []).append(p)
     return [
         {"params": params, "decays": decays, "adapt": decays, "scale": scale}

@@ -6,6 +6,7 @@ from torch.nn.functional import log_softmax, normalize
 
 from vergence.core import BadInput, Clock
 from vergence.data.image.batch import ImageBatch
+from vergence.engine.optim import parameter_groups
 from vergence.losses import sinkhorn
 from vergence.methods.image.dinov2 import DINOv2
 from vergence.methods.image.encoders import build
@@ -141,6 +142,22 @@ def test_the_teacher_follows_along_the_cosine():
     method.step_end(Clock(0, 10, 1))
     for was, now in zip(before, method.teacher_heads.parameters(), strict=True):
         torch.testing.assert_close(now - was, torch.full_like(was, 0.5))
+
+
+def test_the_optimizer_treats_tokens_patches_and_prototypes_as_released():
+    torch.manual_seed(0)
+    method = DINOv2(build("vit-micro", size=16, registers=2), **SMALL)
+    place = {id(p): g for g in parameter_groups(method, DINOv2.recipe) for p in g["params"]}
+    group = {name: place[id(p)] for name, p in method.named_parameters() if p.requires_grad}
+    first = 0.9**5  # four blocks and what comes after them lie above
+    for name in ("mask_token", "encoder.registers", "encoder.cls_token", "encoder.pos_embed"):
+        assert group[name]["scale"] == pytest.approx(first) and group[name]["decays"]
+    assert group["encoder.patch_embed.proj.weight"]["scale"] == pytest.approx(0.2 * first)
+    assert group["heads.0.gain"]["decays"] and group["heads.0.gain"]["scale"] == 1
+
+
+def test_views_have_the_papers_colours():
+    assert {augment.jitter for augment in make().crops.augments} == {(0.4, 0.4, 0.2, 0.1)}
 
 
 def test_a_convolutional_encoder_is_refused_with_a_way_out():

@@ -42,8 +42,11 @@ class DINOv2(Method):
 
     Oquab et al. 2024, arXiv:2304.07193. Differs from the paper: no final phase at high resolution; the
     iBOT term is a mean over the masked photos, where the released code divides by all of them; in
-    several processes KoLeo looks for neighbours among the photos of all. Register tokens (Darcet et
-    al. 2024) are the encoder's.
+    several processes KoLeo looks for neighbours among the photos of all. Crops are resampled bilinearly, not
+    bicubically, and not blurred up to 64 pixels; a share of hidden patches is reached exactly; the least
+    rate is scaled to the batch as the highest is; weight decay shrinks prototypes that wait for their first
+    epoch, too; the student is what is kept, where the paper judges the teacher. Stochastic depth
+    (``drop_path``) and ``layer_scale`` are the encoder's, and so are register tokens (Darcet et al. 2024).
 
     Args:
         encoder: A vision transformer that can cover patches, this library's or a plain one of timm's: images
@@ -70,7 +73,7 @@ class DINOv2(Method):
 
     recipe = Recipe(
         optimizer="adamw", lr=4e-3, lr_scaling="sqrt", batch=1024, epochs=100, weight_decay=(0.04, 0.4),
-        warmup=10, clip=3.0, layer_decay=0.9, encoder="vit-small32",
+        warmup=10, clip=3.0, layer_decay=0.9, patch_rate=0.2, min_lr=1e-6, encoder="vit-small32",
     )  # fmt: skip
     find_unused_parameters = True
     encoder: ImageEncoder
@@ -106,10 +109,13 @@ class DINOv2(Method):
                 f"DINOv2 needs temperatures above 0 and masked in [0, 1]; got {student_temperature}, "
                 f"{teacher_temperature} and {masked}."
             )
-        head = PrototypeHead(encoder.out_dim, prototypes, hidden=hidden, bottleneck=bottleneck)
-        apart = PrototypeHead(encoder.out_dim, prototypes, hidden=hidden, bottleneck=bottleneck)
-        self.heads = nn.ModuleList([head, apart] if separate_heads else [head])
-        self.mask_token = nn.Parameter(torch.zeros(encoder.out_dim), requires_grad=masked > 0)
+        widths: dict[str, int] = {"hidden": hidden, "bottleneck": bottleneck}
+        count = 2 if separate_heads else 1
+        self.heads = nn.ModuleList(
+            PrototypeHead(encoder.out_dim, prototypes, **widths, gain=True) for _ in range(count)
+        )
+        # a row, not a vector: vectors are spared from weight decay, and the paper's mask token is not
+        self.mask_token = nn.Parameter(torch.zeros(1, encoder.out_dim), requires_grad=masked > 0)
         self.teacher, self.teacher_heads = Teacher(encoder), Teacher(self.heads)
         self.crops = crops(
             size,
@@ -117,6 +123,7 @@ class DINOv2(Method):
             n_local=n_local,
             global_scale=global_scale,
             local_scale=local_scale,
+            jitter=(0.4, 0.4, 0.2, 0.1),
         )
         self.grid = size // patch
         self.centring, self.momentum = centring, momentum
@@ -145,7 +152,7 @@ class DINOv2(Method):
         for head in self.heads:
             head.frozen = self.clock.epoch < self.freeze_prototypes  # type: ignore[assignment]
 
-        seen = self.encoder(whole, mask=mask, mask_token=self.mask_token)
+        seen = self.encoder(whole, mask=mask, mask_token=self.mask_token[0])
         cls, hidden = seen.pooled, seen.tokens[mask]  # (2B, D), (M, D)
         images = list(image_head(cls).chunk(2))
         if views.parts:
