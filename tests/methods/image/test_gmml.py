@@ -1,7 +1,9 @@
 """GMML: groups of connected pixels are spoilt, and only there the repair counts."""
 
+import numpy as np
 import pytest
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import nn
 
 from vergence.core import BadInput
@@ -43,7 +45,7 @@ def test_holes_cover_the_stated_share_and_half_the_images_are_pasted_into():
     clean = images(400, 32)
     seen = method.corrupt(clean)
     share = seen.mask.float().mean((1, 2))
-    overshoot = 0.3**2  # of the last rectangle
+    overshoot = 0.525**2  # of the last rectangle
     pasted = ((seen.pixels == clean.roll(1, 0)) | ~seen.mask[:, None]).flatten(1).all(1)
     assert pasted.float().mean().item() == pytest.approx(0.5, abs=0.08)
     assert (share[pasted] >= 0.2).all() and (share[pasted] < 0.2 + overshoot).all()
@@ -69,6 +71,30 @@ def test_holes_are_groups_and_lie_on_the_patch_grid_only_when_asked(align, whole
     assert ((share == 0) | (share == 1)).all().item() is whole
     beside = mask[:, :, 1:][mask[:, :, :-1]].float().mean()  # a hole's right neighbour is a hole too
     assert beside > mask.float().mean() + 0.1
+
+
+def to_what_is_seen(mask, patch):
+    """Return the mean distance in patches from a hidden pixel to the nearest that is seen."""
+    return np.mean([distance_transform_edt(one)[one].mean() for one in mask.numpy()]) / patch
+
+
+def test_holes_are_as_wide_in_patches_whatever_the_side_of_a_photo():
+    torch.manual_seed(0)
+    budget = torch.linspace(0.5, 0.75, 40)
+    paper = GMML(ViT(size=224, patch=16, dim=16, depth=1, heads=2))
+    small = GMML(vit(32))
+    assert (paper.holes.side, small.holes.side) == (0.3, 0.525)
+    assert GMML(vit(16)).holes.side == 0.6 and GMML(vit(32), side=0.3).holes.side == 0.3
+    apart = [to_what_is_seen(m.holes.groups(budget, m.encoder.size), m.encoder.patch) for m in (paper, small)]
+    assert apart[1] == pytest.approx(apart[0], rel=0.25)
+    cells = torch.rand(40, 64).argsort(1).argsort(1) < (budget * 64)[:, None]
+    single = cells.view(40, 8, 8).repeat_interleave(4, 1).repeat_interleave(4, 2)
+    assert apart[1] > 1.05 * to_what_is_seen(single, 4)
+
+
+def test_photos_are_blurred_as_rarely_as_in_the_paper_and_small_ones_never():
+    assert GMML(ViT(size=96, patch=16, dim=16, depth=1, heads=2)).crop.blur == 0.1
+    assert GMML(vit(32)).crop.blur == 0.0
 
 
 def test_noise_is_standard_in_what_the_encoder_sees():
