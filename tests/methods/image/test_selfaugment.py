@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from scipy.stats import spearmanr
 from torch import nn
 
 import vergence
@@ -16,6 +17,7 @@ from vergence.methods.image.selfaugment import (
     rotation_probe,
     turned_features,
 )
+from vergence.methods.image.tpe import ParzenSearch
 from vergence.views.pixels.augment import Augment, plain
 from vergence.views.pixels.operations import Policy
 
@@ -111,6 +113,25 @@ def test_a_judge_repeats_itself_and_tells_what_hides_turns(digits, small):
     fixed = [(1.0, 1.0), (2.0, 1.0), (1.0, 3.0)]
     best = {name: max(fixed, key=lambda x: -f(*x)) for name, f in OBJECTIVES.items()}
     assert best == {"min-max": (1.0, 3.0), "rotation": (1.0, 1.0), "contrast": (1.0, 3.0)}
+
+
+def test_min_max_weighs_both_losses_alike_however_widely_they_vary(small, monkeypatch):
+    random, seen, scores = np.random.default_rng(0), [], []
+
+    def judge(policy):
+        seen.append((1 + 0.04 * random.normal(), 1 + 0.22 * random.normal()))
+        return seen[-1]
+
+    tell = ParzenSearch.tell
+    monkeypatch.setattr(
+        ParzenSearch, "tell", lambda self, trial, loss: (scores.append(loss), tell(self, trial, loss))[1]
+    )
+    SelfAugment(**{**small, "trials": 80}).search(judge, seed=0)
+    rotation, contrast = np.array(seen).T
+    by_rotation = spearmanr(scores, rotation).statistic
+    by_contrast = spearmanr(scores, -contrast).statistic
+    assert min(by_rotation, by_contrast) > 0.5
+    assert by_rotation == pytest.approx(by_contrast, abs=0.25)
 
 
 def test_a_run_leaves_encoder_and_policy(digits, small, tmp_path):

@@ -12,7 +12,7 @@ nearly as labels would. With it (Sec. 4):
    augmented and shown to its networks, and a policy is good if it keeps their turn visible and yet is hard
    for the contrast,
 
-       minimise  L_rot(policy) / L̄_rot - L_icl(policy) / L̄_icl;
+       minimise  (L_rot(policy) - L̄_rot) / s_rot - (L_icl(policy) - L̄_icl) / s_icl;
 
    the best of every fold are united;
 4. a training on all photos with base and policy.
@@ -21,10 +21,10 @@ Either loss alone fails: turns stay most visible in photos left as they are, and
 nothing is left of them.
 
 Differs from the paper: any contrastive method of the library in place of MoCo v2, and its own loss in place
-of L_icl; L̄ are means over the policies that a search begins with, not losses under the base alone: among
-the few negatives of a batch a policy can cost many times what the base does, among 65,536 not twice; the
-rotation head learns from photos as they are, without the base; no operation turns photos, which would answer
-the probe.
+of L_icl; both losses are standardised by their means L̄ and deviations s over the policies that a search
+begins with, where the paper divides them by what the base alone costs: among the few negatives of a batch
+the contrast varies several times as widely as the turns' loss and would decide alone; the rotation head
+learns from photos as they are, without the base; no operation turns photos, which would answer the probe.
 """
 
 from __future__ import annotations
@@ -300,19 +300,24 @@ class SelfAugment(Estimator):
 
     def search(self, judge: Judge, *, seed: int) -> list[Sequence[Any]]:
         """Return the lists of the best policies for the networks of a fold (step 3)."""
+        tried = self.tries(judge, seed=seed)
+        return [one for trial in tried.best(self.keep) for one in self.policy_of(trial).lists]
+
+    def tries(self, judge: Judge, *, seed: int) -> ParzenSearch:
+        """Return the search for policies after its last trial."""
         score = OBJECTIVES[self.objective]
         space = [len(NAMES), 0, 0] * (self.lists * self.operations)
         start = min(20, max(1, self.trials // 2))
         search = ParzenSearch(space, seed=seed, start=start)
         first = [search.ask() for _ in range(start)]
-        losses = [judge(self.policy_of(trial)) for trial in first]
-        mean = np.mean(losses, axis=0)
+        losses = np.array([judge(self.policy_of(trial)) for trial in first])
+        mean, spread = losses.mean(0), np.maximum(losses.std(0), 1e-12)
         for trial, loss in zip(first, losses, strict=True):
-            search.tell(trial, score(*(loss / mean)))
+            search.tell(trial, score(*(loss - mean) / spread))
         for _ in range(self.trials - start):
             trial = search.ask()
-            search.tell(trial, score(*(judge(self.policy_of(trial)) / mean)))
-        return [one for trial in search.best(self.keep) for one in self.policy_of(trial).lists]
+            search.tell(trial, score(*(judge(self.policy_of(trial)) - mean) / spread))
+        return search
 
     def policy_of(self, trial: np.ndarray) -> Policy:
         """Return the policy that a point of the search's space stands for."""
