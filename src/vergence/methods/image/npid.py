@@ -23,9 +23,11 @@ from vergence.views.pixels.augment import Augment, View
 class NPID(Method):
     """Make every photo its own class; a memory of all photos stands in for the classifier's weights.
 
-    Wu, Xiong, Yu, Lin 2018, arXiv:1805.01978. Differs from the paper: the proximal penalty
-    λ‖v - M_i‖² of Eq. 10 acts through the memory's moving average, as in the released code, not
-    as a term of the loss. Weight decay and temperature default to the CIFAR-10 settings.
+    Wu, Xiong, Yu, Lin 2018, arXiv:1805.01978. Differs from the paper: the proximal penalty λ‖v - M_i‖² of
+    Eq. 10 acts through the memory's moving average, as in the released code, not as a term of the loss; in
+    the released code every photo's colours are jittered, hue by .4 of a circle, here four in five, hue by
+    .1; and photos are mirrored, which its run on CIFAR-10 leaves out. Weight decay and temperature default
+    to the CIFAR-10 settings.
 
     Args:
         encoder: Maps images ``(B, 3, S, S)`` to ``(B, D)`` or ``Features``.

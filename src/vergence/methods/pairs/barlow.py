@@ -17,7 +17,9 @@ class BarlowTwins(Method):
 
     Zbontar, Jing, Misra, LeCun, Deny 2021, arXiv:2103.03230. Differs from the paper: the projector is
     four times as wide as the encoder, which gives the paper's 8,192 on its ResNet-50; biases and batch
-    norms learn at the same rate as weights (the paper: 0.0048 against 0.2). Each view passes the networks
+    norms learn at the same rate as weights (the paper: 0.0048 against 0.2); both views of an image are drawn
+    alike, where the paper blurs and solarises the two differently, from crops of .2 of it and more (.08) by
+    bilinear resampling (bicubic), with a jitter of saturation of .4 (.2). Each view passes the networks
     on its own, as in the released code. The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the
     batch in use); below a batch of 1,024 AdamW learns more, see ``Recipe.for_small_batch``.
 

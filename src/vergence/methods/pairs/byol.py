@@ -14,11 +14,12 @@ from vergence.nets import Teacher, mlp, width_of
 class BYOL(Method):
     """Predict what a slowly moving copy of oneself makes of the other view; no negatives.
 
-    Grill et al. 2020, arXiv:2006.07733. Differs from the paper: the heads' hidden layers are twice as
-    wide as the encoder, which gives the paper's 4,096 on its ResNet-50; both views are drawn alike, where
-    the paper blurs and solarises the two differently (Table 6). Each view passes the networks on its own.
-    The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the batch in use); below a batch of
-    1,024 AdamW learns more, see ``Recipe.for_small_batch``.
+    Grill et al. 2020, arXiv:2006.07733. Differs from the paper: the heads' hidden layers are twice as wide
+    as the encoder, which gives the paper's 4,096 on its ResNet-50; both views of an image are drawn alike,
+    where the paper blurs and solarises the two differently (Table 6), from crops of .2 of it and more (.08)
+    by bilinear resampling (bicubic), with a jitter of saturation of .4 (.2). Each view passes the networks
+    on its own. The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the batch in use); below a
+    batch of 1,024 AdamW learns more, see ``Recipe.for_small_batch``.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.

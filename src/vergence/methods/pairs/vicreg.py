@@ -15,10 +15,13 @@ from vergence.nets import mlp, width_of
 class VICReg(Method):
     """Make two views agree while every feature keeps varying and no two features say the same.
 
-    Bardes, Ponce, LeCun 2022, arXiv:2105.04906. Differs from the paper: the projector is four times as
-    wide as the encoder, which gives the paper's 8,192 on its ResNet-50. Each view passes the networks on
-    its own, as in the released code. The recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the
-    batch in use); below a batch of 1,024 AdamW learns more, see ``Recipe.for_small_batch``.
+    Bardes, Ponce, LeCun 2022, arXiv:2105.04906. Differs from the paper: the projector is four times as wide
+    as the encoder, which gives the paper's 8,192 on its ResNet-50; both views of an image are drawn alike,
+    where the paper blurs and solarises the two differently, from crops of .2 of it and more (.08) by
+    bilinear resampling (bicubic), with a jitter of saturation of .4 (.2). Each view passes the networks on
+    its own, as in the released code, which halves the variance term: ``variance=12.5`` gives its weight. The
+    recipe is the paper's (LARS, 0.2 a 256 samples, scaled to the batch in use); below a batch of 1,024 AdamW
+    learns more, see ``Recipe.for_small_batch``.
 
     Args:
         encoder: Maps a view of B samples to ``(B, D)`` or ``Features``.
