@@ -1,10 +1,13 @@
 """The arms of the image methods' runs of record differ from the paper in what they say, and train."""
 
+import numpy as np
 import pytest
 import torch
 
 from vergence.benchmarks.record import find_record
+from vergence.benchmarks.records import rotnet
 from vergence.benchmarks.records._looks import Linear
+from vergence.core import Clock
 from vergence.data import ImageBatch
 from vergence.methods.image.encoders import build
 
@@ -42,6 +45,36 @@ def test_random_turns_have_nothing_to_do_with_the_images():
     batch = photos(500)
     same = (blind.views(batch)[1] == paper.views(batch)[1]).float().mean()
     assert same.item() == pytest.approx(0.25, abs=0.05)
+
+
+def test_without_momentum_keys_come_from_the_student_itself_to_the_end():
+    method = made("mocov3", "no momentum")
+    for step in (0, 5, 10):
+        with torch.no_grad():
+            for p in method.parameters():
+                p.add_(0.1)
+        method.step_end(Clock(step, 10, 5))
+        student = [*method.encoder.parameters(), *method.projector.parameters()]
+        assert all(torch.equal(a, b) for a, b in zip(method.teacher.parameters(), student, strict=True))
+
+
+def test_no_glyph_is_another_one_or_itself_turned():
+    shapes = rotnet.upright_shapes(np.random.default_rng(0))
+    seen = {np.rot90(shape, quarters).tobytes() for shape in shapes for quarters in range(4)}
+    assert len(seen) == 4 * rotnet.KINDS
+
+
+def test_an_instance_of_npid_is_a_thing_whichever_picture_shows_it():
+    mechanism = find_record("npid").mechanism
+    train, _ = mechanism.task.data(100)
+    for arm in ("paper", "weight per thing"):
+        method = mechanism.arms[arm].method(Linear())
+        method.setup(train)
+        batch = next(train.loader(16, spec={"size": 8}, shuffle=True, seed=1))
+        _, index = method.views(batch)
+        assert torch.equal(index, torch.as_tensor(train.labels[batch.index.numpy()]))
+        method.loss(method.views(batch))["instance"].backward()
+        assert method.encoder.map.weight.grad.any()
 
 
 def test_one_copy_names_the_turn_it_shows():
