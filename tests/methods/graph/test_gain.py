@@ -14,6 +14,7 @@ from vergence.core import BadInput
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.pyg import Data
 from vergence.engine import embed
+from vergence.methods.graph.encoders import stack
 from vergence.methods.graph.gain import GAIN, GAINEncoder, GAINLayer, edges_as_nodes, far_pairs, near_pairs
 from vergence.nets.links import Links
 
@@ -129,6 +130,27 @@ def test_what_does_not_fit_is_said():
             GAIN(GAINEncoder(3, 8), **wrong)
     with pytest.raises(BadInput, match="built for 3 features; the graph has 2"):
         GAINEncoder(3, 8)(Data(x=torch.zeros(2, 2), edge_index=torch.tensor([[0, 1], [1, 0]])))
+
+
+def test_an_encoder_that_ends_in_relu_is_refused():
+    for name, options in (("sage", {}), ("gat", {"heads": 2}), ("gin", {"norm": "none"})):
+        with pytest.raises(BadInput, match="none is below 0; build it with final=False"):
+            GAIN(stack(name, in_dim=3, width=8, **options))
+        GAIN(stack(name, in_dim=3, width=8, **options, final=False))
+    GAIN(stack("gin", in_dim=3, width=8))  # batch norm comes last
+    GAIN(stack("sage", in_dim=3, width=8, act="elu"))
+
+
+def test_dropout_reaches_the_dense_layers_and_their_slope_is_a_tenth():
+    torch.manual_seed(0)
+    layer = GAINLayer(3, 4, 5, 0.5, True)
+    kinds = [type(part).__name__ for part in layer.mlp]
+    assert kinds == ["Dropout", "Linear", "BatchNorm1d", "LeakyReLU"] * 3
+    assert {part.negative_slope for part in layer.mlp if hasattr(part, "negative_slope")} == {0.1}
+    layer.drop.p = 0.0
+    edges, x = both_ways((0, 1), (0, 2)), torch.randn(3, 3)
+    outputs = {tuple(layer.train()(x, Links(edges, 3)).flatten().tolist()) for _ in range(4)}
+    assert len(outputs) > 1
 
 
 def test_seconds_of_training_draw_walks_together_and_a_run_is_loaded_again(tmp_path):

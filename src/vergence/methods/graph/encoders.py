@@ -87,6 +87,12 @@ class GraphEncoder(nn.Module):
         self.acts = nn.ModuleList(ACTS[act]() for _ in widths)
         self.drop = Dropout(dropout)
 
+    @property
+    def ends_in_relu(self) -> bool:
+        """Whether no number of the answer is ever below 0."""
+        normed_last = self.name == "gin" and not isinstance(self.norms[-1], nn.Identity)
+        return self.final and isinstance(self.acts[-1], nn.ReLU) and not normed_last
+
     def links(self, graph: pyg.Data) -> Links:
         """Return whom the nodes hear in every layer."""
         weight = graph.get("edge_weight") if self.name in _WEIGHTED else None

@@ -17,7 +17,7 @@ from vergence.data.graph.build import Edges, build
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.walks import Walker, has_edge
-from vergence.methods.graph.encoders import read_out
+from vergence.methods.graph.encoders import GraphEncoder, read_out
 from vergence.methods.graph.structure import line_graph
 from vergence.nets import Dropout
 from vergence.nets.links import Links
@@ -68,13 +68,13 @@ class GAINLayer(nn.Module):
 
     ``MLP((1 + eps) W h_i + sum_j a_ij W h_j)`` with ``a_ij`` the softmax over the neighbours j of i of
     ``LeakyReLU(a . [W h_i, W h_j])``; each of the MLP's three layers is followed by batch norm and
-    LeakyReLU.
+    LeakyReLU, of slope 0.2 in the attention and 0.1 here, as released.
 
     Args:
         into: Width of the nodes' vectors.
         width: Of the answer.
         hidden: Of the MLP.
-        dropout: Of the input, in [0, 1).
+        dropout: Of the input, and of each of the MLP's layers, in [0, 1).
         attention: Without it all neighbours weigh the same and sum to 1.
     """
 
@@ -85,7 +85,8 @@ class GAINLayer(nn.Module):
         self.eps = nn.Parameter(torch.tensor(0.5))
         layers: list[nn.Module] = []
         for a, b in pairwise((width, hidden, hidden, width)):
-            layers += [nn.Linear(a, b, bias=False), nn.BatchNorm1d(b), nn.LeakyReLU(0.2)]
+            linear = nn.Linear(a, b, bias=False)
+            layers += [Dropout(dropout), linear, nn.BatchNorm1d(b), nn.LeakyReLU(0.1)]
         self.mlp = nn.Sequential(*layers)
 
     def attention(self, h: Tensor, links: Links) -> Tensor:
@@ -108,7 +109,7 @@ class GAINEncoder(nn.Module):
         width: Of the answer and between layers.
         layers: Hops.
         hidden: Width of the layers' MLPs.
-        dropout: Of each layer's input, in [0, 1).
+        dropout: See ``GAINLayer``, in [0, 1).
         attention: See ``GAINLayer``.
     """
 
@@ -166,7 +167,8 @@ class GAIN(Method):
     keeps its last node (the code forgets its pairs) and does not turn straight back.
 
     Args:
-        encoder: Maps a graph to ``(B, D)``; by default ``GAINEncoder``.
+        encoder: Maps a graph to ``(B, D)``; by default ``GAINEncoder``. Its vectors must be able to point
+            away from each other: one that ends in ReLU is refused.
         walks: "local", "global" or both: where positives come from.
         length: Steps of a local walk, at least 1; a global one has twice as many.
         negatives: Random nodes to tell each node from, at least 1, by degree to the power of 0.75.
@@ -190,6 +192,11 @@ class GAIN(Method):
             raise BadInput(
                 "GAIN needs walks of 'local' and 'global', and length and negatives of 1 or more; "
                 f"got {walks}, {length} and {negatives}."
+            )
+        if isinstance(encoder, GraphEncoder) and encoder.ends_in_relu:
+            raise BadInput(
+                "GAIN compares vectors by the sign of their product, and this encoder ends in ReLU, so that "
+                "none is below 0; build it with final=False."
             )
         self.walks, self.length, self.negatives = tuple(walks), length, negatives
 
