@@ -14,7 +14,7 @@ from vergence.data.graph.build import Edges, build
 from vergence.data.graph.csr import CSR
 from vergence.data.graph.source import GraphsSource, NodeSource
 from vergence.engine import embed
-from vergence.methods.graph.gcc import GCC, StructureGIN, lists_of, positions, subgraphs
+from vergence.methods.graph.gcc import GCC, StructureGIN, hubs, lists_of, positions, subgraphs
 
 CONTRACT = {
     "kinds": ("graphs",),
@@ -188,6 +188,44 @@ def test_features_and_numbers_of_the_nodes_say_nothing():
     for edges in symmetric_graphs():
         first, order = vector(edges.numpy(), None), torch.from_numpy(rng.permutation(20))
         torch.testing.assert_close(first, vector(order[edges].numpy(), None), rtol=1e-3, atol=1e-4)
+
+
+def test_a_whole_graph_is_seen_from_its_hub():
+    star_and_path = torch.tensor([[2, 2, 2, 4, 5, 6], [0, 1, 3, 5, 6, 7]])
+    both = torch.cat([star_and_path, star_and_path.flip(0)], dim=1)
+    graph = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1])
+    assert hubs(both, graph, 2).tolist() == [2, 5]  # of the path's two middle nodes the first
+    tail = torch.tensor([[0, 1, 2, 3, 3, 5], [1, 2, 3, 4, 5, 6]])  # 1, 2 and 5 have two neighbours, 3 three
+    tail = torch.cat([tail, torch.tensor([[0], [7]])], dim=1)
+    both = torch.cat([tail, tail.flip(0)], dim=1)
+    assert hubs(both, torch.zeros(8, dtype=torch.long), 1).tolist() == [3]
+    encoder = StructureGIN(**SMALL).eval()
+    source = GraphsSource(build(Edges(tail.numpy(), 8), "one")[0], np.array([0, 8]), "one")
+    whole = source.batch(np.array([0]))
+    flag = encoder.inputs(whole)[:, -1]
+    assert flag.tolist() == [0, 0, 0, 1, 0, 0, 0, 0]
+    whole.start = torch.tensor([3])
+    torch.testing.assert_close(encoder(source.batch(np.array([0]))).pooled, encoder(whole).pooled)
+
+
+def test_the_network_is_the_released_one_written_as_a_loop():
+    encoder = StructureGIN(width=4, layers=2, positions=3, degree_width=2).double().eval()
+    for norm in (m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm1d)):
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2.0)
+    graph = GraphsSource(build(Edges(np.array([[0, 1, 2], [1, 2, 3]]), 4), "p")[0], np.array([0, 4]), "p")
+    batch = graph.batch(np.array([0]))
+    adjacent = torch.zeros(4, 4, dtype=torch.double)
+    adjacent[tuple(batch.edge_index)] = 1.0
+    x = given = encoder.inputs(batch).double()
+    total = encoder.reads[0](x.sum(0))  # the inputs are read too
+    for layer, read in zip(encoder.layers, encoder.reads[1:], strict=True):
+        first, norm1, _, second, norm2, _, norm3, _ = layer
+        x = norm3(norm2(second(norm1(first(x + adjacent @ x)).relu())).relu()).relu()
+        total = total + read(x.sum(0))
+    expected = total / total.norm()
+    encoder.inputs = lambda graph: given
+    torch.testing.assert_close(encoder(batch).pooled[0], expected)
 
 
 def test_pre_training_finds_roles_better_than_chance_and_moves_to_graphs(tmp_path):

@@ -18,9 +18,10 @@ from vergence.data.graph.source import ragged
 from vergence.data.graph.walks import Walker
 from vergence.engine.distributed import gather_by_rank
 from vergence.losses import info_nce, queue_nce
-from vergence.methods.graph.encoders import build
-from vergence.nets import Teacher, width_of
+from vergence.methods.graph.encoders import build, read_out
+from vergence.nets import Dropout, Teacher, width_of
 from vergence.nets.eigenvectors import canonical
+from vergence.nets.links import Links
 from vergence.nets.memory import MemoryQueue
 
 PLACE = "vergence.methods.graph.gcc:StructureGIN"
@@ -112,32 +113,36 @@ class StructureGIN(nn.Module):
     A node's input is what its graph alone says: entries of the leading eigenvectors of the normalised
     adjacency (scaled to a unit row, their signs flipped at random while training), its degree, learned, and
     whether the walk began there (Sec. 3.3). Of one large graph every sample is encoded by a subgraph walked
-    from it, always the same one; of a set, every graph as a whole.
+    from it, always the same one; of a set, every graph as a whole, as if walked from its node of highest
+    degree. As in the released code every layer ends in batch norm and ReLU twice, and the answer is the sum
+    of a linear map of each layer's sum over the graph, the inputs' too.
 
     Args:
         width: D, and of every layer.
-        layers: Of GIN.
+        layers: Of GIN; the paper counts the inputs as one more.
         positions: Eigenvectors.
         degree_width: Of a degree's vector; degrees of 512 and more share one.
         restart: Of the walks.
+        dropout: Of what each layer adds to the answer, in [0, 1).
     """
 
     def __init__(
         self,
         *,
         width: int = 64,
-        layers: int = 5,
+        layers: int = 4,
         positions: int = 32,
         degree_width: int = 16,
         restart: float = 0.8,
+        dropout: float = 0.5,
     ) -> None:
         super().__init__()
         self.out_dim, self.positions, self.restart = width, positions, restart
         self.degree = nn.Embedding(513, degree_width)
-        self.layers = build(
-            "gin", in_dim=positions + degree_width + 1, width=width, layers=layers, readout="sum"
-        )
-        self.join = nn.Linear(width * layers, width)
+        widths = [positions + degree_width + 1, *[width] * layers]
+        self.layers = nn.ModuleList(gin_layer(a, width) for a in widths[:-1])
+        self.reads = nn.ModuleList(nn.Linear(a, width) for a in widths)
+        self.drop = Dropout(dropout)
         self.spec: dict[str, Any] = {}
 
     @classmethod
@@ -155,17 +160,19 @@ class StructureGIN(nn.Module):
         degree = torch.bincount(target[source != target], minlength=len(graph.batch)).clamp(max=512)
         flag = torch.zeros(len(graph.batch), 1, device=place.device)
         start = graph.get("start")
-        if start is not None:
-            flag[start] = 1.0
+        flag[hubs(graph.edge_index, graph.batch, len(graph.ptr) - 1) if start is None else start] = 1.0
         return torch.cat([place, self.degree(degree), flag], dim=1)
 
     def whole(self, graph: pyg.Data) -> Tensor:
         """Return one unit vector a graph ``(B, D)`` of a batch of graphs."""
         with torch.autocast(graph.edge_index.device.type, enabled=False):
-            view = pyg.Batch(
-                edge_index=graph.edge_index, batch=graph.batch, ptr=graph.ptr, x=self.inputs(graph)
-            )
-            return normalize(self.join(self.layers(view).pooled), dim=1)
+            x = self.inputs(graph)
+            links, total = Links(graph.edge_index, len(x)), x.new_zeros(())
+            for number, read in enumerate(self.reads):
+                if number:
+                    x = self.layers[number - 1](x + links.sum(x))
+                total = total + self.drop(read(read_out(x, graph, "sum")))
+            return normalize(total, dim=1, eps=1e-5)
 
     def forward(self, graph: pyg.Data) -> Features:
         if "ptr" in graph:
@@ -176,6 +183,38 @@ class StructureGIN(nn.Module):
         pieces = [nodes[i : i + _AT_ONCE] for i in range(0, len(nodes), _AT_ONCE)]
         vectors = [self.whole(subgraphs(csr, p, restart=self.restart, seed=0).to(device)) for p in pieces]
         return Features(pooled=torch.cat(vectors))
+
+
+def gin_layer(into: int, width: int) -> nn.Sequential:
+    """Return what a layer makes of the sum of a node and its neighbours."""
+    return nn.Sequential(
+        nn.Linear(into, width), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.Linear(width, width), nn.BatchNorm1d(width), nn.ReLU(),
+        nn.BatchNorm1d(width), nn.ReLU(),
+    )  # fmt: skip
+
+
+def hubs(edge_index: Tensor, graph: Tensor, count: int) -> Tensor:
+    """Return the node of highest degree of each graph ``(B,)``.
+
+    Of equals it is the one that begins most walks of two, then three and four steps, which does not depend on
+    the order of the nodes, then the first.
+
+    Args:
+        edge_index: ``(2, E)``, both directions; loops do not count.
+        graph: ``(N,)``, ascending, the graph each node is part of.
+        count: B.
+    """
+    source, target = edge_index[:, edge_index[0] != edge_index[1]]
+    walks = torch.ones(len(graph), dtype=torch.float64, device=graph.device)
+    most = torch.ones_like(graph, dtype=torch.bool)
+    for _ in range(4):
+        walks = torch.zeros_like(walks).index_add(0, target, walks[source])
+        best = walks.new_full((count,), -1.0).scatter_reduce(0, graph, walks.where(most, -1.0), "amax")
+        most &= walks == best[graph]
+    place = torch.nonzero(most)[:, 0]
+    first = torch.searchsorted(graph[place], torch.arange(count, device=graph.device))
+    return place[first]
 
 
 def lists_of(graph: pyg.Data) -> CSR:
