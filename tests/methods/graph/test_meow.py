@@ -72,6 +72,29 @@ def test_the_loss_is_the_formula_written_as_a_loop():
     assert found.item() == pytest.approx(total / 3, rel=1e-5)
 
 
+def test_adameow_asks_from_the_fine_view_and_keeps_the_own_pair():
+    model = method(AdaMEOW).eval()
+    coarse, fine = (normalize(torch.randn(5, 8), dim=1) for _ in range(2))
+    total = 0.0
+    for i in (3, 1):
+        weigh = [
+            torch.sigmoid(model.out(torch.tanh(model.into(fine[i] + coarse[j])))).item() for j in range(5)
+        ]
+        below = sum(w * math.exp((fine[i] @ coarse[j]).item() / 0.4) for j, w in enumerate(weigh))
+        total -= math.log(math.exp((fine[i] @ coarse[i]).item() / 0.4) / below)
+    found = model.terms(coarse, fine, torch.tensor([3, 1]))["contrast"].item()
+    assert found == pytest.approx(total / 2, rel=1e-5)
+
+
+def test_semantic_attention_has_dropout_while_it_trains():
+    encoder = method().encoder.train()
+    views = [normalize(torch.randn(5, 8), dim=1) for _ in range(3)]
+    drawn = {tuple(encoder.merged(views).flatten().tolist()) for _ in range(5)}
+    assert len(drawn) > 1
+    encoder.eval()
+    assert torch.equal(encoder.merged(views), encoder.merged(views))
+
+
 def test_blocks_change_neither_the_loss_nor_its_gradient(monkeypatch):
     values, grads = [], []
     for rows in (512, 3):

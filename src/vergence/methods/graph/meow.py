@@ -33,7 +33,8 @@ class MEOW(Method):
     of epochs in place of patience on the loss; an embedding merges the unmasked contexts only. Differs from
     the released code: densities are of distances to centroids (arXiv:2005.04966), which it takes for inner
     products; PathSim counts paths, where its meta-path graphs are 0 and 1; each node's vector is normalised
-    on its own.
+    on its own; of a meta-path of five types only the one in the middle is a context, where it adds those on
+    the way (DBLP), which HeCo's files do not have.
 
     Args:
         encoder: A ``ContextEncoder``.
@@ -142,10 +143,12 @@ class MEOW(Method):
 
 
 class AdaMEOW(MEOW):
-    """Learn what each negative weighs, w_ij = σ(MLP(z_i + z_j)), in place of clusters (Sec. 4 of the sequel).
+    """Learn what each key weighs, w_ij = σ(MLP(z_i + z_j)), in place of clusters (Sec. 4 of the sequel).
 
-    A node is no negative of its own. Weights may all shrink, for the loss falls with them: it is no sign of
-    when to stop, and the number of epochs is fixed. Takes a time in proportion to N² times ``hidden``.
+    As in the released code the fine view asks and the coarse view answers, the other way round than in MEOW,
+    and a node's own key is weighed with the others. Weights may all shrink, for the loss falls with them: it
+    is no sign of when to stop, and the number of epochs is fixed. Takes a time in proportion to N² times
+    ``hidden``.
 
     Args:
         encoder: As of MEOW.
@@ -160,10 +163,11 @@ class AdaMEOW(MEOW):
 
     def terms(self, coarse: Tensor, fine: Tensor, asking: Tensor) -> dict[str, Tensor]:
         def weigh(rows: Tensor) -> Tensor:
-            both = self.into(coarse[rows])[:, None] + (fine @ self.into.weight.T)[None]
+            both = self.into(fine[rows])[:, None] + (coarse @ self.into.weight.T)[None]
             return torch.sigmoid(self.out(torch.tanh(both))).squeeze(2)
 
-        return {"contrast": weighted_info_nce(coarse, fine, asking, weigh, temperature=self.temperature)}
+        cost = weighted_info_nce(fine, coarse, asking, weigh, temperature=self.temperature, own=True)
+        return {"contrast": cost}
 
 
 class ContextEncoder(nn.Module):
@@ -288,8 +292,9 @@ class ContextEncoder(nn.Module):
         return self.merged([normalize(z, dim=1) for z in views])
 
     def merged(self, views: Sequence[Tensor]) -> Tensor:
-        """Weigh views by semantic attention: a softmax of the nodes' mean of a · tanh(W z)."""
-        scores = torch.stack([torch.tanh(self.attend(z)).mean(dim=0) @ self.query for z in views])
+        """Weigh views by semantic attention: a softmax of the nodes' mean of a · tanh(W z), dropout on a."""
+        query = self.drop(self.query)
+        scores = torch.stack([torch.tanh(self.attend(z)).mean(dim=0) @ query for z in views])
         return torch.einsum("v,vnd->nd", scores.softmax(dim=0), torch.stack(list(views)))
 
     def forward(self, batch: pyg.Data) -> Tensor:
@@ -300,7 +305,7 @@ class ContextEncoder(nn.Module):
 
 
 def weighted_info_nce(
-    anchors: Tensor, keys: Tensor, asking: Tensor, weigh: Any, *, temperature: float
+    anchors: Tensor, keys: Tensor, asking: Tensor, weigh: Any, *, temperature: float, own: bool = False
 ) -> Tensor:
     """Return the mean of -log e^(s_ii/τ) / Σ_(j≠i) w_ij e^(s_ij/τ) of unit rows (Eq. 9).
 
@@ -312,14 +317,16 @@ def weighted_info_nce(
         asking: ``(n,)``, the anchors that ask.
         weigh: Rows ``(r,)`` -> weights ``(r, N)``, 0 or more; of each row one other above 0.
         temperature: τ.
+        own: Whether j = i is in the sum too, with its weight.
     """
 
     def cost(a: Tensor, rows: Tensor) -> Tensor:
         scores = (a @ keys.T - 1) / temperature  # at most 0
-        own = scores.gather(1, rows[:, None])[:, 0]
-        weight = weigh(rows).scatter(1, rows[:, None], 0.0)
+        mine, weight = scores.gather(1, rows[:, None])[:, 0], weigh(rows)
+        if not own:
+            weight = weight.scatter(1, rows[:, None], 0.0)
         mass = (scores.exp() * weight).sum(dim=1).clamp(min=torch.finfo(scores.dtype).tiny)
-        return (mass.log() - own).sum()
+        return (mass.log() - mine).sum()
 
     blocks = asking.split(ROWS)
     if len(blocks) == 1:
