@@ -111,6 +111,17 @@ def test_all_edges_kept_are_all_edges_weighed():
     assert not torch.allclose(before, net(graph).pooled)
 
 
+def test_edges_that_carry_nothing_are_ones():
+    source = trees(4, attr=False)
+    torch.manual_seed(0)
+    net = HyperDrop.for_source(source, width=4)
+    assert net.hyperconvs[0].theta.in_features == 1
+    graph = source.batch(np.arange(4))
+    before = net(graph).pooled
+    graph.edge_attr = torch.ones(graph.num_edges, 1)
+    torch.testing.assert_close(net(graph).pooled, before)
+
+
 def test_the_score_gets_a_gradient_where_it_is_not_clamped():
     torch.manual_seed(0)
     graph, net = batch(8), HyperDrop(2, 3, width=8)
@@ -127,10 +138,11 @@ def test_clusters_are_sums_of_their_own_graph_and_come_back_to_edges():
     found, pool = dual(graph), HyperCluster(4, 2)
     e = torch.randn(found.ends.shape[1], 4)
     clusters, share = pool(e, found)
-    value = pool.value(e, found.incidence)
+    key, value = pool.key(e, found.incidence), pool.value(e, found.incidence)
+    torch.testing.assert_close(share, (key @ pool.query(pool.seeds).T / 2).softmax(1))
     for g in range(3):
         inside = found.graph == g
-        pooled = pool.seeds + share[inside].T @ value[inside]
+        pooled = pool.query(pool.seeds) + share[inside].T @ value[inside]
         torch.testing.assert_close(clusters[g], pooled + pool.last(pooled).relu())
     torch.testing.assert_close(share.sum(1), torch.ones(len(e)))
     back = pool.unpool(clusters, share, found)

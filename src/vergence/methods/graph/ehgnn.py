@@ -78,6 +78,13 @@ def edge_width(source: GraphSource) -> int:
     return source.in_dim if values is None else values.shape[1]
 
 
+def carried(graph: pyg.Data, column: Tensor) -> Tensor:
+    """Return what edges carry, ``(M, G)``; where they carry nothing, 1 each, as released."""
+    if graph.get("edge_attr") is not None:
+        return graph.edge_attr[column].float()
+    return graph.x.new_ones(len(column), 1)
+
+
 class HyperConv(nn.Module):
     """Messages from edges to their nodes and back: ``D^-1 M^T B^-1 M E Theta``, plus a bias (Eq. 3).
 
@@ -169,16 +176,17 @@ class HyperCluster(nn.Module):
         super().__init__()
         self.seeds = nn.Parameter(torch.empty(clusters, width))
         nn.init.xavier_uniform_(self.seeds)
+        self.query, self.last = nn.Linear(width, width), nn.Linear(width, width)
         self.key, self.value = HyperConv(width, width), HyperConv(width, width)
-        self.last = nn.Linear(width, width)
 
     def forward(self, e: Tensor, transposed: Dual) -> tuple[Tensor, Tensor]:
         """Return the clusters ``(B, K, width)`` and the assignment ``C (M, K)``, whose rows sum to 1."""
         key, value = (conv(e, transposed.incidence) for conv in (self.key, self.value))
-        share = (key @ self.seeds.T / math.sqrt(e.shape[1])).softmax(dim=1)
+        query = self.query(self.seeds)
+        share = (key @ query.T / math.sqrt(e.shape[1])).softmax(dim=1)
         each = share[:, :, None] * value[:, None]  # (M, K, width)
         pooled = each.new_zeros(transposed.graphs, *each.shape[1:]).index_add_(0, transposed.graph, each)
-        pooled = self.seeds + pooled
+        pooled = query + pooled
         return pooled + self.last(pooled).relu(), share
 
     def unpool(self, clusters: Tensor, share: Tensor, transposed: Dual) -> Tensor:
@@ -195,7 +203,7 @@ class HyperDrop(nn.Module):
 
     Args:
         in_dim: Width F of the nodes' features.
-        edge_dim: Width of ``edge_features``.
+        edge_dim: Width of what edges carry, 1 where they carry nothing.
         width: Of all vectors.
         layers: Graph convolutions.
         ratio: Share of the edges that are kept each time, in (0, 1].
@@ -219,7 +227,8 @@ class HyperDrop(nn.Module):
     @classmethod
     def for_source(cls, source: GraphSource, **options: Any) -> nn.Module:
         """Make the network for the features of a source's nodes and edges."""
-        known = {"in_dim": source.in_dim, "edge_dim": edge_width(source)}
+        values = source.data.get("edge_attr")
+        known = {"in_dim": source.in_dim, "edge_dim": 1 if values is None else values.shape[1]}
         return build(f"{cls.__module__}:{cls.__name__}", **{**known, **options})
 
     def choose(self, score: Tensor, transposed: Dual) -> Tensor:
@@ -230,7 +239,7 @@ class HyperDrop(nn.Module):
     def forward(self, graph: pyg.Data) -> Features:
         x, hypergraph = graph.x, dual(graph)
         nodes, total = len(x), x.new_zeros(int(graph.num_graphs), self.out_dim)
-        e, weight = edge_features(graph, hypergraph.column), x.new_ones(len(hypergraph.column))
+        e, weight = carried(graph, hypergraph.column), x.new_ones(len(hypergraph.column))
         for i, conv in enumerate(self.convs):
             both = torch.cat([hypergraph.ends, hypergraph.ends.flip(0)], dim=1)
             x = conv(x, GCN.links(both, nodes, weight.repeat(2))).relu()
