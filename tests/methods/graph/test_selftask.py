@@ -12,10 +12,10 @@ from vergence.core import BadInput
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.splits import Split
-from vergence.methods.graph import encoders
 from vergence.methods.graph.label_filling import corrected, propagated
 from vergence.methods.graph.selftask import (
     PRETEXTS,
+    ClassGCN,
     ContextLabel,
     EdgeMask,
     PairDistance,
@@ -42,7 +42,7 @@ def parts(n=90, labelled=90):
 
 
 def ready(source, **options):
-    method = SelfTask(encoders.build("gcn", in_dim=source.in_dim, width=16), **options)
+    method = SelfTask(ClassGCN(source.in_dim, 3, width=16), **options)
     method.setup(source)
     return method
 
@@ -61,7 +61,8 @@ def test_every_task_reaches_every_parameter(task):
     assert set(terms) == ({"label"} if task == "none" else {"label", "self"})
     assert all(torch.isfinite(t) and t.ndim == 0 for t in terms.values())
     sum(terms.values()).backward()
-    assert all(p.grad is not None and p.grad.isfinite().all() for p in method.parameters())
+    learned = [p for p in method.parameters() if p.requires_grad]
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in learned)
     assert torch.equal(graph.x, x) and torch.equal(graph.edge_index, edges)
 
 
@@ -92,9 +93,7 @@ def test_hidden_edges_are_gone_in_both_directions_and_non_edges_are_none():
 
 
 def test_pairs_are_as_far_apart_as_they_are_said_to_be():
-    task = PairDistance(
-        SelfTask(encoders.build("gcn", in_dim=1)), torch.ones(9, 1), path(9), torch.zeros(9), 1
-    )
+    task = PairDistance(SelfTask(ClassGCN(1, 1)), torch.ones(9, 1), path(9), torch.zeros(9), 1)
     graph = type("G", (), {"x": torch.ones(9, 1)})()
     _, ((u, v), truth) = task.draw(graph)
     assert torch.equal(truth, (u - v).abs().clamp(max=4) - 1)
@@ -163,12 +162,52 @@ def test_a_weight_of_zero_is_labels_alone_and_the_weight_scales_the_term():
     assert two == pytest.approx(2 * one)
 
 
+def test_the_pretext_reads_the_first_layer_and_classes_are_the_second_ones():
+    source = parts()
+    method, graph = ready(source, task="degree").eval(), source.whole_graph()
+    x, y = graph.x, method.y
+    a = adjacency(graph.edge_index, 90, undirected=True).toarray() + np.eye(90)
+    root = a.sum(1) ** -0.5
+    a = torch.from_numpy(root[:, None] * a * root).float()
+    net = method.encoder
+    hidden = (a @ x @ net.first.lin.weight.T + net.first.bias).relu()
+    logits = a @ hidden @ net.second.lin.weight.T + net.second.bias
+    terms = method.loss(method.views(graph))
+    torch.testing.assert_close(terms["label"], torch.nn.functional.cross_entropy(logits[:15], y[:15]))
+    wanted = 5.0 * ((method.head(hidden) - method.pretext.targets) ** 2).mean()
+    torch.testing.assert_close(terms["self"], wanted)
+    torch.testing.assert_close(net(graph).pooled, logits)
+
+
+def test_only_some_guesses_are_corrected_at_a_time():
+    source = parts()
+    torch.manual_seed(0)
+    many = ready(source, relabelled=75).eval()
+    few = ready(source, relabelled=10).eval()
+    few.load_state_dict(many.state_dict())
+    graph = source.whole_graph()
+    first = ready(source, task="context_label", weight=10.0).eval()
+    first.load_state_dict(many.state_dict())
+    alone = first.loss(first.views(graph))["self"]
+    z = many.encoder.layers(graph)[0]
+    torch.manual_seed(5)
+    some = torch.randperm(75)[:10] + 15
+    guess = few.pretext.guess.clone()
+    guess[some] = corrected(z.detach(), guess, few.y, 3)[some]
+    said = few.head(z[some]).softmax(1)
+    wanted = alone + 10 * 1.5 * ((said - few.pretext.context(guess)[some]) ** 2).mean()
+    torch.manual_seed(5)
+    torch.testing.assert_close(few.loss(few.views(graph))["self"], wanted)
+
+
 def test_what_cannot_be_is_told():
-    encoder = encoders.build("gcn", in_dim=12, width=8)
+    encoder = ClassGCN(12, 3, width=8)
     with pytest.raises(BadInput, match="did you mean 'degree'"):
         SelfTask(encoder, task="degre")
     with pytest.raises(BadInput, match="share in"):
         SelfTask(encoder, share=1.0)
+    with pytest.raises(BadInput, match="reads both layers of .*ClassGCN; leave --encoder out"):
+        SelfTask(torch.nn.Linear(2, 2))
     with pytest.raises(BadInput, match="whose nodes have labels"):
         SelfTask(encoder).setup(NodeSource(build(Edges(path(4).numpy(), 4), "bare")[0], "bare"))
     source = parts()
@@ -178,4 +217,4 @@ def test_what_cannot_be_is_told():
 
 def test_it_learns_from_the_command_line_names(tmp_path):
     run = vg.learn("selftask", parts(), out=tmp_path / "run", quiet=True, epochs=3, task="label_distance")
-    assert run.encoder.out_dim == 256
+    assert run.encoder.out_dim == 3

@@ -10,47 +10,93 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss, normalize, one_hot
 
-from vergence.core import BadInput, Method, Recipe, unknown
+from vergence.core import BadInput, Features, Recipe, unknown
 from vergence.data import Source
 from vergence.data.graph import pyg
-from vergence.data.graph.base import row_normalise
+from vergence.data.graph.base import GraphSource, row_normalise
 from vergence.data.graph.source import NodeSource
+from vergence.methods.graph.encoders import GCN, build, read_out
 from vergence.methods.graph.label_filling import Fill, corrected, filled
+from vergence.methods.graph.node_labels import NodeLabels
 from vergence.methods.graph.structure import degrees, distances
 from vergence.methods.graph.transforms import adjacency, spectral_vectors
 from vergence.methods.graph.views import with_edges, with_x
-from vergence.nets import width_of
+from vergence.nets import Dropout
 
+PLACE = "vergence.methods.graph.selftask:ClassGCN"
 _MOST = 8_000_000  # pairs of nodes looked at, at most, when pairs are chosen
 
 
-class SelfTask(Method):
+class ClassGCN(nn.Module):
+    """Two graph convolutions (Kipf and Welling 2017), the second one with a number a class.
+
+    Args:
+        in_dim: F.
+        classes: C, width of the answer.
+        width: Of the first layer.
+        dropout: Between the layers, in [0, 1).
+    """
+
+    def __init__(self, in_dim: int, classes: int, *, width: int = 128, dropout: float = 0.5) -> None:
+        super().__init__()
+        if min(in_dim, classes, width) < 1 or not 0 <= dropout < 1:
+            raise BadInput("ClassGCN needs in_dim, classes and width of 1 or more and dropout in [0, 1).")
+        self.in_dim, self.width, self.out_dim = in_dim, width, classes
+        self.first, self.second, self.drop = GCN(in_dim, width), GCN(width, classes), Dropout(dropout)
+        self.spec: dict[str, Any] = {}
+
+    @classmethod
+    def for_source(cls, source: GraphSource, **options: Any) -> nn.Module:
+        """Make the network with a number for each class of the source."""
+        if source.labels is None or source.labels.max() < 0:
+            raise BadInput(
+                f"SelfTask needs one graph whose nodes have labels and a split; {source.uri} is none."
+            )
+        return build(PLACE, in_dim=source.in_dim, classes=int(source.labels.max()) + 1, **options)
+
+    def layers(self, graph: pyg.Data) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the first layer's vectors ``(N, width)``, what dropout leaves of them, and the logits."""
+        with torch.autocast(graph.x.device.type, enabled=False):  # sums over neighbours want all the digits
+            x, links = graph.x.float(), GCN.links(graph.edge_index, len(graph.x))
+            hidden = self.first(x, links).relu()
+            dropped = self.drop(hidden)
+            return hidden, dropped, self.second(dropped, links)
+
+    def forward(self, graph: pyg.Data) -> Features:
+        return Features(pooled=read_out(self.layers(graph)[2], graph, None))
+
+
+class SelfTask(NodeLabels):
     """Teach a graph network a second task, made from the graph, beside the few labels.
 
     Jin, Derr, Liu, Wang, Wang, Liu, Tang 2020, arXiv:2006.10141: L = L_task + λ L_self, together ("joint
     training", which the paper finds better than one after the other). What a GCN sees anyway (degrees,
-    adjacent edges) helps little; a node's place in the whole graph and the labels around it help. Labels are
-    those of the training nodes of the source's usual split; no other label is read. Differs from the
-    paper: both layers of the GCN are equally wide and a linear layer makes classes and pretext
-    targets of their answer; parts of "cluster_distance" come from k-means on spectral vectors, not from
-    METIS; degrees are standardised, distances to labels are 1 / hops. Differs from the released code:
-    masks are drawn anew each step, and the centre of a part is really its node of highest degree.
+    adjacent edges) helps little; a node's place in the whole graph and the labels around it help. As released
+    the pretext task is answered from the first convolution's vectors, after dropout, and classes are the
+    second one's. Labels are those of the training nodes of the source's usual split, and, to choose the
+    weights that are kept, of its validation nodes; no other label is read. Differs from the paper: parts of
+    "cluster_distance" come from k-means on spectral vectors, not from METIS; degrees are standardised,
+    distances to labels are 1 / hops. Differs from the released code: masks are drawn anew each step, the
+    centre of a part is really its node of highest degree, and of a context a node counts once that is one
+    hop away and also two.
 
     Args:
-        encoder: Maps a graph to ``(N, D)`` or ``Features``.
+        encoder: A ``ClassGCN``.
         task: A key of ``PRETEXTS``, or "none" for labels alone.
         weight: λ, 0 or more; None takes the paper's for the task on Cora.
         fill: How "context_label" and "corrected_label" guess missing labels at first: iterative
             classification, label propagation, or the mean of both.
         alpha: Weight of the corrected beside the first guesses, 0 or more, of "corrected_label".
+        relabelled: Unlabelled nodes, drawn anew each step, whose guesses are corrected, at least 1.
         share: Share of the edges or nodes that are masked, in (0, 1).
         parts: Of the graph, at least 2, of "cluster_distance".
     """
 
     recipe = Recipe(
         optimizer="adam", lr=0.01, lr_scaling="none", weight_decay=5e-4, epochs=200, schedule="constant",
-        encoder="gcn",
+        encoder=PLACE,
     )  # fmt: skip
+    encoder: ClassGCN
 
     def __init__(
         self,
@@ -59,44 +105,45 @@ class SelfTask(Method):
         task: str = "corrected_label",
         weight: float | None = None,
         fill: Fill = "ica",
-        alpha: float = 1.0,
+        alpha: float = 1.5,
+        relabelled: int = 1000,
         share: float = 0.1,
         parts: int = 10,
     ) -> None:
         super().__init__(encoder)
+        if not isinstance(encoder, ClassGCN):
+            raise BadInput(f"SelfTask reads both layers of {PLACE}; leave --encoder out.")
         if task not in (*PRETEXTS, "none"):
             raise unknown("pretext task", task, (*PRETEXTS, "none"))
         if fill not in ("ica", "lp", "ensemble"):
             raise unknown("way to fill labels", fill, ("ica", "lp", "ensemble"))
-        if (weight is not None and weight < 0) or alpha < 0 or not 0 < share < 1 or parts < 2:
+        numbers = (weight is None or weight >= 0) and alpha >= 0 and relabelled >= 1
+        if not numbers or not 0 < share < 1 or parts < 2:
             raise BadInput(
-                f"SelfTask needs weight and alpha of 0 or more, share in (0, 1) and 2 or more parts; "
-                f"got {weight}, {alpha}, {share} and {parts}."
+                f"SelfTask needs weight and alpha of 0 or more, relabelled of 1 or more, share in (0, 1) and "
+                f"2 or more parts; got {weight}, {alpha}, {relabelled}, {share} and {parts}."
             )
         self.task, self.fill, self.alpha, self.share, self.parts = task, fill, alpha, share, parts
-        self.weight = weight
+        self.weight, self.relabelled = weight, relabelled
         self.pretext: Pretext | None = None
 
     def setup(self, source: Source) -> None:
-        """Build the targets of the pretext task, and the heads, from the graph and its training labels."""
+        """Build the targets of the pretext task, and its head, from the graph and its training labels."""
         if not isinstance(source, NodeSource) or source.labels is None or not source.protocols:
             raise BadInput(
                 f"SelfTask needs one graph whose nodes have labels and a split; {source.uri} is none."
             )
-        whole, width = source.data, width_of(self.encoder)
-        n = int(whole.num_nodes)
-        taught = source.splits()[0].train
-        y = np.full(n, -1)
-        y[source.rows[taught]] = source.labels[taught]
+        super().setup(source)
+        whole = source.data
+        y = np.full(int(whole.num_nodes), -1)
+        y[source.rows[self.teaches]] = source.labels[self.teaches]
         if len(np.unique(y[y >= 0])) < 2:
             raise BadInput(f"SelfTask needs training labels of two or more classes; {source.uri} has fewer.")
         self.y = torch.from_numpy(y)
-        classes = int(source.labels.max()) + 1
-        self.classify = nn.Linear(width, classes)
         if self.task != "none" and self.weight != 0:
             made, usual = PRETEXTS[self.task]
-            self.pretext = made(self, source.x, whole.edge_index, self.y, classes)
-            self.head = nn.Linear(width, self.pretext.width)
+            self.pretext = made(self, source.x, whole.edge_index, self.y, self.encoder.out_dim)
+            self.head = nn.Linear(self.encoder.width, self.pretext.width)
             self.scale = usual if self.weight is None else self.weight  # λ
 
     def views(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
@@ -107,18 +154,14 @@ class SelfTask(Method):
 
     def loss(self, views: tuple[pyg.Data, Any]) -> dict[str, Tensor]:
         graph, target = views
-        z = self.nodes(graph)
-        y = self.y.to(z.device)
+        hidden, dropped, logits = self.encoder.layers(graph)
+        y = self.y.to(logits.device)
         known = y >= 0
-        terms = {"label": cross_entropy(self.classify(z[known]), y[known])}
+        terms = {"label": cross_entropy(logits[known], y[known])}
         if self.pretext is not None:
+            z = dropped if self.pretext.dropped else hidden
             terms["self"] = self.scale * self.pretext.loss(z, self.head, target)
         return terms
-
-    def nodes(self, graph: pyg.Data) -> Tensor:
-        every = graph.clone()
-        every.seeds = None  # a subset of the nodes is asked for its labels, all of them for targets
-        return self.encode(every)
 
 
 class Pretext:
@@ -126,9 +169,10 @@ class Pretext:
 
     Attributes:
         width: Of the head's answer.
+        dropped: Whether it is given the vectors that dropout has left.
     """
 
-    width = 1
+    width, dropped = 1, True
 
     def draw(self, graph: pyg.Data) -> tuple[pyg.Data, Any]:
         """Return the graph that the encoder sees, and what is asked of it."""
@@ -285,14 +329,17 @@ class ContextLabel(Pretext):
     """Predict the shares of the classes within two hops, missing labels guessed: squared error.
 
     Args:
-        method: Tells ``fill``.
+        method: Tells ``fill``, and how many guesses are corrected.
         corrected: Also predict the shares by labels that the present vectors correct.
     """
+
+    dropped = False  # labels are corrected by all of the vectors
 
     def __init__(
         self, method: SelfTask, x: Tensor, edges: Tensor, y: Tensor, classes: int, *, corrected: bool = False
     ) -> None:
         self.width, self.y, self.alpha = classes, y, method.alpha if corrected else 0.0
+        self.relabelled, self.drop = method.relabelled, method.encoder.drop
         a = adjacency(edges, len(y), undirected=True)
         a.data[:] = 1
         self.near = sp.csr_array(a + a @ a)
@@ -309,12 +356,15 @@ class ContextLabel(Pretext):
         return row_normalise(torch.from_numpy(counts).float())
 
     def loss(self, z: Tensor, head: nn.Module, target: Any) -> Tensor:
-        rows = self.unlabelled.to(z.device)
-        said = head(z[rows]).softmax(1)
-        cost = mse_loss(said, self.shares[self.unlabelled].to(z.device))
+        rows = self.unlabelled
+        said = head(self.drop(z[rows.to(z.device)])).softmax(1)
+        cost = mse_loss(said, self.shares[rows].to(z.device))
         if self.alpha:
-            better = self.context(corrected(z.detach().cpu(), self.guess, self.y, self.width))
-            cost = cost + self.alpha * mse_loss(said, better[self.unlabelled].to(z.device))
+            some = torch.randperm(len(rows))[: self.relabelled]
+            guess = self.guess.clone()
+            guess[rows[some]] = corrected(z.detach().cpu(), self.guess, self.y, self.width)[rows[some]]
+            better = self.context(guess)[rows[some]].to(z.device)
+            cost = cost + self.alpha * mse_loss(said[some.to(z.device)], better)
         return cost
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, Literal, get_args
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import (
@@ -15,10 +13,11 @@ from torch.nn.functional import (
     leaky_relu,
 )
 
-from vergence.core import BadInput, Clock, Features, Method, Recipe, unknown
+from vergence.core import BadInput, Features, Recipe, unknown
 from vergence.data.graph import pyg
 from vergence.data.graph.base import GraphSource
 from vergence.methods.graph.encoders import build, read_out
+from vergence.methods.graph.node_labels import NodeLabels
 from vergence.nets import dropout
 from vergence.nets.links import Links, with_loops
 
@@ -180,7 +179,7 @@ class AttentionNet(nn.Module):
         return Features(pooled=read_out(self.nodes(graph), graph, None))
 
 
-class SuperGAT(Method):
+class SuperGAT(NodeLabels):
     """Teach attention, beside the task, to tell a graph's edges from non-edges: it learns whom to trust.
 
     Kim and Oh 2021, arXiv:2204.04879. Labels of the training nodes of the source's usual split are looked
@@ -198,7 +197,6 @@ class SuperGAT(Method):
         negatives: Non-edges for each of them, above 0, p_n.
     """
 
-    reads = ("labels",)
     recipe = Recipe(
         optimizer="adam", lr=5e-3, lr_scaling="none", weight_decay=8.228864972965771e-3, epochs=500,
         schedule="constant", encoder=PLACE,
@@ -222,20 +220,6 @@ class SuperGAT(Method):
                 f"got {edge_weight}, {edge_share} and {negatives}."
             )
         self.edge_weight, self.edge_share, self.negatives = edge_weight, edge_share, negatives
-        self.best = copy.deepcopy(encoder).requires_grad_(False)
-        self.register_buffer("best_accuracy", torch.tensor(-1.0))
-
-    best_accuracy: Tensor
-
-    def setup(self, source: GraphSource) -> None:  # type: ignore[override]
-        if source.grain != "nodes" or source.labels is None:
-            raise BadInput(f"SuperGAT learns from labels of one graph's nodes; {source.uri} has none.")
-        train, val = source.labels >= 0, np.zeros(len(source), bool)
-        if source.protocols:
-            split = source.splits()[0]
-            train = np.isin(np.arange(len(source)), split.train) & train
-            val = np.isin(np.arange(len(source)), split.val) & (source.labels >= 0)
-        self.source, self.teaches, self.judges = source, torch.from_numpy(train), torch.from_numpy(val)
 
     def views(self, graph: pyg.Data) -> pyg.Data:
         return graph
@@ -264,28 +248,3 @@ class SuperGAT(Method):
         absent = non_edges(edges, len(graph.x), int(self.negatives * count))
         pairs = torch.cat([present, absent], dim=1)
         return pairs, (torch.arange(pairs.shape[1], device=pairs.device) < present.shape[1]).float()
-
-    def step_end(self, clock: Clock) -> None:
-        """Keep the weights that do best on the validation nodes; at the end, go back to them."""
-        if clock.step % clock.steps_per_epoch and clock.step < clock.total:
-            return
-        accuracy = self.validation()
-        if accuracy >= self.best_accuracy:
-            self.best_accuracy.fill_(accuracy)
-            self.best.load_state_dict(self.encoder.state_dict())
-        if clock.step == clock.total:
-            self.encoder.load_state_dict(self.best.state_dict())
-
-    @torch.no_grad()
-    def validation(self) -> float:
-        """Return the accuracy on the validation nodes; 0 where there are none."""
-        right, training = 0, self.encoder.training
-        self.encoder.eval()
-        device = self.best_accuracy.device
-        for batch in self.source.loader(self.source.reading_batch):
-            judged = self.judges[batch.index]
-            if judged.any():
-                guess = self.encoder(batch.to(device)).pooled.argmax(1).cpu()
-                right += int((guess == batch.label.cpu())[judged].sum())
-        self.encoder.train(training)
-        return right / max(1, int(self.judges.sum()))
