@@ -27,8 +27,8 @@ class HypeBoy(Method):
     hidden features are reconstructed, then each member of each hyperedge is found by the sum of the others.
     Differs from the released code: the reconstructing decoder is as wide as the encoder, with a linear map to
     the features at its end, where theirs is as wide as the features; Adam is not restarted between the
-    stages; single-member hyperedges are kept or dropped like all others; the mean over the pairs (hyperedge,
-    member) is minimised, not the sum.
+    stages; the mean degree of a hyperedge's members is not rounded down; single-member hyperedges are kept or
+    dropped like all others; the mean over the pairs (hyperedge, member) is minimised, not the sum.
 
     Args:
         encoder: Maps a hypergraph to ``(N, D)`` or ``Features``, and has ``in_dim``.
