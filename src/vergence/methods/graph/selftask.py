@@ -15,8 +15,9 @@ from vergence.data import Source
 from vergence.data.graph import pyg
 from vergence.data.graph.base import GraphSource, row_normalise
 from vergence.data.graph.source import NodeSource
-from vergence.methods.graph.encoders import GCN, build, read_out
+from vergence.methods.graph.encoders import build, read_out
 from vergence.methods.graph.label_filling import Fill, corrected, filled
+from vergence.methods.graph.layers import GCN
 from vergence.methods.graph.node_labels import NodeLabels
 from vergence.methods.graph.structure import degrees, distances
 from vergence.methods.graph.transforms import adjacency, spectral_vectors
