@@ -137,9 +137,10 @@ class NeuralFP(Method):
     arXiv:1509.09292. As in the released code, an atom's own vector has weights of its own and bonds stand
     beside the neighbours inside the sum, which Algorithm 2 leaves out. Differs from the released code: batch
     norm divides by the deviation, not by the deviation + 1, and after training uses running statistics, so
-    that a fingerprint does not depend on the batch; weights start as torch's layers do, where the paper draws
-    the scale by random search. The targets of all samples learned from are used: take a ``subset`` to keep
-    some for judging.
+    that a fingerprint does not depend on the batch; the mean squared error is minimised, whose root its
+    example of regression takes; weights start as torch's layers do, where the paper draws the scale by
+    random search. The targets of all samples learned from are used: take a ``subset`` to keep some for
+    judging.
 
     Args:
         encoder: ``Fingerprint``, or another that maps a batch of molecules to ``(B, D)``.
