@@ -10,6 +10,9 @@ from vergence.data.source_options import source_options, with_options
 
 def add_source_flags(parser: Options) -> None:
     """Add ``--id``, ``--time`` and their kind."""
+    parser.add_argument(
+        "--modality", type=str, help="what data are read as, where a folder holds several kinds"
+    )
     for name, text in source_options().items():
         parser.add_argument(f"--{name}", type=str, help=text)
 
@@ -22,5 +25,6 @@ def source_of(args: Any, source: str, known: str = "") -> str:
         source: As it was typed.
         known: See ``data.source_options.with_options``, also for what is raised.
     """
-    given = {name: args.get(name) for name in source_options() if args.get(name) is not None}
+    names = ("modality", *source_options())
+    given = {name: args.get(name) for name in names if args.get(name) is not None}
     return with_options(source, given, known)

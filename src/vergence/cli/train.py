@@ -63,7 +63,7 @@ def learn(argv: list[str]) -> None:
     add_source_flags(parser)
     parser.add_signature(cls, skip={"encoder"})
     args = parser.read(rest)
-    ours = ("config", "json", "method", "source", *source_options())
+    ours = ("config", "json", "method", "source", "modality", *source_options())
     given = {k: v for k, v in args.as_dict().items() if k not in ours}
     source = source_of(args, args.source)
     _leave_busy_cores(args.quiet)

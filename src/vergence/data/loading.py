@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 
 T = TypeVar("T")
 B = TypeVar("B")
+P = TypeVar("P")
 
 
 def cores() -> int:
@@ -91,22 +92,24 @@ def stand_ins(place: int, n: int, stride: int) -> Iterator[int]:
 
 def prefetch(
     shares: Iterable[np.ndarray],
-    read: Callable[[int], T],
+    read: Callable[[P], T],
     assemble: Callable[[np.ndarray, list[T]], B],
     *,
     workers: int,
     depth: int,
+    split: Callable[[np.ndarray], Sequence[P]] = np.ndarray.tolist,
 ) -> Generator[B]:
-    """Yield ``assemble(share, [read(place), ...])`` of every share in order, made by threads.
+    """Yield ``assemble(share, [read(part), ...])`` of every share in order, made by threads.
 
     The threads are gone when the generator is closed, for whatever reason.
 
     Args:
         shares: Places a batch.
-        read: Called once a place.
+        read: Called once a part.
         assemble: Called once a share.
         workers: Threads.
         depth: Most batches that are under way or waiting.
+        split: Share -> parts, each read by one thread; its single places unless said otherwise.
     """
     pool = ThreadPoolExecutor(workers, thread_name_prefix="vergence-read")
     waiting: deque[Future[B]] = deque()
@@ -117,7 +120,7 @@ def prefetch(
 
     try:
         for share in shares:
-            parts = [pool.submit(read, place) for place in share.tolist()]
+            parts = [pool.submit(read, part) for part in split(share)]
             waiting.append(pool.submit(gather, share, parts))
             if len(waiting) >= depth:
                 yield waiting.popleft().result()

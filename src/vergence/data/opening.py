@@ -29,6 +29,7 @@ def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
             an event log (``events:log.parquet?id=user&time=ts``, or parquet and csv files without
             pictures whose columns look like an id and a time), ``movielens:folder``, a table
             (``table:people.parquet?label=sick``, or csv files that are no event log),
+            videos (a file or a folder of them, ``frames:folder?fps=25``),
             ``sklearn:breast_cancer``, a graph (``planetoid:folder/cora``, ``tu:folder/MUTAG``, a file
             such as ``.edgelist``, ...), or the embedded ``digits`` and ``karate``. File names may hold
             ``*`` and ``{000..003}``. What each modality opens is said in ``modalities/``.
@@ -38,7 +39,8 @@ def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
             a list of any of these, uris and sources among them: they are joined, and each sample keeps its
             label.
         limit: Share of unreadable samples that is put up with, in [0, 1], before reading stops.
-        **options: How it is read, as the flags of the command line: ``label="sick"``, ``numeric=["age"]`` of
+        **options: How it is read, as the flags of the command line: ``modality="video"`` where a folder holds
+            several kinds, ``seconds=2`` of a video's windows, ``label="sick"``, ``numeric=["age"]`` of
             a table, ``features="nodes.csv", labels="field"`` of a list of edges, ``id="user", time="ts"`` of
             a log. Of arrays and lists ``labels``, one a sample, None where unknown; of images in memory also
             ``targets``, numbers by name, such as ``group`` (the clip) and ``pose``.
@@ -59,9 +61,19 @@ def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
         raise BadInput(f"limit is the share of unreadable samples put up with, in [0, 1]; got {limit}.")
     if isinstance(uri, list | tuple) and any(isinstance(part, str | os.PathLike | Source) for part in uri):
         return _joined([open(part, limit=limit, **options) for part in uri])
+    if (asked := options.get("modality")) is not None:
+        source = _as_asked(uri, str(asked), limit, options)
+        if source.modality != asked:
+            nouns_of = [find_modality(name).noun for name in (source.modality, str(asked))]
+            raise BadInput(f"{source.uri} is read as {nouns_of[0]}; it cannot be read as {nouns_of[1]}.")
+        return source
     if not isinstance(uri, str | os.PathLike):
         return _object(uri, limit, options)
-    uri = with_options(os.fspath(uri), options)
+    return _at(with_options(os.fspath(uri), options), limit)
+
+
+def _at(uri: str, limit: float) -> Source:
+    """Open what a uri names."""
     if (modality := _named(uri)) is not None:
         return modality.load("open")(uri, limit=limit)
     if uri.startswith(_MEMORY):
@@ -73,6 +85,15 @@ def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
     if not paths:
         raise _missing(path, uri)
     return _files(paths, uri, limit)
+
+
+def _as_asked(uri: Any, modality: str, limit: float, options: Mapping[str, Any]) -> Source:
+    """Open data as one modality, also where another would read what lies there."""
+    rest = {name: value for name, value in options.items() if name != "modality"}
+    known = find_modality(modality)
+    if not isinstance(uri, str | os.PathLike):
+        return open(uri, limit=limit, **rest)
+    return open(with_options(os.fspath(uri), {**rest, "modality": known.name}), limit=limit)
 
 
 def check_there(uri: str) -> None:

@@ -82,6 +82,7 @@ class Source(ABC):
         reads: Names of the targets that its batches carry beside labels; see ``with_targets``.
         precision: In which learning computes unless the user says otherwise; "auto" goes by the hardware.
         notes: What was put right while reading, in words.
+        root: The folder in which names are files, where the uri does not say it by itself.
         reading: What each column was read as, and why, in words; nothing where there are no columns.
     """
 
@@ -98,6 +99,7 @@ class Source(ABC):
     reads: tuple[str, ...] = ()
     precision: str = "auto"
     notes: Sequence[str] = ()
+    root: str = ""
     reading: str = ""
     reading_batch: int = 512  # samples a forward pass when nothing is learned
 
@@ -183,6 +185,18 @@ class Source(ABC):
         Raises:
             BadInput: If it cannot be read.
         """
+
+    def small_sample(self, i: int) -> Any:
+        """Return sample ``i`` as a store's small picture of it is drawn from; may be smaller than ``sample``.
+
+        Raises:
+            BadInput: If it cannot be read.
+        """
+        return self.sample(i)
+
+    def columns(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Return what a store of samples ``index`` says of each beside its name and label, by column."""
+        return {}
 
     def content(self, i: int) -> bytes:
         """Return bytes that are others when sample ``i`` has changed; none where that cannot be told.

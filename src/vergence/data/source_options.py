@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from vergence.core.errors import BadInput, unknown
-from vergence.core.modality import Modality, known_modalities
+from vergence.core.modality import Modality, find_modality, known_modalities
 from vergence.data.paths import expanded, split_query
 
 
@@ -28,7 +28,8 @@ def with_options(source: str, given: Mapping[str, Any], known: str = "") -> str:
 
     Args:
         source: As it was typed.
-        given: Options by name: a word, or several, such as names of columns.
+        given: Options by name: a word or number, or several words, such as names of columns. ``modality`` has
+            it read as one, where what lies there could be of several.
         known: Uri of data with the same columns, such as that which a run learned from, or nothing.
 
     Raises:
@@ -37,11 +38,15 @@ def with_options(source: str, given: Mapping[str, Any], known: str = "") -> str:
     >>> with_options("edges.csv", {"features": "nodes.csv", "labels": "field"})
     'edges:edges.csv?features=nodes.csv&labels=field'
     """
+    given = dict(given)
+    if (modality := given.pop("modality", None)) is not None:
+        source = _as_modality(source, modality)
     for name, value in given.items():
         if name not in source_options():
             raise unknown("option of open", name, source_options())
         names = value if isinstance(value, list | tuple) else [value]
-        if not all(isinstance(part, str | os.PathLike) for part in names):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number and not all(isinstance(part, str | os.PathLike) for part in names):
             raise BadInput(f"{name} of {source} is a name, or several; got {type(value).__name__}.")
     reader = _reader(source) or (_reader(known) if ":" not in source else None)
     if reader is None and given and ":" not in source:
@@ -61,7 +66,16 @@ def with_options(source: str, given: Mapping[str, Any], known: str = "") -> str:
     return f"{reader.schemes[0]}:{path}" + (f"?{whole}" if whole else "")
 
 
-def _quoted(value: str | Sequence[str]) -> str:
+def _as_modality(source: str, name: Any) -> str:
+    """Return a uri that is opened as one modality, also where another would read what lies there."""
+    modality = find_modality(str(name))
+    named = any(source in known.names for known in known_modalities())
+    if named or not modality.flags or source.startswith(tuple(f"{s}:" for s in modality.schemes)):
+        return source
+    return f"{modality.schemes[0]}:{source}"
+
+
+def _quoted(value: str | float | Sequence[str]) -> str:
     if isinstance(value, list | tuple):
         return ",".join(quote(str(part), safe="/") for part in value)
     return quote(str(value), safe="/,")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vergence.core import BadInput, RunConfig, unknown
 from vergence.data.loading import cores
@@ -252,3 +252,13 @@ def repeatable(device: torch.device) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before, warn_only=warns)
         memory.fill_uninitialized_memory = filled
+
+
+def put_channels_last(module: nn.Module, device: torch.device) -> None:
+    """Put a module on a device, with the weights of convolutions over images in channels-last order."""
+
+    def moved(value: Tensor) -> Tensor:
+        order = torch.channels_last if value.ndim == 4 else torch.preserve_format
+        return value.to(device, memory_format=order)
+
+    module._apply(moved)  # noqa: SLF001 - ``to`` asks it of every number of axes, and clips have five

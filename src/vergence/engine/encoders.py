@@ -64,7 +64,7 @@ def encoder(name: Given, source: Any = None, *, modality: str | None = None, **o
             return made_of(cls, options)
         return own_encoder(cls, source, **options)
     modality = modality or (_modality_of(name) if source is None else source.modality)
-    if (reads := _bringing(scheme)) not in (None, modality):
+    if (reads := _bringing(scheme, modality)) not in (None, modality):
         raise BadInput(f"{name} reads {find_modality(reads).noun}; these are {find_modality(modality).noun}.")
     encoders = _encoders_of(modality)
     return encoders.build(name, **options) if source is None else encoders.for_source(source, name, **options)
@@ -178,6 +178,9 @@ def with_weights(
     elif options:
         raise BadInput(f"{name} has its architecture already; leave {next(iter(options))} out.")
     modality, make = _WITH_WEIGHTS[scheme](rest)
+    wraps = {} if source is None else getattr(_encoders_of(source.modality), "WRAPS", {})
+    if source is not None and modality in wraps:
+        return wraps[modality](with_weights(name, size=size, **options)).eval()
     if source is not None and modality != source.modality:
         raise BadInput(
             f"{name} learned from another modality ({modality}) than that of {source.uri} "
@@ -344,10 +347,10 @@ def _modality_of(name: str) -> str:
     )
 
 
-def _bringing(scheme: str) -> str | None:
-    """Return the modality whose encoders a scheme such as "timm" names."""
-    names = (m.name for m in known_modalities() if scheme in getattr(_encoders_of(m.name), "SCHEMES", ()))
-    return next(names, None)
+def _bringing(scheme: str, wanted: str | None = None) -> str | None:
+    """Return a modality whose encoders a scheme such as "timm" names: the wanted, else the first."""
+    names = [m.name for m in known_modalities() if scheme in getattr(_encoders_of(m.name), "SCHEMES", ())]
+    return wanted if wanted in names else next(iter(names), None)
 
 
 def _encoders_of(modality: str) -> Any:

@@ -27,7 +27,7 @@ from vergence.data.source import Source
 from vergence.engine import process_monitor
 from vergence.engine.batches import Batches, parts_of
 from vergence.engine.checkpoint import Checkpoint, StagePlace
-from vergence.engine.devices import divides, make_fabric, repeatable
+from vergence.engine.devices import divides, make_fabric, put_channels_last, repeatable
 from vergence.engine.distributed import StopVote, merged, rank, world
 from vergence.engine.files import write_text, write_yaml
 from vergence.engine.health import Health, HealthProbe
@@ -204,7 +204,7 @@ class TrainingLoop:
     def put_on_device(self) -> None:
         """Put the networks on the device; let norms see the samples of all processes."""
         if not self.divided:
-            self.method.to(self.fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            put_channels_last(self.method, self.fabric.device)
         if world() > 1:
             synchronise_norms(self.method, self.fabric.device)
 

@@ -17,7 +17,7 @@ from vergence.core import BadInput, Estimator, Method, RunConfig, Stage
 from vergence.data.source import Source
 from vergence.engine.batches import loader_spec, parts_of
 from vergence.engine.checkpoint import Checkpoint, StagePlace
-from vergence.engine.devices import divides
+from vergence.engine.devices import divides, put_channels_last
 from vergence.engine.distributed import rank
 from vergence.engine.files import write_yaml
 from vergence.engine.logger import write_missing_tables
@@ -164,7 +164,7 @@ def run_stages(
                 made.setup(learned)
                 with ended.restoring():
                     restore_method(made, ended.read())
-                made.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+                put_channels_last(made, fabric.device)
             state = ended.read()
             steps, seconds = steps + int(state["step"]), float(state["seconds"])
             made.eval()

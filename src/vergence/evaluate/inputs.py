@@ -34,7 +34,9 @@ def labelled(x: Array, y: Array, what: str) -> tuple[Tensor, Tensor]:
     return features, labels
 
 
-def stratified(labels: np.ndarray, share: float, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def stratified(
+    labels: np.ndarray, share: float, *, seed: int = 0, groups: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Split rows in two so that every class gives about ``share`` of its rows to the second part.
 
     A class of one row stays in the first part, any other is in both.
@@ -43,12 +45,19 @@ def stratified(labels: np.ndarray, share: float, *, seed: int = 0) -> tuple[np.n
         labels: ``(n,)``.
         share: Of the second part, in (0, 1).
         seed: Of the choice.
+        groups: ``(n,)`` from 0, rows that stay together, such as the windows of one video, where a group has
+            one label; a class then gives about ``share`` of its groups, and one of a single group gives none.
 
     Returns:
         Two ascending arrays of rows, together all of them.
     """
     if not 0 < share < 1:
         raise ValueError(f"stratified needs a share in (0, 1), got {share}.")
+    if groups is not None:
+        first, of = np.unique(groups, return_index=True, return_inverse=True)[1:]
+        _, kept = stratified(labels[first], share, seed=seed)
+        held = np.isin(of.reshape(-1), kept)
+        return np.flatnonzero(~held), np.flatnonzero(held)
     rng = np.random.default_rng(seed)
     second = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -194,10 +194,12 @@ def measure(
     wanted: Sequence[str] = tuple(protocols or ()) or find_modality(source.modality).protocols or DEFAULT
     if test is None:
         assert source.labels is not None
-        first, second = stratified(source.labels, TEST_SHARE, seed=seed)
+        together = _groups(source) if source.modality == "video" else None
+        first, second = stratified(source.labels, TEST_SHARE, seed=seed, groups=together)
         if not len(second):
+            what = "samples" if together is None else "videos"
             raise BadInput(
-                f"measure needs 2 or more samples of a class to keep some back; {source.uri} has 1 of each."
+                f"measure needs 2 or more {what} of a class to keep some back; {source.uri} has 1 of each."
             )
         source, judge = source.subset(first), source.subset(second)
     else:

@@ -67,6 +67,8 @@ class Rows:
         if ids is None:
             raise BadInput("Vectors without a source need a name each: pass ids=[...].")
         self.ids = [str(name) for name in ids]
+        if metadata is None and source is not None:
+            metadata = source.columns(self.index) or None
         self.metadata = pa.table({}) if metadata is None else ordinary(pa.table(metadata))
         for what, column in {
             "ids": self.ids,
@@ -86,7 +88,7 @@ class Rows:
         self.labels = None if labels is None else np.asarray(labels, np.int64)
         self.encoder: Mapping[str, Any] | None = getattr(embeddings, "encoder", None)
         self.source, self.classes = source, source.classes if source is not None else None
-        self.uris = self.ids if source is None else uris(source.uri, self.ids)
+        self.uris = self.ids if source is None else uris(source.root or source.uri, self.ids)
         self.thumbnail = thumbnail
         self._draw = None if source is None else find_modality(source.modality).load("thumbnail")
 
@@ -148,7 +150,7 @@ class Rows:
     def _picture(self, row: int) -> bytes | None:
         assert self.source is not None and self._draw is not None
         try:
-            return self._draw(self.source.sample(int(row)), self.thumbnail)
+            return self._draw(self.source.small_sample(int(row)), self.thumbnail)
         except BadInput:
             return None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vergence.data.image.formats import UNREAD, suffix_of
+from vergence.data.image.formats import UNREAD, VIDEOS, suffix_of
 from vergence.data.image.reader import ImageReader, read_ends, read_part
 from vergence.data.paths import printable
 from vergence.data.source import LabelName
@@ -53,6 +53,11 @@ def left_out(names: Sequence[str], pictures: Sequence[str]) -> list[str]:
     unread = {kind: n for kind, n in kinds.items() if kind in UNREAD}
     archives = {kind: n for kind, n in kinds.items() if kind in _ARCHIVES}
     notes = [f"{n:,} x {kind} left out: a format that is not read" for kind, n in sorted(unread.items())]
+    videos = {kind: n for kind, n in kinds.items() if kind in VIDEOS}
+    notes += [
+        f"{n:,} x {kind} left out beside the pictures: --modality video reads them"
+        for kind, n in sorted(videos.items())
+    ]
     return notes + [
         f"{n:,} x {kind} beside the pictures not looked into: open it by its path"
         for kind, n in sorted(archives.items())

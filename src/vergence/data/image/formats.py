@@ -17,12 +17,17 @@ UNREAD = frozenset(
         *(".svg", ".eps", ".ai", ".psd", ".psb", ".xcf", ".jxl", ".jxr", ".exr", ".hdr", ".fits"),
     )
 )
+VIDEOS = (  # another modality reads them
+    *(".mp4", ".m4v", ".mov", ".avi", ".webm", ".mkv"),
+    *(".mpg", ".mpeg", ".ogv", ".wmv", ".flv", ".3gp"),
+)
 _NO_PICTURES = frozenset(
     (
         *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".log", ".ini"),
         *(".py", ".npy", ".npz", ".mat", ".pkl", ".pt", ".pth", ".safetensors", ".parquet", ".arrow", ".h5"),
         *(".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".pdf", ".db", ".cls"),
-        *(".mp4", ".mov", ".avi", ".mkv", ".webm", ".mp3", ".wav", ".flac", ".ply", ".off", ".obj", ".nii"),
+        *(".mp3", ".wav", ".flac", ".ply", ".off", ".obj", ".nii"),
+        *VIDEOS,
     )
 )
 HEAD = 64  # bytes of a file that tell its format

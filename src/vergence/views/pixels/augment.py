@@ -151,6 +151,7 @@ class Augment:
             fields, or None.
         group: Photos in a row that are all treated as the first of them is: the same share of each is cut
             out, and they are recoloured by the same numbers.
+        recolour: Recolour each photo of a group by its own numbers; where it is cut out stays the group's.
     """
 
     size: int
@@ -164,6 +165,7 @@ class Augment:
     solarize: float = 0.0
     affine: Affine | Mapping[str, Any] | Sequence[Any] | None = None
     group: int = 1
+    recolour: bool = False
 
     def __post_init__(self) -> None:
         if self.blur is None:
@@ -195,7 +197,7 @@ class Augment:
         if self.group > 1:
             larger = sizes / first_of_group(sizes, self.group)  # exactly 1 where all are of one size
             box = first_of_group(box, self.group) * larger.repeat(1, 2)
-        flip = self._chosen(self.flip, sizes, generator)
+        flip = self._chosen(self.flip, sizes, generator, self.group)
         matrix = geometry.box_matrix(box, self.size, flip)
         angle = torch.zeros(b, device=pixels.device)
         if isinstance(self.affine, Affine):
@@ -205,10 +207,11 @@ class Augment:
         order = torch.randperm(
             4, generator=generator, device=generator.device if generator else None
         ).tolist()
-        grey = self._chosen(self.grey, sizes, generator)
-        blur = self._chosen(self.blur, sizes, generator)
-        sigma = first_of_group(uniform(b, 0.1, 2.0, sizes, generator), self.group)
-        solarize = self._chosen(self.solarize, sizes, generator)
+        alike = 1 if self.recolour else self.group
+        grey = self._chosen(self.grey, sizes, generator, alike)
+        blur = self._chosen(self.blur, sizes, generator, alike)
+        sigma = first_of_group(uniform(b, 0.1, 2.0, sizes, generator), alike)
+        solarize = self._chosen(self.solarize, sizes, generator, alike)
         drawn = Drawn(box, flip, matrix, factors, order, grey, blur, sigma, solarize)
         pixels = self._made(batch, sizes, drawn)
         return View(pixels, box, flip, angle, matrix, targets=_moved(batch, matrix, self.size, sizes))
@@ -257,19 +260,22 @@ class Augment:
             out[rows] = x
         return out
 
-    def _chosen(self, p: float | None, sizes: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _chosen(
+        self, p: float | None, sizes: Tensor, generator: torch.Generator | None, group: int
+    ) -> Tensor:
         draw = torch.rand(len(sizes), generator=generator, device=sizes.device)
-        return first_of_group(draw < (p or 0.0), self.group)
+        return first_of_group(draw < (p or 0.0), group)
 
     def _draw_jitter(self, sizes: Tensor, generator: torch.Generator | None) -> Tensor | None:
         """Return ``(4, B)`` factors of brightness, contrast and saturation and turns of hue, or None."""
         if not self.jitter_p or not any(self.jitter):
             return None
-        chosen = self._chosen(self.jitter_p, sizes, generator)
+        alike = 1 if self.recolour else self.group
+        chosen = self._chosen(self.jitter_p, sizes, generator, alike)
         strength = torch.tensor(self.jitter, device=sizes.device)[:, None]
         neutral = torch.tensor([1.0, 1.0, 1.0, 0.0], device=sizes.device)[:, None]
         draw = torch.rand((4, len(sizes)), generator=generator, device=sizes.device) * 2 - 1
-        draw = first_of_group(draw.T, self.group).T
+        draw = first_of_group(draw.T, alike).T
         factors = neutral + strength * draw * chosen
         return torch.cat([factors[:3].clamp_min(0), factors[3:]])
 

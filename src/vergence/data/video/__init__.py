@@ -1,0 +1,1 @@
+"""Videos: files by PyAV, folders of frames, arrays and generated clips, read by time."""
