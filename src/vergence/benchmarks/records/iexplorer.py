@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Self
@@ -15,13 +17,13 @@ from torch import Tensor, nn
 
 from vergence.benchmarks.arms import Fitted
 from vergence.benchmarks.environment import data_root
-from vergence.benchmarks.record import Record
-from vergence.benchmarks.tasks import KNN, Arm, Metric, images
+from vergence.benchmarks.record import Mechanism, Parity, Record
+from vergence.benchmarks.tasks import KNN, Arm, Metric, Task, generated, images
 from vergence.core import Method
 from vergence.data import Source
 from vergence.data import open as open_source
 from vergence.methods.image import encoders
-from vergence.methods.image.iexplorer import InternetExplorer
+from vergence.methods.image.iexplorer import InternetExplorer, tiered
 from vergence.methods.image.search_engines import LocalEngine, as_engine
 from vergence.train import learn
 
@@ -34,6 +36,12 @@ DOMAINS: tuple[tuple[str, tuple[int, ...]], ...] = (  # Tiny-ImageNet's classes 
 )
 TARGET, POOL, TEST = 30, 40, 30  # pictures of each class; the pool's of all 200
 ROUNDS, QUERIES, IMAGES, EPOCHS, WIDTH = 8, 8, 20, 2, 32
+CONCEPTS, KINDS, WORDS, AWAY = (
+    320,
+    20,
+    12,
+    1.0,
+)  # of the generated web; how far pictures lie from their concept
 PHOTOS = images("tiny-imagenet", train=100_000, test=10_000)
 
 
@@ -136,6 +144,105 @@ SHARE = Metric(
     note="Even draws find 6.5 to 12 %, as many as the target has of the 200 classes.",
 )
 
+
+@dataclass(frozen=True)
+class Web:
+    """A generated engine, of which only vectors are seen; it answers with vectors of pictures.
+
+    Args:
+        vectors: ``(C, T)`` of concepts.
+        places: ``(C, P)`` where the pictures of each concept lie.
+        kinds: ``(C,)``, concepts of one kind lie near each other.
+    """
+
+    vectors: np.ndarray
+    places: np.ndarray
+    kinds: np.ndarray
+
+    @property
+    def concepts(self) -> list[str]:
+        return [f"concept {i}" for i in range(len(self.vectors))]
+
+    def answer(self, concept: int, count: int, random: np.random.Generator) -> Tensor:
+        """Return pictures ``(count, P)`` of unit length."""
+        return unit_rows(self.places[concept] + AWAY * random.normal(size=(count, self.places.shape[1])))
+
+
+def unit_rows(x: np.ndarray) -> Tensor:
+    return torch.nn.functional.normalize(torch.as_tensor(x).float(), dim=1)
+
+
+def web(source: None, seed: int) -> tuple[Tensor, Web]:
+    """Generate concepts of many kinds, and a target of pictures of one kind."""
+    random = np.random.default_rng(seed)
+    kinds = np.arange(CONCEPTS) % KINDS
+    vectors = random.normal(size=(KINDS, WORDS))[kinds] + 0.5 * random.normal(size=(CONCEPTS, WORDS))
+    places = vectors @ random.normal(size=(WORDS, WIDTH)) / WORDS**0.5
+    made = Web(vectors, places, kinds)
+    wanted = np.flatnonzero(kinds == 0)
+    return torch.cat([made.answer(c, 4, random) for c in wanted]), made
+
+
+def asked(kind: type[InternetExplorer]) -> Arm:
+    """Return the arm of which concepts are asked for while what sees the pictures stays as it is."""
+
+    def arm(task: Task, seed: int) -> float:
+        target, engine = task.data(seed)
+        random = np.random.default_rng([seed, 1])
+        torch.manual_seed(seed)
+        explorer = kind()
+        explorer.engine = engine
+        rewards: dict[int, float] = {}
+        kinds: list[int] = []
+        for number in range(ROUNDS):
+            known = np.array(sorted(rewards))
+            seen = np.array([rewards[c] for c in known])
+            ratings = explorer.predicted(known, seen) if number else np.zeros(CONCEPTS)
+            odds = explorer.odds(ratings, number / (ROUNDS - 1))
+            for concept in random.choice(CONCEPTS, QUERIES, replace=False, p=odds):
+                pictures = engine.answer(concept, IMAGES, random)
+                rewards[concept] = explorer.query_reward(explorer.image_rewards(pictures, target))
+                kinds.append(engine.kinds[concept])
+        return float(np.mean(np.array(kinds) == 0))
+
+    return arm
+
+
+def second() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Compare rewards of pictures and of queries and the tiers' chances with loops, in float64."""
+    explorer = InternetExplorer(neighbours=5, best=4)
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        x, target = (unit_rows(random.normal(size=(n, 6))).double() for n in (20, 30))
+        rewards = [np.sort([float(a @ b) for b in target])[-5:].mean() for a in x]
+        yield explorer.image_rewards(x, target), np.array(rewards)
+        yield np.array(explorer.query_reward(np.array(rewards))), np.sort(rewards)[-4:].mean()
+        ratings = random.permutation(40).astype(float)
+        chances = [0.8 / 2 if r >= 38 else 0.1 / 8 if r >= 30 else 0.1 / 30 for r in ratings]
+        yield tiered(ratings), np.array(chances)
+
+
+MECHANISM = Mechanism(
+    f"{CONCEPTS} concepts of {KINDS} kinds; those of a kind lie near each other, and so do their pictures. "
+    f"The target is of one kind. {ROUNDS} rounds of {QUERIES} queries ask for a fifth of all concepts at "
+    "most: whoever has found one of the target's can only ask for it again, unless its neighbours are "
+    "expected to be like it. What sees the pictures stays as it is; the real run below trains it. Even draws "
+    f"find {1 / KINDS:.0%}. Nothing was chosen by seeds.",
+    task=generated(web, Metric("share of queries for concepts of the target's kind")),
+    arms={
+        "paper": asked(InternetExplorer),
+        "concepts drawn evenly": asked(Even),
+        "no regression: visited concepts only": asked(Visited),
+        "random rewards": asked(Random),
+    },
+)
+PARITY = Parity(
+    "second",
+    "rewards of pictures and queries and the chances of the tiers by loops, in float64 (no code is "
+    "published)",
+    compare=second,
+)
+
 RECORD = Record(
     key="iexplorer",
     claim="Asking for what brought pictures like the target, and for what lies near it, finds what helps.",
@@ -154,4 +261,6 @@ RECORD = Record(
     f"{IMAGES} pictures; SimCLR (resnet-tiny of width {WIDTH}) begins with 5 epochs on CIFAR-10; concepts' "
     "vectors are means of pictures' by that start, where the paper has a language model's. Every arm learns "
     "for the same steps.",
+    mechanism=MECHANISM,
+    parity=PARITY,
 )
