@@ -8,9 +8,9 @@ from functools import cache
 import numpy as np
 from sklearn.datasets import load_digits
 
-from vergence.benchmarks.record import Record
+from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.records._images import cifar10, simclr, vectors
-from vergence.benchmarks.tasks import Arm, Metric, Task
+from vergence.benchmarks.tasks import Arm, Metric, Task, generated
 from vergence.data.tables import TableSource, from_vectors
 from vergence.evaluate.protocols.linear import linear
 from vergence.evaluate.score import Score
@@ -18,6 +18,7 @@ from vergence.use.hkmeans import draw, hierarchy
 
 IMBALANCE = 100  # how many times the images of the last class those of the first are
 LARGEST, KEEP, LEVELS = 5_000, 1_000, (1500, 150)  # of CIFAR-10
+POOL, HEAPS, EVEN, KEEP_POINTS, LEVELS_POINTS, SIDE = 8_000, 8, 0.08, 1_200, (1000, 100), 10  # of points
 SEEN, EPOCHS = 12_000, 8  # other images, by which the encoder learns
 JUDGES, KEEP_DIGITS, LEVELS_DIGITS = 40, 100, (120, 20)  # of digits
 
@@ -125,6 +126,59 @@ DIGITS = Task(
 )
 SEEDS = (2, 3, 4, 5, 6)
 
+
+def unevenly(source: None, seed: int) -> tuple[TableSource, TableSource]:
+    """Draw points of the unit square, most of them around a few places."""
+    random = np.random.default_rng(seed)
+    centres, sizes = random.uniform(0.1, 0.9, (HEAPS, 2)), np.geomspace(0.02, 0.1, HEAPS)
+    heap = random.integers(HEAPS, size=4 * POOL)
+    x = centres[heap] + sizes[heap, None] * random.normal(size=(4 * POOL, 2))
+    x = x[((x >= 0) & (x < 1)).all(1)][: round((1 - EVEN) * POOL)]
+    x = np.concatenate([x, random.random((POOL - len(x), 2))]).astype(np.float32)
+    table = from_vectors(x, name="points")
+    return table, table
+
+
+def cover(curate: Curate) -> Arm:
+    """Return the arm of how evenly the points that are kept cover the square."""
+
+    def arm(task: Task, seed: int) -> float:
+        x = task.data(seed)[0].numeric
+        cell = np.minimum((SIDE * x[curate(x, seed)]).astype(int), SIDE - 1) @ np.array([SIDE, 1])
+        share = np.bincount(cell, minlength=SIDE**2) / len(cell)
+        return float(-(share[share > 0] * np.log(share[share > 0])).sum() / np.log(SIDE**2))
+
+    return arm
+
+
+MECHANISM = Mechanism(
+    f"{POOL:,} points of the unit square, {1 - EVEN:.0%} of them in {HEAPS} heaps of different widths, the "
+    f"others anywhere; {KEEP_POINTS:,} are kept. How evenly they cover it is the entropy of {SIDE} x {SIDE} "
+    "cells, as a share of its maximum. Where k-means has its centres with the density p^(1/2) of the points "
+    "(d = 2), a second level has it with p^(1/4), and resampling flattens that further. Levels were chosen "
+    "on seeds 100 and 101.",
+    task=generated(
+        unevenly, Metric(f"entropy of cells of the {KEEP_POINTS:,} points kept, share of its maximum")
+    ),
+    arms={
+        "paper": cover(tree(LEVELS_POINTS, KEEP_POINTS)),
+        "random points": cover(at_random(KEEP_POINTS)),
+        "flat k-means, as many clusters as the finest level": cover(tree(LEVELS_POINTS[:1], KEEP_POINTS)),
+        "flat k-means, as many as the coarsest": cover(tree(LEVELS_POINTS[-1:], KEEP_POINTS)),
+        "no resampling": cover(tree(LEVELS_POINTS, KEEP_POINTS, 0)),
+    },
+)
+
+PARITY = Parity(
+    "official",
+    "github.com/facebookresearch/ssl-data-curation, src/kmeans_gpu.py and src/hierarchical_sampling.py: "
+    "greedy starting points by the same random numbers, twelve steps from there, and clusters' parts of a "
+    "target, five random cases, equal to the last bit",
+    commit="f5405376435b0b8ff46c440bc3fdb2d34ac1bd1f",
+    max_abs=0.0,
+    max_rel=0.0,
+)
+
 RECORD = Record(
     key="hkmeans",
     claim="Rows drawn evenly from a tree of clusters teach more than a random draw, and than one level.",
@@ -146,4 +200,6 @@ RECORD = Record(
             f"of a class; {JUDGES} others of each judge. Levels chosen by the evenness of other such pools.",
         ),
     ),
+    mechanism=MECHANISM,
+    parity=PARITY,
 )
