@@ -14,6 +14,6 @@ PAPERS = (
     Paper("swav", None, "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments", 2020, "2006.09882", "image", "representation", "learner", "vergence.methods.image.swav:SwAV"),
     Paper("dino", None, "Emerging Properties in Self-Supervised Vision Transformers", 2021, "2104.14294", "image", "representation", "learner", "vergence.methods.image.dino:DINO"),
     Paper("distill", None, "Knowledge distillation: A good teacher is patient and consistent", 2022, "2106.05237", "image", "representation", "learner", "vergence.methods.image.distill:Distill"),
-    Paper("supervised", None, "Deep Residual Learning for Image Recognition", 2016, "1512.03385", "image", "representation", "learner"),
+    Paper("supervised", None, "Deep Residual Learning for Image Recognition", 2016, "1512.03385", "image", "representation", "learner", "vergence.methods.image.supervised:Supervised"),
 )
 # fmt: on

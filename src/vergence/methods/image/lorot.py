@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from vergence.core import BadInput, Method, Recipe
+from vergence.core import Method, Recipe
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
-from vergence.nets.classifier import Classifier
+from vergence.nets.classifier import Classifier, check_classes
 from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import Augment
 
@@ -57,14 +57,7 @@ class LoRot(Method):
         self.crop = Augment(image_size(encoder), scale=(0.4, 1.0), jitter_p=0.0, grey=0.0, blur=0.0)
 
     def setup(self, source: Source) -> None:
-        labels, classes = source.labels, self.encoder.classify.out_features
-        if labels is None or labels.min() < 0:
-            raise BadInput(f"LoRot learns from labels, and not every image of {source.uri} has one.")
-        if labels.max() >= classes:
-            raise BadInput(
-                f"{source.uri} has {labels.max() + 1} classes, LoRot was made for {classes}; "
-                f"set classes={labels.max() + 1}."
-            )
+        check_classes("LoRot", source, self.encoder)
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = dataclasses.replace(self.crop, **options)
