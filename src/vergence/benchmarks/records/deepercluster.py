@@ -1,4 +1,8 @@
-"""DeeperCluster in a world of two cues and on CIFAR-10: do turns and groups teach more in one answer?"""
+"""DeeperCluster in a world of two cues and on CIFAR-10: do turns and groups teach more in one answer?
+
+In the generated world one answer teaches as much as two that know nothing of each other, .598 and .593 with
+seeds 0 to 4: what is shown is the lead of both over turns or groups alone.
+"""
 
 from __future__ import annotations
 
