@@ -123,7 +123,7 @@ MECHANISM = Mechanism(
     f"deviation 1, every row is disturbed in {DISTURBED} others of deviation {STRENGTH}, and there is noise. "
     f"What varies most says nothing of a thing, but two near rows are of one thing. A linear map to {FEW} "
     "numbers ranks as many other rows of the same things. A projector is not needed there, and no rival. "
-    "Settings were chosen on seeds 100 and 101.",
+    "Settings were chosen on seed 100.",
     task=generated(disturbed, Metric(f"mAP of retrieval by cosine, {FEW} dimensions", ranked)),
     arms={
         "paper": short(partial(TLDR, neighbours=3, hidden=256)),
