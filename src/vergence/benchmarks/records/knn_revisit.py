@@ -96,7 +96,8 @@ MECHANISM = Mechanism(
     f"{CLASSES} classes that show in two ways: in {NEAR} numbers each has {GROUPS} groups, scattered, which "
     f"only neighbours can tell; in {WIDE} others each is shifted a little beside the noise, which a linear "
     f"head adds up. {LABELLED} labelled rows a class, {JUDGED:,} others judge. Scales were chosen on seed "
-    "100 so that both parts are right about as often.",
+    "100 so that both parts are right about as often. What the blend gains on both is asked; what the "
+    "weights of examples add to the blend, the last arm shows.",
     task=generated(drawn, Metric("accuracy")),
     arms={
         "paper": asked(lambda model, x: model.proba(x)),
@@ -105,6 +106,7 @@ MECHANISM = Mechanism(
         "neighbours alone": asked(lambda model, x: model.of_neighbours(x)),
         "plain head blended with neighbours": asked(lambda model, x: model.proba(x), "none"),
     },
+    rivals=("head alone, examples weighted by neighbours", "head alone, plain", "neighbours alone"),
 )
 
 PARITY = Parity(
