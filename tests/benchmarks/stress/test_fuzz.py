@@ -2,7 +2,13 @@
 
 import pytest
 
-from vergence.benchmarks.stress import hostile, hostile_graphs, hostile_settings, hostile_tables
+from vergence.benchmarks.stress import (
+    hostile,
+    hostile_graphs,
+    hostile_settings,
+    hostile_tables,
+    hostile_videos,
+)
 from vergence.benchmarks.stress.fuzz import case
 from vergence.benchmarks.stress.kinds import KINDS
 
@@ -20,5 +26,5 @@ def test_a_case_is_drawn_again_by_its_number(name, tmp_path):
 
 
 def test_every_kind_has_another_name():
-    files = (*hostile.FILES, *hostile_graphs.FILES, *hostile_tables.FILES, *hostile_settings.FILES)
-    assert len(KINDS) == len(files) + 1 == 49
+    modules = (hostile, hostile_graphs, hostile_tables, hostile_settings, hostile_videos)
+    assert len(KINDS) == sum(len(module.FILES) for module in modules) + 1 == 54

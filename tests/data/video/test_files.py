@@ -1,5 +1,10 @@
 """Video files: frames by time, the same whichever way a decoder comes to them; damaged ones are refused."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -137,3 +142,14 @@ def test_real_clips_are_read_as_they_are_decoded_in_turn(data_root):
                     ).to_ndarray()
         for place in (105, 3, 20, 88, 37):
             np.testing.assert_array_equal(video.read([place])[0], wanted[place])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_thirty_damaged_files_are_read_or_refused(tmp_path):
+    out = tmp_path / "found.json"
+    words = f"-m vergence.benchmarks.stress.fuzz --cases 15 --seed 11 --out {out} --kinds mp4 avi"
+    done = subprocess.run([sys.executable, *words.split()], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr[-2000:]
+    found = json.loads(out.read_text())["kinds"]
+    assert set(found) == {"mp4", "avi"}
+    assert all(kind["refused"] > 0 and kind["read"] > 0 and kind["cases"] == 15 for kind in found.values())

@@ -74,13 +74,11 @@ def build(
     """
     if is_place(name):
         cls = class_at(name)
-        given = {"size": size, "frames": frames, "read": read, **options}
-        known = inspect.signature(cls).parameters
+        takes = inspect.signature(cls).parameters
+        sized = {"size": size, "frames": frames, "read": read}
+        given = {word: value for word, value in sized.items() if value is not None and word in takes}
         try:
-            return cast(
-                VideoEncoder,
-                cls(**{k: v for k, v in given.items() if v is not None and (k in known or k in options)}),
-            )
+            return cast(VideoEncoder, cls(**given, **options))
         except TypeError as error:
             raise BadInput(f"{name} cannot be made: {error}.") from error
     own = _own()

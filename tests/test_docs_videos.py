@@ -1,0 +1,32 @@
+"""The code in docs/videos.md runs, from the page's own text."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import vergence
+from numbered_videos import write
+from vergence.cli import main
+
+pytest.importorskip("av", reason="needs the extra video")
+
+PAGE = (Path(__file__).resolve().parents[1] / "docs" / "videos.md").read_text()
+
+
+def test_the_lines_of_the_page_run_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("cats/a", "cats/b", "dogs/c", "dogs/d"):
+        (tmp_path / "videos" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "videos" / f"{name}.mp4", 130, options={"preset": "ultrafast", "g": "25"})
+    names = {}
+    for language, code in re.findall(r"```(sh|python)\n(.*?)```", PAGE, re.DOTALL):
+        if language == "python":
+            exec(code, names)
+            continue
+        for line in code.splitlines():
+            program, *words = shlex.split(line.replace("--epochs 40", "--epochs 1"))
+            assert program == "vergence" and main(words) == 0, line
+    assert (tmp_path / "runs" / "videos" / "report.html").is_file()
+    assert len(vergence.open("videos/", seconds=1)) == 20
