@@ -32,5 +32,6 @@ from .use.curation import curate as curate
 from .use.explanation import explain as explain
 from .use.copies import duplicates as duplicates
 from .use.nearest import search as search
+from .use.tracking import track as track
 
 __version__: str

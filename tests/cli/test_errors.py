@@ -50,6 +50,7 @@ MISTAKES = {
     "clusters no.lance --k": "--k needs a value",
     "compare a b": "compare needs --run RUN",
     "explain no/run a.jpg": "SECOND is missing",
+    "track": "VIDEO is missing",
     "report": "RUN is missing",
     "bench simcrl": "Unknown run of record 'simcrl'; did you mean 'simclr' or",
     "demo --data no/such/folder": "no/such/folder",

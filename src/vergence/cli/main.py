@@ -32,6 +32,7 @@ COMMANDS = {
     "delete": ("rows", "Take rows out of a table"),
     "compare": ("comparison", "Say what two collections of images share, and what one has alone"),
     "explain": ("comparison", "Say which places of two images make them alike"),
+    "track": ("tracking", "Carry a mask or points of one frame through a video"),
     "studio": ("studio", "Open a page to look at a table: map, search, duplicates, clusters"),
     "report": ("evaluate", "Write a page to look at: curves, scores, neighbours, map, clusters"),
     "papers": ("catalog", "List the papers: which can be run here, and which are planned"),

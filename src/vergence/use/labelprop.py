@@ -96,18 +96,26 @@ def label_shares(classes: Tensor, count: int, features: Features) -> Tensor:
         count: C.
         features: Of the picture, on a grid with ``stride`` and ``offset``.
     """
+    return at_cells(one_hot(classes.long(), count).permute(2, 0, 1).float(), features)
+
+
+def at_cells(shares: Tensor, features: Features) -> Tensor:
+    """Return the mean ``(C, h, w)`` of a map ``(C, H, W)`` over the area around each token.
+
+    Raises:
+        BadInput: If the features are on no grid with ``stride`` and ``offset``.
+    """
     if features.grid is None or features.stride is None or features.offset is None:
         raise BadInput(
             "Labels of cells need tokens on a grid with stride and offset; choose another encoder."
         )
-    shares = one_hot(classes.long(), count).permute(2, 0, 1).float()
     for axis in (0, 1):
         n, stride, offset = features.grid[axis], features.stride[axis], features.offset[axis]
-        length = classes.shape[axis]
-        edges = (torch.arange(n + 1, device=classes.device) - 0.5) * stride + offset
+        length = shares.shape[axis + 1]
+        edges = (torch.arange(n + 1, device=shares.device) - 0.5) * stride + offset
         # the outermost cells take what lies beyond them, as the nearest centre does
         edges[0], edges[-1] = min(0.0, float(edges[0])), max(float(length), float(edges[-1]))
-        pixel = torch.arange(length, device=classes.device)
+        pixel = torch.arange(length, device=shares.device)
         low, high = torch.maximum(pixel, edges[:-1, None]), torch.minimum(pixel + 1, edges[1:, None])
         cover = (high - low).clamp_min(0)  # (n, length)
         cover = cover / cover.sum(1, keepdim=True).clamp_min(1e-12)
@@ -115,13 +123,18 @@ def label_shares(classes: Tensor, count: int, features: Features) -> Tensor:
     return shares
 
 
-def pixel_labels(labels: Tensor, features: Features, size: Sequence[int]) -> Tensor:
-    """Return the class ``(H, W)`` of each pixel, labels ``(C, h, w)`` mixed bilinearly between centres."""
+def at_pixels(labels: Tensor, features: Features, size: Sequence[int]) -> Tensor:
+    """Return labels ``(C, h, w)`` of cells at the pixels ``(C, H, W)``, mixed bilinearly between centres."""
     placed = Features.of_map(
         labels.mean((1, 2))[None], labels[None], stride=features.stride, offset=features.offset
     )
     height, width = size
-    return placed.at_pixels(height, width)[0].argmax(0)
+    return placed.at_pixels(height, width)[0]
+
+
+def pixel_labels(labels: Tensor, features: Features, size: Sequence[int]) -> Tensor:
+    """Return the class ``(H, W)`` of each pixel; see ``at_pixels``."""
+    return at_pixels(labels, features, size).argmax(0)
 
 
 def track_masks(
