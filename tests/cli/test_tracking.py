@@ -45,7 +45,7 @@ def test_track_writes_masks_or_points_and_a_video(frames, tmp_path, capsys):
         ("{frames} --points 1;2", "such as 320,180; got '1;2'"),
         ("{frames} --points 99,1", "Point 99,1 lies outside the frame, which has 64 x 48 pixels"),
         ("{frames} --points 1,1 --at 5", "has 0.12 seconds"),
-        ("{frames} --points 1,1 --encoder vergence:none", "vergence:none"),
+        ("{frames} --points 1,1 --encoder vergence:none", "known: conv-tiny, vit-tiny"),
     ],
 )
 def test_track_says_in_one_line_what_it_lacks(frames, capsys, words, said):

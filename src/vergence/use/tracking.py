@@ -256,13 +256,19 @@ class _Points:
         down = (rows - cell[:, 1:]).square()[:, :, None]
         self.labels = (-(across + down) / (2 * _BUMP**2)).exp()
         self.height = self.labels.amax((1, 2))
+        self.missed = points - self._heaviest(self.labels)  # what bumps that the edge cuts are wrong by
 
     @property
     def first(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return _NO_MASK, self.points, np.ones(len(self.points), bool)
 
     def seen(self, labels: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        height, place = labels.flatten(1).max(1)
+        visible = labels.amax((1, 2)) >= LOST * self.height
+        return _NO_MASK, (self._heaviest(labels) + self.missed).astype(np.float32), visible.numpy()
+
+    def _heaviest(self, labels: Tensor) -> np.ndarray:
+        """Return where each map is heaviest, ``(N, 2)`` in pixels: the mean place around its largest cell."""
+        place = labels.flatten(1).argmax(1)
         row, column = place // self.grid[1], place % self.grid[1]
         rows, columns = (torch.arange(n) for n in self.grid)
         near = ((rows - row[:, None]).abs() <= _WINDOW)[:, :, None]
@@ -270,8 +276,7 @@ class _Points:
         weight = labels * near
         total = weight.sum((1, 2)).clamp_min(1e-12)
         x, y = (weight.sum(1) * columns).sum(1) / total, (weight.sum(2) * rows).sum(1) / total
-        xy = torch.stack([x, y], 1).numpy() * self.scale + self.offset
-        return _NO_MASK, xy.astype(np.float32), (height >= LOST * self.height).numpy()
+        return torch.stack([x, y], 1).numpy() * self.scale + self.offset
 
 
 class _Kept:
