@@ -24,7 +24,7 @@ def track(argv: list[str]) -> None:
     parser.add_argument("--mask", type=str, help="grey or palette PNG: 0 the ground, 1 to 255 things")
     parser.add_argument("--points", nargs="+", type=str, default=[], help="in pixels: 320,180 40,60")
     parser.add_argument(
-        "--encoder", type=str, default="vergence:vit-tiny", help="vergence:NAME, timm:NAME or a run's folder"
+        "--encoder", type=str, default="vergence:conv-tiny", help="vergence:NAME, timm:NAME or a run's folder"
     )
     parser.add_argument("--at", type=float, default=0.0, help="seconds from which on VIDEO is followed")
     parser.add_argument(

@@ -28,7 +28,7 @@ from vergence.nets.facets import tokens
 from vergence.nets.image_encoder import ImageEncoder
 from vergence.use.labelprop import at_cells, at_pixels, propagate_labels
 
-ENCODER = "vergence:vit-tiny"
+ENCODER = "vergence:conv-tiny"
 STRIDE = 8  # pixels from cell to cell, at most
 LINES = 240
 LOST = 0.3  # share of a bump's first height below which its point is not seen
@@ -92,7 +92,7 @@ def track(
         masks: Of the frame at ``at``: ``(H, W)`` whole numbers, 0 for the ground and up to 255 things, or the
             path of a grey or palette PNG; the video's size, or its shape at another.
         points: Of that frame: ``(N, 2)``, x and y in pixels.
-        encoder: "vergence:vit-tiny", "timm:NAME", a run or its folder, or an image encoder with tokens.
+        encoder: "vergence:conv-tiny", "timm:NAME", a run or its folder, or an image encoder with tokens.
         at: Seconds from which on the video is followed.
         lines: Frames whose shorter side has more are shrunk to it; results come at full size.
         k: Cells that a label is mixed from.
@@ -373,7 +373,7 @@ class _Eye:
                     return one
                 coarse.append((max(seen.stride), one))
         if not coarse:
-            raise BadInput("track needs an encoder with tokens on a grid, such as vergence:vit-tiny.")
+            raise BadInput("track needs an encoder with tokens on a grid, such as vergence:conv-tiny.")
         return min(coarse, key=lambda choice: choice[0])[1]
 
 

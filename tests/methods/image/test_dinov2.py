@@ -161,7 +161,5 @@ def test_views_have_the_papers_colours():
 
 
 def test_a_convolutional_encoder_is_refused_with_a_way_out():
-    with pytest.raises(
-        BadInput, match="DINOv2 needs a vision transformer; got resnet-tiny"
-    ):
+    with pytest.raises(BadInput, match="DINOv2 needs a vision transformer; got resnet-tiny"):
         DINOv2(build("resnet-tiny", size=16), **SMALL)
