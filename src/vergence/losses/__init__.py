@@ -4,6 +4,7 @@ from vergence.losses.content import content_nce
 from vergence.losses.contrast import info_nce, node_info_nce, nt_xent, queue_nce
 from vergence.losses.decorrelate import barlow_twins, covariance_penalty, variance_hinge, vicreg
 from vergence.losses.distill import centred, dino, koleo, sinkhorn, soft_cross_entropy
+from vergence.losses.gaussian import random_directions, sigreg
 from vergence.losses.geometry import distance_correlation, gram_difference
 from vergence.losses.kernel import hsic, mmd, uniformity
 from vergence.losses.kernel_nce import kernel_nce
@@ -32,6 +33,8 @@ __all__ = [
     "node_info_nce",
     "nt_xent",
     "queue_nce",
+    "random_directions",
+    "sigreg",
     "sinkhorn",
     "soft_cross_entropy",
     "uniformity",
