@@ -95,18 +95,18 @@ def around(source: None, seed: int) -> tuple[NodeSource, LinkSplit]:
     del source
     rng = np.random.default_rng([32, seed])
     place = np.arange(NODES_AROUND)
-    near = [np.stack([place, (place + step) % NODES_AROUND]) for step in range(1, 6)]
+    near = [np.stack([place, (place + step) % NODES_AROUND]) for step in range(1, 4)]
     pairs = np.concatenate(near, axis=1)
-    pairs = pairs[:, rng.random(pairs.shape[1]) < 0.45]
+    pairs = pairs[:, rng.random(pairs.shape[1]) < 0.6]
     angle = 2 * np.pi * place[:, None] / NODES_AROUND * np.arange(1, WAVES + 1)
     waves = np.concatenate([np.cos(angle), np.sin(angle)], axis=1)
-    x = waves @ rng.normal(size=(2 * WAVES, COLUMNS)) + 2.0 * rng.normal(size=(NODES_AROUND, COLUMNS))
+    x = waves @ rng.normal(size=(2 * WAVES, COLUMNS)) + 4.0 * rng.normal(size=(NODES_AROUND, COLUMNS))
     whole = node_source(pairs, x, place * 4 // NODES_AROUND, "ring")
     return prepare(whole, seed)
 
 
 small = Training(
-    "gcn", {"width": 32, "layers": 2, "act": "elu", "norm": "batch", "dropout": 0.2},
+    "gcn", {"width": 32, "layers": 2, "act": "elu", "norm": "batch", "dropout": 0.5},
     epochs=200, settings={"lr": 5e-3},
 )  # fmt: skip
 MECHANISM = Mechanism(

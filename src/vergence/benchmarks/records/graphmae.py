@@ -96,7 +96,7 @@ def blocks_of_lengths(source: None, seed: int) -> tuple[NodeSource, NodeSource]:
     del source
     rng = np.random.default_rng([86, seed])
     y = np.arange(NODES) % CLASSES
-    x = rng.normal(size=(NODES, COLUMNS)) + 0.5 * rng.normal(size=(CLASSES, COLUMNS))[y]
+    x = rng.normal(size=(NODES, COLUMNS)) + 0.25 * rng.normal(size=(CLASSES, COLUMNS))[y]
     x *= np.exp(rng.normal(size=(NODES, 1)))
     made = node_source(blocks(rng, y, degree=5.0, homophily=0.8), x, y, "blocks")
     return made, made

@@ -70,7 +70,7 @@ def groups(source: None, seed: int) -> tuple[HyperSource, HyperSource]:
 
 
 small = Training(ENCODER, {"width": 32}, epochs=250, settings={"lr": 5e-3})
-few = partial(HypeBoy, drop_hyperedges=0.5)
+few = partial(HypeBoy, drop_hyperedges=0.8)
 MECHANISM = Mechanism(
     "400 people of four topics in 400 groups of 3 to 5, of which four in five are of one topic. 16 "
     "numbers tell the topic faintly, 32 tell another division of the people loudly. Who is missing from a "
