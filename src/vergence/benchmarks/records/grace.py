@@ -36,22 +36,23 @@ def named(source: None, seed: int) -> tuple[NodeSource, NodeSource]:
     return made, made
 
 
-small = Training("gcn", {"width": [64, 32]}, epochs=150, settings={"lr": 2e-3})
+small = Training("gcn", {"width": [64, 32]}, epochs=80, settings={"lr": 3e-3})
 MECHANISM = Mechanism(
     "400 nodes of four blocks, four neighbours each, seven in ten of the block. 64 numbers tell the block "
     "faintly, and 16 loud ones are a name of the node's own. Two equal views are told apart by names "
-    "alone; where columns are masked names fail, and where edges are dropped the neighbours' noise does "
-    "not repeat.",
+    "alone, and so are two that differ in edges; where columns are masked, names fail. Masked columns "
+    "alone, which are shown beside, do as well here. The world was looked at on seed 100, with more "
+    "steps.",
     task=generated(named, RANDOM_NODES),
     arms={
         "paper": small(GRACE),
         "identical views": small(partial(GRACE, drop_edges=0.0, mask_columns=0.0)),
         "edges only": small(partial(GRACE, mask_columns=0.0)),
         "columns only": small(partial(GRACE, drop_edges=0.0)),
-        "no intra-view negatives": small(partial(GRACE, intra=False)),
         "untrained": small.untrained,
         "raw": raw,
     },
+    rivals=("identical views", "edges only"),
 )
 
 PARITY = Parity(

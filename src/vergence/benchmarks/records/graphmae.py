@@ -106,17 +106,18 @@ small = Training("gat", {"width": 32, "heads": 2, "act": "prelu"}, epochs=150, s
 MECHANISM = Mechanism(
     "400 nodes of four blocks, five neighbours each, four in five of the block, with 48 faint numbers "
     "whose length varies by a factor of e and more. A node that sees itself can repeat its own noise; "
-    "lengths, which say nothing, rule a squared error.",
+    "lengths, which say nothing, rule a squared error. How faint the numbers are was chosen on seed 100, "
+    "where a decoder without a graph, which is shown beside, did as well.",
     task=generated(blocks_of_lengths, RANDOM_NODES),
     arms={
         "paper": small(GraphMAE),
         "nothing hidden": small(NothingHidden),
         "squared error": small(SquaredError),
         "decoder without graph": small(NoGraphDecoder),
-        "no second mask": small(NoRemask),
         "untrained": small.untrained,
         "raw": raw,
     },
+    rivals=("nothing hidden", "squared error"),
 )
 PARITY = Parity(
     "official",

@@ -219,22 +219,20 @@ class Learned(Estimator):
         return self
 
 
-def surroundings(source: GraphsSource, radius: int) -> list[Counter[Any]]:
+def surroundings(source: GraphsSource, radius: int) -> list[Counter[str]]:
     """Count in each molecule the circular surroundings of atoms up to a radius, as ECFP does."""
     counts = []
     for i in range(len(source)):
         molecule = source.sample(i)
         u, v = molecule.edge_index.tolist()
         bond = molecule.edge_attr.argmax(1).tolist()
-        names: list[Any] = molecule.x.argmax(1).tolist()
+        names = [str(kind) for kind in molecule.x.argmax(1).tolist()]
         seen = Counter(names)
         for _ in range(radius):
-            near: list[list[Any]] = [[] for _ in names]
+            near: list[list[str]] = [[] for _ in names]
             for a, b, kind in zip(u, v, bond, strict=True):
-                near[a].append((kind, names[b]))
-            names = [
-                (name, tuple(sorted(around, key=repr))) for name, around in zip(names, near, strict=True)
-            ]
+                near[a].append(f"{kind}{names[b]}")
+            names = [f"({name} {' '.join(sorted(around))})" for name, around in zip(names, near, strict=True)]
             seen.update(names)
         counts.append(seen)
     return counts

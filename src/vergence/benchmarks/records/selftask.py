@@ -108,7 +108,6 @@ MECHANISM = Mechanism(
     task=generated(few_known, Metric("accuracy of the network's own output on 408 nodes", guessed)),
     arms={
         "paper": small(partial(SelfTask, fill=FILL)),
-        "not corrected": small(partial(SelfTask, fill=FILL, task="context_label")),
         "labels alone": small(partial(SelfTask, task="none")),
         "shuffled targets": small(partial(Shuffled, fill=FILL)),
         "the first guesses themselves": Fitted(partial(Guesses, fill=FILL)),
