@@ -56,7 +56,7 @@ class SmallFirst(SimCLR):
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.small, self.large = (views.with_options(options) for views in (self.small, self.large))
 
-    def views(self, batch: ImageBatch) -> list[View]:
+    def views(self, batch: ImageBatch) -> list[View]:  # type: ignore[override]  # no name of views
         return (self.small if self.clock.progress < self.small_share else self.large)(batch)
 
 
@@ -96,8 +96,18 @@ def cifar10_20min(
         BadInput: If the data is not there, or no step fits into the time.
     """
     learned, judged = _data(Path(folder) if folder is not None else data_root() / "cifar10", held_out, seed)
-    options = {"temperature": temperature, "decoupled": decoupled, "small_share": small_share}
-    settings = {"optimizer": "adamw", "lr": lr, "weight_decay": 1e-4, "batch_size": batch, "seed": seed}
+    options: dict[str, Any] = {
+        "temperature": temperature,
+        "decoupled": decoupled,
+        "small_share": small_share,
+    }
+    settings: dict[str, Any] = {
+        "optimizer": "adamw",
+        "lr": lr,
+        "weight_decay": 1e-4,
+        "batch_size": batch,
+        "seed": seed,
+    }
 
     def train(source: Source, place: Path, **more: Any) -> Run:
         torch.manual_seed(seed)

@@ -194,7 +194,7 @@ class Source(ABC):
         """
         return self.sample(i)
 
-    def columns(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    def store_columns(self, index: np.ndarray) -> dict[str, np.ndarray]:
         """Return what a store of samples ``index`` says of each beside its name and label, by column."""
         return {}
 

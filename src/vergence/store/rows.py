@@ -68,7 +68,7 @@ class Rows:
             raise BadInput("Vectors without a source need a name each: pass ids=[...].")
         self.ids = [str(name) for name in ids]
         if metadata is None and source is not None:
-            metadata = source.columns(self.index) or None
+            metadata = source.store_columns(self.index) or None
         self.metadata = pa.table({}) if metadata is None else ordinary(pa.table(metadata))
         for what, column in {
             "ids": self.ids,

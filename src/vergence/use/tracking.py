@@ -209,7 +209,7 @@ def first_points(points: Any, height: int, width: int) -> np.ndarray:
     try:
         given = np.atleast_2d(np.asarray(points, np.float32))
     except (TypeError, ValueError):
-        given = np.zeros(0)
+        given = np.zeros(0, np.float32)
     if given.ndim != 2 or given.shape[1] != 2 or not len(given):
         raise BadInput("Points are pairs of x and y in pixels, such as 320,180.")
     for x, y in given.tolist():

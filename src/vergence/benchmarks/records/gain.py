@@ -151,7 +151,7 @@ def loops() -> Iterator[tuple[Any, Any]]:
     yield ours.detach(), z.detach()
     pairs, others = torch.tensor([[0, 3, 5], [2, 1, 6]]), torch.tensor([[4, 7], [7, 6], [1, 2]])
     method = GAIN(GAINEncoder(3, 4))
-    method.encode = lambda graph: ours  # type: ignore[method-assign]
+    method.encode = lambda graph: ours  # type: ignore[method-assign, assignment]
     cost = torch.stack(list(method.loss((pyg.Data(), pairs, others)).values())).sum()
     unit = [row / row.norm() for row in z]
     total = z.new_zeros(())

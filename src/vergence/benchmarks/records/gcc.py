@@ -53,7 +53,7 @@ def roles(source: None, seed: int) -> tuple[NodeSource, NodeSource]:
         [np.stack([at := np.arange(TAUGHT), (at + step) % TAUGHT]) for step in (1, 2)], axis=1
     )
     moved = rng.random(ring.shape[1]) < 0.2
-    ring[1, moved] = rng.integers(TAUGHT, size=int(moved.sum()))
+    ring[1, moved] = rng.integers(TAUGHT, size=np.count_nonzero(moved))
     taught, _ = build(Edges(np.concatenate([*grown, ring + TAUGHT], axis=1), 2 * TAUGHT), "grown and rewired")
     house = np.array([[0, 1, 2, 3, 0, 1], [1, 2, 3, 0, 4, 4]])  # a square with a roof; 2 is the door
     clique = np.stack(np.triu_indices(5, 1))

@@ -180,7 +180,7 @@ def web(source: None, seed: int) -> tuple[Tensor, Web]:
     places = vectors @ random.normal(size=(WORDS, WIDTH)) / WORDS**0.5
     made = Web(vectors, places, kinds)
     wanted = np.flatnonzero(kinds == 0)
-    return torch.cat([made.answer(c, 4, random) for c in wanted]), made
+    return torch.cat([made.answer(c, 4, random) for c in wanted.tolist()]), made
 
 
 def asked(kind: type[InternetExplorer]) -> Arm:

@@ -93,9 +93,9 @@ train = Training("vergence.methods.graph.jointgraphdiff:ScoreNet", {"layers": 2}
 
 def derived() -> Iterator[tuple[Any, Any]]:
     """Give the SDE's marginal by quadrature of β, and the loss written pair by pair."""
-    for t in (0.01, 0.3, 0.7, 1.0):
-        area = quad(lambda s: BETA[0] + s * (BETA[1] - BETA[0]), 0.0, t)[0]
-        mean, deviation = marginal(torch.tensor(t, dtype=torch.double))
+    for moment in (0.01, 0.3, 0.7, 1.0):
+        area = quad(lambda s: BETA[0] + s * (BETA[1] - BETA[0]), 0.0, moment)[0]
+        mean, deviation = marginal(torch.tensor(moment, dtype=torch.double))
         yield mean.item(), np.exp(-area / 2)
         yield deviation.item(), np.sqrt(1 - np.exp(-area))
     torch.manual_seed(0)

@@ -280,14 +280,14 @@ def loops() -> Iterator[tuple[Any, Any]]:
             near = [e for e in range(10) if u[e] == a]
             of = min(len(near), 2)
             weight = layer.neighbours[:, 4 * of : 4 * of + 4]  # type: ignore[index]
-            row = layer.own.weight @ r[a]  # type: ignore[union-attr, operator]
+            row = layer.own.weight @ r[a]  # type: ignore[union-attr]
             for e in near:
                 row = row + torch.cat([r[v[e]], graph.edge_attr[e]]) @ weight
             norm: Any = layer.norm
             row = (row - norm.running_mean) / (norm.running_var + 1e-5).sqrt() * norm.weight + norm.bias
             rows.append(row.clamp(min=0))
         r = torch.stack(rows)
-        total.append((r @ write.weight.T + write.bias).softmax(1))  # type: ignore[union-attr, operator]
+        total.append((r @ write.weight.T + write.bias).softmax(1))  # type: ignore[operator]
     for ours, theirs in zip(net.writes(graph), total, strict=True):
         yield ours.detach(), theirs.detach()
         scale = torch.randn_like(ours)
@@ -295,7 +295,7 @@ def loops() -> Iterator[tuple[Any, Any]]:
             torch.autograd.grad((part * scale).sum(), [graph.x], retain_graph=True)[0]
             for part in (ours, theirs)
         )
-        yield tuple(pair)
+        yield next(pair), next(pair)
 
 
 PARITY = Parity("second", "what atoms write, atom by atom, with its gradient, float64", compare=loops)

@@ -44,7 +44,7 @@ def main() -> None:
             print(f"{encoder}, {name}: {score}", file=sys.stderr, flush=True)
             if encoder == args.encoders[0]:
                 rows.append(pictures)
-    write_json(RESULTS / "davis_tracks.json", {"what": __doc__.split("\n\n")[1], **about(table)})  # type: ignore[union-attr]
+    write_json(RESULTS / "davis_tracks.json", {"what": __doc__.split("\n\n")[1], **about(table)})
     if args.sheet:
         width = max(row.shape[1] for row in rows)
         padded = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows]

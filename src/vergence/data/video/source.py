@@ -142,7 +142,7 @@ class VideoSource(RowSource):
         except (DecodeError, OSError):
             return b""
 
-    def columns(self, index: np.ndarray) -> dict[str, np.ndarray]:
+    def store_columns(self, index: np.ndarray) -> dict[str, np.ndarray]:
         rows = self.rows[index]
         return {"start": self.windows.start[rows], "end": self.windows.end[rows]}
 

@@ -57,5 +57,5 @@ class SimCLR(Method):
     def loss(self, views: Any) -> dict[str, Tensor]:
         first, second = (self.projector(self.encode(view)) for view in views)
         everyone = gather(first), gather(second)  # own rows first
-        options = {"temperature": self.temperature, "decoupled": self.decoupled}
-        return {"contrast": nt_xent(*everyone, anchors=len(first), **options)}
+        loss = nt_xent(*everyone, anchors=len(first), temperature=self.temperature, decoupled=self.decoupled)
+        return {"contrast": loss}
