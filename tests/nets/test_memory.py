@@ -63,3 +63,19 @@ def test_memories_have_no_gradient():
     bank.write(torch.tensor([0]), torch.randn(1, 2, requires_grad=True))
     assert not queue.rows[0].requires_grad and not bank.rows.requires_grad
     assert not list(queue.parameters()) + list(bank.parameters())
+
+
+def test_the_nearest_rows_are_those_of_the_largest_product():
+    queue, asking = MemoryQueue(9, 4, 2), normalize(torch.randn(3, 4), dim=1)
+    rows, products = queue.nearest(asking, 5)
+    assert rows.shape == (3, 5, 4) and products.shape == (3, 5)
+    for vector, found, how in zip(asking, rows, products, strict=True):
+        order = sorted(range(9), key=lambda i: -float(queue.rows[0][i] @ vector))[:5]
+        torch.testing.assert_close(found, queue.rows[0][order])
+        torch.testing.assert_close(how, queue.rows[0][order] @ vector)
+
+
+def test_a_queue_is_cut_to_what_there_is():
+    queue = MemoryQueue(9, 4, 2)
+    assert queue.at_most(9) is queue
+    assert [rows.shape for rows in queue.at_most(3).rows] == [(3, 4), (3, 2)]

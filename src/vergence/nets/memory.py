@@ -70,6 +70,29 @@ class MemoryQueue(nn.Module):
         """``(K, D)`` of each kind. Row i of all kinds came together; the order is not the age."""
         return tuple(value for name, value in self.named_buffers() if name.startswith("rows"))
 
+    def at_most(self, count: int) -> MemoryQueue:
+        """Return this queue, or an empty one of ``count`` rows where it has more."""
+        if count >= self.size:
+            return self
+        return MemoryQueue(count, *(rows.shape[1] for rows in self.rows)).to(self.at.device)
+
+    @torch.no_grad()
+    def nearest(self, vectors: Tensor, count: int) -> tuple[Tensor, Tensor]:
+        """Return the rows of the first kind nearest to unit ``vectors (B, D)``, and how near they are.
+
+        Rows are compared by their products, which are cosines where rows have length 1. Takes B x K numbers.
+
+        Args:
+            vectors: What asks.
+            count: Rows for each, k, from 1 to K.
+
+        Returns:
+            ``(B, k, D)`` and ``(B, k)``, nearest first.
+        """
+        rows = self.rows[0]
+        scores, index = (vectors.to(rows.dtype) @ rows.T).topk(count, dim=1)
+        return rows[index], scores
+
     @torch.no_grad()
     def push(self, *rows: Tensor) -> None:
         """Replace the oldest rows by ``(B, D)`` of each kind; of more than K, the last K stay.

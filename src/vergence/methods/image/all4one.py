@@ -110,9 +110,7 @@ class All4One(Method):
                 f"All4One needs as many photos as neighbours; {source.uri} has {len(source)} for "
                 f"{self.neighbours}."
             )
-        (rows,) = self.queue.rows
-        if len(source) < len(rows):
-            self.queue = MemoryQueue(len(source), rows.shape[1]).to(rows.device)
+        self.queue = self.queue.at_most(len(source))
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crops = self.crops.with_options(options)
@@ -144,10 +142,9 @@ class All4One(Method):
     @torch.no_grad()
     def nearest(self, keys: Tensor) -> Tensor:
         """Return the queue's rows nearest to unit vectors ``(B, dim)``: ``(B, k, dim)``, nearest first."""
-        (rows,) = self.queue.rows
-        scores, index = (keys @ rows.T).topk(self.neighbours, dim=1)
-        self.watch("neighbour_cosine", scores[:, 0].mean())
-        return rows[index]
+        rows, cosines = self.queue.nearest(keys, self.neighbours)
+        self.watch("neighbour_cosine", cosines[:, 0].mean())
+        return rows
 
     def shift(self, vector: Tensor, rows: Tensor) -> Tensor:
         """Put ``vector (B, dim)`` in front of neighbours ``(B, k, dim)``, of which the last leaves."""
