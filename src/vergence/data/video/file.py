@@ -73,8 +73,8 @@ class FileVideo(Video):
 
     def key_of(self, place: int) -> int:
         """Return the place of the last key frame at or before a frame; 0 where there is none."""
-        found = int(np.searchsorted(self.keys[:, 0], self.pts[place], side="right")) - 1
-        return 0 if found < 0 else int(np.searchsorted(self.pts, self.keys[found, 0]))
+        found = int(np.searchsorted(self.keys, self.pts[place], side="right")) - 1
+        return 0 if found < 0 else int(np.searchsorted(self.pts, self.keys[found]))
 
 
 class _Opened:
@@ -83,6 +83,7 @@ class _Opened:
     def __init__(self, path: str) -> None:
         av = need("av", extra="video")
         self.path, self.errors = path, av.FFmpegError
+        self.reformatter = av.video.reformatter.VideoReformatter()  # one for all frames: it is dear to set up
         options = {"protocol_whitelist": "file", "format_whitelist": DEMUXERS, "max_pixels": str(PIXELS)}
         try:
             # "file:", as a name may look like an address
@@ -132,8 +133,7 @@ class _Opened:
 def _indexed(opened: _Opened) -> tuple[np.ndarray, np.ndarray, int]:
     """Return the times ``(n,)`` of all frames, those of key frames, and how long the last one is shown.
 
-    Times are in units of the stream. Key frames are ``(k, 2)``: when they are shown, and by which time they
-    are sought.
+    Times are in units of the stream.
     """
     times, keys, lasts = [], [], {}
     packets = opened.container.demux(opened.stream)
@@ -148,15 +148,14 @@ def _indexed(opened: _Opened) -> tuple[np.ndarray, np.ndarray, int]:
         if shown is None or not packet.size or packet.is_corrupt:
             continue
         if packet.is_keyframe:
-            keys.append((shown, shown if packet.dts is None else packet.dts))
+            keys.append(shown)
         if not packet.is_discard:
             times.append(shown)
             lasts[shown] = packet.duration or 0
     if not times:
         raise DecodeError("holds no frame")
     pts = np.unique(np.array(times, np.int64))
-    known = np.array(sorted(keys), np.int64).reshape(-1, 2)
-    return pts, known, int(lasts[int(pts[-1])])
+    return pts, np.unique(np.array(keys, np.int64)), int(lasts[int(pts[-1])])
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +212,7 @@ class _Decoder:
         """Return frame ``place`` as it is displayed; see ``Video.read``."""
         wanted = int(video.pts[place])
         key = video.key_of(place)
+        # each key frame is sought, so that damage before it, after which a file is read out of step, is left
         if not int(video.pts[key]) <= self.time <= wanted:
             self._seek(video, key)
         while self.ahead is None or self.ahead.time <= wanted:
@@ -232,14 +232,14 @@ class _Decoder:
     def _seek(self, video: FileVideo, key: int) -> None:
         """Go to a key frame, or to one before it where the file cannot be entered there."""
         target = int(video.pts[key])
-        before = int(np.searchsorted(video.keys[:, 0], target, side="right")) - 1
+        before = int(np.searchsorted(video.keys, target, side="right")) - 1
         for number in range(before, -2, -1):
             try:
                 if number < 0:
                     self.opened.container.close()
                     self.opened = _Opened(self.path)
                 else:
-                    self.opened.container.seek(int(video.keys[number, 1]), stream=self.opened.stream)
+                    self.opened.container.seek(int(video.keys[number]), stream=self.opened.stream)
             except self.opened.errors:
                 continue
             self.shown, self.stream = None, self._decoded()
@@ -318,9 +318,8 @@ def _pixels(frame: Any, opened: _Opened, size: int | None) -> np.ndarray:
     height, width = opened.displayed
     factor = shrink_factor(height, width, size)
     height, width = -(-height // factor), -(-width // factor)
-    picture = frame.reformat(
-        width=width, height=height, format="rgb24", interpolation="AREA" if factor > 1 else "BICUBIC"
-    ).to_ndarray()
+    shrunk = "AREA" if factor > 1 else "BICUBIC"
+    picture = opened.reformatter.reformat(frame, width, height, "rgb24", interpolation=shrunk).to_ndarray()
     turn = round(frame.rotation / 90) % 4
     return np.ascontiguousarray(np.rot90(picture, turn)) if turn else picture
 

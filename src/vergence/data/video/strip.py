@@ -41,7 +41,9 @@ class Strips:
         """Keep some frames of a clip ``(T, H, W, 3)``."""
         if row in self._files:
             return
-        some = shrunk(clip[_spread(len(clip), self.frames)], self.side)
+        side = min(clip.shape[1:3])
+        most = side // max(1, round(side / self.side))
+        some = shrunk(clip[_spread(len(clip), self.frames)], most)
         file = io.BytesIO()  # one above the other, without loss where there is little to lose
         small = max(some.shape[1:3]) <= 64
         Image.fromarray(some.reshape(-1, *some.shape[2:])).save(file, "PNG" if small else "JPEG", quality=90)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Video(ABC):
     def __len__(self) -> int:
         return len(self.seconds)
 
-    @property
+    @cached_property
     def gap(self) -> float:
         """The usual time from a frame to the next, in seconds: the median."""
         if len(self.seconds) < 2:
