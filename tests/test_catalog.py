@@ -26,6 +26,7 @@ def test_all_203_papers_have_one_row_each():
             "vicreg",
             "byol",
             "mocov2",
+            "simsiam",
             "nnclr",
             "lejepa",
             "mae",

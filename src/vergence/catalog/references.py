@@ -9,6 +9,7 @@ PAPERS = (
     Paper("vicreg", None, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning", 2022, "2105.04906", "any", "representation", "learner", "vergence.methods.pairs.vicreg:VICReg"),
     Paper("byol", None, "Bootstrap your own latent: A new approach to self-supervised Learning", 2020, "2006.07733", "any", "representation", "learner", "vergence.methods.pairs.byol:BYOL"),
     Paper("mocov2", None, "Improved Baselines with Momentum Contrastive Learning", 2020, "2003.04297", "any", "representation", "learner", "vergence.methods.pairs.mocov2:MoCoV2"),
+    Paper("simsiam", None, "Exploring Simple Siamese Representation Learning", 2020, "2011.10566", "any", "representation", "learner", "vergence.methods.pairs.simsiam:SimSiam"),
     Paper("nnclr", None, "With a Little Help from My Friends: Nearest-Neighbor Contrastive Learning of Visual Representations", 2021, "2104.14548", "any", "representation", "learner", "vergence.methods.pairs.nnclr:NNCLR"),
     Paper("lejepa", None, "LeJEPA: Provable and Scalable Self-Supervised Learning Without the Heuristics", 2025, "2511.08544", "any", "representation", "learner", "vergence.methods.pairs.lejepa:LeJEPA"),
     Paper("mae", None, "Masked Autoencoders Are Scalable Vision Learners", 2022, "2111.06377", "image", "representation", "learner", "vergence.methods.image.mae:MAE"),

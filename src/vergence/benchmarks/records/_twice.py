@@ -17,12 +17,18 @@ STAYS, CHANGES, STRENGTH = 6, 20, 2.0  # causes that both looks share and that t
 DIM = 8
 
 
-def looks(source: TableSource, seed: int) -> tuple[TableSource, TableSource]:
-    """Generate rows in twos, the looks at one thing: linear mixtures of what stays and of what changes."""
+def looks(source: TableSource, seed: int, *, strength: float = STRENGTH) -> tuple[TableSource, TableSource]:
+    """Generate rows in twos, the looks at one thing: linear mixtures of what stays and of what changes.
+
+    Args:
+        source: None.
+        seed: Of all that is drawn.
+        strength: Deviation of what changes, where that of what stays is 1.
+    """
     random = np.random.default_rng(seed)
     things = np.arange(THINGS + JUDGED).repeat(2)
     stays = random.normal(size=(THINGS + JUDGED, STAYS))[things]
-    changes = STRENGTH * random.normal(size=(len(things), CHANGES))
+    changes = strength * random.normal(size=(len(things), CHANGES))
     mixed = np.concatenate([stays, changes], 1) @ random.normal(size=(STAYS + CHANGES, COLUMNS))
     x = (mixed + random.normal(size=mixed.shape)).astype(np.float32)
     whole = from_vectors(x, things, name="things seen twice", one_unit=False)
