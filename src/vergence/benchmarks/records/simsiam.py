@@ -39,8 +39,8 @@ MECHANISM = Mechanism(
     f"{THINGS:,} things, each seen twice in {COLUMNS} numbers that mix {STAYS} causes that stay, {CHANGES} "
     f"that change, and noise. A linear map to {DIM} numbers is to find the other look among {2 * JUDGED:,}. "
     "Only agreement is asked for, and vectors that say little agree best: where gradients flow to both "
-    "sides, or no predictor stands between them, the map keeps less of what stays. Settings were chosen on "
-    "seeds 100 and 101; with few steps the predictor lags behind, and without it more is learned.",
+    "sides, or no predictor stands between them, nothing but batch norm stands against that. Settings were "
+    "chosen on seed 100, where with few steps the predictor lags behind, and more is learned without it.",
     task=generated(partial(looks, strength=STRENGTH), Metric("mAP of the other look", other_look)),
     arms={
         "paper": linear(small),
