@@ -28,7 +28,7 @@ class Descriptor(ImageEncoder):
     def __init__(self, encoder: ImageEncoder, dim: int = 512, *, power: float = 3.0) -> None:
         super().__init__(size=encoder.size, extras=encoder.extras)
         name = name_of(encoder)
-        if hasattr(encoder, "num_prefix"):
+        if hasattr(encoder, "patch"):
             raise BadInput(f"A descriptor pools the map of a convolutional network; {name} is none.")
         if dim < 1 or power < 1:
             raise BadInput(f"A descriptor needs a dim and a power of 1 or more; got {dim} and {power}.")

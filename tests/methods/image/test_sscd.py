@@ -136,6 +136,13 @@ def test_a_run_is_loaded_and_resumed_by_name(digits, tmp_path):
         vergence.learn("sscd", digits, out=tmp_path / "b", lamda=3, **options)
 
 
+def test_timms_convolutional_networks_are_pooled_and_its_transformers_are_not():
+    made = Descriptor(encoders.build("timm:resnet10t", size=32), dim=8)
+    assert made(torch.rand(2, 3, 32, 32)).pooled.shape == (2, 8)
+    with pytest.raises(BadInput, match="timm:vit_tiny_patch16_224 is none"):
+        Descriptor(encoders.build("timm:vit_tiny_patch16_224", size=32), dim=8)
+
+
 def test_mistakes_are_told():
     with pytest.raises(BadInput, match="pools the map of a convolutional network; vit-micro is none"):
         SSCD(encoders.build("vit-micro", size=16, patch=4))
