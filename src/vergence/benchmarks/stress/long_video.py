@@ -14,6 +14,7 @@ import resource
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -83,7 +84,7 @@ def main() -> None:
         began = time.monotonic()
         source = open_source(path)
         indexed = time.monotonic() - began
-        net = encoder("c3d-small", source, size=64, frames=8)
+        net: Any = encoder("c3d-small", source, size=64, frames=8)
         store = embed(net, source, root / "long.lance")
         whole = time.monotonic() - began
         batch, began = next(source.loader(16, spec=net.reading_spec)), time.monotonic()
