@@ -20,9 +20,9 @@ class Twice(BothLooks, BYOL):  # type: ignore[misc]
 linear = Training(
     "linear",
     {"dim": DIM},
-    epochs=100,
+    epochs=40,
     batch=200,
-    settings={"optimizer": "adamw", "lr": 2e-2, "warmup": 1},
+    settings={"optimizer": "adamw", "lr": 1e-2, "warmup": 1},
 )
 small = partial(Twice, dim=16, hidden=64, momentum=0.9)
 MECHANISM = Mechanism(
