@@ -30,10 +30,12 @@ class Skipped:
 
     Args:
         limit: Largest share of a source that may be unreadable, in [0, 1], before reading stops.
+        apart: How many of them are no samples, such as a whole file, and were judged when it was opened.
     """
 
     limit: float = 0.5
     reasons: dict[str, str] = field(default_factory=dict)
+    apart: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, name: str, reason: str) -> None:
@@ -42,9 +44,9 @@ class Skipped:
 
     def check(self, total: int, uri: str) -> None:
         """Raise ``BadInput`` when more than ``limit`` of ``total`` samples could not be read."""
-        bad = len(self.reasons)
+        bad = len(self.reasons) - self.apart
         if bad and (bad >= total or bad > self.limit * total):
-            name, reason = next(iter(self.reasons.items()))
+            name, reason = list(self.reasons.items())[self.apart]
             raise BadInput(
                 f"{bad} of {total} samples of {uri} cannot be read, for instance {name}: {reason}. "
                 f"Repair or remove them; up to {self.limit:.0%} are skipped."

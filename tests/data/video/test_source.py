@@ -175,3 +175,21 @@ def test_measure_keeps_the_windows_of_a_video_together(tmp_path):
     table = vergence.measure(Mean(), source, protocols=["knn"], quiet=True)
     assert table.about["test"] % 4 == 0 and table.about["train"] % 4 == 0  # whole videos of four windows
     assert table.about["train"] + table.about["test"] == 32
+
+
+def test_files_that_were_skipped_do_not_count_as_windows(tmp_path):
+    for name in ("a", "b", "c"):
+        write(tmp_path / f"{name}.mp4", 30, options=FAST)
+        (tmp_path / f"broken-{name}.mp4").write_bytes(b"none")
+    source = vergence.open(tmp_path, seconds=1, limit=0.5)
+    assert len(source) == 3 and len(source.skipped.reasons) == 3
+    source.skipped.check(3, source.uri)
+    source.skipped.add("a.mp4#t=0,1", "damaged")
+    source.skipped.check(3, source.uri)
+    source.skipped.add("b.mp4#t=0,1", "damaged")
+    with pytest.raises(
+        BadInput, match=r"2 of 3 samples of .* cannot be read, for instance a.mp4#t=0,1: damaged"
+    ):
+        source.skipped.check(3, source.uri)
+    with pytest.raises(BadInput, match="3 of 6 samples"):
+        vergence.open(tmp_path, seconds=1, limit=0.4)

@@ -91,6 +91,7 @@ class VideoSource(RowSource):
         self.skipped, self.notes, self.view_options = Skipped(limit), list(notes), {}
         for name, reason in (skipped or {}).items():
             self.skipped.add(name, reason)
+        self.skipped.apart = len(self.skipped.reasons)
         self.caches = Caches()
         self._targets = dict(targets or {})
         self._of_video = labels
