@@ -41,8 +41,7 @@ MECHANISM = Mechanism(
     "400 nodes of four blocks, four neighbours each, seven in ten of the block. 64 numbers tell the block "
     "faintly, and 16 loud ones are a name of the node's own. Two equal views are told apart by names "
     "alone, and so are two that differ in edges; where columns are masked, names fail. Masked columns "
-    "alone, which are shown beside, do as well here. The world was looked at on seed 100, with more "
-    "steps.",
+    "alone, which are shown beside, come near. The world was looked at on seed 100, with more steps.",
     task=generated(named, RANDOM_NODES),
     arms={
         "paper": small(GRACE),

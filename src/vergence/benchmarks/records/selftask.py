@@ -103,8 +103,8 @@ small = Training(PLACE, {"width": 32}, epochs=100)
 MECHANISM = Mechanism(
     "480 nodes of four blocks, eight neighbours each, of which three in four are of the block, and 32 "
     "faint numbers. Three nodes a block are labelled: the labels around a node, guessed by label "
-    "propagation, reach where these do not. The degree and how faint the numbers are were chosen on seeds "
-    "100 and 101.",
+    "propagation, reach where these do not. The degree and how faint the numbers are were changed once, "
+    "after seed 100.",
     task=generated(few_known, Metric("accuracy of the network's own output on 408 nodes", guessed)),
     arms={
         "paper": small(partial(SelfTask, fill=FILL)),
