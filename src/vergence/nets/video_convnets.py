@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from vergence.core import BadInput, Features
@@ -41,16 +43,24 @@ class Staged3d(VideoEncoder):
     def layers(self, clips: Clips) -> list[Tensor]:
         """Return the maps ``(B, C, t, h, w)`` of all stages."""
         x, seen = self.volume(clips), []
-        for stage in self.stages:
-            x = stage(x)
-            seen.append(x)
+        with _sound(x):
+            for stage in self.stages:
+                x = stage(x)
+                seen.append(x)
         return seen
 
     def forward(self, clips: Clips) -> Features:
-        x = self.volume(clips)
-        for stage in self.stages:
-            x = stage(x)
+        x = self.layers(clips)[-1]
         return Features.of_map(x.mean((2, 3, 4)), x, stride=self.stride, offset=self.offset)
+
+
+def _sound(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Return the context in which gradients are right.
+
+    On a CPU torch 2.15 leaves part of the gradient of a 3-D convolution's weights unwritten in bfloat16: what
+    lay in memory, now and then nan.
+    """
+    return torch.autocast("cpu", enabled=False) if x.device.type == "cpu" else contextlib.nullcontext()
 
 
 def r3d_18(*, size: int, frames: int, read: int | None = None, pretrained: bool = False) -> Staged3d:

@@ -113,3 +113,18 @@ def test_masked_and_left_out_cells_of_a_tubelet_transformer():
 def test_a_mistake_is_one_line(name, options, said):
     with pytest.raises(BadInput, match=said):
         encoders.build(name, size=16, **options)
+
+
+def test_gradients_on_a_cpu_do_not_depend_on_what_lay_in_memory():
+    """In bfloat16 torch leaves a part of them unwritten."""
+    torch.manual_seed(0)
+    encoder, clips = encoders.build("c3d-small", size=16, frames=4, width=4), torch.rand(4, 4, 3, 16, 16)
+
+    def gradients(enabled):
+        encoder.zero_grad()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            encoder(clips).pooled.square().mean().backward()
+        return [weight.grad for weight in encoder.parameters()]
+
+    for half, whole in zip(gradients(True), gradients(False), strict=True):
+        torch.testing.assert_close(half, whole)
