@@ -171,8 +171,8 @@ MECHANISM = Mechanism(
     "40 rings of 20 roads, whose kind, one of four, each road tells by eight faint numbers. What lies "
     "within two steps shares what it hears, noise and all: only the far end of a walk that leads away "
     "agrees in nothing but the kind. Attention, which is shown beside, is not asked for here. A first "
-    "world, whose readings were broken in part, was given up after seeds 0 to 2 of five: raw numbers were "
-    "ahead of all of GAIN's arms.",
+    "world, whose readings were broken in part, was given up after two of its seeds, 0 and 1: raw numbers "
+    "were ahead of GAIN there, and GraphSAGE or GAT of both.",
     task=generated(rings, RANDOM_NODES),
     arms={
         "paper": small(GAIN),
