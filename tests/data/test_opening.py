@@ -294,7 +294,7 @@ def test_wrong_uris_are_answered_with_what_was_found_and_what_to_do(tmp_path):
         "digit": "did you mean digits?",
         f"{tmp_path}/foto": f"Nothing found at {tmp_path}/foto; did you mean {tmp_path}/photos?",
         f"{tmp_path}/empty": "holds no files; needs images, videos, event sequences, graphs or tables",
-        f"{tmp_path}/films": "holds only 1 x .mp4; needs images, event sequences",
+        f"{tmp_path}/films": "not a video in a known format",
         f"{tmp_path}/x.tar.gz": "compressed; unpack it",
         f"{tmp_path}/x.parquet": "not a parquet file",
         f"{tmp_path}/ages.parquet": "has no column of images; found age",

@@ -15,7 +15,9 @@ from vergence.views.pixels.corrupt import Corrupted
 
 
 class OfTimm(nn.Module):
-    """A transformer one deeper, as timm's are wrapped."""
+    """A transformer one deeper, as timm's are wrapped, that sees all of its patches."""
+
+    hides_patches, size = False, 28
 
     def __init__(self):
         super().__init__()
@@ -30,6 +32,12 @@ def test_the_patch_of_a_transformer_is_its_side_in_pixels():
     assert patch_of(vit(), "MAE") == 4
     assert patch_of(vit(), "MAE", visible=True) == 4
     assert patch_of(OfTimm(), "GMML") == 14
+    odd = OfTimm()
+    odd.size = 30
+    with pytest.raises(
+        BadInput, match="patches of 14 pixels, which do not divide images of 30; .* --size 28"
+    ):
+        patch_of(odd, "GMML")
 
 
 def test_an_encoder_without_patches_or_that_cannot_leave_them_out_is_refused():
