@@ -234,12 +234,12 @@ class _Masks:
     def seen(self, labels: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         height, width = self.eye.size
         soft = at_pixels(labels, self.start, self.eye.padded)[:, :height, :width]
-        found, most = np.zeros(self.mask.shape, np.uint8), torch.full(self.mask.shape, -1.0)
+        mask, most = np.zeros(self.mask.shape, np.uint8), torch.full(self.mask.shape, -1.0)
         for thing, share in zip(self.things, soft, strict=True):  # one at a time: 255 of them would not fit
             full = interpolate(share[None, None], self.mask.shape, mode="bilinear")[0, 0]
-            found[(full > most).numpy()] = thing
+            mask[(full > most).numpy()] = thing
             most = torch.maximum(most, full)
-        return found, *_NO_POINTS
+        return mask, *_NO_POINTS
 
 
 class _Points:

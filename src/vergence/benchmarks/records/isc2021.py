@@ -171,8 +171,10 @@ def drawn(source: None, seed: int) -> tuple[TableSource, Drawn]:
     asking = asking + MOVED * random.normal(size=(ASKED, EDITS)) @ edits
     asking = asking + NOISE * random.normal(size=asking.shape)
     truth = np.concatenate([rows, np.full(len(others), -1)])
-    train, asked, known, rest = (from_vectors(x.astype(np.float32)) for x in (learned, asking, shown, ground))
-    return train, Drawn(asked, known, rest, truth)
+    train, queries, known, rest = (
+        from_vectors(x.astype(np.float32)) for x in (learned, asking, shown, ground)
+    )
+    return train, Drawn(queries, known, rest, truth)
 
 
 class OfEdits(SimCLR):

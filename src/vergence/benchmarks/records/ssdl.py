@@ -143,10 +143,10 @@ def second() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         root = dense.sum(1) ** -0.5
         if p == 2:
             delta = np.eye(24) - root[:, None] * theta * root
-            found = np.linalg.solve(delta + mu * np.eye(24), mu * given)
+            least = np.linalg.solve(delta + mu * np.eye(24), mu * given)
         else:
-            found = lowest(theta, root, given, p, mu)
-        yield p_laplacian(edges, given, p=p, mu=mu, rounds=2000, tolerance=0.0)[0], found
+            least = lowest(theta, root, given, p, mu)
+        yield p_laplacian(edges, given, p=p, mu=mu, rounds=2000, tolerance=0.0)[0], least
 
 
 MECHANISM = Mechanism(

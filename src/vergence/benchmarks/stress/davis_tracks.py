@@ -84,9 +84,9 @@ def about(table: dict[str, dict[str, dict[str, float]]]) -> dict[str, object]:
     }
 
 
-def _j_and_f(found: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
-    found, truth = found == 1, truth == 1
-    scores = region_similarity(found, truth).mean(), contour_accuracy(found, truth).mean()
+def _j_and_f(carried: torch.Tensor, truth: torch.Tensor) -> tuple[float, float]:
+    both = carried == 1, truth == 1
+    scores = region_similarity(*both).mean(), contour_accuracy(*both).mean()
     return round(float(scores[0]), 4), round(float(scores[1]), 4)
 
 

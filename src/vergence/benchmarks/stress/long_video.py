@@ -91,7 +91,7 @@ def main() -> None:
         net.eval()(batch)
         forward = (time.monotonic() - began) * len(source) / len(batch)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        found = {
+        result = {
             "hours": hours,
             "windows": len(store),
             "decoding alone": round(alone, 1),
@@ -102,7 +102,7 @@ def main() -> None:
             "MiB before": before // 1024,
             "MiB at most": peak // 1024,
         }
-        print(json.dumps(found))
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -73,8 +73,8 @@ class FileVideo(Video):
 
     def key_of(self, place: int) -> int:
         """Return the place of the last key frame at or before a frame; 0 where there is none."""
-        found = int(np.searchsorted(self.keys, self.pts[place], side="right")) - 1
-        return 0 if found < 0 else int(np.searchsorted(self.pts, self.keys[found]))
+        key = int(np.searchsorted(self.keys, self.pts[place], side="right")) - 1
+        return 0 if key < 0 else int(np.searchsorted(self.pts, self.keys[key]))
 
 
 class _Opened:
