@@ -36,6 +36,7 @@ class Recipe:
         val_share: Share of the samples that is held out of training, in [0, 1), for turns on "val" batches
             and for what a method judges itself by (``Method.held_out``).
         ema: Decay of the averaged copy of the encoder that is kept as the result, or None.
+        small_batch_lr: Rate of the AdamW that ``for_small_batch`` takes in place of LARS.
         encoder: Backbone that the paper's idea is usually run with here; None lets the modality choose.
         size: Side of the image views in pixels; None lets the modality choose.
     """
@@ -60,6 +61,7 @@ class Recipe:
     clip: float | None = None
     val_share: float = 0.0
     ema: float | None = None
+    small_batch_lr: float = 2e-3
     encoder: str | None = None
     size: int | None = None
 
@@ -74,7 +76,7 @@ class Recipe:
         """
         if (self.optimizer, self.lr_scaling) != ("lars", "linear"):
             return self
-        rate = 2e-3
+        rate = self.small_batch_lr
         return dataclasses.replace(
             self,
             optimizer="adamw",

@@ -50,8 +50,8 @@ def open_clips(uri: str, *, limit: float = 0.5) -> ClipsOfScenes:
     rest = uri.partition(":")[2]
     name, _, query = rest.partition("?")
     parts = query.split("&") if query else []
-    labels = [part.partition("=")[2] for part in parts if part.startswith("label=")]
-    by = labels[-1] if labels else LABELS[0]
+    wanted = [part.partition("=")[2] for part in parts if part.startswith("label=")]
+    by = wanted[-1] if wanted else LABELS[0]
     if by not in LABELS:
         raise BadInput(f"Clips of scenes are labelled by {' or '.join(LABELS)}; got label={by}.")
     if any(part.startswith(("seconds=", "stride=", "fps=")) for part in parts):

@@ -30,7 +30,14 @@ class BarlowTwins(Method):
     """
 
     recipe = Recipe(
-        optimizer="lars", lr=1.6, lr_scaling="linear", batch=2048, epochs=1000, weight_decay=1.5e-6, warmup=10
+        optimizer="lars",
+        lr=1.6,
+        lr_scaling="linear",
+        batch=2048,
+        epochs=1000,
+        weight_decay=1.5e-6,
+        warmup=10,
+        small_batch_lr=1e-3,
     )
     views = "pair"
 
