@@ -23,7 +23,7 @@ CONTRACT = {
     "two": {
         "": {
             "source": rings,
-            "encoder": {"name": "gin", "width": 8, "norm": "batch", "readout": "sum"},
+            "encoder": {"name": "gin", "width": 16, "norm": "batch", "readout": "sum"},
             "views": lambda method: two_copies,
         }
     },
