@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from vergence.data.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +34,7 @@ class Fields:
 
 
 @dataclass(frozen=True, slots=True)
-class EventBatch:
+class EventBatch(Batch):
     """Histories one after the other, without padding; event e of history b is row ``offsets[b] + e``.
 
     Args:
@@ -57,19 +59,10 @@ class EventBatch:
     label: Tensor
     fields: Fields
 
-    def __len__(self) -> int:
-        return len(self.index)
-
     @property
     def lengths(self) -> Tensor:
         """``(B,)`` int64, events a history."""
         return self.offsets.diff()
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> EventBatch:
-        return self._each(lambda value: value.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> EventBatch:
-        return self._each(lambda value: value.pin_memory())
 
     def pick(self, rows: Tensor, offsets: Tensor, owner: Tensor) -> EventBatch:
         """Return histories made of these events.
@@ -89,10 +82,6 @@ class EventBatch:
             label=self.label.index_select(0, owner),
             fields=self.fields,
         )
-
-    def _each(self, move: object) -> EventBatch:
-        moved = {f.name: move(v) for f in fields(self) if isinstance(v := getattr(self, f.name), Tensor)}  # type: ignore[operator]
-        return replace(self, **moved)
 
 
 def stretches(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
+
+from vergence.data.batch import Batch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class ImageBatch:
+class ImageBatch(Batch):
     """Photos as they were read, RGB, uint8.
 
     Args:
@@ -37,25 +38,6 @@ class ImageBatch:
     label: Tensor
     sizes: Tensor | None = None
     targets: Mapping[str, Target] | None = None
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> ImageBatch:
-        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> ImageBatch:
-        return self._each(lambda part: part.pin_memory())
-
-    def _each(self, change: Callable[[Any], Any]) -> ImageBatch:
-        changed: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Mapping):
-                changed[f.name] = {name: change(part) for name, part in value.items()}
-            elif value is not None:
-                changed[f.name] = change(value)
-        return replace(self, **changed)
 
 
 def photos_at(source: Source, rows: np.ndarray, *, spec: InputSpec | None) -> ImageBatch:

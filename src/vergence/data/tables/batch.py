@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-import torch
 from torch import Tensor
+
+from vergence.data.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Columns:
 
 
 @dataclass(frozen=True, slots=True)
-class TableBatch:
+class TableBatch(Batch):
     """Rows of a table.
 
     Args:
@@ -64,17 +64,3 @@ class TableBatch:
     index: Tensor
     label: Tensor
     columns: Columns
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TableBatch:
-        return self._each(lambda value: value.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> TableBatch:
-        return self._each(lambda value: value.pin_memory())
-
-    def _each(self, move: Callable[[Tensor], Tensor]) -> TableBatch:
-        return TableBatch(
-            move(self.numeric), move(self.categorical), move(self.index), move(self.label), self.columns
-        )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from vergence.data.batch import Batch
 from vergence.data.image.batch import ImageBatch
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoBatch:
+class VideoBatch(Batch):
     """Frames as they were read, RGB, uint8.
 
     Args:
@@ -36,15 +37,6 @@ class VideoBatch:
     sizes: Tensor | None = None
     targets: Mapping[str, Target] | None = None
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> VideoBatch:
-        return self._each(lambda part: part.to(device, non_blocking=non_blocking))
-
-    def pin_memory(self) -> VideoBatch:
-        return self._each(lambda part: part.pin_memory())
-
     def take(self, frames: Tensor) -> VideoBatch:
         """Return the same clips with frames ``(B, t)`` or ``(t,)`` int64 of their T, in that order."""
         b, length = self.pixels.shape[:2]
@@ -63,13 +55,3 @@ class VideoBatch:
 
         sizes = None if self.sizes is None else each(self.sizes)
         return ImageBatch(self.pixels.flatten(0, 1), each(self.index), each(self.label), sizes)
-
-    def _each(self, change: Callable[[Any], Any]) -> VideoBatch:
-        changed: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if isinstance(value, Mapping):
-                changed[f.name] = {name: change(part) for name, part in value.items()}
-            elif value is not None:
-                changed[f.name] = change(value)
-        return replace(self, **changed)

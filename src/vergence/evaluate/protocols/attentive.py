@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from vergence import engine
 from vergence.core import BadInput, Features, RunConfig
+from vergence.data.batch import Batch
 from vergence.data.source import ArraySource, Skipped
 from vergence.evaluate.protocols.finetune import Classifier
 from vergence.evaluate.score import Score, mean_score
@@ -28,7 +29,7 @@ NEEDS = ("labels",)
 
 
 @dataclass(frozen=True)
-class TokenBatch:
+class TokenBatch(Batch):
     """Tokens of some samples.
 
     Args:
@@ -40,15 +41,6 @@ class TokenBatch:
     tokens: Tensor
     index: Tensor
     label: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> TokenBatch:
-        return TokenBatch(*(part.to(device, non_blocking=non_blocking) for part in vars(self).values()))
-
-    def pin_memory(self) -> TokenBatch:
-        return TokenBatch(*(part.pin_memory() for part in vars(self).values()))
 
 
 class TokenSource(ArraySource):
