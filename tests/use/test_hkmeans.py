@@ -88,6 +88,18 @@ def test_levels_make_rings_more_even_with_and_without_resampling():
     assert found["one level"] + 0.1 < found["resampled"] <= np.log(5)
 
 
+def test_resampling_gives_a_thin_cloud_more_of_the_coarse_clusters():
+    """Two clouds of one size in six dimensions, a twentieth of the points in one: p^(6/8) is nearly p."""
+    coarse = np.zeros(2)
+    for seed in range(3):
+        x = np.random.default_rng(seed).random((2100, 6)).astype(np.float32)
+        x[2000:] += 5
+        trees = (hierarchy(x, (210, 20), resampling=times, seed=seed) for times in (0, 10))
+        coarse += [(tree.levels[1].centres[:, 0] > 3).sum() for tree in trees]
+    without, resampled = coarse
+    assert 6 < without < 15 < resampled <= 30, "of 60, which would be 30 each if it were even"
+
+
 def test_ranks_within_groups():
     assert ranks(np.array([1, 0, 1, 1]), np.array([3.0, 9.0, 1.0, 2.0])).tolist() == [2, 0, 0, 1]
     assert ranks(np.empty(0, int), np.empty(0)).tolist() == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, Self
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 
 from vergence.benchmarks.arms import Fitted
-from vergence.benchmarks.record import Mechanism, Record
+from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.records._graphs import node_source
 from vergence.benchmarks.tasks import RANDOM_NODES, Metric, generated, opened
 from vergence.core import Estimator
@@ -22,6 +23,7 @@ from vergence.evaluate.protocols.graph import dot_scores, link_probe, link_score
 from vergence.evaluate.score import Score
 from vergence.methods.graph.encoders import Table
 from vergence.methods.graph.node2vec import Node2Vec
+from vergence.methods.graph.skipgram import SIGMOID, alias_table, learn_walks
 
 LR = 0.05
 
@@ -118,6 +120,65 @@ MECHANISM = Mechanism(
     },
 )
 
+
+def counter(seed: int, number: int) -> Iterator[int]:
+    """Yield SplitMix64's 64 bits at a time, in whole numbers, of a stream of its own."""
+    full, golden, first, second = 2**64 - 1, 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+
+    def scrambled(z: int) -> int:
+        z = (z ^ z >> 30) * first & full
+        z = (z ^ z >> 27) * second & full
+        return z ^ z >> 31
+
+    state = scrambled(scrambled(seed + golden & full) ^ (number * second + 1 & full))
+    while True:
+        state = state + golden & full
+        yield scrambled(state)
+
+
+def derived() -> Iterator[tuple[Any, Any]]:
+    """Give both tables after skip-gram's steps on six walks, and the same pair by pair in float64."""
+    rng = np.random.default_rng(0)
+    nodes, window, negatives, rate, seed, done, total = 12, 3, 4, 0.1, 7, 5, 40
+    f, g = rng.normal(size=(2, nodes, 8)).astype(np.float32) / 2
+    walks = rng.integers(nodes, size=(6, 9)).astype(np.int32)
+    walks[2, 5:] = -1  # a dead end
+    weights = rng.random(nodes)
+    share, other = alias_table(weights)
+    slow_f, slow_g = f.astype(np.float64), g.astype(np.float64)
+    learn_walks(f, g, walks, window, negatives, rate, done, total, share, other, seed, SIGMOID)
+    for r, row in enumerate(walks.tolist()):
+        walk, bits = [node for node in row if node >= 0], counter(seed + 1, done + r)
+        lr = rate * (1 - (done + r) / total)
+        for i, centre in enumerate(walk):
+            reach, drawn = 1 + ((next(bits) >> 32) * window >> 32), []
+            for _ in range(negatives):
+                node = (next(bits) >> 32) * nodes >> 32
+                drawn.append(node if (next(bits) >> 32) / 2**32 < share[node] else int(other[node]))
+            for j, near in enumerate(walk):
+                if not 0 < abs(i - j) <= reach:
+                    continue
+                u, step = slow_f[near].copy(), np.zeros(8)
+                for v, wanted in [(centre, 1), *((node, 0) for node in drawn if node != centre)]:
+                    chance = SIGMOID[int((u @ slow_g[v] + 8) * 64 + 0.5)]  # σ from -8 to 8, 64 a unit
+                    slope = lr * (wanted - float(chance))
+                    step += slope * slow_g[v]
+                    slow_g[v] += slope * u
+                slow_f[near] += step
+    yield f, slow_f
+    yield g, slow_g
+    chances = share / nodes
+    np.add.at(chances, other, (1 - share) / nodes)
+    yield chances, weights / weights.sum()
+
+
+PARITY = Parity(
+    "second",
+    "skip-gram's steps on six walks pair by pair, float64, with windows and negatives drawn from counters "
+    "in whole numbers; and the chances of negatives",
+    compare=derived,
+)
+
 RECORD = Record(
     key="node2vec",
     claim="Walks with a bias (p = q = 0.25) tell more of the groups people are in than plain walks.",
@@ -132,6 +193,7 @@ RECORD = Record(
     "chosen from 0.025, 0.05 and 0.1 inside one half of the nodes (four fifths of it taught, one fifth "
     "judged); the record's own splits are drawn from all nodes and so share some with that half.",
     mechanism=MECHANISM,
+    parity=PARITY,
     also=(
         Record(
             key="node2vec",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Self
 
@@ -12,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from vergence.benchmarks.arms import Fitted
-from vergence.benchmarks.record import Mechanism, Record
+from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.tasks import Metric, generated, opened
 from vergence.data.graph import pyg
 from vergence.data.graph.build import Edges, build
 from vergence.data.graph.source import NodeSource
 from vergence.data.graph.temporal import TemporalSource
+from vergence.methods.graph.monitor import Monitor, augmented
 from vergence.methods.graph.smart import SMART, Watch
 from vergence.methods.graph.snapshots import loss_of, snapshots_of, unseen
+from vergence.methods.graph.views import negatives
 
 FIRST, LAST, LINKS, CLASSES, WIDE = 200, 1200, 3, 4, 16
 LOYAL, NOISE, DRIFT, SNAPSHOTS = 0.8, 0.6, 4.0, 20
@@ -136,6 +138,91 @@ MECHANISM = Mechanism(
     arms=arms(steps=50, lr=1e-2),
 )
 
+
+class Given(nn.Module):
+    """Says of every node what its features say."""
+
+    def forward(self, graph: pyg.Data) -> Tensor:
+        return graph.x
+
+
+def heard(edges: Tensor, nodes: int) -> Tensor:
+    """Return D^-1/2 (A + I) D^-1/2, a float64 matrix, of edges of which none comes twice."""
+    a = torch.eye(nodes, dtype=torch.double)
+    for u, v in edges.T.tolist():
+        a[v, u] = 1
+    root = a.sum(1).rsqrt()
+    return root[:, None] * a * root
+
+
+def derived() -> Iterator[tuple[Any, Any]]:
+    """Give reconstruction, its gradient, the labelled snapshots' loss and an estimate, and dense float64."""
+    torch.manual_seed(0)
+    shots = []
+    for n in (9, 10, 12):
+        pairs = torch.triu_indices(n, n, 1)
+        pairs = pairs[:, torch.rand(pairs.shape[1]) < 0.3]
+        shots.append(pyg.Data(x=torch.randn(n, 3), edge_index=torch.cat([pairs, pairs.flip(0)], 1)))
+    losses = torch.tensor([0.4, 0.9])
+    options: dict[str, Any] = {"width": 4, "weight": 0.3, "steps": 0, "anchor": [10, shots[1].num_edges]}
+    ours = Monitor(3, 3, model=Given(), **options)
+    watch = Watch(ours, shots[:2], losses)
+    theirs, edges = copy.deepcopy(ours).double(), watch.graph.edge_index
+
+    def extracted(x: Tensor, edges: Tensor) -> Tensor:
+        s, (first, second) = heard(edges, len(x)), theirs.phi
+        return s @ second((s @ first(x)).relu())
+
+    def recalled(z: Tensor, state: Tensor) -> Tensor:
+        net = theirs.rnn
+        return (net.weight_ih_l0 @ z + net.bias_ih_l0 + net.weight_hh_l0 @ state + net.bias_hh_l0).relu()
+
+    x = torch.cat([shot.x for shot in shots[:2]]).double()
+    told = [(shot.x.double() - x.mean(0)) / x.std(0) for shot in shots]
+    both, size = torch.cat(told[:2]), len(told[0])
+    torch.manual_seed(1)
+    found = watch.loss(watch.graph)
+    torch.manual_seed(1)  # the same draws once more
+    absent = negatives(watch.graph)
+    z = extracted(both, augmented(edges, absent, theirs.share))
+    cost = torch.zeros((), dtype=torch.double)
+    for ends, sign in ((edges, -1), (absent, 1)):
+        for u, v in ends.T.tolist():
+            cost = cost + (1 + (sign * (z[u] @ z[v])).exp()).log()
+    missed = (heard(edges, len(z)) @ theirs.decoder(z) - both).square().mean()
+    middle, reach = z.mean(0).detach(), z.std(0).detach() / 10
+    first = recalled((z[:size].mean(0) - middle) / reach, torch.zeros(4, dtype=torch.double))
+    second = recalled((z[size:].mean(0) - middle) / reach, first)
+    mean, deviation = losses.double().mean(), losses.double().std()
+    guess = torch.cat([theirs.read(first), theirs.read(second)])
+    slow = {
+        "reconstruct": 0.3 * cost / (edges.shape[1] + absent.shape[1]) + 0.7 * missed,
+        "estimate": (guess - (losses.double() - mean) / deviation).square().mean(),
+    }
+    for name in slow:
+        yield found[name].item(), slow[name].item()
+    for costs in (found, slow):
+        (costs["reconstruct"] + costs["estimate"]).backward()
+    for part, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert part.grad is not None and other.grad is not None
+        yield part.grad, other.grad
+    ours.remember(watch.graph, watch.last)
+    with torch.no_grad():
+        z = extracted(both, edges)
+        middle, reach = z.mean(0), z.std(0) / 10
+        state = torch.zeros(4, dtype=torch.double)
+        for part in (z[:size], z[size:], extracted(told[2], shots[2].edge_index)):
+            state = recalled((part.mean(0) - middle) / reach, state)
+        yield ours.estimate(shots[2]), max((mean + deviation * theirs.read(state)[0]).item(), 0.0)
+
+
+PARITY = Parity(
+    "second",
+    "both terms of two labelled snapshots with all gradients, and the estimate of a third, with dense "
+    "matrices, edge by edge and step by step, float64 beside float32",
+    compare=derived,
+)
+
 RECORD = Record(
     key="smart",
     claim="An extractor that goes on learning from each snapshot keeps estimates of the loss near.",
@@ -146,4 +233,5 @@ RECORD = Record(
     "taught is watched; losses are means over all other nodes that are there. The paper's graphs, which "
     "carry times, are missing here.",
     mechanism=MECHANISM,
+    parity=PARITY,
 )
