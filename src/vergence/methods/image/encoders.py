@@ -20,10 +20,18 @@ SMALL = 64  # pixels of views that a CPU can afford
 
 
 def _own() -> dict[str, Callable[..., ImageEncoder]]:
+    from vergence.methods.image.halonet import halonet_h1, halonet_tiny
     from vergence.nets.convnets import nin, resnet_tiny
     from vergence.nets.vit import vit_micro, vit_small32
 
-    return {"nin": nin, "resnet-tiny": resnet_tiny, "vit-micro": vit_micro, "vit-small32": vit_small32}
+    return {
+        "halonet-h1": halonet_h1,
+        "halonet-tiny": halonet_tiny,
+        "nin": nin,
+        "resnet-tiny": resnet_tiny,
+        "vit-micro": vit_micro,
+        "vit-small32": vit_small32,
+    }
 
 
 def names() -> list[str]:
