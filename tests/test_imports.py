@@ -15,7 +15,7 @@ import pytest
 import vergence
 
 HOME = Path(vergence.__file__).parent
-HEAVY = {"torch", "numpy", "pyarrow", "sklearn", "rich", "lightning_fabric", "matplotlib", "gradio"}
+HEAVY = {"torch", "numpy", "pyarrow", "sklearn", "rich", "lightning_fabric", "matplotlib", "starlette"}
 LIGHT = (
     "vergence vergence.catalog vergence.core.errors vergence.cli vergence.methods vergence.evaluate "
     "vergence.use"

@@ -31,7 +31,6 @@ MODULES = {  # where the name to import is another one than the package's
     "scikit-learn": "sklearn",
     "umap-learn": "umap",
 }
-WITH_GRADIO = {"fastapi", "starlette", "uvicorn"}
 ELSEWHERE = {"gensim", "pecanpy", "ptls"}  # peers that need an environment of their own
 NEEDED = re.compile(r"\bneed\(\s*\"([a-z_]+)[\w.]*\",\s*extra=\"(\w+)\"")
 
@@ -64,14 +63,14 @@ def test_every_required_package_is_imported(imported):
 
 def test_every_import_is_declared(imported):
     optional = modules(line for lines in EXTRAS.values() for line in lines)
-    declared = modules(PROJECT["dependencies"]) | optional | WITH_GRADIO | ELSEWHERE
+    declared = modules(PROJECT["dependencies"]) | optional | ELSEWHERE
     assert "torch" in imported
     assert imported - declared - sys.stdlib_module_names - {"vergence", "__main__"} == set()
 
 
 def test_every_extra_that_an_error_names_brings_what_is_missing(sources):
     needed = {pair for source in sources for pair in NEEDED.findall(source)}
-    assert ("gradio", "studio") in needed
+    assert ("starlette", "studio") in needed
     assert {(module, extra) for module, extra in needed if module not in modules(EXTRAS[extra])} == set()
 
 

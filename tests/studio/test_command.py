@@ -31,7 +31,7 @@ def test_mistakes_are_one_line(store, capsys, monkeypatch):
         assert main(["studio", *words, "--no-browser", "--json"]) == 2
         said = capsys.readouterr().err
         assert said.count("\n") == 1 and line in said
-    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.setitem(sys.modules, "starlette", None)
     assert main(["studio", str(store.path), "--no-browser"]) == 2
     assert install_command("studio") in capsys.readouterr().err
 

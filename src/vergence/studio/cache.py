@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.data.arrays import read_npy
-from vergence.engine.files import write_text, write_whole
 from vergence.store.table import Store
 
 FOLDER = "_studio"  # Lance keeps to folders of its own
@@ -21,13 +22,26 @@ FOLDER = "_studio"  # Lance keeps to folders of its own
 def fingerprint(store: Store, column: str) -> str:
     """Return a word that changes with the rows of a store, their order, or their vectors."""
     seen = hashlib.blake2b(digest_size=8)
-    seen.update("\n".join(store.names).encode())
+    names = store.read(["id"])["id"]
+    seen.update(np.ascontiguousarray(pc.binary_length(names).to_numpy()).data)
+    for part in names.chunks:
+        seen.update(_letters(part))
     seen.update(np.ascontiguousarray(store.vectors(column)).data)
     return seen.hexdigest()
 
 
+def _letters(words: pa.StringArray) -> memoryview:
+    """Return the bytes of all words, one after the other."""
+    ends, letters = words.buffers()[1:]
+    if not len(words) or letters is None:
+        return memoryview(b"")
+    places = np.frombuffer(ends, np.int32)[words.offset : words.offset + len(words) + 1]
+    return memoryview(letters)[places[0] : places[-1]]
+
+
 def save_array(store: Store, name: str, array: np.ndarray) -> None:
     """Keep an array; a disk that refuses only means that it is made again next time."""
+    from vergence.engine.files import write_whole
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
@@ -47,6 +61,8 @@ def load_array(store: Store, name: str) -> np.ndarray | None:
 
 def save_json(store: Store, name: str, words: dict[str, Any]) -> None:
     """Keep names with values; raises ``DiskTrouble`` if the disk refuses."""
+    from vergence.engine.files import write_text
+
     write_text(store.path / FOLDER / f"{name}.json", json.dumps(words, ensure_ascii=False))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import hypergeom
 
 from vergence.core.errors import BadInput, unknown
 from vergence.store.table import Store
@@ -52,6 +51,8 @@ def contrast(directions: np.ndarray, of: np.ndarray, first: np.ndarray, second: 
     Raises:
         BadInput: If a side has no row in a cluster.
     """
+    from scipy.stats import hypergeom
+
     sides = [rows[of[rows] >= 0] for rows in (first, second)]
     if not all(len(rows) for rows in sides):
         raise BadInput("Each side needs at least one row with a vector: choose other values.")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vergence.core.errors import BadInput, VergenceError
-from vergence.core.modality import find_modality
 from vergence.core.specs import BRING_WEIGHTS
-from vergence.data.image.decode import DecodeError, decode, shape
-from vergence.data.image.reader import PixelReader
-from vergence.data.image.source import ImageSource
-from vergence.engine.run import read_config
 from vergence.store.table import Store
+
+if TYPE_CHECKING:
+    from vergence.data.image.source import ImageSource
 
 LARGEST = 20 * 2**20  # bytes of a picture from outside
 _PIXELS = 50_000_000  # of it
@@ -37,6 +35,8 @@ def picture(raw: bytes) -> np.ndarray:
     Raises:
         BadInput: If it is too large or not a picture of a kind that is taken.
     """
+    from vergence.data.image.decode import DecodeError, decode, shape
+
     if len(raw) > LARGEST:
         raise BadInput(f"The picture has more than {LARGEST // 2**20} MB: choose a smaller one.")
     webp = raw[:4] == b"RIFF" and raw[8:12] == b"WEBP"
@@ -65,18 +65,31 @@ class EncoderSession:
         self._encoder: Any = None
         self._one = threading.Lock()
 
+    @property
+    def missing_so_far(self) -> str | None:
+        """What is known to be missing by now, without loading what would tell."""
+        return self.__dict__.get("missing", self.missing_file)
+
+    @property
+    def missing_file(self) -> str | None:
+        """The line of ``missing`` where the store names no encoder, or its file is not there."""
+        if not self.model:
+            return "The store does not say which run made its vectors, so no picture can be looked at anew."
+        if self.model.startswith(BRING_WEIGHTS) or (Path(self.model) / "encoder.safetensors").is_file():
+            return None
+        return (
+            f"The run that made the vectors, {self.model}, is not there: put it back, or start the studio in "
+            "the folder where vergence embed was run."
+        )
+
     @cached_property
     def missing(self) -> str | None:
         """What keeps it from looking at pictures, in one line; None where nothing does."""
-        if not self.model:
-            return "The store does not say which run made its vectors, so no picture can be looked at anew."
-        if self.model.startswith(BRING_WEIGHTS):
-            return None
-        if not (Path(self.model) / "encoder.safetensors").is_file():
-            return (
-                f"The run that made the vectors, {self.model}, is not there: put it back, or start the "
-                "studio in the folder where vergence embed was run."
-            )
+        if (line := self.missing_file) is not None or self.model.startswith(BRING_WEIGHTS):
+            return line
+        from vergence.core.modality import find_modality
+        from vergence.engine.run import read_config
+
         try:
             modality = find_modality(read_config(Path(self.model)).modality)
         except VergenceError as error:
@@ -138,4 +151,7 @@ class EncoderSession:
 
 
 def _source(pixels: np.ndarray) -> ImageSource:
+    from vergence.data.image.reader import PixelReader
+    from vergence.data.image.source import ImageSource
+
     return ImageSource(PixelReader(pixels[None], None, None, "picture"), "picture", pixels=pixels[None])

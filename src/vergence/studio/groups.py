@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from vergence.core.errors import BadInput
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.clustering import partition
 
 LONGEST = 60  # characters of a name
 _NOTE = "clusters"  # what ``about["info"]`` calls what is known of them, by vector column
@@ -46,6 +44,8 @@ class Groups:
         Raises:
             BadInput: If there are fewer than k rows.
         """
+        from vergence.use.clustering import partition
+
         vectors = self.store.vectors(self.column)
         present = self.store.present(self.column)
         of = np.full(len(vectors), -1, np.int64)
@@ -104,6 +104,8 @@ class Groups:
 
     def examples(self, count: int) -> list[np.ndarray]:
         """Return the most typical rows of every cluster."""
+        from scipy.sparse import csr_array
+
         assert self.of is not None
         unit = self.store.directions(self.column)
         members = np.flatnonzero(self.of >= 0)

@@ -1,9 +1,7 @@
 """Request guard: stands before the page's server and lets nothing through that the page does not need.
 
-Gradio serves files, takes uploads and fetches addresses for whoever asks; none of that is needed here. A
-request passes only if it is for this machine by name, comes from the page itself, and asks for one of the
-few addresses that are listed. What is sent to gradio's queue holds plain values only, so that no file on
-the disk can be named.
+A request passes only if it is for this machine by name, comes from the page itself, asks for an address under
+the page's own, and brings, if anything, JSON or a picture of a bounded size.
 """
 
 from __future__ import annotations
@@ -19,21 +17,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HERE = ("127.0.0.1", "localhost")
 OURS = "/studio/"
+PAGE = "/"
 _LARGEST = 64 * 2**10  # bytes of a body that is not a picture
 _PICTURE = "/studio/search"
-_GETS = {"/", "/config", "/theme.css", "/favicon.ico", "/gradio_api/queue/data", "/gradio_api/startup-events"}
-_FOLDERS = ("/assets/", "/static/", "/gradio_api/heartbeat/")
-_JOIN = "/gradio_api/queue/join"
-_POSTS = {_JOIN, "/gradio_api/cancel", "/gradio_api/reset"}
+_BODIES = ("application/json", "application/octet-stream")  # no form of another page can send either
 _HEADERS = {
     "content-security-policy": (
-        "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; "
-        "script-src 'self' 'unsafe-inline' 'unsafe-eval'; worker-src 'self' blob:; font-src 'self' data:; "
-        "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
 }
 
 
@@ -43,10 +39,17 @@ class Guard:
     Args:
         app: What answers the requests that pass.
         largest: Bytes of a picture that may be sent.
+        wide: Addresses that may be sent more bytes than usual, and how many.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], *, largest: int) -> None:
-        self.app, self.largest = app, largest
+    def __init__(
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        *,
+        largest: int,
+        wide: MutableMapping[str, int] | None = None,
+    ) -> None:
+        self.app, self.wide = app, {_PICTURE: largest, **(wide or {})}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -59,18 +62,13 @@ class Guard:
         if (refused := refusal(scope["method"], scope["path"], headers)) is not None:
             await _answer(send, *refused)
             return
-        most = self.largest if scope["path"] == _PICTURE else _LARGEST
         if scope["method"] == "POST":
+            most = self.wide.get(scope["path"], _LARGEST)
             body = await _body(receive, headers, most)
             if body is None:
                 await _answer(send, 413, f"That is larger than {most:,} bytes.")
                 return
-            if scope["path"] in _POSTS and not (plain if scope["path"] == _JOIN else strict)(body):
-                await _answer(send, 400, "Only plain values can be sent.")
-                return
             receive = _again(body, receive)
-        if scope["path"] == "/":
-            scope = {**scope, "query_string": b""}  # a link into gradio's own folder of files
 
         async def sealed(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -96,14 +94,15 @@ def refusal(method: str, path: str, headers: MutableMapping[str, str]) -> tuple[
     origin, site = headers.get("origin"), headers.get("sec-fetch-site", "same-origin")
     if origin is not None and _netloc(origin) != host:
         return 403, "Other pages may not talk to the studio."
-    if site == "cross-site" and path != "/":
+    if site not in ("same-origin", "none") and path != PAGE:  # a link to the page may be followed
         return 403, "Other pages may not talk to the studio."
     if any(part in ("..", ".") for part in path.replace("\\", "/").split("/")) or "\0" in path:
         return 404, "There is no such page."
-    if method in ("GET", "HEAD") and (path in _GETS or path.startswith((*_FOLDERS, OURS))):
+    if method in ("GET", "HEAD") and (path == PAGE or path.startswith(OURS)):
         return None
-    if method == "POST" and (path in _POSTS or path.startswith(OURS)):
-        return None
+    if method == "POST" and path.startswith(OURS):
+        kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+        return None if kind in _BODIES else (415, f"The studio takes {' and '.join(_BODIES)}.")
     return 404, "There is no such page."
 
 
@@ -119,28 +118,6 @@ def _netloc(address: str) -> str | None:
         return urlsplit(address).netloc
     except ValueError:
         return None
-
-
-def strict(body: bytes) -> Any:
-    """Return what JSON holds, None where it is none, or holds what cannot be written as JSON again."""
-    try:
-        event = json.loads(body)
-        json.dumps(event, ensure_ascii=False, allow_nan=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return event
-
-
-def plain(body: bytes) -> bool:
-    """Say whether an event for gradio holds nothing but plain values, for a function that may be."""
-    event = strict(body)
-    if not isinstance(event, dict) or not isinstance(event.get("data"), list):
-        return False
-    number = event.get("fn_index", 0)
-    if not (number is None or (isinstance(number, int) and number >= 0)):
-        return False
-    values = [*event["data"], event.get("event_data")]
-    return all(value is None or isinstance(value, str | int | float | bool) for value in values)
 
 
 async def _body(receive: Receive, headers: MutableMapping[str, str], most: int) -> bytes | None:

@@ -7,17 +7,18 @@ import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from vergence.core.errors import BadInput
 from vergence.data import open as open_source
-from vergence.data.image.decode import DecodeError, Raw, decode, shape
-from vergence.data.image.reader import read_part
-from vergence.data.image.source import ImageSource
 from vergence.data.paths import from_printable
 from vergence.store.table import Store
+
+if TYPE_CHECKING:
+    from vergence.data.image.decode import Raw
+    from vergence.data.image.source import ImageSource
 
 LONGEST = 4096  # pixels of a side that are sent; larger pictures are shrunk
 _LOSSLESS = 512  # pixels of the longer side up to which a picture is sent as it is
@@ -62,6 +63,8 @@ class Originals:
         Raises:
             BadInput: If there is neither a picture nor a small one in the store.
         """
+        from vergence.data.image.decode import shape
+
         original = self._find(row)
         height, width = shape(original.raw)
         notes = []
@@ -83,6 +86,8 @@ class Originals:
         Raises:
             BadInput: If there is none, or it cannot be read.
         """
+        from vergence.data.image.decode import DecodeError, decode
+
         original = self._find(row)
         try:
             image = Image.fromarray(decode(original.raw))
@@ -97,6 +102,8 @@ class Originals:
         return file.getvalue()
 
     def _find(self, row: int) -> Original:
+        from vergence.data.image.decode import DecodeError, shape
+
         if not 0 <= row < len(self.store):
             raise BadInput(f"{self.store.path} has rows 0 to {len(self.store) - 1}; row {row} was asked for.")
         record = self.store.take([row], ["id", "uri", "thumbnail"]).to_pylist()[0]
@@ -114,6 +121,8 @@ class Originals:
 
     def _raw(self, name: str, uri: str, *, image: bool) -> Raw | None:
         """Return a sample as its file or, of an ``image``, its source has it; None where neither is there."""
+        from vergence.data.image.reader import read_part
+
         path = from_printable(uri)
         if os.path.isfile(path):
             return read_part(path)
@@ -130,6 +139,8 @@ class Originals:
 
     def _open(self) -> ImageSource | None:
         """Open the store's source where it lies on this machine."""
+        from vergence.data.image.source import ImageSource
+
         uri = str(self.store.about.get("source") or "")
         if not uri or not Path(uri).exists():
             return None

@@ -8,12 +8,14 @@ import numpy as np
 
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.maps import How, NoSpread, layout, place_among, plane
 
 NOWHERE = 65_535  # both coordinates of a row without a vector
 _SIDE = NOWHERE - 1  # of the map, in steps
 _FEW = 10  # rows below which only PCA makes sense
 _ALL = 3_000  # rows up to which every one is laid out; of more, the others are put among a sample
+_AXES = 20_000  # rows that say which axes the first map has
+_BLOCK = 65_536  # rows that are laid on them at a time
+_SPREAD = 1e-6  # of unit vectors in any direction: below are errors of rounding
 
 
 class Projection:
@@ -47,10 +49,13 @@ class Projection:
         Raises:
             NoSpread: If all vectors are alike.
         """
+        from vergence.use.maps import layout, place_among, plane
+
         vectors = self.store.vectors(self.column)
         present = self.store.present(self.column)
         if len(present) <= _ALL:
-            coordinates, how = self._laid("tsne")
+            points, how = plane(vectors[present], how="tsne")
+            coordinates = self._spread(present, points)
         else:
             known = layout(self.store, column=self.column)
             points = place_among(vectors[present], vectors[known.rows], known.points)
@@ -59,18 +64,13 @@ class Projection:
         cache.save_array(self.store, f"map-{self.mark}", coordinates)
         self.now, self.final = (coordinates, how, self.now[2] + 1), True
 
-    def _laid(self, how: How) -> tuple[np.ndarray, str]:
-        vectors = self.store.vectors(self.column)
-        present = self.store.present(self.column)
-        points, name = plane(vectors[present], how=how)
-        return self._spread(present, points), name
-
     def _first(self) -> tuple[np.ndarray, str]:
         """Return the map by PCA; no row lies anywhere, by nothing, where all vectors are alike."""
-        try:
-            return self._laid("pca")
-        except NoSpread:
+        present = self.store.present(self.column)
+        points = main_plane(self.store.vectors(self.column), present)
+        if points is None:
             return np.full((len(self.store), 2), NOWHERE, np.uint16), ""
+        return self._spread(present, points), "PCA"
 
     def _spread(self, present: np.ndarray, points: np.ndarray) -> np.ndarray:
         places = np.full((len(self.store), 2), NOWHERE, np.uint16)
@@ -78,6 +78,36 @@ class Projection:
         share = (points - low) / np.where(high > low, high - low, 1)
         places[present] = np.round(share * _SIDE).astype(np.uint16)
         return places
+
+
+def main_plane(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
+    """Return where directions lie on their two principal axes ``(m, 2)`` float32, None where all are alike.
+
+    The axes are those of an even sample of 20,000 rows. This is ``use.maps.plane(how="pca")`` in plain NumPy,
+    block by block: the first map need not wait for what lays out the better one.
+
+    Args:
+        vectors: ``(n, D)``.
+        rows: ``(m,)``, which of them.
+    """
+    chosen = rows if len(rows) <= _AXES else rows[np.linspace(0, len(rows) - 1, _AXES).astype(np.int64)]
+    unit = _unit(vectors[chosen]).astype(np.float64)
+    if len(unit) > 1 and np.ptp(unit, axis=0).max() <= _SPREAD:
+        return None
+    if len(unit) < 3 or unit.shape[1] < 2:
+        return np.pad(_unit(vectors[rows])[:, :2], ((0, 0), (0, max(0, 2 - unit.shape[1]))))
+    mean = unit.mean(0)
+    axes = np.linalg.eigh((unit - mean).T @ (unit - mean))[1][:, :-3:-1]
+    axes *= np.sign(axes[np.abs(axes).argmax(0), [0, 1]])  # the same way up on every machine
+    points = np.empty((len(rows), 2), np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        part = rows[start : start + _BLOCK]
+        points[start : start + _BLOCK] = (_unit(vectors[part]) - mean) @ axes
+    return points
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
 def better(n: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from vergence.core.errors import BadInput, unknown
 from vergence.core.lists import cell, write_lines
 from vergence.store.table import Store
 from vergence.studio import cache
-from vergence.use.copies import By, duplicates
+
+if TYPE_CHECKING:
+    from vergence.use.copies import By
 
 VERDICTS = ("keep", "drop", "")
 SHOWN = 60  # rows of a group that are shown
@@ -50,6 +52,8 @@ class Review:
 
     def find(self, by: By | None = None, threshold: float | None = None) -> None:
         """Look for near-duplicates as ``duplicates`` does; raises ``BadInput`` where that does."""
+        from vergence.use.copies import duplicates
+
         copies = duplicates(self.store, by=by, threshold=threshold, column=self.column)
         self.searched, self.groups, self.pairs = True, copies.groups, copies.total
         self.chance = copies.chance

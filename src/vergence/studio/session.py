@@ -7,8 +7,8 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +25,8 @@ from vergence.studio.groups import Groups
 from vergence.studio.originals import Originals
 from vergence.studio.projection import Projection, better
 from vergence.studio.review import Review
-from vergence.use.nearest import search
 
+T = TypeVar("T")
 NEIGHBOURS = 18
 _LONGEST = 300  # characters of a value that are shown
 _PICTURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
@@ -44,25 +44,68 @@ class Session:
     def __init__(self, store: Store, column: str = "vector") -> None:
         store.width(column)
         self.store, self.column = store, column
-        mark = fingerprint(store, column)
-        self.projection = Projection(store, column, mark)
-        self.groups = Groups(store, column, mark)
-        self.review = Review(store, column)
         self.encoder = EncoderSession(store, column)
         self.originals = Originals(store)
         self._busy: list[tuple[str, float]] = []
         self._columns: tuple[int, list[str]] = (-1, [])  # of which version of the store
         self.trouble = ""
         self.dividing, self.reviewing = threading.Lock(), threading.Lock()
-        store.directions(column)  # read now, so that the first click need not wait for it
+        self.drawn = threading.Event()
+        self._worker: threading.Thread | None = None
+        self._made: dict[str, Any] = {}
+        self._making = threading.RLock()
 
-    def start(self) -> threading.Thread:
-        """Work out what is not known yet, in a thread that lets others go first."""
-        worker = threading.Thread(target=self._work, name="studio", daemon=True)
-        worker.start()
-        return worker
+    @property
+    def projection(self) -> Projection:
+        """The map."""
+        return self._once("projection", lambda: Projection(self.store, self.column, self._mark))
 
-    def _work(self) -> None:
+    @property
+    def groups(self) -> Groups:
+        """The clusters."""
+        return self._once("groups", lambda: Groups(self.store, self.column, self._mark))
+
+    @property
+    def review(self) -> Review:
+        """The decisions about near-duplicates."""
+        return self._once("review", lambda: Review(self.store, self.column))
+
+    @property
+    def _mark(self) -> str:
+        return self._once("mark", lambda: fingerprint(self.store, self.column))
+
+    @property
+    def _unit(self) -> np.ndarray:
+        """The directions ``(n, D)``, kept though the store changes: its rows keep their order."""
+        return self._once("unit", lambda: self.store.directions(self.column))
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """Return what is made when it is first needed, by whichever thread needs it."""
+        if name not in self._made:
+            with self._making:
+                if name not in self._made:
+                    self._made[name] = make()
+        return self._made[name]
+
+    def start(self, patience: float = 0.0) -> threading.Thread:
+        """Work out what is not known yet, in a thread that lets others go first.
+
+        Args:
+            patience: Seconds that what takes long waits until the page is drawn (``drawn``) at most.
+        """
+        self._worker = threading.Thread(target=self._work, args=(patience,), name="studio", daemon=True)
+        self._worker.start()
+        return self._worker
+
+    def _work(self, patience: float) -> None:
+        try:
+            with self.busy(f"Reading {len(self.store):,} samples"):
+                _ = self.projection, self.groups
+                self.drawn.wait(patience)
+                _ = self._unit
+        except VergenceError as error:
+            self.trouble = str(error)
+            return
         with contextlib.suppress(AttributeError, OSError):  # where the system can
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
         n = f"{len(self.store):,} samples"
@@ -74,6 +117,7 @@ class Session:
                 how = better(len(self.store)).partition(" ")[0]
                 with self.busy(f"Laying out {n} by {how}; until then the map is by PCA"):
                     self.projection.improve()
+            _ = self.encoder.missing  # loads what looks at pictures, so that the first need not wait for it
         except VergenceError as error:
             self.trouble = str(error)
         except Exception as error:  # noqa: BLE001 - the page goes on and says what went wrong
@@ -121,10 +165,11 @@ class Session:
             "stage": stage,
             "clusters": self.groups.stage,
             "doing": self.doing,
+            "working": self._worker is not None and self._worker.is_alive(),
             "trouble": self.trouble,
             "columns": columns,
             "label": self.store.label_name,
-            "blind": self.encoder.missing,
+            "blind": self.encoder.missing_so_far,
         }
 
     def shown(self, column: str) -> str:
@@ -201,10 +246,10 @@ class Session:
         return record["thumbnail"]
 
     def _near(self, query: int | np.ndarray, k: int) -> list[dict[str, Any]]:
-        hits = search(self.store, query, k=k, column=self.column)
-        valid = hits.rows[0] >= 0
-        cards = self.cards(hits.rows[0][valid])
-        for card, score in zip(cards, hits.scores[0][valid].tolist(), strict=True):
+        own = int(query) if isinstance(query, int | np.integer) else None
+        rows, scores = nearest(self._unit, self._unit[own] if own is not None else query, k, without=own)
+        cards = self.cards(rows)
+        for card, score in zip(cards, scores.tolist(), strict=True):
             card["score"] = round(score, 4)
         return cards
 
@@ -216,6 +261,33 @@ class Session:
         if not 0 <= row < len(self.store):
             raise BadInput(f"{self.store.path} has rows 0 to {len(self.store) - 1}; row {row} was asked for.")
         return int(row)
+
+
+def nearest(
+    unit: np.ndarray, query: np.ndarray, k: int, *, without: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows with the k largest cosines to a vector and these, the largest first.
+
+    ``use.search`` does more and loads PyTorch for it, for which the first click would have to wait.
+
+    Args:
+        unit: ``(n, D)`` of length 1; zeros and NaN are never found.
+        query: ``(D,)`` of any length; nothing is near to zeros.
+        k: How many.
+        without: A row that is left out, the one that asks.
+    """
+    length = float(np.linalg.norm(query))
+    if not length:
+        return np.empty(0, np.int64), np.empty(0, np.float32)
+    scores = unit @ (query / length).astype(np.float32)
+    scores[np.isnan(scores)] = -np.inf
+    if without is not None:
+        scores[without] = -np.inf
+    k = min(k, len(scores))
+    rows = np.argpartition(-scores, k - 1)[:k] if k else np.empty(0, np.int64)
+    rows = rows[np.lexsort((rows, -scores[rows]))]
+    rows = rows[np.isfinite(scores[rows])]
+    return rows, scores[rows]
 
 
 def as_uri(picture: bytes | None) -> str | None:

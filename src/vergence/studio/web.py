@@ -1,170 +1,197 @@
-"""Routes under ``/studio/`` that the page's own script asks."""
+"""The studio's server: its page, and the routes under ``/studio/`` that the page's script asks."""
 
 from __future__ import annotations
 
 import io
-import json
-import struct
+from collections.abc import Callable
+from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Body, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from PIL import Image
+from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+from starlette.routing import Route
 
 from vergence.core.errors import BadInput, VergenceError
-from vergence.studio.encoder_session import picture
+from vergence.studio import contrast
+from vergence.studio.requests import (
+    Answer,
+    Malformed,
+    download,
+    getter,
+    number,
+    or_none,
+    packed,
+    poster,
+    query_of,
+    row_of,
+    text,
+    whole,
+    wholes,
+)
 from vergence.studio.session import Session, as_uri
-from vergence.use.simvis import overlay_heat
 
-STATIC = {path.name: path for path in (Path(__file__).parent / "static").iterdir()}
+_STATIC = Path(__file__).parent / "static"
+STATIC = {path.name: path for path in _STATIC.iterdir() if path.suffix in (".js", ".css")}
+_PAGE = (_STATIC / "page.html").read_text(encoding="utf-8")
 _KINDS = {".js": "text/javascript", ".css": "text/css"}
 _EXAMPLES = 8  # pictures of a cluster
+_COMPARED = 6  # of a side in a cluster
+_ROWS = 40  # clusters of a comparison that are shown
 _SIDE = 288  # pixels of a heat map
 
 
-class Answer(JSONResponse):
-    """JSON in ASCII: half of a surrogate pair, which a request may hold, has no bytes in UTF-8."""
-
-    def render(self, content: Any) -> bytes:
-        return json.dumps(content, separators=(",", ":")).encode("ascii")
-
-
-def application(session: Session) -> FastAPI:
-    """Return a server of one store's data, without the page itself."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    app.include_router(routes(session), prefix="/studio")
-
-    @app.exception_handler(VergenceError)
-    def error_response(request: Request, error: VergenceError) -> JSONResponse:
-        return Answer({"error": str(error)}, 400)
-
-    @app.exception_handler(RequestValidationError)
-    def invalid_response(request: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        return Answer({"error": f"{place}: {first['msg']}."}, 422)
-
-    return app
+def application(session: Session) -> Starlette:
+    """Return a server of one store's page and data, without its guard."""
+    return Starlette(
+        routes=routes(session),
+        exception_handlers={
+            VergenceError: lambda _, error: Answer(
+                {"error": str(error)}, 422 if isinstance(error, Malformed) else 400
+            ),
+            HTTPException: lambda _, error: Answer({"error": "There is no such page."}, error.status_code),
+        },
+    )
 
 
-def routes(session: Session) -> APIRouter:
-    router = APIRouter(default_response_class=Answer)
-    _map_routes(router, session)
-    _original_routes(router, session)
-    _search_routes(router, session)
-    _review_routes(router, session)
-    _cluster_routes(router, session)
-    return router
+def routes(session: Session) -> list[Route]:
+    """Return every address that is answered."""
 
+    def get(path: str, work: Callable[[Session, Request], Any]) -> Route:
+        return Route(path, getter(session, work), methods=["GET"])
 
-def _map_routes(router: APIRouter, session: Session) -> None:
-    @router.get("/static/{name}")
-    def static(name: str) -> Response:
-        if name not in STATIC:
-            return JSONResponse({"error": "There is no such file."}, 404)
-        path = STATIC[name]
-        return FileResponse(path, media_type=_KINDS[path.suffix], headers={"cache-control": "no-cache"})
+    def post(path: str, work: Callable[..., Any], **kinds: Callable[[Any], bool]) -> Route:
+        return Route(path, poster(session, work, **kinds), methods=["POST"])
 
-    @router.get("/state")
-    def state() -> dict[str, Any]:
-        return session.state()
-
-    @router.get("/map")
-    def the_map() -> Response:
-        points, how, stage = session.projection.now
-        return _packed({"how": how, "stage": stage}, points)
-
-    @router.get("/colour")
-    def colour(by: str = "") -> Response:
-        names = session.columns()
-        if not by and not names:  # nothing to tell rows apart by
-            return _packed({"legend": None}, np.full(len(session.store), 255, np.uint8))
-        codes, legend = session.colour(by or names[0])
-        return _packed({"legend": legend.plain()}, codes)
-
-    @router.get("/card/{row}")
-    def card(row: int) -> dict[str, Any]:
-        return session.cards([row])[0]
-
-    @router.get("/point/{row}")
-    def point(row: int) -> dict[str, Any]:
-        return session.point(row)
-
-
-def _original_routes(router: APIRouter, session: Session) -> None:
-    @router.get("/original/{row}")
-    def original(row: int) -> dict[str, Any]:
-        return session.originals.describe(row)
-
-    @router.get("/pixels/{row}")
-    def pixels(row: int) -> Response:
-        raw = session.originals.encoded(row)
-        kind = "image/png" if raw.startswith(b"\x89PNG") else "image/jpeg"
-        return Response(raw, media_type=kind, headers={"cache-control": "no-store"})
-
-
-def _search_routes(router: APIRouter, session: Session) -> None:
-    @router.get("/find")
-    def find(id: str) -> dict[str, int]:
-        return {"row": session.find(id)}
-
-    @router.post("/search")
-    async def search(request: Request) -> dict[str, Any]:
+    async def search(request: Request) -> Response:
         raw = await request.body()
-        return await run_in_threadpool(_search, session, raw)
+        return Answer(await run_in_threadpool(_search, session, raw))
 
-    @router.get("/why")
-    def why(first: str, second: str) -> dict[str, Any]:
-        return heat(session, first, second)
-
-
-def _review_routes(router: APIRouter, session: Session) -> None:
-    @router.get("/groups")
-    def groups(number: int = 0) -> dict[str, Any]:
-        return review_state(session, number)
-
-    @router.post("/decide")
-    def decide(rows: Annotated[list[int], Body()], verdict: Annotated[str, Body()]) -> dict[str, Any]:
-        with session.reviewing:
-            session.review.decide(rows, verdict)
-        return {"decided": session.review.decided, "dropped": len(session.review.dropped)}
-
-    @router.post("/keep-first")
-    def keep_first(number: Annotated[int | None, Body(embed=True)] = None) -> dict[str, Any]:
-        with session.reviewing:
-            return {"groups": session.review.keep_first(number)}
-
-    @router.get("/drop.txt")
-    def drop_text() -> Response:
-        return PlainTextResponse(session.review.text(), headers=_named("drop.txt"))
-
-    @router.get("/decisions.csv")
-    def drop_table() -> Response:
-        text = session.review.table()
-        return PlainTextResponse(text, media_type="text/csv", headers=_named("decisions.csv"))
+    return [
+        get("/", page),
+        get("/studio/static/{name}", _static),
+        get("/studio/state", _state),
+        get("/studio/map", _map),
+        get("/studio/colour", _colour),
+        get("/studio/card/{row}", lambda s, r: s.cards([row_of(r)])[0]),
+        get("/studio/point/{row}", lambda s, r: s.point(row_of(r))),
+        get("/studio/original/{row}", lambda s, r: s.originals.describe(row_of(r))),
+        get("/studio/pixels/{row}", _pixels),
+        get("/studio/find", lambda s, r: {"row": s.find(*query_of(r, "id"))}),
+        Route("/studio/search", search, methods=["POST"]),
+        get("/studio/why", lambda s, r: heat(s, *query_of(r, "first", "second"))),
+        post("/studio/duplicates", _duplicates, by=text, threshold=or_none(number)),
+        get("/studio/groups", _group),
+        post("/studio/decide", _decide, rows=wholes, verdict=text),
+        post("/studio/keep-first", _keep_first, number=or_none(whole)),
+        get("/studio/drop.txt", lambda s, _: download(s.review.text(), "drop.txt")),
+        get("/studio/decisions.csv", lambda s, _: download(s.review.table(), "decisions.csv", "text/csv")),
+        get("/studio/clusters", lambda s, _: cluster_cards(s)),
+        post("/studio/divide", _divide, k=or_none(whole)),
+        post("/studio/name", _name, cluster=whole, name=text),
+        get("/studio/sides", _sides),
+        get("/studio/compare", lambda s, r: comparison(s, *query_of(r, "column", "first", "second"))),
+    ]
 
 
-def _cluster_routes(router: APIRouter, session: Session) -> None:
-    @router.get("/clusters")
-    def clusters() -> dict[str, Any]:
-        return cluster_cards(session)
+def page(session: Session, request: Request | None = None) -> HTMLResponse:
+    """Return the page before its script has drawn anything; what comes from the store is escaped."""
+    title = escape(session.store.path.name)
+    facts = f"{len(session.store):,} samples, {session.store.width(session.column)} values each"
+    words = _PAGE.replace("{{title}}", title).replace("{{facts}}", facts)
+    return HTMLResponse(words, headers={"cache-control": "no-store"})
 
-    @router.post("/name")
-    def name(cluster: Annotated[int, Body()], name: Annotated[str, Body()]) -> dict[str, Any]:
-        with session.dividing:
-            session.groups.rename(cluster, name)
-        return {"name": session.groups.name(cluster)}
+
+def _static(session: Session, request: Request) -> Response:
+    path = STATIC.get(request.path_params["name"])
+    if path is None:
+        return Answer({"error": "There is no such file."}, 404)
+    return FileResponse(path, media_type=_KINDS[path.suffix], headers={"cache-control": "no-cache"})
+
+
+def _state(session: Session, request: Request) -> dict[str, Any]:
+    if "drawn" in request.query_params:
+        session.drawn.set()
+    return session.state()
+
+
+def _map(session: Session, request: Request) -> Response:
+    points, how, stage = session.projection.now
+    return packed({"how": how, "stage": stage}, points)
+
+
+def _colour(session: Session, request: Request) -> Response:
+    by = request.query_params.get("by", "")
+    names = session.columns()
+    if not by and not names:  # nothing to tell rows apart by
+        return packed({"legend": None}, np.full(len(session.store), 255, np.uint8))
+    codes, legend = session.colour(by or names[0])
+    return packed({"legend": legend.plain()}, codes)
+
+
+def _pixels(session: Session, request: Request) -> Response:
+    raw = session.originals.encoded(row_of(request))
+    kind = "image/png" if raw.startswith(b"\x89PNG") else "image/jpeg"
+    return Response(raw, media_type=kind, headers={"cache-control": "no-store"})
 
 
 def _search(session: Session, raw: bytes) -> dict[str, Any]:
+    from vergence.studio.encoder_session import picture
+
     pixels = picture(raw)
     if (line := session.encoder.missing) is not None:
         raise BadInput(line)
     return {"near": session.alike(session.encoder.vector(pixels))}
+
+
+def _duplicates(session: Session, by: str, threshold: float | None) -> dict[str, Any]:
+    """Look for near-duplicates, and say in one sentence what was found."""
+    n, review = len(session.store), session.review
+    with session.busy(f"Comparing {n:,} samples, each with each"), session.reviewing:
+        review.find(by, threshold if by == "cosine" else None)  # type: ignore[arg-type]  # find checks it
+    rest = f" Of the pairs, the {review.left_out:,} least alike are left out." if review.left_out else ""
+    by_chance = "" if review.chance is None else f", about {review.chance:.1f} of them by chance"
+    return {
+        "line": f"{review.pairs:,} pairs{by_chance}, in {len(review.groups):,} groups around one sample "
+        f"each; if only that one stayed, {review.surplus:,} of {n:,} samples would go.{rest}"
+    }
+
+
+def _group(session: Session, request: Request) -> dict[str, Any]:
+    word = request.query_params.get("number", "0")
+    if not (word.isascii() and word.isdecimal() and len(word) < 12):
+        raise Malformed(f"A group is a number; got {word}.")
+    return review_state(session, int(word))
+
+
+def _decide(session: Session, rows: list[int], verdict: str) -> dict[str, Any]:
+    with session.reviewing:
+        session.review.decide(rows, verdict)
+    return {"decided": session.review.decided, "dropped": len(session.review.dropped)}
+
+
+def _keep_first(session: Session, number: int | None) -> dict[str, Any]:
+    with session.reviewing:
+        return {"groups": session.review.keep_first(number)}
+
+
+def _divide(session: Session, k: int | None) -> dict[str, Any]:
+    if k is not None and not 0 <= k <= len(session.store):
+        raise BadInput(f"The number of clusters is from 1 to {len(session.store):,}, or 0; got {k}.")
+    with session.busy(f"Dividing {len(session.store):,} samples into clusters"), session.dividing:
+        session.groups.find(k or None)
+    return {"line": f"{len(session.groups)} clusters."}
+
+
+def _name(session: Session, cluster: int, name: str) -> dict[str, Any]:
+    with session.dividing:
+        session.groups.rename(cluster, name)
+    return {"name": session.groups.name(cluster)}
 
 
 def review_state(session: Session, number: int) -> dict[str, Any]:
@@ -204,8 +231,58 @@ def cluster_cards(session: Session) -> dict[str, Any]:
     }
 
 
+def _sides(session: Session, request: Request) -> dict[str, Any]:
+    """Return the columns that divide the store, and the sides that one (the first by default) gives."""
+    columns = [name for name in session.columns() if name != session.by_cluster]
+    column = request.query_params.get("column") or (columns[0] if columns else "")
+    sides = contrast.sides(session.store, column) if columns else []
+    named = [[name, session.shown(name)] for name in columns]
+    return {"columns": named, "column": column, "sides": sides, "rest": contrast.REST}
+
+
+def comparison(session: Session, column: str, first: str, second: str) -> dict[str, Any]:
+    """Return two sides of a store compared, cluster by cluster, the most uneven first.
+
+    Raises:
+        BadInput: If a side is unknown or empty, or the clusters are not known yet.
+    """
+    groups = session.groups
+    if groups.of is None:
+        raise BadInput("The clusters are still being found: ask again in a moment.")
+    rows = contrast.rows_of(session.store, column, first, second)
+    contrasted = contrast.contrast(session.store.directions(session.column), groups.of, *rows)
+    shares, counts = contrasted.shares, contrasted.counts
+    order = sorted(range(len(groups)), key=lambda c: -abs(float(shares[0, c] - shares[1, c])))
+
+    def typical(side: np.ndarray, cluster: int) -> list[dict[str, Any]]:
+        members = side[groups.of[side] == cluster]
+        return session.cards(groups.typical(members, _COMPARED)) if len(members) else []
+
+    return {
+        "by": session.shown(column),
+        "sides": [first, second],
+        "rows": [len(side) for side in rows],
+        "clusters": len(groups),
+        "uneven": [int((contrasted.verdicts == side).sum()) for side in (0, 1)],
+        "cosine": round(contrasted.cosine, 3),
+        "lines": [
+            {
+                "name": groups.name(c),
+                "shares": [round(float(share), 4) for share in shares[:, c]],
+                "counts": counts[:, c].tolist(),
+                "verdict": int(contrasted.verdicts[c]),
+                "typical": [typical(side, c) for side in rows],
+            }
+            for c in order[:_ROWS]
+        ],
+    }
+
+
 def heat(session: Session, first: str, second: str) -> dict[str, Any]:
     """Return two rows, by id, with what each place of their pictures adds to their likeness."""
+    from vergence.studio.encoder_session import picture
+    from vergence.use.simvis import overlay_heat
+
     rows = [session.find(name) for name in (first, second)]
     pictures = [picture(session.picture_of(row)) for row in rows]
     score, *maps = session.encoder.why(*pictures)
@@ -236,15 +313,3 @@ def _png(pixels: np.ndarray) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
-
-
-def _packed(about: dict[str, Any], values: np.ndarray) -> Response:
-    """Return words and numbers in one answer: the words' length, the words as JSON, the numbers as bytes."""
-    words = json.dumps(about).encode()
-    words += b" " * (-len(words) % 4)  # so that the numbers start where the browser can read them in place
-    raw = struct.pack("<I", len(words)) + words + values.astype(values.dtype.newbyteorder("<")).tobytes()
-    return Response(raw, media_type="application/octet-stream", headers={"cache-control": "no-store"})
-
-
-def _named(name: str) -> dict[str, str]:
-    return {"content-disposition": f'attachment; filename="{name}"', "cache-control": "no-store"}

@@ -1,7 +1,7 @@
 // The map's part of the page: colours, legend, the chosen sample and its neighbours; pointer and keys.
 
 import { PointMap } from "./map.js";
-import { NONE, OTHER, ask, count, enlarge, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, shown, tile, title, variable } from "./shared.js";
+import { NONE, OTHER, ask, count, darkness, enlarge, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, shown, tile, title, variable } from "./shared.js";
 
 const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes.";
 
@@ -34,7 +34,7 @@ export function mountMap(root) {
   }
 
   function told(state) {
-    if (part.stage !== undefined && part.stage !== state.stage) guarded(reload)();
+    if (part.stage !== undefined && part.stage < state.stage) guarded(reload)();
     if (part.clusters !== undefined && part.clusters !== state.clusters) guarded(recolour)();
     part.clusters = state.clusters;
     const names = state.columns;
@@ -128,7 +128,7 @@ export function mountMap(root) {
       const word = kind(card);
       const one = tile(card, card.score.toFixed(2) + (word ? ` · ${word}` : ""), { onclick: () => open(card.row) });
       if (point.class !== null && card.class !== null) one.classList.add(point.class === card.class ? "same" : "other");
-      const why = make("button", { type: "button", class: "studio-why-link", title: `Why is ${card.id} alike?`, "aria-label": `Why is ${card.id} alike?`, onclick: () => { openTab("Why alike"); if (parts.why) parts.why.compare(point.id, card.id); else own.pair = [point.id, card.id]; } }, "why?");
+      const why = make("button", { type: "button", class: "studio-why-link", title: `Why is ${card.id} alike?`, "aria-label": `Why is ${card.id} alike?`, onclick: () => { openTab("Why alike"); parts.why.compare(point.id, card.id); } }, "why?");
       return make("div", {}, one, card.picture && point.picture && !parts.state?.blind ? why : null);
     }));
     side.replaceChildren(acts, head, make("h2", {}, "Nearest neighbours"), note ? make("p", { class: "studio-hint" }, note) : "", list);
@@ -254,7 +254,7 @@ export function mountMap(root) {
   empty();
   dress();
   new ResizeObserver(() => map.resize()).observe(box);
-  new MutationObserver(() => { dress(); if (found !== undefined) { showLegend(); map.setColours(map.codes, inksOf(found)); } }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+  darkness.addEventListener("change", () => { dress(); showLegend(); map.setColours(map.codes, inksOf(found)); });
   const first = guarded(async () => {
     const early = own.early;
     const [points, colours] = await Promise.all([early.map.then(answered), early.colour.then(answered)]);
@@ -262,7 +262,7 @@ export function mountMap(root) {
     map.resize();
     colour(shades);
     lay(seen);
-    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; }));
+    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; parts.head.again(); }));
     if (parts.state) told(parts.state);
   });
   first();

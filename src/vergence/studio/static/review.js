@@ -13,7 +13,6 @@ export function mountReview(root) {
   const list = make("p", { class: "studio-lead" }, "The list: ", make("a", { href: "studio/drop.txt", download: "drop.txt" }, "ids to drop"), ", ", make("a", { href: "studio/decisions.csv", download: "decisions.csv" }, "all decisions as CSV"), ". Decisions are kept; no sample is deleted.");
   const work = make("div", { class: "studio-work", tabindex: 0, "aria-label": "Near-duplicates. Arrows choose a sample or group, K keeps, D drops, U takes back, F keeps the first and drops the rest." }, bar, cards);
   root.replaceChildren(told, work, list);
-  root.removeAttribute("aria-busy");
   work.hidden = true;
   parts.review = { reload: () => go(0) };
 

@@ -8,6 +8,7 @@ export const make = (tag, about = {}, ...inside) => {
   for (const [name, value] of Object.entries(about)) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else if (name === "class") element.className = value;
+    else if (name === "style") element.style.cssText = value;
     else if (value === true) element.setAttribute(name, "");
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, value);
   }
@@ -80,7 +81,7 @@ export const enlarge = guarded(async row => {
   const box = make("dialog", { class: "studio-full", "aria-label": `${about.path} at full size`, "data-own": true, onclose: () => box.remove(), onclick: event => { if (event.target === box) box.close(); } },
     make("div", { class: "studio-full-head" }, make("div", {}, make("b", {}, about.path), make("span", {}, facts.filter(Boolean).join(", "))), make("button", { type: "button", class: "studio-small", onclick: () => box.close() }, "Close")),
     make("div", { class: "studio-full-view", tabindex: 0 }, image));
-  document.querySelector(".gradio-container").append(box);
+  document.querySelector(".studio-page").append(box);
   box.showModal();
 });
 
@@ -92,8 +93,7 @@ export function tile(card, caption, more = {}) {
 }
 
 export function openTab(name) {
-  const tabs = document.querySelectorAll("#studio-tabs [role=tab], #studio-tabs .overflow-dropdown button");
-  [...tabs].find(tab => tab.textContent.trim() === name)?.click();
+  [...document.querySelectorAll(".studio-tabs [role=tab]")].find(tab => tab.textContent.trim() === name)?.click();
 }
 
 export function readColour(text) {
@@ -106,7 +106,8 @@ export function readColour(text) {
 }
 
 export const variable = name => getComputedStyle(document.body).getPropertyValue(name).trim();
-export const dark = () => document.body.classList.contains("dark");
+export const darkness = matchMedia("(prefers-color-scheme: dark)");
+export const dark = () => darkness.matches;
 
 export function kindColour(i, n) {
   const hue = Math.round(250 + 360 * i / Math.max(n, 1)) % 360, light = (dark() ? 0.72 : 0.6) + 0.1 * (i % 2);
