@@ -99,11 +99,12 @@ def _beside(into: str, column: str, run: Run | str, source: Source) -> Store:
 def search(argv: list[str]) -> None:
     parser = Options(
         "search",
-        "Find the samples of STORE most like QUERY: the id or row of one of them, or an image file.",
+        "Find the samples of STORE most like QUERY: the id or row of one of them, an image file, or a file "
+        "of several samples, such as a video, each of which asks.",
         "vergence search photos.lance holiday.jpg --k 5",
     )
     add_store_and_column(parser)
-    parser.add_argument("query", nargs="?", type=str, help="id or row of a sample, or path of an image")
+    parser.add_argument("query", nargs="?", type=str, help="id or row of a sample, or path of a file")
     parser.add_argument("--k", type=PositiveInt, default=10, help="how many")
     parser.add_argument(
         "--where", type=str, help="SQL condition on what may be found, such as \"class = 'cat'\""
@@ -136,12 +137,22 @@ def search(argv: list[str]) -> None:
         encoder=args.encoder,
         background=args.background,
     )
-    near: list[dict[str, Any]] = [
-        {"id": name, "score": round(float(score), 4)}
-        for name, score in zip(hits.ids[0], hits.scores[0], strict=False)
+    near: list[list[dict[str, Any]]] = [
+        [{"id": name, "score": round(float(score), 4)} for name, score in zip(ids, scores, strict=False)]
+        for ids, scores in zip(hits.ids, hits.scores, strict=True)
     ]
-    lines = [f"{hit['score']:.4f}  {line(hit['id'])}" for hit in near] or ["Nothing found."]
-    result: dict[str, Any] = {"query": args.query, "hits": near}
+    several = hits.queries is not None and len(hits) > 1
+    lines = []
+    for name, found in zip(hits.queries or [""], near, strict=True):
+        lines += [f"Like {line(name)}:"] if several else []
+        lines += [f"{hit['score']:.4f}  {line(hit['id'])}" for hit in found] or ["Nothing found."]
+    result: dict[str, Any] = {"query": args.query}
+    if several:
+        result["queries"] = [
+            {"id": name, "hits": found} for name, found in zip(hits.queries or [], near, strict=True)
+        ]
+    else:
+        result["hits"] = near[0]
     if hits.recall is not None:
         result["recall"] = round(hits.recall, 4)
         lines.append(f"From an index that finds {hits.recall:.0%} of the true ten nearest.")

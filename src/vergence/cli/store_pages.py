@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from vergence.cli.html_page import Figure, write_page
-from vergence.data.image.decode import thumbnail
+from vergence.core.modality import find_modality
 from vergence.store.table import Store
 from vergence.use.clustering import Clusters
+from vergence.use.nearest import query_source
 
 if TYPE_CHECKING:
     from vergence.use.curation import Curation
@@ -25,18 +24,26 @@ _ROWS = 24  # of one group or cluster
 
 
 def search_page(out: str, store: Store, query: str | int, hits: Hits) -> None:
-    """Write what was asked for, a row or id of the store or an image file, and what is like it."""
-    rows = hits.rows[0][hits.rows[0] >= 0]
-    if isinstance(query, str) and Path(query).is_file():
-        with Image.open(query) as image:
-            asked_for: list[Figure] = [(thumbnail(np.asarray(image.convert("RGB")), 192), query)]
+    """Write what was asked for, a row or id of the store or what a file holds, and what is like it."""
+    if hits.queries is not None:
+        source = query_source(query)
+        draw = find_modality(source.modality).load("thumbnail")
+        samples = [source.names.index(name) for name in hits.queries[:_ROWS]]
+        asked_for: list[Figure] = [
+            (draw(source.small_sample(i), 192), name) for i, name in zip(samples, hits.queries, strict=False)
+        ]
     else:
         asked_for = figures(store, [query if isinstance(query, int) else store.find(query)])
-    near = figures(store, rows, [f"{score:.3f}" for score in hits.scores[0]])
-    lead = f"The {len(rows)} samples of {store.path} most like it, the most alike first."
+    lead = f"The samples of {store.path} most like it, the most alike first."
     if hits.recall is not None:
         lead += f" The index that was asked finds {hits.recall:.0%} of the true ten nearest."
-    write_page(out, "Search", lead, [("Asked for", asked_for), ("Found", near)], small=True)
+    if len(hits) > len(asked_for):
+        lead += f" The first {len(asked_for)} of {len(hits):,} that ask are shown."
+    sections = []
+    for figure, rows, scores in zip(asked_for, hits.rows, hits.scores, strict=False):
+        near = figures(store, rows[rows >= 0], [f"{score:.3f}" for score in scores])
+        sections += [("Asked for", [figure]), ("Found", near)]
+    write_page(out, "Search", lead, sections, small=True)
 
 
 def duplicates_page(out: str, store: Store, copies: Duplicates) -> None:

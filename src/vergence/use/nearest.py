@@ -14,7 +14,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from vergence.core.errors import BadInput
+from vergence.core.modality import known_modalities
+from vergence.data import Source
 from vergence.data import open as open_source
+from vergence.data.image.formats import is_picture
 from vergence.data.image.memory import one_image
 from vergence.engine.embedding import embed
 from vergence.engine.encoders import check_encoder_of, encoder_for, encoder_of
@@ -39,12 +42,15 @@ class Hits:
         ids: The same rows by name, Q lists.
         recall: Share of the true ten nearest that the index found when it was measured; None for an exact
             search.
+        queries: Names of the samples that asked, such as the windows of a video, where they were read; None
+            of vectors and of rows of the store.
     """
 
     rows: np.ndarray
     scores: np.ndarray
     ids: list[list[str]]
     recall: float | None = None
+    queries: list[str] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -69,7 +75,7 @@ def search(
         query: An id or row of the store (which is then not among its own neighbours), a vector
             ``(D,)``, several ``(Q, D)``; or what is not in the store: the path of an image, a PIL image, an
             array ``(H, W, 3)``, several of these, or whatever ``vergence.open`` understands, such as a data
-            frame.
+            frame, a csv or a video, each sample of which asks.
         k: Neighbours a query, at least 1.
         where: SQL condition that the neighbours fulfil, such as ``"label IS NOT NULL"``.
         column: Which vectors to compare.
@@ -96,7 +102,7 @@ def search(
     if k < 1:
         raise BadInput(f"A search needs k of at least 1; got {k}.")
     width = store.width(column)
-    own, vectors = _query(store, query, column, encoder)
+    own, vectors, names = _query(store, query, column, encoder)
     if vectors.shape[1] != width:
         raise BadInput(f"The query has {vectors.shape[1]} values, {column} of {store.path} has {width}.")
     if not np.isfinite(vectors).all():
@@ -120,7 +126,7 @@ def search(
         level = background_level(torch.tensor(vectors), background_vectors(background, store, column))
         scores -= level.cpu().numpy()[:, None]
     named = iter(store.take(rows[rows >= 0], ["id"])["id"].to_pylist())
-    return Hits(rows, scores, [[next(named) for row in line if row >= 0] for line in rows], recall)
+    return Hits(rows, scores, [[next(named) for row in line if row >= 0] for line in rows], recall, names)
 
 
 def opened(store: Store | str | Path) -> Store:
@@ -147,8 +153,8 @@ def background_vectors(background: Store | str | Path, store: Store, column: str
 
 def _query(
     store: Store, query: Any, column: str, encoder: nn.Module | Run | str | Path | None
-) -> tuple[int | None, np.ndarray]:
-    """Return the row that asks, if it is one of the store's, and its vectors ``(Q, D)``."""
+) -> tuple[int | None, np.ndarray, list[str] | None]:
+    """Return the row that asks, if it is the store's, vectors ``(Q, D)``, and names of what was read."""
     if isinstance(query, list | tuple) and query and all(isinstance(part, int | float) for part in query):
         query = np.asarray(query, np.float32)
     if isinstance(query, np.ndarray | Tensor) and query.ndim in (1, 2):
@@ -157,38 +163,48 @@ def _query(
             if isinstance(query, Tensor)
             else np.asarray(query, np.float32)
         )
-        return None, vectors.reshape(-1, vectors.shape[-1])
-    if not isinstance(query, str | int | np.integer) or _is_image(store, query):
-        return None, _embedded(store, query, column, encoder)
+        return None, vectors.reshape(-1, vectors.shape[-1]), None
+    if not isinstance(query, str | int | np.integer) or _is_file(store, query):
+        return None, *_embedded(store, query, column, encoder)
     row = store.find(query) if isinstance(query, str) else int(query)
     if not 0 <= row < len(store):
         raise BadInput(f"{store.path} has rows 0 to {len(store) - 1}; row {row} was asked for.")
     vector = store.take([row], [column])[column].to_pylist()[0]
     if vector is None:
         raise BadInput(f"Row {row} of {store.path} has no {column} to search with.")
-    return row, np.asarray([vector], np.float32)
+    return row, np.asarray([vector], np.float32), None
 
 
-def _is_image(store: Store, query: Any) -> bool:
+def _is_file(store: Store, query: Any) -> bool:
     """Say whether a word is the path of a file, and not the id of a row."""
     return isinstance(query, str) and os.path.isfile(query) and query not in store.names
 
 
 def _embedded(
     store: Store, query: Any, column: str, encoder: nn.Module | Run | str | Path | None
-) -> np.ndarray:
-    """Return the vectors of what is not in the store."""
-    one = isinstance(query, str | Path | Image.Image) or getattr(query, "ndim", 0) == 3
-    source = one_image(query) if one else open_source(query)
+) -> tuple[np.ndarray, list[str]]:
+    """Return the vectors of what is not in the store, and the names of its samples."""
+    source = query_source(query)
     if encoder is None:
         net = encoder_of(store, column)
     else:
         net = encoder_for(encoder, source)
         check_encoder_of(store, net, column)
-    vectors = embed(net, source).vectors
-    if not len(vectors):
+    result = embed(net, source)
+    if not len(result.vectors):
         raise BadInput(f"The query {source.uri} holds nothing to search with.")
-    return vectors
+    return result.vectors, [source.names[row] for row in result.index]
+
+
+def query_source(query: Any) -> Source:
+    """Open what is not in a store: one image, or else whatever ``vergence.open`` understands."""
+    if isinstance(query, str | Path):
+        name = str(query).lower()
+        suffixes = tuple(end for modality in known_modalities() for end in modality.suffixes)
+        several = name.endswith(suffixes) and not is_picture(name)
+        return open_source(str(query)) if several else one_image(query)
+    one = isinstance(query, Image.Image) or getattr(query, "ndim", 0) == 3
+    return one_image(query) if one else open_source(query)
 
 
 def _exact(
