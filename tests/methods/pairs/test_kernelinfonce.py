@@ -9,6 +9,7 @@ from vergence.methods.pairs.kernelinfonce import KernelInfoNCE
 CONTRACT = {
     "kinds": {"graph": ("graphs",)},
     "options": {"temperature": 0.4},
+    "learn": {"lr": 5e-3},
     "exempt": {
         "labels image": "80 steps gain nothing (28 %, untrained 33)",
         "labels graph-graphs": "80 steps gain little on graphs this small (79 %, untrained 78)",
