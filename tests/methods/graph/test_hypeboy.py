@@ -20,6 +20,7 @@ from vergence.methods.graph.hypeboy import HypeBoy, UniGCNII, drop_hyperedges
 CONTRACT = {
     "source": lambda: parts(),
     "encoder": {"width": 32},
+    "learn": {"epochs": 640},
     "exempt": {
         "gradients": "two stages train two sets of parts, one at a time; a test below asks both",
         "labels": "80 steps gain nothing; a test below trains for longer",
