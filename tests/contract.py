@@ -7,7 +7,7 @@ What a method needs for it stands beside its own test, in ``CONTRACT`` of
     kinds     kinds of the example, such as ("graphs",); of a method of any modality {modality: kinds}
     encoder   options of the encoder, and its name
     options   arguments of the method, such as small heads, or a function that gives them
-    learn     settings of the training of seconds
+    learn     settings of the training of seconds; "learn modality-kind" of one kind of data
     two       {variant: how two processes are compared}: options of encoder and method, a source, and views
               without chance
     exempt    {check: why it is not asked}, or {"check modality-kind": ...} for one kind of data
@@ -106,6 +106,10 @@ class Case:
         """Return the reason why a check is not asked, None where it is."""
         reasons = self.asks.get("exempt", {})
         return reasons.get(check) or reasons.get(f"{check} {self.data}")
+
+    @property
+    def learn(self):
+        return self.asks.get(f"learn {self.data}", self.asks.get("learn", {}))
 
     def source(self):
         return self.asks["source"]() if "source" in self.asks else example(self.modality, self.kind)
@@ -283,7 +287,7 @@ def learns(case, path):
     source, method, start = case.source(), case.method(), case.method().encoder
     batch = source.fitting_batch(2 * BATCH, 2 * BATCH)
     settings = {"lr": 2e-3, "optimizer": "adamw", "weight_decay": 1e-4, "warmup": 1, "batch_size": batch}
-    settings |= {"epochs": math.ceil(STEPS * batch / len(source)), **case.asks.get("learn", {})}
+    settings |= {"epochs": math.ceil(STEPS * batch / len(source)), **case.learn}
     vergence.learn(method, source, out=path / "run", quiet=True, **settings)
     assert feature_std(torch.from_numpy(embed(method.encoder, source).vectors)) > 0.05
     if case.exempt("labels"):
