@@ -246,8 +246,9 @@ class Session:
         return record["thumbnail"]
 
     def _near(self, query: int | np.ndarray, k: int) -> list[dict[str, Any]]:
-        own = int(query) if isinstance(query, int | np.integer) else None
-        rows, scores = nearest(self._unit, self._unit[own] if own is not None else query, k, without=own)
+        own = None if isinstance(query, np.ndarray) else int(query)
+        vector = query if isinstance(query, np.ndarray) else self._unit[own]
+        rows, scores = nearest(self._unit, vector, k, without=own)
         cards = self.cards(rows)
         for card, score in zip(cards, scores.tolist(), strict=True):
             card["score"] = round(score, 4)

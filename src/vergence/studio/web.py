@@ -247,15 +247,16 @@ def comparison(session: Session, column: str, first: str, second: str) -> dict[s
         BadInput: If a side is unknown or empty, or the clusters are not known yet.
     """
     groups = session.groups
-    if groups.of is None:
+    clusters = groups.of
+    if clusters is None:
         raise BadInput("The clusters are still being found: ask again in a moment.")
     rows = contrast.rows_of(session.store, column, first, second)
-    contrasted = contrast.contrast(session.store.directions(session.column), groups.of, *rows)
+    contrasted = contrast.contrast(session.store.directions(session.column), clusters, *rows)
     shares, counts = contrasted.shares, contrasted.counts
     order = sorted(range(len(groups)), key=lambda c: -abs(float(shares[0, c] - shares[1, c])))
 
     def typical(side: np.ndarray, cluster: int) -> list[dict[str, Any]]:
-        members = side[groups.of[side] == cluster]
+        members = side[clusters[side] == cluster]
         return session.cards(groups.typical(members, _COMPARED)) if len(members) else []
 
     return {

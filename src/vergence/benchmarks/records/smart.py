@@ -170,11 +170,11 @@ def derived() -> Iterator[tuple[Any, Any]]:
     theirs, edges = copy.deepcopy(ours).double(), watch.graph.edge_index
 
     def extracted(x: Tensor, edges: Tensor) -> Tensor:
-        s, (first, second) = heard(edges, len(x)), theirs.phi
-        return s @ second((s @ first(x)).relu())
+        s, phi = heard(edges, len(x)), theirs.phi
+        return s @ phi[1]((s @ phi[0](x)).relu())
 
     def recalled(z: Tensor, state: Tensor) -> Tensor:
-        net = theirs.rnn
+        net: Any = theirs.rnn
         return (net.weight_ih_l0 @ z + net.bias_ih_l0 + net.weight_hh_l0 @ state + net.bias_hh_l0).relu()
 
     x = torch.cat([shot.x for shot in shots[:2]]).double()
@@ -203,9 +203,9 @@ def derived() -> Iterator[tuple[Any, Any]]:
         yield found[name].item(), slow[name].item()
     for costs in (found, slow):
         (costs["reconstruct"] + costs["estimate"]).backward()
-    for part, other in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert part.grad is not None and other.grad is not None
-        yield part.grad, other.grad
+    for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert own.grad is not None and other.grad is not None
+        yield own.grad, other.grad
     ours.remember(watch.graph, watch.last)
     with torch.no_grad():
         z = extracted(both, edges)

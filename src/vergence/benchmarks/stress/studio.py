@@ -216,7 +216,7 @@ def main() -> None:
 
 def measure(chromium: Any, path: Path, args: argparse.Namespace) -> dict[str, Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(path for name in names if (path := shutil.which(name)))
+    program = next(found for name in names if (found := shutil.which(name)))
     browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
     served = Served(path)
     try:

@@ -155,7 +155,7 @@ class HaloBlock(nn.Module):
         if width % head:
             raise BadInput(f"HaloNet needs widths that heads of {head} channels divide; got {width}.")
         out, middle = round(bottleneck * width), round(values * width)
-        self.downsample = nn.Identity()
+        self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inside != out:
             kept = nn.Conv2d(inside, out, 1, stride=stride, bias=False)
             self.downsample = nn.Sequential(kept, nn.BatchNorm2d(out))
