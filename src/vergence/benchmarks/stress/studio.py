@@ -5,8 +5,9 @@
 Builds a store of generated points (small pictures, 12 classes, three further columns), serves it as
 ``vergence studio`` does, and times what a person waits for: from the command, with the browser open, and from
 asking for the page to the first picture of the map, from a click to the neighbours, from a choice of colour
-to the picture in it, and a frame while zooming. The first load is that of a store nobody has looked at: the map is by PCA and the better
-one is being worked out meanwhile; the others come when that is there. Screenshots go beside ``--shots``.
+to the picture in it, and a frame while zooming. The first load is that of a store nobody has looked at: the
+map is by PCA and the better one is being worked out meanwhile; the others come when that is there.
+Screenshots go beside ``--shots``.
 """
 
 from __future__ import annotations
