@@ -26,6 +26,7 @@ from vergence.engine.encoders import load, with_weights
 from vergence.engine.run import Run
 from vergence.nets.facets import tokens
 from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.video_encoder import FrameEncoder
 from vergence.use.labelprop import at_cells, at_pixels, propagate_labels
 
 ENCODER = "vergence:conv-tiny"
@@ -313,6 +314,8 @@ def _network(encoder: str | Path | Run | nn.Module) -> ImageEncoder:
         net = with_weights(encoder)
     else:
         net = load(encoder)
+    if isinstance(net, FrameEncoder):  # of a run on videos
+        net = net.backbone
     if not isinstance(net, ImageEncoder):
         raise BadInput(f"track needs an image encoder with tokens on a grid; {type(net).__name__} is none.")
     return net.eval()

@@ -12,10 +12,16 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.nn.functional import grid_sample
 
 from vergence.core.errors import BadInput
+from vergence.core.specs import name_of
 from vergence.data.video.batch import VideoBatch
+from vergence.nets.image_encoder import ImageEncoder
+from vergence.nets.video_encoder import FrameEncoder
 from vergence.views.clips import PIXEL_OPTIONS, ClipAugment, ClipView
+from vergence.views.pixels.geometry import Range, box_matrix, random_boxes
 
 _OWN = ("span", "colour")
 
@@ -80,6 +86,58 @@ def two_crops(
             split[name] = _each(name, options.pop(name))
     views = ({name: p[view] for name, p in split.items()} for view in (0, 1))
     return Several(*(_augment(size, frames, {**options, **own}) for own in views))
+
+
+def image_encoder(encoder: nn.Module, method: str) -> ImageEncoder:
+    """Return the image encoder that stands on every frame, for methods that learn from frames.
+
+    Raises:
+        BadInput: If ``encoder`` is none on frames.
+    """
+    if not isinstance(encoder, FrameEncoder):
+        raise BadInput(
+            f"{method} needs an image encoder on frames, such as --encoder resnet18; "
+            f"{name_of(encoder)} sees whole clips."
+        )
+    return encoder.backbone
+
+
+def jittered_patches(
+    frames: Tensor,
+    side: int,
+    *,
+    scale: Range,
+    ratio: Range = (3 / 4, 4 / 3),
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Cut frames into patches that overlap by half, and crop each by its own draw.
+
+    Args:
+        frames: ``(M, 3, S, S)`` float.
+        side: Of a patch in pixels, 2 or more; crops are brought to it.
+        scale: Least and largest share of a patch's area that its crop shows.
+        ratio: Least and largest width over height of a crop.
+        generator: Of the frames' device.
+
+    Returns:
+        ``(M, N, 3, side, side)``, patches in reading order.
+    """
+    m, _, size, _ = frames.shape
+    corner = torch.arange(0, size - side + 1, side // 2, device=frames.device)
+    n = len(corner) ** 2
+    top, left = torch.meshgrid(corner, corner, indexing="ij")
+    sizes = torch.full((m * n, 2), side, device=frames.device)
+    boxes = random_boxes(sizes, scale=scale, ratio=ratio, generator=generator)
+    boxes[:, 0] += top.flatten().repeat(m)
+    boxes[:, 1] += left.flatten().repeat(m)
+    matrix = box_matrix(boxes, side) * (2 / size)  # from pixels of a patch to grid_sample's [0, 2]
+    at = torch.arange(side, device=frames.device) + 0.5
+    x, y = (matrix[:, axis, axis, None] * at + matrix[:, axis, 2, None] - 1 for axis in (0, 1))
+    grid = torch.stack([x[:, None].expand(-1, side, -1), y[:, :, None].expand(-1, -1, side)], -1)
+    cut = grid_sample(
+        frames, grid.view(m, n * side, side, 2), padding_mode="border", align_corners=False
+    )  # bilinear: crops are enlarged
+    return cut.unflatten(2, (n, side)).transpose(1, 2)
 
 
 def _augment(size: int | None, frames: int | None, options: Mapping[str, Any]) -> ClipAugment:
