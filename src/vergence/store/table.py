@@ -277,6 +277,14 @@ class Store(TableReader):
             metadata = None if info is None else self._described(info={**self._info, **info})
             put_column(self.table, names, pa.field(name, column.type), column, metadata)
 
+    def drop_column(self, name: str) -> None:
+        """Take a metadata column out of the table; raises ``BadInput`` if there is none of that name."""
+        known = [own for own in self.table.schema.names if own not in (*COLUMNS, *self.vector_columns)]
+        if name not in known:
+            raise unknown("metadata column", name, known)
+        with self._changing():
+            self.table.drop_columns([name])
+
     def set_info(self, **info: Any) -> None:
         """Put these into ``about["info"]``, in place of those of the same name."""
         with self._changing():

@@ -58,10 +58,11 @@ def serving(session: Session, *, patience: float = 0.0) -> Any:
         patience: Seconds that heavy work waits for the page to be drawn at most.
     """
     from vergence.studio.guard import Guard
-    from vergence.studio.web import application
+    from vergence.studio.web import MASKED, application
 
     session.start(patience)
-    return Guard(application(session), largest=LARGEST)
+    wide = len(session.store) // 6 + 2**16  # bytes of a mask in base64, and of what comes with it
+    return Guard(application(session), largest=LARGEST, wide=dict.fromkeys(MASKED, wide))
 
 
 @contextlib.contextmanager

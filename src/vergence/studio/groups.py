@@ -51,7 +51,7 @@ class Groups:
         of = np.full(len(vectors), -1, np.int64)
         of[present] = partition(vectors[present], k=k).of
         if (written := self.written) is not None:
-            self._check_version()
+            check_version(self.store)
             self.store.set_info(**self._with_note({"column": written, "names": {}, "old": True}))
         cache.save_array(self.store, f"clusters-{self.mark}", of)
         self.of, self.names = of, {}
@@ -71,7 +71,7 @@ class Groups:
             raise BadInput(f"A name has up to {LONGEST} characters that can be printed.")
         if name and name in (other for c, other in self.names.items() if c != cluster):
             raise BadInput(f"'{name}' is another cluster's name: choose another.")
-        self._check_version()
+        check_version(self.store)
         names = {c: other for c, other in self.names.items() if c != cluster}
         if name:
             names[cluster] = name
@@ -154,8 +154,10 @@ class Groups:
         taken = self.store.table.schema.names
         return next(name for name in (usual, f"studio_{usual}", f"studio_own_{usual}") if name not in taken)
 
-    def _check_version(self) -> None:
-        if Store.open(self.store.path).version != self.store.version:
-            raise BadInput(
-                f"{self.store.path} was changed by another program: start the studio again to see how it is."
-            )
+
+def check_version(store: Store) -> None:
+    """Raise ``BadInput`` if another program has changed a store since it was opened."""
+    if Store.open(store.path).version != store.version:
+        raise BadInput(
+            f"{store.path} was changed by another program: start the studio again to see how it is."
+        )

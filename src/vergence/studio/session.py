@@ -21,10 +21,11 @@ from vergence.studio import colours
 from vergence.studio.cache import fingerprint
 from vergence.studio.colours import KINDS, NONE, OTHER, Legend
 from vergence.studio.encoder_session import EncoderSession
-from vergence.studio.groups import Groups
+from vergence.studio.groups import Groups, check_version
 from vergence.studio.originals import Originals
 from vergence.studio.projection import Projection, better
 from vergence.studio.review import Review
+from vergence.studio.selection import Tags
 
 T = TypeVar("T")
 NEIGHBOURS = 18
@@ -46,10 +47,11 @@ class Session:
         self.store, self.column = store, column
         self.encoder = EncoderSession(store, column)
         self.originals = Originals(store)
+        self.tags = Tags(store, lambda: check_version(store))
         self._busy: list[tuple[str, float]] = []
         self._columns: tuple[int, list[str]] = (-1, [])  # of which version of the store
         self.trouble = ""
-        self.dividing, self.reviewing = threading.Lock(), threading.Lock()
+        self.dividing, self.reviewing, self.tagging = (threading.Lock() for _ in range(3))
         self.drawn = threading.Event()
         self._worker: threading.Thread | None = None
         self._made: dict[str, Any] = {}

@@ -5,9 +5,9 @@
 Builds a store of generated points (small pictures, 12 classes, three further columns), serves it as
 ``vergence studio`` does, and times what a person waits for: from the command, with the browser open, and from
 asking for the page to the first picture of the map, from a click to the neighbours, from a choice of colour
-to the picture in it, and a frame while zooming. The first load is that of a store nobody has looked at: the
-map is by PCA and the better one is being worked out meanwhile; the others come when that is there.
-Screenshots go beside ``--shots``.
+to the picture in it, from a lasso to the count, and a frame while zooming. The first load is that of a store
+nobody has looked at: the map is by PCA and the better one is being worked out meanwhile; the others come when
+that is there. Screenshots go beside ``--shots``.
 """
 
 from __future__ import annotations
@@ -150,6 +150,24 @@ ZOOM = """async n => {
 }"""
 
 
+LASSO = """() => {
+  const part = window.studio.parts.map, corners = [];
+  const at = turn => Math.round(32767 + 30000 * turn);
+  for (let a = 0; a < 6.28; a += 0.1) corners.push([at(Math.cos(a)), at(Math.sin(a))]);
+  const began = performance.now();
+  part.selection.shape("=", corners);
+  const seconds = (performance.now() - began) / 1000, rows = part.selection.size;
+  part.selection.clear();
+  return [seconds, rows];
+}"""
+
+
+def lassos(page: Page) -> dict[str, Any]:
+    """Draw a lasso around most points, and return seconds until they are counted, and how many they are."""
+    found = [page.evaluate(LASSO) for _ in range(5)]
+    return {**summary([seconds for seconds, _ in found]), "rows": found[0][1]}
+
+
 def clicks(page: Page, rows: int) -> list[float]:
     """Click on points and return seconds until the neighbours of each are drawn."""
     box, random = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0)
@@ -248,6 +266,7 @@ def measure_served(browser: Any, served: Served, args: argparse.Namespace) -> di
         if i == 0:
             settled["click"] = summary(clicks(page, args.rows))
             settled["colour"] = summary(colours(page))
+            settled["lasso"] = lassos(page)
             settled["zoom_frame"] = summary(frames(page))
         page.context.close()
     for scheme in ("light", "dark") if args.shots else ():

@@ -12,6 +12,8 @@ export class PointMap {
     this.codes = new Uint8Array(0);
     this.inks = new Uint32Array(256);
     this.only = null;
+    this.mask = null;  // 1 for each row that is selected; null where nothing is
+    this.drawing = null;  // a shape that is being drawn, in steps of the map
     this.chosen = this.focused = -1;
     this.near = [];
     this.zoom = 1;
@@ -94,7 +96,10 @@ export class PointMap {
     if (!this.image || !this.start) return;
     const began = performance.now();
     this.pixels.fill(this.paper >>> 0);
-    if (this.only === null) this.pass(-1, 0.85);
+    if (this.mask) {
+      this.pass(-1, 0.3, 0, this.grey);
+      this.pass(this.only === null ? -1 : this.only, 0.95, 1);
+    } else if (this.only === null) this.pass(-1, 0.85);
     else { this.pass(-2, 0.1); this.pass(this.only, 0.95); }
     this.context.putImageData(this.image, 0, 0);
     this.drawOver();
@@ -102,8 +107,9 @@ export class PointMap {
   }
 
   // One layer of points; which: -1 all, -2 all but the chosen group, else a group.
-  pass(which, opacity) {
-    const { xy, codes, inks, pixels, order } = this, { width, height } = this.canvas, { kx, ky, ox, oy } = this.scales();
+  // picked: 1 only those that are selected, 0 only the others; paint: one ink for all.
+  pass(which, opacity, picked = -1, paint = null) {
+    const { xy, codes, inks, pixels, order, mask } = this, { width, height } = this.canvas, { kx, ky, ox, oy } = this.scales();
     const r = this.radius(), reach = Math.ceil(r), offsets = [], shares = [];
     for (let dy = -reach; dy <= reach; dy++) for (let dx = -reach; dx <= reach; dx++) {
       const cover = Math.max(0, Math.min(1, r + 0.5 - Math.hypot(dx, dy)));
@@ -114,11 +120,12 @@ export class PointMap {
     for (let j = 0; j < order.length; j++) {
       const i = order[j], ux = xy[2 * i];
       if (ux === NOWHERE) continue;
+      if (picked !== -1 && mask[i] !== picked) continue;
       const code = codes[i];
       if (which !== -1 && (which === -2 ? code === this.only : code !== which)) continue;
       const x = Math.round(ux * kx + ox), y = Math.round(oy - xy[2 * i + 1] * ky);
       if (x < reach || y < reach || x > right || y > bottom) continue;
-      const ink = inks[code], red = ink & 0xff00ff, green = ink & 0xff00, centre = y * width + x;
+      const ink = paint ?? inks[code], red = ink & 0xff00ff, green = ink & 0xff00, centre = y * width + x;
       for (let k = 0; k < count; k++) {
         const p = centre + at[k], a = alpha[k], b = mix - a, old = pixels[p];
         pixels[p] = (0xff000000 | (((old & 0xff00ff) * b + red * a) >>> 8) & 0xff00ff | (((old & 0xff00) * b + green * a) >>> 8) & 0xff00) >>> 0;
@@ -152,7 +159,41 @@ export class PointMap {
       for (const row of this.near) if (this.xy[2 * row] !== NOWHERE) ring(row, 4, 1.5, this.ink);
       ring(this.chosen, 8, 2.5, this.accent);
     }
+    if (this.drawing?.length > 1) {
+      const { kx, ky, ox, oy } = this.scales();
+      over.beginPath();
+      for (const [x, y] of this.drawing) over.lineTo(x * kx + ox, oy - y * ky);
+      over.closePath();
+      over.fillStyle = this.accent;
+      over.globalAlpha = 0.12;
+      over.fill();
+      over.globalAlpha = 1;
+      over.lineWidth = 1.5 * scale;
+      over.strokeStyle = this.accent;
+      over.stroke();
+    }
     if (this.focused >= 0 && this.xy[2 * this.focused] !== NOWHERE) ring(this.focused, 6, 2, this.ink);
+  }
+
+  // A place on the canvas (in pixels of the page), in steps of the map.
+  steps(px, py) {
+    const { kx, ky, ox, oy } = this.scales(), scale = this.ratio || 1;
+    const hold = v => Math.max(-SIDE, Math.min(2 * SIDE, Math.round(v)));
+    return [hold((px * scale - ox) / kx), hold((oy - py * scale) / ky)];
+  }
+
+  // Calls `each` with every row inside a polygon of steps (even-odd), through the grid; of one group only, unless null.
+  inside(polygon, each, only = null) {
+    const cellOf = v => Math.max(0, Math.min(CELLS - 1, v >> SHIFT)), n = polygon.length;
+    const xs = polygon.map(p => p[0]), ys = polygon.map(p => p[1]);
+    const x0 = cellOf(Math.min(...xs)), x1 = cellOf(Math.max(...xs)), y0 = cellOf(Math.min(...ys)), y1 = cellOf(Math.max(...ys));
+    for (let cy = y0; cy <= y1; cy++) for (let c = cy * CELLS + x0; c <= cy * CELLS + x1; c++) for (let s = this.start[c]; s < this.start[c + 1]; s++) {
+      const i = this.items[s], x = this.xy[2 * i], y = this.xy[2 * i + 1];
+      if (only !== null && this.codes[i] !== only) continue;
+      let within = false;
+      for (let a = 0, b = n - 1; a < n; b = a++) if (ys[a] > y !== ys[b] > y && x < (xs[b] - xs[a]) * (y - ys[a]) / (ys[b] - ys[a]) + xs[a]) within = !within;
+      if (within) each(i);
+    }
   }
 
   // The row nearest to a place on the canvas (in pixels of the page), -1 if none is within `most` of them.

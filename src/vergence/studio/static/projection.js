@@ -1,36 +1,71 @@
 // The map's part of the page: colours, legend, the chosen sample and its neighbours; pointer and keys.
 
+import { readAddress, writeAddress } from "./address.js";
 import { PointMap } from "./map.js";
+import { Selection } from "./select.js";
 import { NONE, OTHER, ask, count, darkness, enlarge, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, shown, tile, title, variable } from "./shared.js";
 
-const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes.";
+const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes. S starts a frame: arrows move it, Shift and an arrow size it, Enter selects, A adds, X takes out; Ctrl+Z undoes.";
 
 export function mountMap(root) {
   const canvas = make("canvas", { class: "studio-canvas", tabindex: 0, role: "application", "aria-label": `Map of all samples. ${KEYS}` });
   const overlay = make("canvas", { class: "studio-over", "aria-hidden": "true" });
   const tip = make("div", { class: "studio-tip", hidden: true }), live = make("p", { class: "studio-live", "aria-live": "polite" });
   const by = make("select", { "aria-label": "Colour by" }), how = make("span", { class: "studio-how" });
-  const legend = make("div", { class: "studio-legend" }), side = make("aside", { class: "studio-side", "aria-label": "Chosen sample", "data-own": true });
+  const legend = make("div", { class: "studio-legend" }), side = make("div", { "aria-label": "Chosen sample" });
+  const chosen = make("section", { class: "studio-selected", "aria-label": "Selection", hidden: true });
+  const aside = make("aside", { class: "studio-side", "data-own": true }, side, chosen);
   const button = (text, label, act) => make("button", { type: "button", class: "studio-small", "aria-label": label, title: label, onclick: act }, text);
   const box = make("div", { class: "studio-box" }, canvas, overlay, tip);
+  const modes = ["Move", "Rectangle", "Lasso"].map((name, i) => make("button", { type: "button", class: "studio-small", "aria-pressed": String(!i), title: i ? `Drag to select by a ${name.toLowerCase()}; Shift adds, Alt takes out` : "Drag to move the map; Shift and drag selects a rectangle", onclick: () => choose(i) }, name));
   const bar = make("div", { class: "studio-bar" }, make("label", {}, "Colour by ", by), how,
+    make("span", { class: "studio-zoom", role: "group", "aria-label": "What dragging does" }, ...modes),
     make("span", { class: "studio-zoom" }, button("−", "Zoom out", () => map.zoomBy(1 / 1.6)), button("+", "Zoom in", () => map.zoomBy(1.6)), button("Show all", "Show the whole map", () => map.whole())));
-  root.replaceChildren(make("div", { class: "studio-plane" }, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live), side);
+  root.replaceChildren(make("div", { class: "studio-plane" }, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live), aside);
   root.removeAttribute("aria-busy");
   const map = new PointMap(canvas, overlay);
-  const part = parts.map = { map, open, told };
-  let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1;
+  const address = readAddress();
+  const selection = new Selection(map, chosen, () => { if (map.chosen < 0) empty(); note(); }, () => found);
+  const part = parts.map = { map, open, told, changed, selection };
+  let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1, mode = 0, layout = "", frame = null, waits = address.sel ?? "";
   const trail = [];
 
   function dress() {
     map.paper = readColour(variable("--studio-card"));
     map.halo = variable("--studio-card");
     map.ink = variable("--studio-ink");
+    map.grey = readColour(variable("--studio-none"));
     map.accent = variable("--studio-accent");
   }
 
+  function choose(i) {
+    mode = i;
+    modes.forEach((button, j) => button.setAttribute("aria-pressed", String(i === j)));
+    canvas.classList.toggle("select", i > 0);
+  }
+
+  // Writes the view into the address, so that it can be shared.
+  let later_note;
+  function note() {
+    clearTimeout(later_note);
+    if (part.stage === undefined) return;
+    later_note = setTimeout(() => {
+      const moved = map.zoom > 1 || map.left !== 0 || map.low !== 0;
+      writeAddress({ by: current, only: map.only, zoom: moved ? [map.zoom.toFixed(3), Math.round(map.left), Math.round(map.low)].join("_") : null,
+        row: map.chosen >= 0 ? map.chosen : null, on: selection.written() ? layout : waits ? address.on : null, sel: selection.written() || waits || null });
+    }, 250);
+  }
+
+  // A column has been changed: the map shows it where it is new, or is what the map is coloured by.
+  async function changed(column) {
+    if (column) current = column;
+    else if (!parts.state.columns.includes(current)) current = "";
+    await recolour();
+  }
+
   function empty() {
-    side.replaceChildren(make("p", { class: "studio-hint" }, "Choose a point of the map to see the sample and what is most like it."));
+    if (map.mask) side.replaceChildren();
+    else side.replaceChildren(make("p", { class: "studio-hint" }, "Choose a point of the map to see the sample and what is most like it."));
   }
 
   function told(state) {
@@ -56,6 +91,7 @@ export function mountMap(root) {
       map.only = off ? null : code;
       legend.querySelectorAll("button").forEach(b => b.setAttribute("aria-pressed", String(!off && b === event.currentTarget)));
       map.draw();
+      note();
     } }, make("i", { style: `background: ${colour}` }), `${name} `, make("small", {}, count(n)));
     legend.replaceChildren(...found.names.map((name, i) => chip(i, name, found.counts[i], kindColour(i, found.names.length))),
       ...(found.other ? [chip(OTHER, "others", found.other, variable("--studio-other"))] : []),
@@ -67,6 +103,7 @@ export function mountMap(root) {
     current = found ? found.column : "";
     by.value = current;
     dress();
+    note();
     showLegend();
     map.setColours(values, inksOf(found));
   }
@@ -84,6 +121,9 @@ export function mountMap(root) {
     map.focused = step = -1;
     map.setPoints(values);
     root.dataset.stage = about.stage;
+    if (better) selection.moved();
+    layout = about.how.split(" ")[0];
+    if (waits && address.on === layout) { selection.read(waits); waits = ""; }
     if (better) say(`The map is now by ${about.how}.`);
   }
 
@@ -99,6 +139,7 @@ export function mountMap(root) {
     map.near = [];
     map.reveal(row);
     map.drawOver();
+    note();
     side.setAttribute("aria-busy", "true");
     try {
       const seen = await json(`studio/point/${row}`);
@@ -131,6 +172,7 @@ export function mountMap(root) {
       const why = make("button", { type: "button", class: "studio-why-link", title: `Why is ${card.id} alike?`, "aria-label": `Why is ${card.id} alike?`, onclick: () => { openTab("Why alike"); parts.why.compare(point.id, card.id); } }, "why?");
       return make("div", {}, one, card.picture && point.picture && !parts.state?.blind ? why : null);
     }));
+    aside.scrollTop = 0;
     side.replaceChildren(acts, head, make("h2", {}, "Nearest neighbours"), note ? make("p", { class: "studio-hint" }, note) : "", list);
   }
 
@@ -139,18 +181,25 @@ export function mountMap(root) {
     map.near = [];
     trail.length = 0;
     map.drawOver();
+    note();
     empty();
     canvas.focus();
   }
 
   // -- pointer
   const place = event => { const b = canvas.getBoundingClientRect(); return [event.clientX - b.left, event.clientY - b.top]; };
+  const box4 = (a, b) => [[a[0], a[1]], [b[0], a[1]], [b[0], b[1]], [a[0], b[1]]].map(p => map.steps(...p));
   const fingers = new Map();
   let moved = 0, later;
   canvas.addEventListener("pointerdown", event => {
     canvas.setPointerCapture(event.pointerId);
     fingers.set(event.pointerId, place(event));
-    if (fingers.size === 1) moved = 0;
+    if (fingers.size === 1) {
+      moved = 0;
+      const drawn = mode || (event.shiftKey && event.pointerType !== "touch" ? 1 : 0);
+      frame = drawn ? { lasso: drawn === 2, from: place(event), how: event.altKey ? "-" : event.shiftKey && mode ? "+" : "=" } : null;
+      map.drawing = frame ? [map.steps(...frame.from)] : null;
+    } else map.drawing = frame = null;
     tip.hidden = true;
     clearTimeout(later);
   });
@@ -158,7 +207,11 @@ export function mountMap(root) {
     const now = place(event), before = fingers.get(event.pointerId);
     if (!before) { hover(now); return; }
     const ratio = map.ratio;
-    if (fingers.size === 1) map.panBy((now[0] - before[0]) * ratio, (now[1] - before[1]) * ratio);
+    if (fingers.size === 1 && frame) {
+      if (frame.lasso) map.drawing.push(map.steps(...now));
+      else map.drawing = box4(frame.from, now);
+      map.drawOver();
+    } else if (fingers.size === 1) map.panBy((now[0] - before[0]) * ratio, (now[1] - before[1]) * ratio);
     else {
       const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
       const gap = p => Math.max(1, Math.hypot(p[0] - other[0], p[1] - other[1]));
@@ -170,6 +223,14 @@ export function mountMap(root) {
   const lift = event => {
     const last = fingers.size === 1 && fingers.has(event.pointerId);
     fingers.delete(event.pointerId);
+    const drawn = map.drawing;
+    if (last && frame) {
+      map.drawing = null;
+      map.drawOver();
+      if (moved > 5 && event.type === "pointerup" && drawn.length > 2) selection.shape(frame.how, drawn);
+      frame = null;
+    }
+    note();
     if (!last || moved > 5 || event.type !== "pointerup") return;
     const row = map.at(...place(event), event.pointerType === "touch" ? 24 : 12);
     if (row >= 0) open(row);
@@ -181,11 +242,12 @@ export function mountMap(root) {
     event.preventDefault();
     const [x, y] = place(event);
     map.zoomBy(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015) * (event.ctrlKey ? 4 : 1)), x * map.ratio, y * map.ratio);
+    note();
   }, { passive: false });
 
   function hover([x, y]) {
     const row = map.at(x, y, 8);
-    canvas.style.cursor = row >= 0 ? "pointer" : "grab";
+    canvas.style.cursor = mode ? "crosshair" : row >= 0 ? "pointer" : "grab";
     if (row === hovered) return;
     hovered = row;
     tip.hidden = true;
@@ -231,10 +293,40 @@ export function mountMap(root) {
     focusOn(origin.length ? origin[step] : -1);
   }
 
+  // A frame that keys move, size and use.
+  let keyed = null;
+  function showFrame() {
+    const { x, y, w, h } = keyed;
+    map.drawing = box4([x - w / 2, y - h / 2], [x + w / 2, y + h / 2]);
+    map.drawOver();
+  }
+
+  function frameKey(event, way) {
+    const wide = box.clientWidth, tall = box.clientHeight, how = { Enter: "=", a: "+", A: "+", x: "-", X: "-" }[event.key];
+    if (way && event.shiftKey) { keyed.w = Math.max(10, keyed.w + way[0] * wide / 20); keyed.h = Math.max(10, keyed.h + way[1] * tall / 20); }
+    else if (way) { keyed.x = Math.max(0, Math.min(wide, keyed.x + way[0] * wide / 40)); keyed.y = Math.max(0, Math.min(tall, keyed.y - way[1] * tall / 40)); }
+    else if (how || event.key === "Escape") {
+      const drawn = map.drawing;
+      keyed = map.drawing = null;
+      map.drawOver();
+      if (how) { selection.shape(how, drawn); live.textContent = `${count(selection.size)} selected.`; }
+      return true;
+    } else return false;
+    showFrame();
+    return true;
+  }
+
   canvas.addEventListener("keydown", event => {
+    if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "z" && !event.shiftKey) { event.preventDefault(); selection.undo(); live.textContent = `${count(selection.size)} selected.`; return; }
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const arrows = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }, way = arrows[event.key];
-    if (way && event.shiftKey) {
+    if (keyed && frameKey(event, way)) { event.preventDefault(); return; }
+    if (event.key === "s" || event.key === "S") {
+      const [x, y] = map.focused >= 0 ? map.place(map.focused).map(v => v / map.ratio) : [box.clientWidth / 2, box.clientHeight / 2];
+      keyed = { x, y, w: box.clientWidth / 4, h: box.clientHeight / 4 };
+      live.textContent = "A frame to select with: arrows move it, Shift and an arrow size it, Enter selects, A adds, X takes out, Escape leaves.";
+      showFrame();
+    } else if (way && event.shiftKey) {
       const from = map.focused >= 0 ? map.focused : map.chosen;
       if (from < 0) next(1); else focusOn(map.towards(from, ...way));
       if (from >= 0) step = -1;
@@ -247,6 +339,7 @@ export function mountMap(root) {
     else if ((event.key === "Enter" || event.key === " ") && map.focused >= 0) { step = -1; tip.hidden = true; open(map.focused); }
     else if (event.key === "Escape") { tip.hidden = true; close(); }
     else return;
+    note();
     event.preventDefault();
   });
 
@@ -261,7 +354,11 @@ export function mountMap(root) {
     const [seen, shades] = await Promise.all([packed(points.clone(), Uint16Array), packed(colours.clone(), Uint8Array)]);
     map.resize();
     colour(shades);
+    if (Number.isInteger(address.only) && found && !found.scale) legend.querySelectorAll("button")[address.only]?.click();
+    if (address.zoom) [map.zoom, map.left, map.low] = address.zoom;
     lay(seen);
+    map.hold();
+    if (Number.isInteger(address.row) && address.row < map.rows) open(address.row);
     requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; parts.head.again(); }));
     if (parts.state) told(parts.state);
   });

@@ -1,5 +1,6 @@
 // The page's start, its tabs and the smaller parts: search by a picture, duplicates, clusters, two sides compared, why alike.
 
+import { readAddress, writeAddress } from "./address.js";
 import { mountMap } from "./projection.js";
 import { mountReview } from "./review.js";
 import { count, guarded, json, kind, make, openTab, own, parts, query, say, tile, title } from "./shared.js";
@@ -189,6 +190,7 @@ function show(tab) {
     document.getElementById(other.getAttribute("aria-controls")).hidden = !here;
   }
   const name = tab.id.replace("tab-", "");
+  writeAddress({ tab: name === "map" ? null : name });
   if (mounted.has(name)) return;
   mounted.add(name);
   mounts[name](document.querySelector(`.studio-${name}`));
@@ -207,4 +209,6 @@ tabs.forEach((tab, i) => {
 
 own.parts = parts;
 mountHead(document.querySelector(".studio-head"));
+const first = tabs.find(tab => tab.id === `tab-${readAddress().tab}`);
 show(tabs[0]);
+if (first) show(first);
