@@ -200,11 +200,10 @@ def test_a_cluster_s_name_is_seen_again_after_a_restart(opened, session):
 
 def test_a_picture_is_looked_for_two_are_explained_and_two_sides_compared(opened, session, filled, tmp_path):
     page = opened(session, width=400)
-    tab(page, "Search")
     name = session.store.names[7]
     page.locator("#studio-file").set_input_files(filled / "photos" / name)
-    page.wait_for_selector(".studio-near.wide .studio-tile")
-    assert page.locator(".studio-near.wide .studio-tile").first.get_attribute("title").startswith(name)
+    page.wait_for_selector(".studio-search .studio-tile")
+    assert page.locator(".studio-search .studio-tile").first.get_attribute("title").startswith(name)
     (tmp_path / "fake.png").write_text("no picture")
     page.locator("#studio-file").set_input_files(tmp_path / "fake.png")
     wait(page, "document.querySelector('.studio-told').textContent.includes('not a picture')")

@@ -13,25 +13,31 @@ def studio(argv: list[str]) -> None:
     parser = Options(
         "studio",
         "Open a page to look at STORE with: a map of all its samples, their neighbours, search by a picture, "
-        "near-duplicates, clusters and what sets two parts apart. It is served to this machine only; Ctrl-C "
-        "ends it.",
-        "vergence studio photos.lance",
+        "near-duplicates, clusters and what sets two parts apart. STORE may be a file of your own vectors "
+        "too (.npy, .npz, .parquet, .json), of which a store is made beside it. The page is served to this "
+        "machine only; Ctrl-C ends it.",
+        "vergence studio photos.lance\n  vergence studio vectors.npy",
     )
     add_store(parser)
     parser.add_argument("--column", type=str, default="vector", help="which vectors to look at")
+    parser.add_argument("--x", type=str, help="column that the map shows to the right [else a layout]")
+    parser.add_argument("--y", type=str, help="column that it shows upwards; goes with --x")
     parser.add_argument("--port", type=int, default=7860, help="where the page is found; 0 takes a free one")
     parser.add_argument("--no_browser", action="store_true", help="do not open the page in a browser")
     args = parser.read(argv)
     if not 0 <= args.port <= 65_535:
         raise BadInput(f"--port is a number from 0 to 65535; got {args.port}.")
-    from vergence.store.table import Store
+    if (args.x is None) != (args.y is None):
+        raise BadInput("--x and --y go together: give the columns for both.")
     from vergence.studio.app import launch
+    from vergence.studio.own import open_or_import
 
-    store = Store.open(args.store)
+    store = open_or_import(args.store)
     if not args.json:
         print(f"Reading {len(store):,} samples ...", file=sys.stderr)
 
     def ready(url: str) -> None:
         show(args, {"url": url, "store": str(store.path), "samples": len(store)}, f"{url} (Ctrl-C ends it)")
 
-    launch(store, column=args.column, port=args.port, browser=not args.no_browser, ready=ready)
+    axes = None if args.x is None else (args.x, args.y)
+    launch(store, column=args.column, axes=axes, port=args.port, browser=not args.no_browser, ready=ready)

@@ -22,6 +22,7 @@ def launch(
     store: Store,
     *,
     column: str = "vector",
+    axes: tuple[str, str] | None = None,
     port: int = 7860,
     browser: bool = True,
     ready: Callable[[str], object] = print,
@@ -31,19 +32,20 @@ def launch(
     Args:
         store: Opened.
         column: Which vectors to look at.
+        axes: Columns that the map is drawn by, x and y; None lays the vectors out.
         port: Where; 0 takes a free one.
         browser: Open the page in a browser.
         ready: Is given the address as soon as the page can be asked for.
 
     Raises:
-        BadInput: If something else uses the port, or the store has no such vectors.
+        BadInput: If something else uses the port, or the store has no such vectors or columns.
         MissingExtra: If starlette or uvicorn is not installed.
     """
     need("starlette", extra="studio")
     uvicorn = need("uvicorn", extra="studio")
 
     with listening_socket(port) as listening:
-        app = serving(Session(store, column), patience=_PATIENCE)
+        app = serving(Session(store, column, axes=axes), patience=_PATIENCE)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
         url = f"http://{HOST}:{listening.getsockname()[1]}"
         threading.Thread(target=_announce, args=(server, url, browser, ready), daemon=True).start()

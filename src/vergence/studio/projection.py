@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 
 import numpy as np
+import pyarrow as pa
 
+from vergence.core.errors import unknown
 from vergence.store.table import Store
 from vergence.studio import cache
 
@@ -78,6 +80,50 @@ class Projection:
         share = (points - low) / np.where(high > low, high - low, 1)
         places[present] = np.round(share * _SIDE).astype(np.uint16)
         return places
+
+
+class ColumnMap:
+    """A map by two columns of numbers or times; it has what a ``Projection`` has, and nothing better comes.
+
+    Args:
+        store: Opened.
+        x: The column that goes to the right.
+        y: The one that goes upwards.
+
+    Raises:
+        BadInput: If a column is not there, or holds neither numbers nor times.
+    """
+
+    final = True
+
+    def __init__(self, store: Store, x: str, y: str) -> None:
+        values = np.stack([_numbers(store, name) for name in (x, y)], axis=1)
+        valid = np.isfinite(values).all(1)
+        places = np.full(values.shape, NOWHERE, np.uint16)
+        if valid.any():
+            low, high = values[valid].min(0), values[valid].max(0)
+            share = np.where(high > low, (values[valid] - low) / np.where(high > low, high - low, 1), 0.5)
+            places[valid] = np.round(share * _SIDE).astype(np.uint16)
+        self.now = places, f"{x} to the right, {y} upwards", 0
+
+    def improve(self) -> None:
+        """Do nothing: the columns are what they are."""
+
+
+def _numbers(store: Store, column: str) -> np.ndarray:
+    """Return a column as ``(n,)`` float64, NaN where it has no value."""
+    known = [field.name for field in store.table.schema if _is_number(field.type)]
+    if column not in known:
+        raise unknown("column of numbers or times", column, known)
+    values = store.read([column])[column].combine_chunks()
+    if pa.types.is_temporal(values.type):
+        values = values.cast(pa.int64() if values.type.bit_width == 64 else pa.int32())
+    return values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+    return any(test(kind) for test in (*tests, pa.types.is_date, pa.types.is_timestamp))
 
 
 def main_plane(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray | None:

@@ -23,7 +23,7 @@ from vergence.studio.colours import KINDS, NONE, OTHER, Legend
 from vergence.studio.encoder_session import EncoderSession
 from vergence.studio.groups import Groups, check_version
 from vergence.studio.originals import Originals
-from vergence.studio.projection import Projection, better
+from vergence.studio.projection import ColumnMap, Projection, better
 from vergence.studio.review import Review
 from vergence.studio.selection import Tags
 
@@ -40,9 +40,13 @@ class Session:
     Args:
         store: Opened.
         column: Which vectors.
+        axes: Columns that the map is drawn by, x and y; None lays the vectors out.
+
+    Raises:
+        BadInput: If there are no such vectors or columns.
     """
 
-    def __init__(self, store: Store, column: str = "vector") -> None:
+    def __init__(self, store: Store, column: str = "vector", *, axes: tuple[str, str] | None = None) -> None:
         store.width(column)
         self.store, self.column = store, column
         self.encoder = EncoderSession(store, column)
@@ -54,11 +58,11 @@ class Session:
         self.dividing, self.reviewing, self.tagging = (threading.Lock() for _ in range(3))
         self.drawn = threading.Event()
         self._worker: threading.Thread | None = None
-        self._made: dict[str, Any] = {}
+        self._made: dict[str, Any] = {} if axes is None else {"projection": ColumnMap(store, *axes)}
         self._making = threading.RLock()
 
     @property
-    def projection(self) -> Projection:
+    def projection(self) -> Projection | ColumnMap:
         """The map."""
         return self._once("projection", lambda: Projection(self.store, self.column, self._mark))
 
@@ -231,10 +235,6 @@ class Session:
     def alike(self, vector: np.ndarray, k: int = NEIGHBOURS) -> list[dict[str, Any]]:
         """Return the k rows most like a vector ``(D,)``."""
         return self._near(vector, k)
-
-    def find(self, name: str) -> int:
-        """Return the row of an id; raises ``BadInput`` if there is none."""
-        return self.store.find(name)
 
     def picture_of(self, row: int) -> bytes:
         """Return a row's small picture, encoded; see ``originals`` for the picture itself.

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.studio import contrast
+from vergence.studio.finding import find
 from vergence.studio.requests import (
     Answer,
     Malformed,
@@ -34,7 +35,7 @@ from vergence.studio.requests import (
     whole,
     wholes,
 )
-from vergence.studio.selection import export, media_type, read_mask
+from vergence.studio.selection import export, media_type, read_mask, write_mask
 from vergence.studio.session import Session, as_uri
 
 _STATIC = Path(__file__).parent / "static"
@@ -85,7 +86,7 @@ def routes(session: Session) -> list[Route]:
         get("/studio/point/{row}", lambda s, r: s.point(row_of(r))),
         get("/studio/original/{row}", lambda s, r: s.originals.describe(row_of(r))),
         get("/studio/pixels/{row}", _pixels),
-        get("/studio/find", lambda s, r: {"row": s.find(*query_of(r, "id"))}),
+        post("/studio/find", _find, query=text),
         Route("/studio/search", search, methods=["POST"]),
         get("/studio/why", lambda s, r: heat(s, *query_of(r, "first", "second"))),
         post("/studio/duplicates", _duplicates, by=text, threshold=or_none(number)),
@@ -154,6 +155,14 @@ def _search(session: Session, raw: bytes) -> dict[str, Any]:
     if (line := session.encoder.missing) is not None:
         raise BadInput(line)
     return {"near": session.alike(session.encoder.vector(pixels))}
+
+
+def _find(session: Session, query: str) -> Response:
+    """Return what a query means, how many rows it has found and the first of them, then all as a mask."""
+    found = find(session.store, query)
+    first = int(found.rows[0]) if len(found.rows) else -1
+    about = {"kind": found.kind, "count": len(found.rows), "row": first}
+    return packed(about, write_mask(found.rows, len(session.store)))
 
 
 def _duplicates(session: Session, by: str, threshold: float | None) -> dict[str, Any]:
@@ -314,7 +323,7 @@ def heat(session: Session, first: str, second: str) -> dict[str, Any]:
     from vergence.studio.encoder_session import picture
     from vergence.use.simvis import overlay_heat
 
-    rows = [session.find(name) for name in (first, second)]
+    rows = [session.store.find(name) for name in (first, second)]
     pictures = [picture(session.picture_of(row)) for row in rows]
     score, *maps = session.encoder.why(*pictures)
     most = max(float(np.abs(part).max()) for part in maps)

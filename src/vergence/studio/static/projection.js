@@ -2,6 +2,7 @@
 
 import { readAddress, writeAddress } from "./address.js";
 import { PointMap } from "./map.js";
+import { mountPictureSearch } from "./search.js";
 import { Selection } from "./select.js";
 import { NONE, OTHER, ask, count, darkness, enlarge, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, shown, tile, title, variable } from "./shared.js";
 
@@ -14,14 +15,19 @@ export function mountMap(root) {
   const by = make("select", { "aria-label": "Colour by" }), how = make("span", { class: "studio-how" });
   const legend = make("div", { class: "studio-legend" }), side = make("div", { "aria-label": "Chosen sample" });
   const chosen = make("section", { class: "studio-selected", "aria-label": "Selection", hidden: true });
-  const aside = make("aside", { class: "studio-side", "data-own": true }, side, chosen);
+  const pictures = make("section", { class: "studio-search", "aria-label": "Search by a picture" });
+  const aside = make("aside", { class: "studio-side", "data-own": true }, side, chosen, pictures);
+  mountPictureSearch(pictures);
   const button = (text, label, act) => make("button", { type: "button", class: "studio-small", "aria-label": label, title: label, onclick: act }, text);
   const box = make("div", { class: "studio-box" }, canvas, overlay, tip);
   const modes = ["Move", "Rectangle", "Lasso"].map((name, i) => make("button", { type: "button", class: "studio-small", "aria-pressed": String(!i), title: i ? `Drag to select by a ${name.toLowerCase()}; Shift adds, Alt takes out` : "Drag to move the map; Shift and drag selects a rectangle", onclick: () => choose(i) }, name));
   const bar = make("div", { class: "studio-bar" }, make("label", {}, "Colour by ", by), how,
     make("span", { class: "studio-zoom", role: "group", "aria-label": "What dragging does" }, ...modes),
     make("span", { class: "studio-zoom" }, button("−", "Zoom out", () => map.zoomBy(1 / 1.6)), button("+", "Zoom in", () => map.zoomBy(1.6)), button("Show all", "Show the whole map", () => map.whole())));
-  root.replaceChildren(make("div", { class: "studio-plane" }, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live), aside);
+  const field = make("input", { type: "search", maxlength: 1000, placeholder: "Find an id, a text, or year > 2015 AND class = 'cat'", "aria-label": "Find samples by id, text, or an SQL condition", autocomplete: "off", spellcheck: "false" });
+  const finding = make("form", { class: "studio-bar studio-find", role: "search" }, field, make("button", { type: "submit", class: "studio-main" }, "Find"));
+  finding.addEventListener("submit", event => { event.preventDefault(); guarded(() => find(field.value.trim()))(); });
+  root.replaceChildren(make("div", { class: "studio-plane" }, finding, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live), aside);
   root.removeAttribute("aria-busy");
   const map = new PointMap(canvas, overlay);
   const address = readAddress();
@@ -44,6 +50,16 @@ export function mountMap(root) {
     canvas.classList.toggle("select", i > 0);
   }
 
+  async function find(query) {
+    if (!query) { selection.clear(); return; }
+    const { about, values } = await packed(await ask("studio/find", { query }), Uint8Array);
+    if (about.kind === "id") { await open(about.row); say("Found by its id."); return; }
+    const mask = new Uint8Array(map.rows);
+    for (let i = 0; i < mask.length; i++) mask[i] = values[i >> 3] >> (i & 7) & 1;
+    selection.take(mask, query);
+    say(`${count(about.count)} samples ${about.kind === "text" ? "contain this text" : "fulfil this condition"}.`);
+  }
+
   // Writes the view into the address, so that it can be shared.
   let later_note;
   function note() {
@@ -52,7 +68,7 @@ export function mountMap(root) {
     later_note = setTimeout(() => {
       const moved = map.zoom > 1 || map.left !== 0 || map.low !== 0;
       writeAddress({ by: current, only: map.only, zoom: moved ? [map.zoom.toFixed(3), Math.round(map.left), Math.round(map.low)].join("_") : null,
-        row: map.chosen >= 0 ? map.chosen : null, on: selection.written() ? layout : waits ? address.on : null, sel: selection.written() || waits || null });
+        row: map.chosen >= 0 ? map.chosen : null, on: selection.written() ? layout : waits ? address.on : null, sel: selection.written() || waits || null, q: selection.query || null });
     }, 250);
   }
 
@@ -358,6 +374,7 @@ export function mountMap(root) {
     if (address.zoom) [map.zoom, map.left, map.low] = address.zoom;
     lay(seen);
     map.hold();
+    if (address.q) { field.value = address.q; guarded(() => find(address.q))(); }
     if (Number.isInteger(address.row) && address.row < map.rows) open(address.row);
     requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; parts.head.again(); }));
     if (parts.state) told(parts.state);

@@ -9,6 +9,7 @@ export class Selection {
   constructor(map, panel, changed, legend) {
     Object.assign(this, { map, panel, changed, legend });
     this.base = null;  // what was selected before the shapes, as a mask
+    this.query = "";  // what found the base
     this.shapes = [];  // [how, polygon] of what followed: "=" only this, "+" this too, "-" not this
     this.steps = [];  // what was there before, to go back to
     this.rows = [];
@@ -22,6 +23,7 @@ export class Selection {
   // A polygon of the map, in steps. Where one group is seen alone, only that is selected from.
   shape(how, polygon) {
     this.remember();
+    this.query = "";
     const corners = thinned(polygon);
     if (how === "=") { this.base = null; this.shapes = []; }
     if (this.map.only !== null || this.shapes.length >= STEPS) {
@@ -34,18 +36,19 @@ export class Selection {
   }
 
   // Rows from elsewhere, as a mask of bytes.
-  take(mask) {
+  take(mask, query = "") {
     this.remember();
+    this.query = query;
     this.base = mask;
     this.shapes = [];
     this.apply();
   }
 
-  remember() { this.steps = [...this.steps, [this.base, this.shapes]].slice(-STEPS); }
+  remember() { this.steps = [...this.steps, [this.base, this.shapes, this.query]].slice(-STEPS); }
 
   undo() {
     if (!this.steps.length) return;
-    [this.base, this.shapes] = this.steps.pop();
+    [this.base, this.shapes, this.query] = this.steps.pop();
     this.apply();
   }
 
@@ -141,18 +144,18 @@ export class Selection {
     const { line, undoable } = await json("studio/tag", { mask: this.packed(), column, tag });
     this.undoable = undoable;
     say(line);
-    this.show();
     await parts.head.again();
     await parts.map.changed(column);
+    this.show();
   }
 
   async untag() {
     const { line, undoable } = await json("studio/untag", {});
     this.undoable = undoable;
     say(line);
-    this.show();
     await parts.head.again();
     await parts.map.changed(null);
+    this.show();
   }
 
   async save(kind) {

@@ -1,9 +1,9 @@
-// The page's start, its tabs and the smaller parts: search by a picture, duplicates, clusters, two sides compared, why alike.
+// The page's start, its tabs and the smaller parts: duplicates, clusters, two sides compared, why alike.
 
 import { readAddress, writeAddress } from "./address.js";
 import { mountMap } from "./projection.js";
 import { mountReview } from "./review.js";
-import { count, guarded, json, kind, make, openTab, own, parts, query, say, tile, title } from "./shared.js";
+import { count, guarded, json, make, openTab, own, parts, query, say, tile, title } from "./shared.js";
 
 document.addEventListener("click", event => {
   const chosen = event.target.closest("[data-row]");
@@ -41,35 +41,6 @@ const busied = (button, work) => guarded(async () => {
   parts.head.watch();
   try { await work(); } finally { button.disabled = false; parts.head.watch(); }
 });
-
-function mountSearch(root) {
-  const hits = make("div", { class: "studio-near wide", "aria-live": "polite" }), blind = make("p", { class: "studio-hint" });
-  const choose = make("input", { type: "file", accept: "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff", id: "studio-file" });
-  const asked = make("div", { class: "studio-asked" });
-  const zone = make("label", { class: "studio-zone", for: "studio-file" }, make("b", {}, "Choose a picture"), make("span", {}, "or drop or paste it here: JPEG, PNG, WebP, GIF, BMP or TIFF, up to 20 MB. It is looked at and not kept."), choose);
-  root.replaceChildren(blind, zone, asked, hits);
-  parts.search = { told(state) { blind.textContent = state.blind ?? ""; blind.hidden = !state.blind; zone.hidden = Boolean(state.blind); } };
-  if (parts.state) parts.search.told(parts.state);
-
-  const look = guarded(async file => {
-    if (file.size > 20 * 2 ** 20) throw new Error("The picture has more than 20 MB: choose a smaller one.");
-    hits.replaceChildren(make("p", { class: "studio-hint" }, "Looking at the picture and for what is like it; the first time the encoder is loaded, which takes some seconds …"));
-    try {
-      const { near } = await json("studio/search", new Blob([file]));
-      const own = make("img", { class: "studio-pic", alt: "the picture that was asked for", src: URL.createObjectURL(file) });
-      own.addEventListener("load", () => { own.classList.toggle("sharp", Math.max(own.naturalWidth, own.naturalHeight) <= 64); URL.revokeObjectURL(own.src); });
-      asked.replaceChildren(own, make("span", {}, `Most like ${file.name || "the picture"}:`));
-      hits.replaceChildren(...near.map(card => tile(card, card.score.toFixed(2) + (kind(card) ? ` · ${kind(card)}` : ""))));
-    } catch (error) {
-      hits.replaceChildren();
-      throw error;
-    }
-  });
-  choose.addEventListener("change", () => { if (choose.files[0]) look(choose.files[0]); choose.value = ""; });
-  for (const name of ["dragover", "dragleave", "drop"]) zone.addEventListener(name, event => { event.preventDefault(); zone.classList.toggle("over", name === "dragover"); });
-  zone.addEventListener("drop", event => { if (event.dataTransfer.files[0]) look(event.dataTransfer.files[0]); });
-  document.addEventListener("paste", event => { if (root.offsetParent && !zone.hidden && event.clipboardData.files[0]) look(event.clipboardData.files[0]); });
-}
 
 const FOUND_BY = [["neighbours", "their own neighbours: nearer than chance explains"], ["cosine", "a least cosine"], ["hash", "a perceptual hash of the pictures"], ["pixels", "equal pictures"]];
 
@@ -179,7 +150,7 @@ function mountWhy(root) {
 }
 
 // -- tabs: what one shows is mounted when it is first opened
-const mounts = { map: mountMap, search: mountSearch, duplicates: mountDuplicates, clusters: mountClusters, compare: mountCompare, why: mountWhy };
+const mounts = { map: mountMap, duplicates: mountDuplicates, clusters: mountClusters, compare: mountCompare, why: mountWhy };
 const tabs = [...document.querySelectorAll(".studio-tabs [role=tab]")], mounted = new Set();
 
 function show(tab) {
