@@ -54,13 +54,17 @@ def application(session: Session) -> Starlette:
     """Return a server of one store's page and data, without its guard."""
     return Starlette(
         routes=routes(session),
-        exception_handlers={
-            VergenceError: lambda _, error: Answer(
-                {"error": str(error)}, 422 if isinstance(error, Malformed) else 400
-            ),
-            HTTPException: lambda _, error: Answer({"error": "There is no such page."}, error.status_code),
-        },
+        exception_handlers={VergenceError: _refused, HTTPException: _missing},
     )
+
+
+def _refused(request: Request, error: Exception) -> Response:
+    return Answer({"error": str(error)}, 422 if isinstance(error, Malformed) else 400)
+
+
+def _missing(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    return Answer({"error": "There is no such page."}, status)
 
 
 def routes(session: Session) -> list[Route]:
