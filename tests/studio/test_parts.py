@@ -316,3 +316,29 @@ def test_sides_are_values_or_halves(blobs):
     for a, b in (("True", "True"), ("Tru", "False"), (contrast.REST, "True")):
         with pytest.raises(BadInput):
             contrast.rows_of(blobs, "half", a, b)
+
+
+def test_neighbours_without_torch_are_those_of_search(blobs):
+    from vergence.use.nearest import search
+
+    blobs.add_vectors("other", np.where(np.arange(90)[:, None] == 3, 0, 3 * blobs.vectors()))
+    for column, row in (("vector", 0), ("other", 41), ("other", 3)):
+        near = Session(blobs, column).point(row, 5)["near"]
+        hits = search(blobs, row, k=5, column=column)
+        assert [card["row"] for card in near] == [hit for hit in hits.rows[0].tolist() if hit >= 0]
+        assert [card["score"] for card in near] == pytest.approx(hits.scores[0][: len(near)], abs=1e-4)
+    asked = np.array([1.0, 2, 0, 0, 0, 0, 0, 0])
+    near = Session(blobs).alike(asked, 5)
+    assert [card["row"] for card in near] == search(blobs, asked, k=5).rows[0].tolist()
+
+
+def test_the_first_map_is_principal_components(blobs):
+    from sklearn.decomposition import PCA
+
+    from vergence.studio.projection import main_plane
+
+    x = blobs.vectors()
+    points = main_plane(x, np.arange(5, 90))
+    expected = PCA(2).fit_transform(blobs.directions()[5:])
+    assert np.abs(np.abs((points * expected).sum(0)) / (expected**2).sum(0) - 1).max() < 1e-4
+    assert main_plane(np.ones((5, 3), np.float32), np.arange(5)) is None

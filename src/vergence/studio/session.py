@@ -81,9 +81,14 @@ class Session:
         return self._once("mark", lambda: fingerprint(self.store, self.column))
 
     @property
-    def _unit(self) -> np.ndarray:
-        """The directions ``(n, D)``, kept though the store changes: its rows keep their order."""
-        return self._once("unit", lambda: self.store.directions(self.column))
+    def _vectors(self) -> tuple[np.ndarray, np.ndarray]:
+        """The vectors ``(n, D)`` and their lengths ``(n,)``, kept though a tag changes the columns."""
+
+        def made() -> tuple[np.ndarray, np.ndarray]:
+            vectors = self.store.vectors(self.column)
+            return vectors, np.maximum(np.sqrt(np.einsum("nd,nd->n", vectors, vectors)), 1e-12)
+
+        return self._once("vectors", made)
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         """Return what is made when it is first needed, by whichever thread needs it."""
@@ -107,8 +112,8 @@ class Session:
         try:
             with self.busy(f"Reading {len(self.store):,} samples"):
                 _ = self.projection, self.groups
+                _ = self._vectors
                 self.drawn.wait(patience)
-                _ = self._unit
         except VergenceError as error:
             self.trouble = str(error)
             return
@@ -228,7 +233,7 @@ class Session:
         ]
         values = times_as_words(self.store.take([row], shown)).to_pylist()[0]
         card["facts"] = [[name, _shown(value)] for name, value in values.items() if value is not None]
-        if np.isnan(self.store.vectors(self.column)[row, 0]):
+        if np.isnan(self._vectors[0][row, 0]):
             return {"point": card, "near": [], "note": "This sample has no such vector, so no neighbours."}
         return {"point": card, "near": self._near(row, k), "note": ""}
 
@@ -248,9 +253,10 @@ class Session:
         return record["thumbnail"]
 
     def _near(self, query: int | np.ndarray, k: int) -> list[dict[str, Any]]:
+        vectors, lengths = self._vectors
         own = None if isinstance(query, np.ndarray) else int(query)
-        vector = query if isinstance(query, np.ndarray) else self._unit[own]
-        rows, scores = nearest(self._unit, vector, k, without=own)
+        asking = query if isinstance(query, np.ndarray) else vectors[query]
+        rows, scores = nearest(vectors, lengths, asking, k, without=own)
         cards = self.cards(rows)
         for card, score in zip(cards, scores.tolist(), strict=True):
             card["score"] = round(score, 4)
@@ -267,14 +273,15 @@ class Session:
 
 
 def nearest(
-    unit: np.ndarray, query: np.ndarray, k: int, *, without: int | None = None
+    vectors: np.ndarray, lengths: np.ndarray, query: np.ndarray, k: int, *, without: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows with the k largest cosines to a vector and these, the largest first.
 
     ``use.search`` does more and loads PyTorch for it, for which the first click would have to wait.
 
     Args:
-        unit: ``(n, D)`` of length 1; zeros and NaN are never found.
+        vectors: ``(n, D)``; NaN is never found.
+        lengths: ``(n,)`` of them, above 0.
         query: ``(D,)`` of any length; nothing is near to zeros.
         k: How many.
         without: A row that is left out, the one that asks.
@@ -282,7 +289,7 @@ def nearest(
     length = float(np.linalg.norm(query))
     if not length:
         return np.empty(0, np.int64), np.empty(0, np.float32)
-    scores = unit @ (query / length).astype(np.float32)
+    scores = vectors @ (query / length).astype(np.float32) / lengths
     scores[np.isnan(scores)] = -np.inf
     if without is not None:
         scores[without] = -np.inf
