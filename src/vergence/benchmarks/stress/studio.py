@@ -168,6 +168,46 @@ def lassos(page: Page) -> dict[str, Any]:
     return {**summary([seconds for seconds, _ in found]), "rows": found[0][1]}
 
 
+def walk(page: Page) -> None:
+    """Go through what a person does with a selection, with keys alone, and assert what comes of it.
+
+    A frame selects, a condition selects, a tag is put and taken back, an export is saved, and the address of
+    the view brings all of it back.
+    """
+
+    def until(expression: str) -> None:
+        end = time.monotonic() + 60
+        while not page.evaluate(expression):  # Playwright's own way to wait evals, which the page forbids
+            assert time.monotonic() < end, expression
+            page.wait_for_timeout(20)
+
+    size = "window.studio.parts.map.selection.size"
+    page.locator(".studio-canvas").focus()
+    for key in ("s", "ArrowLeft", "ArrowUp", "Shift+ArrowRight", "Enter"):
+        page.keyboard.press(key)
+    framed = page.evaluate(size)
+    assert framed > 0
+    until("location.hash.includes('sel=')")
+    address = page.url
+    page.keyboard.press("Control+z")
+    assert page.evaluate(size) == 0
+    page.get_by_label("Find samples by").fill("year > 2015 AND camera = 'north'")
+    page.keyboard.press("Enter")
+    until(f"{size} > 0")
+    found = page.evaluate(size)
+    page.get_by_label("Tag; empty takes the tags away").fill("<b>seen</b>")
+    page.keyboard.press("Enter")
+    until("document.querySelector('.studio-legend').textContent.includes('<b>seen</b>')")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export the ids as csv").press("Enter")
+    assert len(Path(download.value.path()).read_text().splitlines()) == found + 1
+    page.get_by_role("button", name="Take the last tag back").press("Enter")
+    until("!document.querySelector('.studio-legend').textContent.includes('<b>seen</b>')")
+    page.goto("about:blank")
+    page.goto(address)
+    until(f"window.studio?.parts?.map && {size} === {framed}")
+
+
 def clicks(page: Page, rows: int) -> list[float]:
     """Click on points and return seconds until the neighbours of each are drawn."""
     box, random = page.locator(".studio-canvas").bounding_box(), np.random.default_rng(0)
@@ -267,6 +307,7 @@ def measure_served(browser: Any, served: Served, args: argparse.Namespace) -> di
             settled["click"] = summary(clicks(page, args.rows))
             settled["colour"] = summary(colours(page))
             settled["lasso"] = lassos(page)
+            walk(page)
             settled["zoom_frame"] = summary(frames(page))
         page.context.close()
     for scheme in ("light", "dark") if args.shots else ():
