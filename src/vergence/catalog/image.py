@@ -45,7 +45,7 @@ PAPERS = (
     Paper("sit", 176, "SiT: Self-supervised vIsion Transformer", 2021, "2104.03602", "image", "representation", "learner", "vergence.methods.image.sit:SiT"),
     Paper("cim", 178, "Correlational Image Modeling for Self-Supervised Visual Pre-Training", 2023, "2303.12670", "image", "representation", "learner"),
     Paper("halonet", 185, "Scaling Local Self-Attention for Parameter Efficient Visual Backbones", 2021, "2103.12731", "image", "representation", "backbone", "vergence.methods.image.halonet:HaloNet"),
-    Paper("mmc", 189, "Masked Momentum Contrastive Learning for Zero-shot Semantic Understanding", 2023, "2308.11448", "image", "representation", "learner"),
+    Paper("mmc", 189, "Masked Momentum Contrastive Learning for Zero-shot Semantic Understanding", 2023, "2308.11448", "image", "representation", "learner", "vergence.methods.image.mmc:MMC"),
     Paper("denseau", 193, "Correlation between Alignment-Uniformity and Performance of Dense Contrastive Representations", 2022, "2210.08819", "image", "analysis", "protocol", "vergence.evaluate.denseau:dense_geometry"),
     Paper("aassl", 200, "Self-supervised visual learning from interactions with objects", 2024, "2407.06704", "image", "representation", "learner", "vergence.methods.image.aassl:AASSL"),
     Paper("pcd", 203, "Pixel-Wise Contrastive Distillation", 2023, "2211.00218", "image", "representation", "learner", "vergence.methods.image.pcd:PCD"),

@@ -75,7 +75,7 @@ def told(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
 
 tiny = Training(
     f"{__name__}:TinyHalo",
-    epochs=5,
+    epochs=4,
     batch=64,
     size=SIDE,
     settings={"optimizer": "adamw", "lr": 5e-3, "weight_decay": 1e-3, "warmup": 0.5},
@@ -94,7 +94,6 @@ MECHANISM = Mechanism(
     arms={
         "paper": tiny(learns),
         "isolated blocks": tiny(learns, options={"halo": 0}),
-        "isolated blocks, two layers": tiny(learns, options={"halo": 0, "blocks": 2}),
         "untrained": tiny.untrained,
         "raw": raw,
     },
