@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ class InPlace(OfTiles):
         return {"in place": arrival_nce(chances, home)}
 
 
-small = {"dim": 16}
+small: dict[str, Any] = {"dim": 16}
 learns = on_tiles()
 
 MECHANISM = Mechanism(
@@ -77,7 +78,7 @@ MECHANISM = Mechanism(
     rivals=("still frames", "the cell's next tile"),
 )
 
-real = {"dim": 64}
+real: dict[str, Any] = {"dim": 64}
 
 RECORD = Record(
     key="crw",
