@@ -102,12 +102,14 @@ def blocks_of_lengths(source: None, seed: int) -> tuple[NodeSource, NodeSource]:
     return made, made
 
 
-small = Training("gat", {"width": 32, "heads": 2, "act": "prelu"}, epochs=150, settings={"lr": 5e-3})
+small = Training("sage", {"width": 64, "act": "prelu"}, epochs=150, settings={"lr": 5e-3})
 MECHANISM = Mechanism(
     "400 nodes of four blocks, five neighbours each, four in five of the block, with 48 faint numbers "
     "whose length varies by a factor of e and more. A node that sees itself can repeat its own noise; "
-    "lengths, which say nothing, rule a squared error. How faint the numbers are was chosen on seed 100, "
-    "where a decoder without a graph, which is shown beside, did as well.",
+    "lengths, which say nothing, rule a squared error. GraphSAGE has weights for a node itself, so that it "
+    "can repeat; graph attention, which cannot tell a node from its neighbours, hardly can: with it hiding "
+    "was worth no clear lead (seeds 0 to 4: +0.03, deviation 0.05). A decoder without a graph, shown "
+    "beside, need not be behind. How faint the numbers are and the encoder were chosen on seed 100.",
     task=generated(blocks_of_lengths, RANDOM_NODES),
     arms={
         "paper": small(GraphMAE),
@@ -118,6 +120,7 @@ MECHANISM = Mechanism(
         "raw": raw,
     },
     rivals=("nothing hidden", "squared error"),
+    seeds=(5, 6, 7, 8, 9),
 )
 PARITY = Parity(
     "official",
