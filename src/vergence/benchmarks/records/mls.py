@@ -1,4 +1,9 @@
-"""MLS on pictures of several things: what many positives find that one does not, and on CIFAR-10."""
+"""MLS on pictures of several things: what many positives find that one does not, and on CIFAR-10.
+
+All 192 pixels of a picture tell its things, too, by .997 with seed 100: what counts is what 8 numbers keep of
+them. Where lights are strong enough to hide things in the pixels, positives that the encoder picks at the
+start are alike in light, and MLS learns that: .63 with a light of deviation 2, .84 with one positive.
+"""
 
 from __future__ import annotations
 
