@@ -11,6 +11,7 @@ from vergence.data.video.batch import VideoBatch
 from vergence.losses.walk import arrival_nce, round_trips
 from vergence.methods.video.views import image_encoder, jittered_patches
 from vergence.nets import width_of
+from vergence.nets.image_encoder import ImageEncoder
 from vergence.nets.video_encoder import VideoEncoder
 from vergence.views.clips import temporal_crop
 from vergence.views.pixels.augment import Augment
@@ -68,13 +69,18 @@ class CRW(Method):
         self.side = round(patch * encoder.size)
         if self.side < 2:
             raise BadInput(f"Patches of {patch:g} of {encoder.size} pixels are too small; raise --size.")
-        self.nodes = image_encoder(encoder, "CRW")
+        image_encoder(encoder, "CRW")
         self.project = nn.Linear(width_of(encoder), dim)
         self.temperature, self.dropout = temperature, dropout
         self.frames, self.walks = frames, slice(shortest - 1, longest)
         self.crop = Augment(
             encoder.size, scale=(0.8, 0.95), ratio=(0.7, 1.3), flip=0.0, jitter_p=0.0, grey=0.0, blur=0.0
         )
+
+    @property
+    def nodes(self) -> ImageEncoder:
+        """What is put on each patch."""
+        return image_encoder(self.encoder, "CRW")
 
     def views(self, batch: VideoBatch) -> Tensor:
         """Return patches ``(B, T, N, 3, side, side)``: each frame is cropped anew, and each patch in it."""
