@@ -374,7 +374,11 @@ export function mountMap(root) {
     if (address.zoom) [map.zoom, map.left, map.low] = address.zoom;
     lay(seen);
     map.hold();
-    if (address.q) { field.value = address.q; guarded(() => find(address.q))(); }
+    if (address.q) {
+      field.value = address.q;
+      if (/\w\s*\(/.test(address.q)) say("Press Find to ask what the address asks.");  // a link from elsewhere calls no function
+      else guarded(() => find(address.q))();
+    }
     if (Number.isInteger(address.row) && address.row < map.rows) open(address.row);
     requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; parts.head.again(); }));
     if (parts.state) told(parts.state);
