@@ -75,7 +75,7 @@ def told(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
 
 tiny = Training(
     f"{__name__}:TinyHalo",
-    epochs=4,
+    epochs=5,
     batch=64,
     size=SIDE,
     settings={"optimizer": "adamw", "lr": 5e-3, "weight_decay": 1e-3, "warmup": 0.5},
