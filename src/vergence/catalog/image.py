@@ -34,7 +34,7 @@ PAPERS = (
     Paper("cmd", 115, "Cross-Level Multi-Instance Distillation for Self-Supervised Fine-Grained Visual Categorization", 2025, "2401.08860", "image", "representation", "learner"),
     Paper("heurpt", 137, "Heuristic Vision Pre-Training with Self-Supervised and Supervised Multi-Task Learning", 2023, "2310.07510", "image", "representation", "learner"),
     Paper("deepercluster", 141, "Unsupervised Pre-Training of Image Features on Non-Curated Data", 2019, "1905.01278", "image", "representation", "learner", "vergence.methods.image.deepercluster:DeeperCluster"),
-    Paper("pgt", 142, "Perceptual Group Tokenizer: Building Perception with Iterative Grouping", 2024, "2311.18296", "image", "representation", "backbone"),
+    Paper("pgt", 142, "Perceptual Group Tokenizer: Building Perception with Iterative Grouping", 2024, "2311.18296", "image", "representation", "backbone", "vergence.methods.image.pgt:PerceptualGroupTokenizer"),
     Paper("seeraudit", 145, "Vision Models Are More Robust And Fair When Pretrained On Uncurated Images Without Supervision", 2022, "2202.08360", "image", "analysis", "protocol", "vergence.evaluate.seeraudit:audit"),
     Paper("seer", 148, "Self-supervised Pretraining of Visual Features in the Wild", 2021, "2103.01988", "image", "representation", "learner", "vergence.methods.image.seer:SEER"),
     Paper("lorot", 151, "Tailoring Self-Supervision for Supervised Learning", 2022, "2207.10023", "image", "representation", "learner", "vergence.methods.image.lorot:LoRot"),

@@ -11,7 +11,7 @@ from vergence.methods.image.views import pair
 from vergence.nets import timm_encoder
 from vergence.views.pixels.augment import plain
 
-OWN = ["halonet-tiny", "nin", "resnet-tiny", "vit-micro", "vit-small32"]
+OWN = ["halonet-tiny", "nin", "pgt-tiny", "resnet-tiny", "vit-micro", "vit-small32"]
 LARGE = ["halonet-h1"]  # of photos of 256 pixels
 
 
@@ -155,7 +155,7 @@ def test_names_and_choice():
         ("resnet-tyni", {}, "Unknown encoder 'resnet-tyni'; did you mean 'resnet-tiny'"),
         ("resent18", {}, "did you mean 'resnet18'"),
         ("dinov3_small", {}, "known: .*vit_small_patch16_dinov3"),  # no rdnet_small
-        ("zzzqqq", {}, "known: halonet-h1, halonet-tiny, nin, resnet-tiny, vit-micro, vit-small32"),
+        ("zzzqqq", {}, "known: halonet-h1, halonet-tiny, nin, pgt-tiny, resnet-tiny, vit-micro, vit-small32"),
         ("resnet18.a9_in1k", {}, "did you mean 'resnet18.a3_in1k'|did you mean 'resnet18.a[12]_in1k'"),
         ("vit-micro", {"droppath": 0.1}, "Unknown option of vit-micro 'droppath'; did you mean 'drop_path'"),
         ("resnet-tiny", {"registers": 2}, "resnet-tiny cannot take registers"),

@@ -21,6 +21,7 @@ SMALL = 64  # pixels of views that a CPU can afford
 
 def _own() -> dict[str, Callable[..., ImageEncoder]]:
     from vergence.methods.image.halonet import halonet_h1, halonet_tiny
+    from vergence.methods.image.pgt import pgt_tiny
     from vergence.nets.convnets import nin, resnet_tiny
     from vergence.nets.vit import vit_micro, vit_small32
 
@@ -28,6 +29,7 @@ def _own() -> dict[str, Callable[..., ImageEncoder]]:
         "halonet-h1": halonet_h1,
         "halonet-tiny": halonet_tiny,
         "nin": nin,
+        "pgt-tiny": pgt_tiny,
         "resnet-tiny": resnet_tiny,
         "vit-micro": vit_micro,
         "vit-small32": vit_small32,
