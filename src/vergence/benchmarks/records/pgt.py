@@ -76,7 +76,7 @@ def compared() -> Iterator[tuple[Any, Any]]:
     weights = [random.normal(size=their.shape) for their in theirs]
     cost = sum((ours[0] * torch.from_numpy(w)).sum() for ours, w in zip(answers, weights, strict=True))
     parameters = [layer.mean, layer.log_deviation, layer.query.weight, layer.key_value.weight]
-    gradients = torch.autograd.grad(cost, [*mine, *parameters])  # type: ignore[arg-type]
+    gradients = torch.autograd.grad(cost, [*mine, *parameters])
 
     def at(values: list[np.ndarray]) -> float:
         with torch.no_grad():
