@@ -17,7 +17,9 @@ from vergence.reports.figures import ticks
 
 CHART, TABLE = "{{ image chart }}", "{{ image table }}"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 420, 56, 110, 14, 46
-LINE = 15  # between names that would cover each other
+LINE, LETTER = 15, 8  # pixels of a name: high, and a letter wide
+
+Box = tuple[float, float, float, float]
 
 
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
@@ -73,18 +75,41 @@ def chart(made: Sequence[Row], ratios: Mapping[str, float]) -> str:
         f'SimCLR = 1</text><text x="14" y="{HEIGHT / 2:.0f}" text-anchor="middle" '
         f'transform="rotate(-90 14 {HEIGHT / 2:.0f})">k-NN accuracy in %</text>'
     )
-    taken: list[tuple[float, float]] = []
-    for key, x, y in shown:  # the best first, so that names move down
-        cx, cy = at(x, y)
-        ty = cy
-        while any(abs(ty - other) < LINE and abs(cx - across) < 90 for across, other in taken):
-            ty += 2
-        taken.append((cx, ty))
-        parts.append(
-            f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4" fill="#6f84ff"/>'
-            f'<text x="{cx + 8:.1f}" y="{ty + 4:.1f}">{key}</text>'
-        )
+    dots = [at(x, y) for _, x, y in shown]
+    names: list[Box] = []
+    for (key, *_), (cx, cy) in zip(shown, dots, strict=True):
+        tx, ty = place(key, cx, cy, names, dots)
+        names.append(box(key, tx, ty))
+        parts.append(f'<circle cx="{cx:.1f}" cy="{cy:.1f}" r="4" fill="#6f84ff"/>')
+        parts.append(f'<text x="{tx:.1f}" y="{ty + 4:.1f}">{key}</text>')
+        if abs(ty - cy) > 1:  # not beside its dot: a line leads to it
+            end = tx - 2 if tx > cx else tx + LETTER * len(key) + 2
+            parts.append(
+                f'<line x1="{cx:.1f}" y1="{cy:.1f}" x2="{end:.1f}" y2="{ty:.1f}" stroke="currentColor" '
+                'opacity=".4"/>'
+            )
     return (
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="k-NN accuracy of image methods against '
         f'their time" fill="currentColor" style="font-size: 13px; max-width: 100%">{"".join(parts)}</svg>'
     )
+
+
+def box(name: str, x: float, y: float) -> Box:
+    """Return what a name covers whose middle begins at a place: left, right, top and bottom."""
+    return x, x + LETTER * len(name), y - LINE / 2, y + LINE / 2
+
+
+def place(
+    name: str, cx: float, cy: float, names: Sequence[Box], dots: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """Return where a dot's name begins: beside it, or as near as no other name or dot is covered."""
+    wide = LETTER * len(name)
+    for away in range(0, 200, 3):
+        for down in (away, -away):
+            for x in (cx + 8 + away / 4, cx - 8 - away / 4 - wide):
+                left, right, top, bottom = box(name, x, cy + down)
+                free = all(left > r or right < l or top > b or bottom < t for l, r, t, b in names)
+                clear = not any(left - 5 < dx < right + 5 and top - 3 < dy < bottom + 3 for dx, dy in dots)
+                if free and clear and top > TOP and bottom < HEIGHT - BOTTOM and left > LEFT:
+                    return x, cy + down
+    return cx + 8, cy
