@@ -74,7 +74,7 @@ class Grouping(nn.Module):
         logits = k @ q.mT * q.shape[-1] ** -0.5  # (B, heads, N, M)
         full = torch.promote_types(logits.dtype, torch.float32)
         assignment = logits.softmax(3 if self.compete else 2, dtype=full)
-        share = assignment / (assignment.sum(2, keepdim=True) + 1e-8)  # of each group over the tokens
+        share = assignment / assignment.sum(2, keepdim=True).clamp_min(1e-8)  # of each group over tokens
         seen = (share.mT.to(v.dtype) @ v).transpose(1, 2).flatten(2)  # (B, M, D)
         moved = self.update(seen.flatten(0, 1), groups.flatten(0, 1).to(seen.dtype)).view_as(seen)
         return moved + self.think(self.norm_step(moved)), assignment
