@@ -43,7 +43,7 @@ PAPERS = (
     Paper("mvmr", 166, "MV-MR: multi-views and multi-representations for self-supervised learning and knowledge distillation", 2024, "2303.12130", "image", "representation", "learner", "vergence.methods.image.mvmr:MVMR"),
     Paper("context", 171, "Unsupervised Visual Representation Learning by Context Prediction", 2015, "1505.05192", "image", "representation", "learner", "vergence.methods.image.context:Context"),
     Paper("sit", 176, "SiT: Self-supervised vIsion Transformer", 2021, "2104.03602", "image", "representation", "learner", "vergence.methods.image.sit:SiT"),
-    Paper("cim", 178, "Correlational Image Modeling for Self-Supervised Visual Pre-Training", 2023, "2303.12670", "image", "representation", "learner"),
+    Paper("cim", 178, "Correlational Image Modeling for Self-Supervised Visual Pre-Training", 2023, "2303.12670", "image", "representation", "learner", "vergence.methods.image.cim:CIM"),
     Paper("halonet", 185, "Scaling Local Self-Attention for Parameter Efficient Visual Backbones", 2021, "2103.12731", "image", "representation", "backbone", "vergence.methods.image.halonet:HaloNet"),
     Paper("mmc", 189, "Masked Momentum Contrastive Learning for Zero-shot Semantic Understanding", 2023, "2308.11448", "image", "representation", "learner", "vergence.methods.image.mmc:MMC"),
     Paper("denseau", 193, "Correlation between Alignment-Uniformity and Performance of Dense Contrastive Representations", 2022, "2210.08819", "image", "analysis", "protocol", "vergence.evaluate.denseau:dense_geometry"),

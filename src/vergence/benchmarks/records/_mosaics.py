@@ -36,17 +36,20 @@ CONTRAST = 2.0  # of kinds; colours and lights have deviation 1
 ALIKE = 0.5  # share of the variance of colours that a mosaic's tiles have in common
 
 
-def mosaics(source: None, seed: int, *, moved: bool = True) -> tuple[Source, tuple[Source, Source]]:
+def mosaics(
+    source: None, seed: int, *, moved: bool = True, lit: float = 1.0, alike: float = ALIKE
+) -> tuple[Source, tuple[Source, Source]]:
     """Generate mosaics to learn from, both looks side by side, and single looks that teach and judge.
 
     A tile's pixels are one linear mixture of its kind, its colour and its light. Masks have the kinds. Tiles
-    stay in their places where they are not ``moved``.
+    stay in their places where they are not ``moved``; lights have deviation ``lit``, and of
+    the variance of colours a mosaic's tiles have ``alike`` in common.
     """
     random = np.random.default_rng(seed)
     count = LEARNED + PROBED + JUDGED
     kind = np.argsort(random.random((count, CELLS)), 1) % KINDS
     common, own = random.normal(size=(count, 1, COLOURS)), random.normal(size=(count, CELLS, COLOURS))
-    colour = ALIKE**0.5 * common + (1 - ALIKE) ** 0.5 * own
+    colour = alike**0.5 * common + (1 - alike) ** 0.5 * own
     mixture = random.normal(size=(KINDS + COLOURS + LIGHTS, 3 * TILE * TILE))
     codes = CONTRAST * (np.eye(KINDS) - 1 / KINDS)
     looks, masks = [], []
@@ -55,7 +58,7 @@ def mosaics(source: None, seed: int, *, moved: bool = True) -> tuple[Source, tup
         order = order if moved else np.broadcast_to(np.arange(CELLS), order.shape)
         seen = np.take_along_axis(kind, order, 1)
         stays = [codes[seen], np.take_along_axis(colour, order[..., None], 1)]
-        light = random.normal(size=(count, CELLS, LIGHTS))
+        light = lit * random.normal(size=(count, CELLS, LIGHTS))
         looks.append(laid(np.concatenate([*stays, light], 2) @ mixture))
         masks.append(seen.reshape(count, GRID, GRID).repeat(TILE, 1).repeat(TILE, 2))
     scale = 30 / np.std(looks[0])
