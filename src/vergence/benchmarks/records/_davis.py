@@ -6,6 +6,7 @@ None of the clips that teach judges, and none that judges was looked at to choos
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any
 
@@ -41,19 +42,20 @@ def real_clips() -> Source:
 
 
 @cache
-def network(method: Callable[[Any], Method] | None) -> nn.Module:
+def network(method: Callable[[Any], Method] | None, size: int) -> nn.Module:
     """Return an image encoder that learned by a method, or did not; the start is the same for all."""
+    training = replace(TRAINING, size=size)
     torch.manual_seed(0)
-    encoder = TRAINING.start(real_clips())
+    encoder = training.start(real_clips())
     if method is not None:
-        encoder = TRAINING.train(method(encoder), real_clips(), 0)
+        encoder = training.train(method(encoder), real_clips(), 0)
     backbone: Any = encoder.backbone
     return backbone.eval()
 
 
-def by_network(frame: Tensor, *, method: Callable[[Any], Method] | None) -> Features:
+def by_network(frame: Tensor, *, method: Callable[[Any], Method] | None, size: int) -> Features:
     """Cells of the last layer, about their mean in the frame and of unit length."""
-    net = network(method)
+    net = network(method, size)
     with torch.no_grad():
         seen = tokens(net, frame)
     assert seen.map is not None
@@ -61,9 +63,9 @@ def by_network(frame: Tensor, *, method: Callable[[Any], Method] | None) -> Feat
     return Features.of_map(seen.pooled, cells, stride=seen.stride, offset=seen.offset)
 
 
-def carries(method: Callable[[Any], Method] | None) -> Followed:
+def carries(method: Callable[[Any], Method] | None, size: int = 128) -> Followed:
     """Return the arm of a method: the mask of a clip's first frame, carried by the encoder it taught."""
-    return Followed(partial(by_network, method=method), settings=SETTINGS)
+    return Followed(partial(by_network, method=method, size=size), settings=SETTINGS)
 
 
 UNTRAINED, RAW = carries(None), Followed(by_colour, settings=SETTINGS)
@@ -72,5 +74,5 @@ NOTE = (
     "Seven of ten clips of DAVIS-2016 judge, each of them a seed here: every third frame of 240 lines. Each "
     "arm learns once, from nine other real clips (51 windows of two seconds), by the same 140 steps of 8 "
     "from the same start: a small convolutional network of stride 8 on frames of 128 pixels. Settings of the "
-    "propagation are those of labelprop's record. The paper trains a ResNet-18 on Kinetics-400."
+    "propagation are those of labelprop's record."
 )

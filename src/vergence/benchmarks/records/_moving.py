@@ -118,7 +118,7 @@ def raw(task: Task, seed: int) -> dict[str, Any]:
     return dict(task.judge(Tiles(None), *task.data(seed), seed))
 
 
-def on_tiles(epochs: int = 6) -> Training:
+def on_tiles(epochs: int = 12) -> Training:
     """Return a training of ``Tiles`` on every frame, by AdamW at a batch of 32 clips."""
     options = {"frames": FRAMES, "read": FRAMES, "encoder": {"name": f"{__name__}:Tiles"}}
     settings = {"optimizer": "adamw", "lr": 1e-2, "weight_decay": 1e-4, "warmup": 1}

@@ -92,7 +92,7 @@ RECORD = Record(
         "raw": RAW,
     },
     seeds=tuple(range(len(JUDGED))),
-    note=NOTE,
+    note=NOTE + " The paper trains a ResNet-18 on Kinetics-400.",
     mechanism=MECHANISM,
     parity=Parity(
         "official",
