@@ -1,4 +1,10 @@
-"""G-SimCLR in a world of look-alikes and on CIFAR-10: do batches of unlike images spare their kind?"""
+"""G-SimCLR on pictures under lamps and on CIFAR-10: do batches of unlike images spare their kind?
+
+What is not clear in the world of lamps is not what the clusters find: each is of one kind. In 510 steps a map
+comes to marks or stays with looks, by luck too, with batches by label as well. With looks as strong as marks
+these had 1.0 on seeds 105 and 106, and random batches .73 and 1.0; with looks stronger by .7, .36 and .70 to
+.33 and .34.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +33,10 @@ from vergence.methods.image.gsimclr import GSimCLR, Guided, collision_rate
 from vergence.nets.image_encoder import ImageEncoder, Images
 from vergence.views.pixels.augment import View, centre_view
 
-KINDS, LEARNED, JUDGED, SIDE, CELL = 16, 768, 512, 16, 2
-DIM = 4
-TINT, PATTERN, GRAIN = 0.1, 0.25, 0.3  # deviation of kinds' colours; height of patterns; noise of a view
+KINDS, LEARNED, JUDGED, SIDE = 3, 255, 1_020, 16
+DIM = 2
+LAMP, MARK, LOOK, PATTERN = 0.12, 0.08, 0.1, 0.15  # heights of what a picture is made of
+GRAIN, DYE = 0.3, 0.15  # deviations of a view's pixels and of its colour
 
 COLLISIONS = Metric(
     "share of a batch's pairs that are of one class",
@@ -41,7 +48,7 @@ COLLISIONS = Metric(
 
 
 class Linear(ImageEncoder):
-    """One linear map of the pixels to 4 numbers."""
+    """One linear map of the pixels to 2 numbers."""
 
     def __init__(self) -> None:
         super().__init__(size=SIDE)
@@ -53,20 +60,29 @@ class Linear(ImageEncoder):
         return self.map(self.pixels(images).flatten(1))
 
 
-def look_alikes(source: Any, seed: int) -> tuple[ImageSource, ImageSource]:
-    """Generate pictures of kinds: each kind has a faint tint, each picture a strong pattern of its own."""
+def under_lamps(source: Any, seed: int) -> tuple[ImageSource, ImageSource]:
+    """Generate pictures of kinds, each learned from under its own lamp and judged under any.
+
+    A kind is one of three points on a circle, a picture's look any point on another, each drawn by two
+    patterns; a faint pattern that no other picture has lies over both.
+    """
     random = np.random.default_rng(seed)
     n = LEARNED + JUDGED
     label = np.arange(n) % KINDS
-    tint = TINT * random.normal(size=(KINDS, 3))
-    cells = (SIDE // CELL) ** 2
-    half = np.tile([1.0, -1.0], (n, cells // 2))  # as much light as dark: a picture's mean is its tint
-    pattern = random.permuted(half, axis=1).reshape(n, SIDE // CELL, SIDE // CELL)
-    pattern = pattern.repeat(CELL, axis=1).repeat(CELL, axis=2)
-    pixels = 0.5 + tint[label][:, None, None] + PATTERN * pattern[..., None]
+    lamp = label.copy()
+    lamp[LEARNED:] = random.integers(0, KINDS, JUDGED)
+    colours = np.stack([np.arange(KINDS) % 2, np.arange(KINDS) // 2, np.zeros(KINDS)], 1) * 2 - 1
+    light = LAMP * colours[lamp] + 0.02 * random.normal(size=(n, 3))
+    half = np.tile([1.0, -1.0], SIDE**2 // 2)
+    ways = random.permuted(np.tile(half, (4, 1)), axis=1)
+    own = random.permuted(np.tile(half, (n, 1)), axis=1)
+    kind, look = 2 * np.pi * label / KINDS, random.uniform(0, 2 * np.pi, n)
+    drawn = np.stack([MARK * np.cos(kind), MARK * np.sin(kind), LOOK * np.cos(look), LOOK * np.sin(look)], 1)
+    drawn = (drawn @ ways + PATTERN * own).reshape(n, SIDE, SIDE, 1)
+    pixels = 0.5 + light[:, None, None] + drawn
     pixels = (255 * (pixels + 0.02 * random.normal(size=pixels.shape)).clip(0, 1)).round().astype(np.uint8)
-    reader = PixelReader(pixels, label, [f"tint {k}" for k in range(KINDS)], "look-alikes")
-    whole = ImageSource(reader, "memory:look-alikes", pixels=pixels)
+    reader = PixelReader(pixels, label, [f"kind {k}" for k in range(KINDS)], "lamps")
+    whole = ImageSource(reader, "memory:lamps", pixels=pixels)
     return whole.subset(np.arange(LEARNED)), whole.subset(np.arange(LEARNED, n))
 
 
@@ -88,17 +104,18 @@ class Oracle(Random):
         return np.asarray(source.labels)
 
 
-def with_noise(batch: ImageBatch) -> list[View]:
-    """Return two views that differ in noise alone."""
+def disturbed(batch: ImageBatch) -> list[View]:
+    """Return two views that differ in noise and in colour."""
     views = [centre_view(batch, SIDE) for _ in range(2)]
     for view in views:
-        view.pixels.add_(GRAIN * torch.randn_like(view.pixels)).clamp_(0, 1)
+        dye = DYE * torch.randn(len(view), 3, 1, 1)
+        view.pixels.add_(GRAIN * torch.randn_like(view.pixels)).add_(dye).clamp_(0, 1)
     return views
 
 
-def noisy(cls: type[GSimCLR]) -> Callable[..., GSimCLR]:
-    """Return a method whose views differ in noise alone."""
-    return type(f"Noisy{cls.__name__}", (cls,), {"views": lambda self, batch: with_noise(batch)})
+def of_disturbed(cls: type[GSimCLR]) -> Callable[..., GSimCLR]:
+    """Return a method whose views differ in noise and in colour."""
+    return type(f"Disturbed{cls.__name__}", (cls,), {"views": lambda self, batch: disturbed(batch)})
 
 
 @dataclass(frozen=True)
@@ -126,27 +143,30 @@ class Sampled:
 
 small = Training(
     f"{__name__}:Linear",
-    epochs=5,
+    epochs=6,
     batch=KINDS,
     size=SIDE,
-    settings={"optimizer": "adamw", "lr": 1e-2, "weight_decay": 1e-4, "warmup": 1},
+    settings={"optimizer": "adamw", "lr": 2e-2, "weight_decay": 1e-4, "warmup": 1},
 )
-sizes: dict[str, Any] = {"clusters": KINDS, "hidden": (64,), "dim": 16}
+sizes: dict[str, Any] = {"clusters": KINDS, "hidden": (), "dim": 16}
 MECHANISM = Mechanism(
-    f"Pictures of {KINDS} kinds: a kind has a faint tint, and each picture a strong pattern of its own. Two "
-    "of a kind in a batch can be told apart by their patterns alone, so that random batches teach patterns; "
-    "where a batch has one picture of each kind, the tint is enough. Views differ in much noise, and one "
-    f"linear map to {DIM} numbers has no room for both; untrained it knows neither. A batch has as many "
-    "pictures as there are kinds. Random batches, the rival, and those by label, the ceiling, train alike. "
-    "Settings were chosen on seeds 100 to 102, where 6.1 to 6.4 % of a random batch's pairs are of one kind, "
-    "5.0 to 5.7 % of a guided one's and none by label; with a tint stronger by a third guided batches gained "
-    "4 points and none on seeds 100 and 101. It takes the place of a world for a small ResNet, "
-    "which untrained was better than either.",
-    task=generated(look_alikes, KNN, COLLISIONS),
+    f"Pictures of {KINDS} kinds, each with a mark, which lies on a circle of two patterns; every picture "
+    "has a look of its own, anywhere on a circle of two others. Those learned from are under a lamp of "
+    "their kind, which the autoencoder sees. Those that judge are under any, and views differ in colour, "
+    "so that lamps serve nothing else, and in much noise. Where a batch has one picture of each kind, "
+    "marks tell them apart better than looks, of which two may be near; where it has two of one kind, as "
+    f"three random ones mostly do, looks serve better. One linear map to {DIM} numbers has room for one "
+    f"circle. A batch has {KINDS} pictures. Random batches, the rival, and those by label, the ceiling, "
+    "train alike. Settings were chosen on seeds 105 and 106. It takes the place of a world of 16 faint "
+    "tints, which clusters hardly knew: 5.2 % of a guided batch's pairs were of one kind there, 6.3 % of "
+    "a random one's, and guided batches gained nothing, .322 to .338 over five seeds. A run without "
+    "looks, whose patterns were stronger, was broken off in seed 1: .728 to .774 of random batches in "
+    "seed 0.",
+    task=generated(under_lamps, KNN, COLLISIONS),
     arms={
-        "paper": Sampled(partial(noisy(GSimCLR), **sizes), small),
-        "random batches": Sampled(partial(noisy(Random), **sizes), small),
-        "batches by label": Sampled(partial(noisy(Oracle), **sizes), small),
+        "paper": Sampled(partial(of_disturbed(GSimCLR), **sizes), small),
+        "random batches": Sampled(partial(of_disturbed(Random), **sizes), small),
+        "batches by label": Sampled(partial(of_disturbed(Oracle), **sizes), small),
         "untrained": small.untrained,
         "raw": raw,
     },
