@@ -25,8 +25,8 @@ CONTRACT = {
     "encoder": {"name": "resnet-tiny", "width": 8, "blocks": (1,), "frames": 4, "read": 8},
     "options": {**SMALL, "kernel": 1},  # frames of 12 pixels have 6 cells a side
     "exempt": {
-        "learns": "mean vectors of the waves, which tell collapse, differ little untrained (.09 to .16) and less "
-        "after (.05); it is cells that are learned, and test_cells_are_told_apart_better asks it of them",
+        "learns": "mean vectors of the waves, which tell collapse, differ little untrained (.09 to .16) and "
+        "less after (.05); cells are what is learned, and test_cells_are_told_apart_better asks it of them",
     },
 }
 

@@ -62,20 +62,19 @@ MECHANISM = Mechanism(
     "neighbour, and each is lit anew; light is more of its pixels than its look. The encoder is one "
     "linear map to 8 numbers, fewer than there are causes: what helps nobody home is lost. A single frame "
     "does not tell light from look, and who takes a cell's next tile for the same one is wrong two times "
-    "in three. What counts is how many tiles of the last frame find themselves in the first. Walks of one "
-    "step, and walks that lose no edges, are forms of the same idea and shown beside it; among 16 nodes "
-    "they are the easier lesson. Settings were chosen on seed 100.",
+    "in three. What counts is how many tiles of the last frame find themselves in the first. Settings "
+    "were chosen on seed 100; a run of half as many steps was broken off, as walks had not begun to come "
+    "home on two of three seeds. The paper's ablations do not lose here: with so few nodes, walks of one "
+    "step and walks that lose no edges are easier lessons (.73 and .96 against .35 after 96 steps, seed "
+    "0).",
     task=IN_MOTION,
     arms={
         "paper": learns(partial(OfTiles, **small)),
         "still frames": learns(partial(OfStills, **small)),
         "the cell's next tile": learns(partial(InPlace, **small)),
-        "walks of one step": learns(partial(OfTiles, **small, shortest=1, longest=1)),
-        "without edge dropout": learns(partial(OfTiles, **small, dropout=0.0)),
         "untrained": learns.untrained,
         "raw": raw,
     },
-    rivals=("still frames", "the cell's next tile"),
 )
 
 real: dict[str, Any] = {"dim": 64}

@@ -60,7 +60,7 @@ class Tracker(nn.Module):
                 "Choose another size, an encoder of finer stride, or a smaller kernel."
             )
         self.first = nn.Conv2d(grid**2, widths[0], kernel, bias=False)
-        self.second = nn.Conv2d(*widths, kernel, bias=False)
+        self.second = nn.Conv2d(widths[0], widths[1], kernel, bias=False)
         self.where = nn.Linear(widths[1] * left**2, 3)
         for layer in (self.first, self.second):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -131,7 +131,7 @@ class TimeCycle(Method):
         self.side = size // 3
         self.project = nn.Conv2d(width_of(encoder), dim, 1, bias=False)
         nn.init.kaiming_normal_(self.project.weight, mode="fan_out", nonlinearity="relu")
-        self.tracker = Tracker(grid, kernel=kernel, widths=tuple(widths))
+        self.tracker = Tracker(grid, kernel=kernel, widths=widths)
         self.temperature = dim**-0.5
         self.crop = Augment(
             size, scale=(0.6, 1.0), ratio=(1.0, 1.0), jitter_p=0.0, grey=0.0, blur=0.0,
