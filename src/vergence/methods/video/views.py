@@ -140,6 +140,23 @@ def jittered_patches(
     return cut.unflatten(2, (n, side)).transpose(1, 2)
 
 
+def one_stretch(size: int, frames: int, read: int, **options: Any) -> Several:
+    """One stretch of frames one after the other, cut anywhere at half of the area or more.
+
+    Without mirror and colours, as of pretext tasks that ask what moves where.
+
+    Args:
+        size: As of ``pair``.
+        frames: As of ``pair``.
+        read: Frames that a batch has: a stretch is ``frames / read`` of it.
+        options: As of ``pair``.
+    """
+    share = frames / read
+    plainly: dict[str, Any] = {"span": (share, share), "scale": (0.5, 1.0), "ratio": (1.0, 1.0), "flip": 0.0}
+    plainly |= {"jitter_p": 0.0, "grey": 0.0, "blur": 0.0}
+    return Several(_augment(size, frames, {**plainly, **options}))
+
+
 def _augment(size: int | None, frames: int | None, options: Mapping[str, Any]) -> ClipAugment:
     if size is None or frames is None:
         raise BadInput(
