@@ -176,6 +176,55 @@ def residual_frames(pixels: Tensor) -> Tensor:
     return pixels[:, 1:].float() - pixels[:, :-1].float()
 
 
+def residual_clip(pixels: Tensor) -> Tensor:
+    """Return clips ``(B, T, C, H, W)`` in [0, 1] as what changed from frame to frame, of the same size.
+
+    Grey, 1/2, is no change, which is what the first frame shows.
+    """
+    change = residual_frames(pixels)
+    return (torch.cat([torch.zeros_like(change[:, :1]), change], 1) + 1) / 2
+
+
+def frames_of(pixels: Tensor, order: Tensor) -> Tensor:
+    """Return frames ``order (B, t)`` int64 of each clip ``(B, T, ...)``."""
+    return pixels[torch.arange(len(pixels), device=pixels.device)[:, None], order]
+
+
+def repeated(
+    clips: int,
+    frames: int,
+    *,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return one frame of each clip T times, ``(clips, frames)`` int64: all looks, no motion."""
+    drawn = torch.randint(frames, (clips, 1), generator=generator, device=device)
+    return drawn.expand(-1, frames)
+
+
+def quarters_swapped(
+    clips: int,
+    frames: int,
+    *,
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Return orders ``(clips, frames)`` int64 in which two quarters of each clip's time have changed places.
+
+    Raises:
+        ValueError: If a clip has fewer than 4 frames.
+    """
+    if frames < 4:
+        raise ValueError(f"quarters_swapped needs clips of 4 frames or more; got {frames}.")
+    order = torch.arange(4, device=device).repeat(clips, 1)
+    first, second = torch.rand(clips, 4, generator=generator, device=device).argsort(1)[:, :2].unbind(1)
+    every = torch.arange(clips, device=device)
+    order[every, first], order[every, second] = second, first
+    quarter = 4 * torch.arange(frames, device=device) // frames
+    place = order.argsort(1)[:, quarter]  # where each frame's quarter went
+    return place.argsort(dim=1, stable=True)
+
+
 def plain_clips(batch: VideoBatch, size: int, frames: int | None = None) -> Tensor:
     """Return the central square of every frame, ``(B, T, 3, size, size)`` float32 in [0, 1].
 
