@@ -5,7 +5,7 @@ from vergence.catalog.paper import Paper
 # fmt: off
 PAPERS = (
     Paper("crw", 14, "Space-Time Correspondence as a Contrastive Random Walk", 2020, "2006.14613", "video", "correspondence", "learner", "vergence.methods.video.crw:CRW"),
-    Paper("mas", 73, "Self-supervised Spatio-temporal Representation Learning for Videos by Predicting Motion and Appearance Statistics", 2019, "1904.03597", "video", "representation", "learner"),
+    Paper("mas", 73, "Self-supervised Spatio-temporal Representation Learning for Videos by Predicting Motion and Appearance Statistics", 2019, "1904.03597", "video", "representation", "learner", "vergence.methods.video.mas:MAS"),
     Paper("iic", 76, "Self-supervised Video Representation Learning Using Inter-intra Contrastive Framework", 2020, "2008.02531", "video", "representation", "learner", "vergence.methods.video.iic:IIC"),
     Paper("timecycle", 80, "Learning Correspondence from the Cycle-Consistency of Time", 2019, "1903.07593", "video", "correspondence", "learner", "vergence.methods.video.timecycle:TimeCycle"),
     Paper("fgvc", 83, "Learning Fine-Grained Features for Pixel-wise Video Correspondences", 2023, None, "video", "correspondence", "learner"),
