@@ -39,7 +39,8 @@ class GMRW(Method):
     for Kinetics is left out.
 
     Args:
-        encoder: An image encoder on frames (``FrameEncoder``); what is kept is a ``Matcher`` around it.
+        encoder: An image encoder on frames (``FrameEncoder``); what is kept is a ``Matcher`` around it. Its
+            last map counts: "resnet18" with the option output_stride=8 has 28 x 28 cells at 224 pixels.
         dim: Width of the matcher's cells.
         layers: Of the matcher.
         splits: Windows of its attention along each side.
