@@ -11,7 +11,7 @@ from torch import nn
 from vergence.benchmarks.arms import Training, raw
 from vergence.benchmarks.record import Mechanism, Parity, Record
 from vergence.benchmarks.records._motions import clips, drifting, ridge
-from vergence.benchmarks.tasks import Metric, generated
+from vergence.benchmarks.tasks import Arm, Metric, generated
 from vergence.data import Source
 from vergence.evaluate.score import Score
 from vergence.methods.video.cubicpuzzles import CubicPuzzles
@@ -59,8 +59,8 @@ train = Training(
     size=SIDE,
     settings={"optimizer": "adamw", "lr": 1e-2, "weight_decay": 1e-4, "warmup": 1},
 )
-SMALL = {"margin": (0.0, 0.125), "hidden": 64, "turn": 0.0}
-ARMS = {
+SMALL: dict[str, Any] = {"margin": (0.0, 0.125), "hidden": 64, "turn": 0.0}
+ARMS: dict[str, Arm] = {
     "paper": train(partial(CubicPuzzles, **SMALL)),
     "puzzles of space alone": train(partial(CubicPuzzles, along="space", **SMALL)),
     "colours kept": train(partial(CubicPuzzles, replicate=False, **SMALL)),

@@ -81,7 +81,7 @@ class CubicPuzzles(Method):
         if along not in ("both", "space", "time"):
             raise unknown("kind of puzzles", str(along), ("both", "space", "time"))
         if not all(0 <= share < 1 for share in margin) or turn < 0:
-            raise ValueError(f"CubicPuzzles needs margins in [0, 1) and turn >= 0; got {margin} and {turn}.")
+            raise BadInput(f"CubicPuzzles needs margins in [0, 1) and turn >= 0; got {margin} and {turn}.")
         if encoder.read < PIECES:
             raise BadInput(f"CubicPuzzles parts clips of 4 frames or more; got read={encoder.read}.")
         self.along, self.margin, self.replicate, self.turn = along, margin, replicate, turn

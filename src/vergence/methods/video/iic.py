@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy, normalize
 
-from vergence.core import Method, Recipe, unknown
+from vergence.core import BadInput, Method, Recipe, unknown
 from vergence.data.source import Source
 from vergence.data.video.batch import VideoBatch
 from vergence.engine.distributed import gather
@@ -81,13 +81,13 @@ class IIC(Method):
     ) -> None:
         super().__init__(encoder)
         if negatives < 1 or temperature <= 0:
-            raise ValueError(
+            raise BadInput(
                 f"IIC needs 1 or more negatives and a temperature above 0; got {negatives} and {temperature}."
             )
         if broken not in ("repeat", "shuffle"):
             raise unknown("way to break a clip's time", str(broken), ("repeat", "shuffle"))
         if broken == "shuffle" and encoder.frames < 4:
-            raise ValueError(f"IIC shuffles quarters of clips of 4 frames or more; got {encoder.frames}.")
+            raise BadInput(f"IIC shuffles quarters of clips of 4 frames or more; got {encoder.frames}.")
         self.crop = one_stretch(encoder.size, encoder.frames, encoder.read)
         self.negatives, self.temperature, self.broken, self.intra = negatives, temperature, broken, intra
         self.memories = torch.nn.ModuleDict(  # a unit row a clip
@@ -98,8 +98,13 @@ class IIC(Method):
     def setup(self, source: Source) -> None:
         """Give every clip of ``source`` random unit rows in the memories."""
         self.count = len(source)
-        for memory in self.memories.values():
-            memory.start(len(source), self.encoder.mean.device)
+        for bank in self.banks.values():
+            bank.start(len(source), self.encoder.mean.device)
+
+    @property
+    def banks(self) -> dict[str, MemoryBank]:
+        """The memories, by the view whose codes they keep."""
+        return {name: cast(MemoryBank, bank) for name, bank in self.memories.items()}
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
         self.crop = self.crop.with_options(options)
@@ -119,8 +124,8 @@ class IIC(Method):
         return normalize(self.encode(clips).float(), dim=1)
 
     def loss(self, views: Views) -> dict[str, Tensor]:
-        memories = {name: memory.rows for name, memory in self.memories.items()}
-        if any(rows is None for rows in memories.values()):
+        memories = {name: bank.rows for name, bank in self.banks.items() if bank.rows is not None}
+        if len(memories) < len(self.banks):
             raise ValueError("IIC needs its memories before the first loss; call setup(source).")
         first, second = self.code(views.clips), self.code(views.changes)
         with torch.no_grad():  # its place is in the memory alone
@@ -151,5 +156,5 @@ class IIC(Method):
         if self.seen:
             index, *codes = (gather(torch.cat(parts)) for parts in zip(*self.seen, strict=True))
             self.seen.clear()
-            for memory, seen in zip(self.memories.values(), codes, strict=True):
-                memory.write(index, seen)
+            for bank, seen in zip(self.banks.values(), codes, strict=True):
+                bank.write(index, seen)

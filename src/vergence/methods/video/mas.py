@@ -76,15 +76,15 @@ class MAS(Method):
                 f"pixels and {encoder.frames} frames."
             )
         if motion < 0 or appearance < 0 or motion + appearance == 0:
-            raise ValueError(f"MAS needs weights of 0 or more, one above; got {motion} and {appearance}.")
+            raise BadInput(f"MAS needs weights of 0 or more, one above; got {motion} and {appearance}.")
         self.weights = {"motion": motion, "appearance": appearance}
         self.crop = one_stretch(encoder.size, encoder.frames, encoder.read)
         for name, blocks in patterns(encoder.size).items():
             self.register_buffer(name, blocks, persistent=False)
-        blocks = [16, 4, 8]
+        counts = [16, 4, 8]
         self.counts = {
-            "motion": [c for block in blocks for c in (block, BINS) * 2] + [encoder.frames - 1] * 2,
-            "appearance": [c for block in blocks for c in (block, BINS) * 2] + [BINS],
+            "motion": [c for count in counts for c in (count, BINS) * 2] + [encoder.frames - 1] * 2,
+            "appearance": [c for count in counts for c in (count, BINS) * 2] + [BINS],
         }
         self.classes = classes
         self.answers = nn.ModuleDict(
