@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vergence.core import Features, pooled
+from vergence.core import BadInput, Features, pooled
 from vergence.views.pixels.augment import View
 from vergence.views.pixels.planar import Affine
 
@@ -19,9 +19,33 @@ def encode_crops(encoder: Callable[[Tensor], Tensor | Features], crops: Sequence
 
     Neighbours of one size pass the encoder together, so that batch norm sees them together.
     """
-    groups = groupby(crops, key=lambda crop: crop.pixels.shape[2:])
-    together = (torch.cat([crop.pixels for crop in group]) for _, group in groups)
-    return torch.cat([pooled(encoder(pixels)) for pixels in together])
+    return torch.cat([pooled(seen) for seen in _by_size(encoder, crops)])
+
+
+def encode_regions(
+    encoder: Callable[[Tensor], Tensor | Features], crops: Sequence[View]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the vectors ``(B, D)`` and the tokens ``(B, T, D)`` of V crops of B photos, crop by crop.
+
+    Raises:
+        BadInput: If the encoder has no tokens.
+    """
+    vectors, regions, count = list[Tensor](), list[Tensor](), len(crops[0])
+    for seen in _by_size(encoder, crops):
+        if not isinstance(seen, Features) or seen.tokens is None:
+            raise BadInput(
+                "Regions of crops need an encoder with tokens, such as vit-small32 or resnet-tiny."
+            )
+        vectors += seen.pooled.split(count)
+        regions += seen.tokens.split(count)
+    return vectors, regions
+
+
+def _by_size(
+    encoder: Callable[[Tensor], Tensor | Features], crops: Sequence[View]
+) -> Iterator[Tensor | Features]:
+    for _, group in groupby(crops, key=lambda crop: crop.pixels.shape[2:]):
+        yield encoder(torch.cat([crop.pixels for crop in group]))
 
 
 @torch.no_grad()
