@@ -26,7 +26,7 @@ PAPERS = (
     Paper("mocov3", 93, "An Empirical Study of Training Self-Supervised Vision Transformers", 2021, "2104.02057", "image", "representation", "learner", "vergence.methods.image.mocov3:MoCoV3"),
     Paper("all4one", 96, "All4One: Symbiotic Neighbour Contrastive Learning via Self-Attention and Redundancy Reduction", 2023, "2303.09417", "image", "representation", "learner", "vergence.methods.image.all4one:All4One"),
     Paper("amdim", 98, "Learning Representations by Maximizing Mutual Information Across Views", 2019, "1906.00910", "image", "representation", "learner", "vergence.methods.image.amdim:AMDIM"),
-    Paper("udi", 99, "Unsqueeze [CLS] Bottleneck to Learn Rich Representations", 2024, "2407.17671", "image", "representation", "learner"),
+    Paper("udi", 99, "Unsqueeze [CLS] Bottleneck to Learn Rich Representations", 2024, "2407.17671", "image", "representation", "learner", "vergence.methods.image.udi:UDI"),
     Paper("wmse", 100, "Whitening for Self-Supervised Representation Learning", 2021, "2007.06346", "any", "representation", "learner", "vergence.methods.pairs.wmse:WMSE"),
     Paper("dreamteacher", 102, "DreamTeacher: Pretraining Image Backbones with Deep Generative Models", 2023, "2307.07487", "image", "representation", "learner"),
     Paper("rotnet", 105, "Unsupervised Representation Learning by Predicting Image Rotations", 2018, "1803.07728", "image", "representation", "learner", "vergence.methods.image.rotnet:RotNet"),
