@@ -166,6 +166,8 @@ def test_a_part_alone_leaves_the_rest_of_the_result_as_it_is(monkeypatch, tmp_pa
     record = SMALL
     with pytest.raises(BadInput, match="The run of record of simclr has no mechanism yet"):
         runner.bench("simclr", only="mechanism", out=path)
+    with pytest.raises(BadInput, match="is a folder"):
+        runner.bench("simclr", out=tmp_path)
     assert "mechanism" not in json.loads(runner.bench("simclr", out=path, workers=1).read_text())
 
 

@@ -54,6 +54,8 @@ def bench(
     """
     record = find_record(key)
     path = Path(out) if out is not None else results_folder() / f"{record.key}.json"
+    if path.is_dir():
+        raise BadInput(f"A result is written to a file; {path} is a folder.")
     run = f"{record.key} {only} {data_root()} torch {torch.__version__}"
     unfinished = Unfinished(path.with_suffix(".part"), run)
     if len(unfinished) and not quiet:

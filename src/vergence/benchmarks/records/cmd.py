@@ -67,7 +67,7 @@ def rank_1(encoder: nn.Module, train: ImageSource, test: ImageSource, seed: int)
     return float((label[scores.argmax(1)] == label).float().mean())
 
 
-class Marks(BothLooks, CMD):  # type: ignore[misc]
+class Marks(BothLooks, CMD):
     """Both looks at a picture are the large crops; there are no small ones."""
 
 

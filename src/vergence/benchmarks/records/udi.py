@@ -30,7 +30,7 @@ class TileViT(ViT):
 class Looks(UDI):
     """Both looks at a mosaic are the global crops; tiles stand in the same places of both."""
 
-    def views(self, batch: ImageBatch) -> Sampled:
+    def views(self, batch: ImageBatch) -> Sampled:  # type: ignore[override]
         crops = halves(batch)
         places = torch.rand(len(batch), CELLS).argsort(1)[:, :4]
         own = centres(places, GRID, TILE).repeat(2, 1, 1)
