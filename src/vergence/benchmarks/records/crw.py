@@ -63,10 +63,10 @@ MECHANISM = Mechanism(
     "linear map to 8 numbers, fewer than there are causes: what helps nobody home is lost. A single frame "
     "does not tell light from look, and who takes a cell's next tile for the same one is wrong two times "
     "in three. What counts is how many tiles of the last frame find themselves in the first. Settings "
-    "were chosen on seed 100; a run of half as many steps was broken off, as walks had not begun to come "
-    "home on two of three seeds. The paper's ablations do not lose here: with so few nodes, walks of one "
-    "step and walks that lose no edges are easier lessons (.73 and .96 against .35 after 96 steps, seed "
-    "0).",
+    "were chosen on seed 100; two shorter runs were broken off: one of five sixths of the steps by a limit "
+    "of time, one of half of them as walks had not begun to come home on two of three seeds. The paper's "
+    "ablations do not lose here: with so few nodes, walks of one step and walks that lose no edges are "
+    "easier lessons (.73 and .96 against .35 after 96 steps, seed 0).",
     task=IN_MOTION,
     arms={
         "paper": learns(partial(OfTiles, **small)),
