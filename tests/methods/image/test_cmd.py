@@ -107,7 +107,7 @@ def test_each_head_has_its_centre_and_its_teacher(batch):
     torch.testing.assert_close(moved, torch.full_like(moved, 0.004))
 
 
-def test_the_match_has_no_gradient_and_teachers_learn_nothing(batch):
+def test_teachers_learn_nothing(batch):
     method = make()
     sum(method.loss(method.views(batch)).values()).backward()
     assert all((p.grad is not None) == p.requires_grad for p in method.parameters())

@@ -103,8 +103,12 @@ def test_teachers_follow():
     start = method.teacher_head.network.prototypes.weight.clone()
     with torch.no_grad():
         method.head.prototypes.weight.add_(1)
+        method.encoder.cls_token.fill_(1.0)
+        method.teacher.network.cls_token.zero_()
     method.step_end(method.clock)
     torch.testing.assert_close(method.teacher_head.network.prototypes.weight, start + 0.004)
+    moved = method.teacher.network.cls_token
+    torch.testing.assert_close(moved, torch.full_like(moved, 0.004))
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_dino_trains_it_with_crops_of_two_sizes():
 
 
 def test_settings_out_of_range_are_one_line():
-    with pytest.raises(BadInput, match="heads that divide the width"):
+    with pytest.raises(BadInput, match="a width that heads and 4 divide"):
         build("pgt-tiny", size=16, heads=5)
     with pytest.raises(BadInput, match="16 x 18"):
         build("pgt-tiny", size=16)(torch.rand(1, 3, 16, 18))

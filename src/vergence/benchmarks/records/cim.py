@@ -63,11 +63,12 @@ options: dict[str, Any] = {
 learns = on_tiles(epochs=16)
 MECHANISM = Mechanism(
     "Mosaics of 16 tiles, four of each of four kinds, seen twice: each tile stays in its place and is lit "
-    "anew, and light is twice as strong as what stays, its kind and its colour. A tile is to be found in the "
-    "first look. Cut out of the second, it is found by what stays; cut out of the first look itself, as it "
-    "is lit there, by its light as well, which is most of it. Told apart as whole mosaics, by SimCLR of both "
-    "looks, nothing asks for kinds, of which each mosaic has as many. The encoder is one linear map of a "
-    "tile's pixels to 8 numbers, fewer than it has causes. Kinds of tiles are told by those of 200 other "
+    "anew: each of 16 numbers of light deviates by 2, of 8 of kind and colour by about 1. A tile is to be "
+    "found in the first look. Cut out of the second, it is found by what stays; cut out of the first look "
+    "itself, as it is lit there, by its light as well, which is most of it. Told apart as whole mosaics, by "
+    "SimCLR of both looks, nothing asks for kinds, of which each mosaic has as many. The encoder is one "
+    "linear map of a tile's pixels to 8 numbers, fewer than it has causes. Kinds of tiles are told by "
+    "those of 200 other "
     "mosaics. Turns, crops and colours of photos are not in this world. Settings were chosen on seed 100.",
     task=generated(
         partial(mosaics, moved=False, lit=LIT), Metric("mIoU of tiles' kinds by k-NN on cells", kinds)

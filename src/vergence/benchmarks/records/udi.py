@@ -51,11 +51,12 @@ learns = Training(
 )
 MECHANISM = Mechanism(
     "Mosaics of 16 tiles, four of each of four kinds, seen twice: each tile stays in its place and is lit "
-    "anew, half as strongly again as what stays, its kind and its colour. Of kinds a mosaic has as many as "
-    "another, so that what tells mosaics apart, all that DINO asks for, are colours, which a mosaic's tiles "
-    "share by a quarter. Both looks are global crops, there are no local ones, and nothing is recoloured. "
-    "The encoder is a transformer of one block and width 12, fewer than a tile has causes. Kinds of tiles "
-    "are told by those of 200 other mosaics. The world and its settings were chosen on seed 100, where what "
+    "anew: each of 16 numbers of light deviates by 1.5, of 8 of kind and colour by about 1. Of kinds a "
+    "mosaic has as many as another, so that what tells mosaics apart, all that DINO asks for, are colours, "
+    "which a mosaic's tiles share by a quarter. Both looks are global crops, there are no local ones, and "
+    "nothing is recoloured. The encoder is a transformer of one block and width 12, fewer than a tile has "
+    "causes. Kinds of tiles are told by those of 200 other mosaics. The world and its settings were "
+    "chosen on seed 100, where what "
     "teaches the second class token ends with an entropy of 3.4 nats, and what teaches the first with 3.0. "
     "What alpha adds to the patches' own term is not shown here.",
     task=generated(
@@ -94,7 +95,7 @@ cifar: dict[str, Any] = {
 
 RECORD = Record(
     key="udi",
-    claim="A word on sampled places, and on all of them in one, keeps what a class token leaves out.",
+    claim="A word on sampled places keeps what a class token leaves out.",
     task=cifar10(KNN, train=5_000, test=2_000),
     arms={
         "paper": train(partial(UDI, **cifar)),

@@ -130,6 +130,11 @@ class CIM(Method):
                 "CIM needs 1 or more exemplars, momentum in [0, 1] and degrees in [0, 90]; "
                 f"got {exemplars}, {momentum} and {degrees}."
             )
+        if heads < 1 or not 0 < scale[0] <= scale[1] <= 1 or not 0 < aspect[0] <= aspect[1]:
+            raise BadInput(
+                "CIM needs 1 or more heads, a range of scale in (0, 1] and one of aspect above 0, least "
+                f"first; got {heads}, {scale} and {aspect}."
+            )
         size, patch = image_size(encoder), getattr(encoder, "patch", 1)
         self.context_size = context_size or local_side(size, patch, 160 / 224)
         small = exemplar_size or max(2 * patch, local_side(size, patch, 64 / 224))
@@ -146,11 +151,10 @@ class CIM(Method):
         self.momentum = momentum
 
     def configure_views(self, options: Mapping[str, Any]) -> None:
-        whole = {name: options[name] for name in ("scale", "ratio", "flip") if name in options}
+        whole = {name: options[name] for name in ("scale", "ratio", "flip", "affine") if name in options}
         self.crop = replace(self.crop, **whole)
-        self.recolour = replace(
-            self.recolour, **{k: v for k, v in options.items() if k not in ("scale", "ratio")}
-        )
+        moves = ("scale", "ratio", "affine")  # of the whole: pieces are where their masks say
+        self.recolour = replace(self.recolour, **{k: v for k, v in options.items() if k not in moves})
 
     def views(self, batch: ImageBatch) -> Cuts:
         whole, size = self.crop(batch), self.recolour.size
@@ -179,7 +183,7 @@ class CIM(Method):
         return {"correlate": self.exemplars * cost}  # the sum over a photo's exemplars
 
     def step_end(self, clock: Clock) -> None:
-        self.teacher.follow(keep=clock.cosine(self.momentum, 1.0))
+        self.teacher.follow(keep=self.clock.cosine(self.momentum, 1.0))
 
 
 def turned_boxes(boxes: Tensor, angle: Tensor, sides: Tensor, size: int) -> Tensor:

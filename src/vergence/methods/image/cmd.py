@@ -6,6 +6,7 @@ arXiv:2401.08860.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -50,9 +51,10 @@ class CMD(DINO):
         local_scale: Share of a photo's area in the local crops.
         freeze_prototypes: Epochs for which the prototypes keep their random start.
         regions: Weight of the regions' distillation, in [0, 1]; the photos' has 1 - regions.
-        bag: Weight of the divergence of photos and bags, 0 or more.
+        bag: Weight of the divergence of photos and bags, 0 or more; the runs of record take 0.1.
     """
 
+    recipe = replace(DINO.recipe, epochs=300)
     region_centre: Tensor
 
     def __init__(

@@ -56,7 +56,7 @@ class HaloAttention(nn.Module):
                 "Halo attention needs a block of 1 or more, a halo of 0 or more, and a stride that divides "
                 f"the block; got {block}, {halo} and {stride}."
             )
-        if heads < 1 or head < 1 or out % heads:
+        if heads < 1 or head < 1 or out < 1 or out % heads:
             raise BadInput(
                 f"Halo attention needs heads of width 1 or more that divide its {out} channels; "
                 f"got {heads} of width {head}."
@@ -152,9 +152,11 @@ class HaloBlock(nn.Module):
         convolve: bool = False,
     ) -> None:
         super().__init__()
-        if width % head:
-            raise BadInput(f"HaloNet needs widths that heads of {head} channels divide; got {width}.")
         out, middle = round(bottleneck * width), round(values * width)
+        if head < 1 or width % head:
+            raise BadInput(f"HaloNet needs widths that heads of {head} channels divide; got {width}.")
+        if min(out, middle) < 1:
+            raise BadInput(f"HaloNet needs bottleneck and values above 0; got {bottleneck} and {values}.")
         self.downsample: nn.Module = nn.Identity()
         if stride > 1 or inside != out:
             kept = nn.Conv2d(inside, out, 1, stride=stride, bias=False)

@@ -176,7 +176,7 @@ class MMC(Method):
         return dino(scores, targets.chunk(2), temperature=self.student_temperature)
 
     def step_end(self, clock: Clock) -> None:
-        keep = clock.cosine(self.momentum, 1.0)
+        keep = self.clock.cosine(self.momentum, 1.0)
         for teacher in (self.teacher, self.teacher_head, self.teacher_projector):
             if teacher is not None:
                 teacher.follow(keep)

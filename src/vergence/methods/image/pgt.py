@@ -85,8 +85,8 @@ class PerceptualGroupTokenizer(ImageEncoder):
 
     Deng, Chen, Li 2024. Differs from the paper, which published no code: groups start from one Gaussian a
     layer, not from a mixture or a flow; the grouped vector of all heads together is one input of one GRU;
-    positions are fixed waves; where nothing is trained, all images start from the same draw of groups, so
-    that a vector does not depend on chance or on who shares the batch.
+    positions are fixed waves; where nothing is trained, and so in DINO's teacher, all images start from the
+    same draw of groups, so that a vector does not depend on chance or on who shares the batch.
 
     Args:
         size: Side of the images in pixels.
@@ -114,10 +114,10 @@ class PerceptualGroupTokenizer(ImageEncoder):
         last_round_only: bool = False,
     ) -> None:
         super().__init__(size=size)
-        if size % patch or dim % heads or min(depth, groups, rounds) < 1:
+        if min(patch, heads, depth, groups, rounds) < 1 or size % patch or dim % heads or dim % 4:
             raise BadInput(
-                "A group tokenizer needs a patch that divides the size, heads that divide the width, and 1 "
-                f"or more layers, groups and rounds; got patch {patch} of {size}, {heads} heads of {dim}, "
+                "A group tokenizer needs a patch that divides the size, a width that heads and 4 divide, and "
+                f"1 or more layers, groups and rounds; got patch {patch} of {size}, {heads} heads of {dim}, "
                 f"{depth} layers, {groups} groups and {rounds} rounds."
             )
         self.patch, self.out_dim, self.depth, self.n_groups = patch, dim, depth, groups

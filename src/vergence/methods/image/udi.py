@@ -71,6 +71,9 @@ class LookAround(nn.Module):
         return self.after(self.proj(seen) + picked)
 
 
+PARTS = ("class", "second", "patches")
+
+
 class UDI(DINO):
     """Say of a crop what a slow copy says of the whole, of its parts, and of both in one.
 
@@ -104,7 +107,7 @@ class UDI(DINO):
     """
 
     recipe = Recipe(
-        optimizer="adamw", lr=5e-4, batch=256, epochs=300, weight_decay=(0.04, 0.1), warmup=10, min_lr=1e-6,
+        optimizer="adamw", lr=5e-4, batch=256, epochs=300, weight_decay=(0.04, 0.1), warmup=10, min_lr=1e-5,
         clip=3.0, encoder="vit-small32",
     )  # fmt: skip
     encoder: ViT
@@ -130,7 +133,7 @@ class UDI(DINO):
         freeze_prototypes: int = 1,
         alpha: float = 0.5,
         window: tuple[int, int] = (3, 2),
-        parts: tuple[str, ...] = ("class", "second", "patches"),
+        parts: tuple[str, ...] = PARTS,
     ) -> None:
         give_register(encoder)
         super().__init__(
@@ -149,10 +152,10 @@ class UDI(DINO):
             local_scale=local_scale,
             freeze_prototypes=freeze_prototypes,
         )
-        if not 0 <= alpha <= 1 or min(window) < 1 or not {*parts} <= {"class", "second", "patches"}:
+        if not 0 <= alpha <= 1 or min(window) < 1 or not parts or not {*parts} <= {*PARTS}:
             raise BadInput(
-                "UDI needs alpha in [0, 1], windows of 1 or more, and parts of 'class', 'second' and "
-                f"'patches'; got {alpha}, {window} and {parts}."
+                "UDI needs alpha in [0, 1], windows of 1 or more, and one or more parts of 'class', 'second' "
+                f"and 'patches'; got {alpha}, {window} and {parts}."
             )
         sides = [augment.size // self.encoder.patch for augment in self.crops.augments]
         if min(sides) < window[1] or sides[0] < window[0]:
@@ -367,5 +370,8 @@ def cut(batch: ImageBatch, box: Tensor, augment: Augment) -> View:
     flip = torch.rand(len(batch), device=box.device) < augment.flip
     pixels = resized_crop(batch.pixels, box, augment.size, flip=flip)
     plain = replace(augment, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
-    seen = plain(ImageBatch(pixels.clamp(0, 1), batch.index, batch.label)).pixels
-    return View(seen, box, flip, torch.zeros_like(box[:, 0]), box_matrix(box, augment.size, flip))
+    seen = plain(ImageBatch(pixels.clamp(0, 1), batch.index, batch.label))  # it may turn and shift them, too
+    whole = box_matrix(box, augment.size, flip)
+    matrix = whole[:, :, :2] @ seen.matrix
+    matrix[:, :, 2] += whole[:, :, 2]
+    return View(seen.pixels, box, flip, seen.angle, matrix)
