@@ -7,6 +7,7 @@ lit is drawn anew; its colour and its kind stay. A mosaic's tiles have something
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from torch import nn
 from torchvision.tv_tensors import Mask
 
 from vergence.benchmarks.arms import Training
-from vergence.benchmarks.tasks import Metric, generated
+from vergence.benchmarks.tasks import Metric, Task, generated
 from vergence.core import Method
 from vergence.data import Source
 from vergence.data.image.batch import ImageBatch
@@ -32,18 +33,24 @@ LEARNED, PROBED, JUDGED = 1_000, 200, 200
 GRID, TILE = 4, 4  # tiles a side of a mosaic, pixels a side of a tile
 SIDE, CELLS = GRID * TILE, GRID**2
 KINDS, COLOURS, LIGHTS = 4, 4, 16  # kinds, and numbers that a tile's colour and light consist of
-CONTRAST = 2.0  # of kinds; colours and lights have deviation 1
+CONTRAST = 2.0  # of kinds; colours have deviation 1
 ALIKE = 0.5  # share of the variance of colours that a mosaic's tiles have in common
 
 
 def mosaics(
-    source: None, seed: int, *, moved: bool = True, lit: float = 1.0, alike: float = ALIKE
+    source: None,
+    seed: int,
+    *,
+    moved: bool = True,
+    contrast: float = CONTRAST,
+    lit: float = 1.0,
+    alike: float = ALIKE,
 ) -> tuple[Source, tuple[Source, Source]]:
     """Generate mosaics to learn from, both looks side by side, and single looks that teach and judge.
 
     A tile's pixels are one linear mixture of its kind, its colour and its light. Masks have the kinds. Tiles
-    stay in their places where they are not ``moved``; lights have deviation ``lit``, and of
-    the variance of colours a mosaic's tiles have ``alike`` in common.
+    stay in their places where they are not ``moved``; ``contrast`` is of kinds, lights have deviation
+    ``lit``, and of the variance of colours a mosaic's tiles have ``alike`` in common.
     """
     random = np.random.default_rng(seed)
     count = LEARNED + PROBED + JUDGED
@@ -51,7 +58,7 @@ def mosaics(
     common, own = random.normal(size=(count, 1, COLOURS)), random.normal(size=(count, CELLS, COLOURS))
     colour = alike**0.5 * common + (1 - alike) ** 0.5 * own
     mixture = random.normal(size=(KINDS + COLOURS + LIGHTS, 3 * TILE * TILE))
-    codes = CONTRAST * (np.eye(KINDS) - 1 / KINDS)
+    codes = contrast * (np.eye(KINDS) - 1 / KINDS)
     looks, masks = [], []
     for _ in range(2):
         order = np.argsort(random.random((count, CELLS)), 1)
@@ -90,6 +97,18 @@ class TileNet(ConvNet):
         super().__init__([tiles], size=SIDE, out_dim=dim)
 
 
+class TilePixels(ConvNet):
+    """The pixels of each tile as they are."""
+
+    def __init__(self) -> None:
+        super().__init__([nn.Sequential(Patches(TILE))], size=SIDE, out_dim=3 * TILE * TILE)
+
+
+def tile_pixels(task: Task, seed: int) -> dict[str, Score | float]:
+    """Judge the pixels of tiles themselves."""
+    return task.judge(TilePixels(), *task.data(seed), seed)
+
+
 class BothLooks(Method):
     """The two halves of a picture are the views of whatever method stands behind this class."""
 
@@ -117,4 +136,6 @@ def kinds(encoder: ImageEncoder, train: Source, test: tuple[Source, Source], see
     return patch_knn(x, known.classes, z, judged.classes, seed=seed)
 
 
-MOSAICS = generated(mosaics, Metric("mIoU of tiles' kinds by k-NN on cells", kinds))
+KINDS_FOUND = Metric("mIoU of tiles' kinds by k-NN on cells", kinds)
+MOSAICS = generated(mosaics, KINDS_FOUND)
+GLARING = generated(partial(mosaics, contrast=3.0, lit=3.0), KINDS_FOUND)  # where light drowns the kinds
