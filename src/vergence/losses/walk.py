@@ -61,6 +61,12 @@ def round_trips(frames: Tensor, *, temperature: float, dropout: float = 0.0) -> 
 
 
 @in_float32
+def one_after_the_other(first: Tensor, second: Tensor) -> Tensor:
+    """Return the chances of two steps, ``(B, N, M)``, from those of each, ``(B, N, K)`` and ``(B, K, M)``."""
+    return first @ second
+
+
+@in_float32
 def arrival_nce(
     chances: Tensor, home: Tensor, valid: Tensor | None = None, *, floor: float = _TINY
 ) -> Tensor:

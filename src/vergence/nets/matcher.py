@@ -12,6 +12,7 @@ from torch.nn.functional import interpolate, scaled_dot_product_attention
 
 from vergence.core import BadInput, Features
 from vergence.core.specs import name_of, wrapping
+from vergence.losses.precision import in_float32
 from vergence.nets.image_encoder import ImageEncoder, Images
 
 
@@ -111,6 +112,7 @@ class Matcher(ImageEncoder):
         return placed.at_pixels(height, width)
 
 
+@in_float32
 def displacement(chances: Tensor, grid: tuple[int, ...], *, window: float | None = None) -> Tensor:
     """Return the mean way ``(B, 2, h, w)``, x and y in cells, that cells go by chances ``(B, N, N)``.
 

@@ -39,7 +39,7 @@ def lucas_kanade(clips: Tensor, *, window: int = 7, levels: int = 3, rounds: int
             scale = flow.new_tensor([size[1] / flow.shape[-1], size[0] / flow.shape[-2]]).view(1, 2, 1, 1)
             flow = scale * interpolate(flow, size, mode="bilinear", align_corners=False)
         for _ in range(rounds):
-            flow = flow + _step(now, moved(after, flow), window)
+            flow = flow + _step(now, moved(after, flow), window, within(flow)).clamp(-1, 1)
     return flow.unflatten(0, (len(clips), -1))
 
 
@@ -52,12 +52,24 @@ def moved(frames: Tensor, flow: Tensor) -> Tensor:
     return grid_sample(frames, at, padding_mode="border", align_corners=False)
 
 
-def _step(now: Tensor, then: Tensor, window: int) -> Tensor:
-    """Return the shift ``(N, 2, H, W)`` that explains ``then - now`` to first order in every window."""
+def within(flow: Tensor) -> Tensor:
+    """Return which pixels ``(N, 1, H, W)`` bool go to a place within the frame by a flow ``(N, 2, H, W)``."""
+    height, width = flow.shape[-2:]
+    x = torch.arange(width, device=flow.device) + 0.5 + flow[:, 0]
+    y = (torch.arange(height, device=flow.device) + 0.5)[:, None] + flow[:, 1]
+    return ((x >= 0) & (x <= width) & (y >= 0) & (y <= height))[:, None]
+
+
+def _step(now: Tensor, then: Tensor, window: int, seen: Tensor) -> Tensor:
+    """Return the shift ``(N, 2, H, W)`` that explains ``then - now`` to first order in every window.
+
+    Pixels that are not ``seen`` again explain nothing.
+    """
     around = pad((now + then) / 2, (1, 1, 1, 1), mode="replicate")
     dx = (around[:, :, 1:-1, 2:] - around[:, :, 1:-1, :-2]) / 2
     dy = (around[:, :, 2:, 1:-1] - around[:, :, :-2, 1:-1]) / 2
     products = torch.cat([dx * dx, dx * dy, dy * dy, dx * (then - now), dy * (then - now)], 1)
+    products = products * seen
     half = window // 2
     xx, xy, yy, xt, yt = avg_pool2d(pad(products, (half,) * 4, mode="replicate"), window, 1).unbind(1)
     xx, yy = xx + _NOISE, yy + _NOISE

@@ -85,6 +85,21 @@ def test_in_the_same_crop_everyone_is_at_home_where_it_stands_and_mirrors_are_fo
     assert shown.all() and (home == 0).all()
 
 
+def test_homes_and_ways_are_the_same_where_the_rest_is_bfloat16():
+    torch.manual_seed(0)
+    boxes = torch.rand(8, 4) * 30 + torch.tensor([0.0, 0.0, 70.0, 70.0])
+    first, again = (
+        View(torch.zeros(8, 3, 128, 128), b, None, None, box_matrix(b, 128, torch.zeros(8, dtype=torch.bool)))
+        for b in (boxes, boxes.flip(0))
+    )
+    chances = torch.rand(8, 64, 64).softmax(-1)
+    apart = homes(first, again, (16, 16)), displacement(chances, (8, 8))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = homes(first, again, (16, 16)), displacement(chances, (8, 8))
+    assert all(torch.equal(a, b) for a, b in zip(apart[0], mixed[0], strict=True))
+    torch.testing.assert_close(apart[1], mixed[1])
+
+
 def test_views_are_two_frames_in_one_crop_and_the_first_in_another():
     method = make()
     batch = VideoBatch(

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import avg_pool2d
 
 from vergence.core import BadInput
 from vergence.data.video.example import example
@@ -144,6 +145,16 @@ def test_lucas_and_kanade_find_shifts_of_parts_of_a_pixel_and_of_several():
         flow = lucas_kanade(clip)[0, 0, :, 6:-6, 6:-6]
         assert (flow - torch.tensor([dx, dy]).view(2, 1, 1)).abs().mean() < 0.15
     assert not lucas_kanade(clip[:, :1].expand(-1, 2, -1, -1, -1)).any()
+
+
+def test_a_pan_moves_the_edge_as_it_moves_the_rest():
+    torch.manual_seed(0)
+    ground = avg_pool2d(torch.rand(6, 3, 60, 60), 5, 1)
+    ground = (ground - ground.amin()) / (ground.amax() - ground.amin())
+    flow = lucas_kanade(torch.stack([ground[:, :, 8:40, 8 + i : 40 + i] for i in range(4)], 1))
+    off = (flow - torch.tensor([-1.0, 0.0]).view(2, 1, 1)).norm(dim=2)
+    assert off[..., 6:-6].mean() < 0.35 and off[..., :4].mean() < 0.6  # it was 1.5 with what leaves the frame
+    assert flow.abs().max() < 4  # and 14
 
 
 def test_mistakes_are_answered_in_one_line():

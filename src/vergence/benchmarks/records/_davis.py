@@ -72,7 +72,7 @@ UNTRAINED, RAW = carries(None), Followed(by_colour, settings=SETTINGS)
 COPIED = Followed(None, settings={})
 NOTE = (
     "Seven of ten clips of DAVIS-2016 judge, each of them a seed here: every third frame of 240 lines. Each "
-    "arm learns once, from nine other real clips (51 windows of two seconds), by the same 140 steps of 8 "
+    "arm learns once, from nine other real clips (windows of two seconds), by 20 epochs in batches of 8 "
     "from the same start: a small convolutional network of stride 8 on frames of 128 pixels. Settings of the "
     "propagation are those of labelprop's record."
 )

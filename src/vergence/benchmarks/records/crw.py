@@ -62,8 +62,9 @@ MECHANISM = Mechanism(
     "neighbour, and each is lit anew; light is more of its pixels than its look. The encoder is one "
     "linear map to 8 numbers, fewer than there are causes: what helps nobody home is lost. A single frame "
     "does not tell light from look, and who takes a cell's next tile for the same one is wrong two times "
-    "in three. What counts is how many tiles of the last frame find themselves in the first. Settings "
-    "were chosen on seed 100; two shorter runs were broken off: one of five sixths of the steps by a limit "
+    "in three. What counts is how many tiles of the last frame find themselves in the first. Tiles are seen "
+    "as they are: crops, overlap and jitter of patches are not part of it. Settings were chosen on seed "
+    "100; two shorter runs were broken off: one of five sixths of the steps by a limit "
     "of time, one of half of them as walks had not begun to come home on two of three seeds. The paper's "
     "ablations do not lose here: with so few nodes, walks of one step and walks that lose no edges are "
     "easier lessons (.73 and .96 against .35 after 96 steps, seed 0).",

@@ -79,6 +79,7 @@ RECORD = Record(
         "drift tells their order, and so does the colour; in space, the light does. Then 1,500 other clips, "
         "each of which drifts one way: linear least squares on frozen features learn the way from 500. One "
         "frame says nothing of it. Whoever sees colours orders by them, whoever orders in space by light. "
+        "Random weights read much of the way, .960; both rivals lose some of it, and the puzzle adds .040. "
         "No clip is turned upside down, which would reverse the ways. Settings were looked at on seed 100.",
         task=TASK,
         arms=ARMS,

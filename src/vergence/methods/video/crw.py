@@ -26,7 +26,8 @@ class CRW(Method):
     Jabri, Owens, Efros 2020, arXiv:2006.14613. Differs from the paper: networks pad as they do everywhere
     (the paper's with mirrored borders), and every stage is trained and kept (the paper drops the last, and
     halves no map after the second). Frames are spread evenly over a random stretch of the window, not a
-    fixed number apart. Chances are float32 whatever the precision.
+    fixed number apart. The rate stays; the released code takes 0.3 of it from epoch 20 on. Chances are
+    float32 whatever the precision; edges are drawn in the loss, by each process for itself.
 
     Args:
         encoder: An image encoder on frames (``FrameEncoder``), for pictures of any size as convolutions are.

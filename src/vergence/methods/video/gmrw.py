@@ -9,7 +9,8 @@ from torch import Tensor
 
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.video.batch import VideoBatch
-from vergence.losses.walk import arrival_nce
+from vergence.engine.distributed import mean_over_processes
+from vergence.losses.walk import arrival_nce, one_after_the_other
 from vergence.methods.video.views import image_encoder
 from vergence.nets.matcher import Matcher, displacement, smoothness
 from vergence.nets.video_encoder import FrameEncoder, VideoEncoder
@@ -69,6 +70,8 @@ class GMRW(Method):
         smooth_from: int = 5_000,
         smooth_at: int = 15_000,
     ) -> None:
+        if not 0 < span[0] <= span[1] <= 1:
+            raise BadInput(f"span needs 0 < least <= largest <= 1, shares of a clip's time; got {span}.")
         if smooth < 0 or not 0 <= smooth_from < smooth_at:
             raise BadInput(
                 "GMRW needs smooth of 0 or more, which grows from step smooth_from to a later smooth_at; "
@@ -105,10 +108,12 @@ class GMRW(Method):
         assert seen.map is not None and seen.grid is not None
         first, second, again = seen.map.chunk(3)
         on, back = self.matcher.match(torch.cat([first, second]), torch.cat([second, again])).chunk(2)
-        trip = on @ back
+        trip = one_after_the_other(on, back)
         home, shown = homes(views.first, views.again, seen.grid)
         self.watch("came home", ((trip.argmax(-1) == home) & shown).sum() / shown.sum().clamp_min(1))
-        terms = {"cycle": arrival_nce(trip, home, shown, floor=1e-7)}
+        count = shown.sum().float()  # other processes may see more or fewer cells come back
+        share = count / mean_over_processes(count).clamp_min(1)
+        terms = {"cycle": share * arrival_nce(trip, home, shown, floor=1e-7)}
         weight = self.smooth * min(
             1.0, max(0.0, (self.clock.step - self.smooth_from) / (self.smooth_at - self.smooth_from))
         )
@@ -134,8 +139,9 @@ def homes(first: View, again: View, grid: tuple[int, ...]) -> tuple[Tensor, Tens
     size = first.pixels.shape[-1]
     row, column = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
     at = torch.stack([column * size / w, row * size / h], -1).flatten(0, 1).to(first.matrix)  # (N, 2)
-    source = at @ first.matrix[:, :, :2].mT + first.matrix[:, None, :, 2]
-    there = torch.linalg.solve(again.matrix[:, :, :2], (source - again.matrix[:, None, :, 2]).mT).mT
+    with torch.autocast(at.device.type, enabled=False):  # cells are counted: bfloat16 would miscount them
+        source = at @ first.matrix[:, :, :2].mT + first.matrix[:, None, :, 2]
+        there = torch.linalg.solve(again.matrix[:, :, :2], (source - again.matrix[:, None, :, 2]).mT).mT
     shown = ((there >= 0) & (there < size)).all(-1)
     x, y = (there * there.new_tensor([w / size, h / size])).floor().long().unbind(-1)
     return y.clamp(0, h - 1) * w + x.clamp(0, w - 1), shown

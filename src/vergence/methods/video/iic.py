@@ -84,6 +84,8 @@ class IIC(Method):
             raise BadInput(
                 f"IIC needs 1 or more negatives and a temperature above 0; got {negatives} and {temperature}."
             )
+        if not 0 <= momentum < 1:
+            raise BadInput(f"IIC needs momentum in [0, 1); got {momentum}.")
         if broken not in ("repeat", "shuffle"):
             raise unknown("way to break a clip's time", str(broken), ("repeat", "shuffle"))
         if broken == "shuffle" and encoder.frames < 4:
@@ -129,7 +131,7 @@ class IIC(Method):
             raise ValueError("IIC needs its memories before the first loss; call setup(source).")
         first, second = self.code(views.clips), self.code(views.changes)
         with torch.no_grad():  # its place is in the memory alone
-            still = self.code(views.broken) if self.intra else first
+            still = self.code(views.broken) if self.intra else first.detach()
         self.seen.append((views.rows[:, 0], first.detach(), second.detach(), still))
         return {
             "clips": self.told_apart(first, views.rows, memories["changes"], memories["broken"]),

@@ -46,12 +46,13 @@ class MAS(Method):
     """Say where in a clip motion is largest and which way it goes, and where colours change most and least.
 
     Wang, Jiao, Bao, He, Liu, Liu 2019, arXiv:1904.03597. Motion is that of motion boundaries: what changes
-    in the flow from place to place, so that a camera's own motion does not count. Three patterns part the
-    frame: a grid, square rings, triangles.
+    in the flow from place to place, so that a camera's own motion counts at the edge alone, where what
+    leaves the frame is not seen again. Three patterns part the frame: a grid, square rings, triangles.
 
     Differs from the paper: labels are computed from the views as they are made, and flow is that of Lucas and
     Kanade (``views.flow``) in place of TV-L1; ``flow`` may be overridden. Colours are counted in all octants
-    of their cube, as the paper has it; the released code takes the octant of the one commonest colour.
+    of their cube, as the paper has it; the released code takes the octant of the one commonest colour. Both
+    terms weigh alike, where the authors' second release gives appearance 0.1; there is no weight decay.
 
     Args:
         encoder: Maps clips ``(B, T, 3, S, S)`` to ``(B, D)`` or ``Features``; S a multiple of 8, T 2 or more.

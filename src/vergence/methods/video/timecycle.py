@@ -72,7 +72,8 @@ class Tracker(nn.Module):
         """``(B, G², N)`` affinities, which add up to 1 over the frame's cells -> boxes ``(B, 2, 3)``."""
         x = affinity.unflatten(2, (self.side, self.side))
         x = self.act(self.second(self.act(self.first(x)))).flatten(1)
-        return box_at(self.where(x))
+        with torch.autocast(x.device.type, enabled=False):  # half a pixel counts
+            return box_at(self.where(x.float()))
 
 
 class TimeCycle(Method):
@@ -93,7 +94,7 @@ class TimeCycle(Method):
         encoder: An image encoder on frames (``FrameEncoder``), for pictures of any size as convolutions are.
             The paper's is "resnet50" of 240 pixels with the option output_stride=8, which gives 30 x 30
             cells; frames are made smaller until they have a multiple of 3.
-        dim: Width of cells, whose root divides.
+        dim: Width of cells; affinities are cosines times its root.
         frames: T, before the one that the patch is cut from.
         kernel: Side of the tracker's convolutions.
         widths: Channels of these.
@@ -126,6 +127,10 @@ class TimeCycle(Method):
                 "TimeCycle needs 1 frame or more and weights of 0 or more; "
                 f"got {frames}, {cycle}, {skip} and {inlier}."
             )
+        if encoder.read < frames + 2:
+            raise BadInput(
+                f"TimeCycle needs {frames + 2} frames of a window; the encoder reads {encoder.read}."
+            )
         self.frames, self.weights = frames, (cycle, skip, inlier)
         size, grid = fitting_size(image_encoder(encoder, "TimeCycle"), encoder.size)
         self.side = size // 3
@@ -140,7 +145,9 @@ class TimeCycle(Method):
 
     def views(self, batch: VideoBatch) -> PatchLater:
         b, length = batch.pixels.shape[:2]
-        chosen = temporal_crop(b, length, self.frames + 2, span=(0.5, 1.0), device=batch.pixels.device)
+        needed = self.frames + 2
+        least = max(0.5, needed / length)  # no frame comes twice: staying would be the answer
+        chosen = temporal_crop(b, length, needed, span=(least, 1.0), device=batch.pixels.device)
         frames = self.crop(batch.take(chosen).images()).pixels.unflatten(0, (b, -1))
         target, after = frames[:, -2], frames[:, -1]  # the very last says where things change
         box = box_at(changing_place((target - after).abs().mean(1)))
@@ -214,6 +221,7 @@ def cut_out(x: Tensor, box: Tensor, side: int) -> Tensor:
     return grid_sample(x, grid, align_corners=False)
 
 
+@in_float32
 def grid_distance(box: Tensor, other: Tensor) -> Tensor:
     """Return the mean squared distance of a grid of points that two boxes map: scalar."""
     line = torch.linspace(-1, 1, POINTS, dtype=box.dtype, device=box.device)
