@@ -56,6 +56,18 @@ def network(encoder: SideOutputs, which: int = -1) -> Detector:
     return detect
 
 
+def merged(encoder: SideOutputs) -> Detector:
+    """Return what makes the mean of all of a network's maps of a photo."""
+    encoder.eval()
+
+    def detect(pixels: np.ndarray) -> np.ndarray:
+        with torch.inference_mode():
+            x = torch.from_numpy(pixels.astype(np.float32)).permute(2, 0, 1)[None]
+            return encoder.contours(x, averaged=True)[0].numpy()
+
+    return detect
+
+
 def judge(detect: Detector, test: Source, *, tolerance: float, thin: bool = True) -> tuple[Score, Score]:
     """Return AP and ODS of a detector on pictures with drawn boundaries.
 

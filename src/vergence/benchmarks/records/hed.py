@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Mechanism, Parity, Record
-from vergence.benchmarks.records._contours import CONTOURS, bsds, canny, judge, network, sobel
+from vergence.benchmarks.records._contours import CONTOURS, bsds, canny, judge, merged, network, sobel
 from vergence.benchmarks.tasks import Arm, Metric, Task, generated
 from vergence.core import Method
 from vergence.data import Source
@@ -48,6 +48,11 @@ def outlines(source: Any, seed: int) -> tuple[Source, Source]:
     return whole.subset(rows[:LEARNED]), whole.subset(rows[LEARNED:])
 
 
+MERGED = Metric("AP of contours, all maps merged")
+FUSED = tuple(
+    Metric(f"{metric.name}, fused map", claim="Sides that are taught make the fused map better.")
+    for metric in CONTOURS
+)
 SIDES = Metric(
     "ODS of a side, mean over five",
     claim="Each of five maps can be used by itself.",
@@ -63,7 +68,8 @@ def learned(
     Args:
         training: Of all of them.
         tolerance: See ``judge``.
-        sides: Whether the last metric is of the sides.
+        sides: Whether merged maps count first, those of an ablation only where they are better than its
+            fused one, and sides last.
     """
 
     def of(method: Callable[[Any], Any] | None) -> Arm:
@@ -75,9 +81,12 @@ def learned(
             fused = judge(network(encoder), test, tolerance=tolerance)
             if not sides:
                 return task.scores(*fused)
+            best = judge(merged(encoder), test, tolerance=tolerance)[0]
+            if type(made) is not HED and fused[0].value > best.value:
+                best = fused[0]
             maps = [network(encoder, side) for side in range(len(encoder.sides))]
             each = [judge(one, test, tolerance=tolerance)[1].value for one in maps]
-            return task.scores(*fused, float(np.mean(each)))
+            return task.scores(best, *fused, float(np.mean(each)))
 
         return arm
 
@@ -89,13 +98,13 @@ def classic(
 ) -> Arm:
     """Return the arm of a detector that does not learn, smoothed as was best on what others learn from.
 
-    With ``sides`` its one map stands for each of theirs.
+    With ``sides`` its one map stands for each of theirs, and for what is merged.
     """
 
     def arm(task: Task, seed: int) -> dict[str, Score | float]:
         test = task.data(seed)[1]
         ap, ods = judge(partial(detect, sigma=sigma), test, tolerance=tolerance, thin=thin)
-        return task.scores(ap, ods, *([ods] if sides else []))
+        return task.scores(*([ap, ap, ods, ods] if sides else [ap, ods]))
 
     return arm
 
@@ -113,11 +122,11 @@ small = learned(learns, NEAR, sides=True)
 MECHANISM = Mechanism(
     "Textured scenes of 2 to 4 things with shadows, 48 x 48, whose outlines are known: edges of textures and "
     "shadows are as strong as outlines, so that what is one is seen from afar, and where it runs from near. "
-    "Judged is the sum of five sides, which the paper's arm and its ablation both are taught; then sides, "
-    "of which a user of the paper's is given one for each scale. Tolerance 1 pixel. Settings were chosen on "
-    "seeds 100 and 101; on seed 100 the sums of both were level by ODS, .645 and .646, and not by AP, .465 "
-    "and .422.",
-    task=generated(outlines, *CONTOURS, SIDES),
+    "Judged is what the paper gives out, the mean of five sides and their sum (Eq. 5); its ablation has the "
+    "better of that and the sum, as its sides are not taught. The sum alone, then sides, are judged beside "
+    "it. Tolerance 1 pixel. Settings were chosen on seeds 100 and 101. Before, with seeds 0 to 4, the sum "
+    "alone counted: its AP was .436 with the sides' cost and .438 without; so these seeds are fresh.",
+    task=generated(outlines, MERGED, *FUSED, SIDES),
     arms={
         "paper": small(partial(HED, margin=0)),
         "fused cost only": small(partial(FusedOnly, margin=0)),
@@ -125,6 +134,7 @@ MECHANISM = Mechanism(
         "Canny": classic(canny, 0.5, NEAR, sides=True, thin=False),
         "untrained": small(None),
     },
+    seeds=(5, 6, 7, 8, 9),
 )
 PARITY = Parity(
     "port",
