@@ -12,10 +12,9 @@ from vergence.core.errors import BadInput
 def studio(argv: list[str]) -> None:
     parser = Options(
         "studio",
-        "Open a page to look at STORE with: a map of all its samples, their neighbours, search by a picture, "
-        "near-duplicates, clusters and what sets two parts apart. STORE may be a file of your own vectors "
-        "too (.npy, .npz, .parquet, .json), of which a store is made beside it. The page is served to this "
-        "machine only; Ctrl-C ends it.",
+        "Open a page to look at STORE with: a map, neighbours, near-duplicates, clusters and what sets two "
+        "parts apart. STORE may be a file of your own vectors (.npy, .npz, .parquet, .json), beside which a "
+        "store is made. The page is served to this machine only; Ctrl-C ends it.",
         "vergence studio photos.lance\n  vergence studio vectors.npy",
     )
     add_store(parser)
