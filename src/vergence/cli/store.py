@@ -143,13 +143,13 @@ def search(argv: list[str]) -> None:
     ]
     several = hits.queries is not None and len(hits) > 1
     lines = []
-    for name, found in zip(hits.queries or [""], near, strict=True):
+    for name, own in zip(hits.queries or [""], near, strict=True):
         lines += [f"Like {line(name)}:"] if several else []
-        lines += [f"{hit['score']:.4f}  {line(hit['id'])}" for hit in found] or ["Nothing found."]
+        lines += [f"{hit['score']:.4f}  {line(hit['id'])}" for hit in own] or ["Nothing found."]
     result: dict[str, Any] = {"query": args.query}
     if several:
         result["queries"] = [
-            {"id": name, "hits": found} for name, found in zip(hits.queries or [], near, strict=True)
+            {"id": name, "hits": own} for name, own in zip(hits.queries or [], near, strict=True)
         ]
     else:
         result["hits"] = near[0]

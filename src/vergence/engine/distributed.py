@@ -132,6 +132,14 @@ def mean_over_processes(x: Tensor) -> Tensor:
     return total / world()
 
 
+def over_mean(count: Tensor) -> Tensor:
+    """Return a count over its mean over processes, 0 where nobody has any.
+
+    A process's own mean of what it counts is multiplied by it: the mean over processes then is that of all.
+    """
+    return count / mean_over_processes(count).clamp_min(torch.finfo(count.dtype).tiny)
+
+
 @torch.no_grad()
 def follow_mean(mean: Tensor, rows: Tensor, *, keep: float) -> None:
     """Move a running mean ``(D,)``, in place, towards the mean of the rows ``(B, D)`` of all processes.

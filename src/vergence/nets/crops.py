@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 
 from vergence.core import BadInput, Features, pooled
 from vergence.views.pixels.augment import View
-from vergence.views.pixels.planar import Affine
+from vergence.views.pixels.planar import from_view_to_view
 
 
 def encode_crops(encoder: Callable[[Tensor], Tensor | Features], crops: Sequence[View]) -> Tensor:
@@ -85,7 +85,7 @@ def match_by_place(first: View, second: View, grid: tuple[int, int]) -> tuple[Te
         torch.meshgrid(torch.arange(columns) + 0.5, torch.arange(rows) + 0.5, indexing="xy"), 2
     ).view(1, -1, 2)  # (1, N, 2), in cells
     in_first = at.to(cells) * first.pixels.shape[-1] / cells
-    in_second = Affine(second.matrix).to_view(Affine(first.matrix).to_source(in_first))
+    in_second = from_view_to_view(in_first, first.matrix, second.matrix)
     cell = (in_second * cells / second.pixels.shape[-1]).floor()
     inside = ((cell >= 0) & (cell < cells)).all(2)
     x, y = cell.clamp_min(0).minimum(cells - 1).long().unbind(2)

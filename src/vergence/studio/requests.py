@@ -89,10 +89,13 @@ def getter(session: Session, work: Callable[[Session, Request], Any]) -> Callabl
     """Return the endpoint of an address that is read; ``work`` gives a response, or what JSON holds."""
 
     def endpoint(request: Request) -> Response:
-        found = work(session, request)
-        return found if isinstance(found, Response) else Answer(found)
+        return _response(work(session, request))
 
     return endpoint
+
+
+def _response(result: Any) -> Response:
+    return result if isinstance(result, Response) else Answer(result)
 
 
 def poster(
@@ -108,8 +111,7 @@ def poster(
         def answer() -> Any:
             return work(session, **read_body(raw, kinds))
 
-        found = await run_in_threadpool(answer)
-        return found if isinstance(found, Response) else Answer(found)
+        return _response(await run_in_threadpool(answer))
 
     return endpoint
 

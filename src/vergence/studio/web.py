@@ -163,10 +163,10 @@ def _search(session: Session, raw: bytes) -> dict[str, Any]:
 
 def _find(session: Session, query: str) -> Response:
     """Return what a query means, how many rows it has found and the first of them, then all as a mask."""
-    found = find(session.store, query)
-    first = int(found.rows[0]) if len(found.rows) else -1
-    about = {"kind": found.kind, "count": len(found.rows), "row": first}
-    return packed(about, write_mask(found.rows, len(session.store)))
+    result = find(session.store, query)
+    first = int(result.rows[0]) if len(result.rows) else -1
+    about = {"kind": result.kind, "count": len(result.rows), "row": first}
+    return packed(about, write_mask(result.rows, len(session.store)))
 
 
 def _duplicates(session: Session, by: str, threshold: float | None) -> dict[str, Any]:

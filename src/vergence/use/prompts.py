@@ -39,8 +39,8 @@ def prompt_similarity(features: Features, points: Tensor) -> Tensor:
             f"{tuple(points.shape)} and grid {features.grid}."
         )
     unit = normalize(features.tokens.float(), dim=2)
-    asked = unit.gather(1, cells_at(features, points)[..., None].expand(-1, -1, unit.shape[2]))
-    return (asked @ unit.mT).unflatten(2, features.grid)
+    queries = unit.gather(1, cells_at(features, points)[..., None].expand(-1, -1, unit.shape[2]))
+    return (queries @ unit.mT).unflatten(2, features.grid)
 
 
 def prompted(features: Features, points: Tensor, size: tuple[int, int], *, threshold: float) -> Tensor:

@@ -7,9 +7,10 @@ from torch.nn.functional import log_softmax
 from vergence.core import BadInput, Clock
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image.encoders import build
-from vergence.methods.image.udi import UDI, centres, class_tokens, moved, overlapping, strata, union
+from vergence.methods.image.udi import UDI, centres, class_tokens, overlapping, strata, union
 from vergence.nets.vit import ViT
 from vergence.views.pixels.geometry import random_boxes
+from vergence.views.pixels.planar import from_view_to_view
 
 SMALL = {"prototypes": 20, "hidden": 16, "bottleneck": 8, "n_local": 2, "local_size": 8}
 CONTRACT = {
@@ -131,7 +132,9 @@ def test_a_look_around_gives_a_patchs_own_token_at_its_centre(batch):
 def test_crops_of_one_place_move_points_nowhere(batch):
     views = make().views(batch)
     xy = 24 * torch.rand(5, 3, 2)
-    torch.testing.assert_close(moved(xy, views.crops[0], views.crops[0]), xy, atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        from_view_to_view(xy, views.crops[0].matrix, views.crops[0].matrix), xy, atol=1e-4, rtol=0
+    )
 
 
 def test_alpha_0_teaches_the_second_token_as_the_first_and_parts_can_be_left_out(batch):

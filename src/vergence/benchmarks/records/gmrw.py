@@ -79,8 +79,8 @@ def followed(encoder: Any, train: Any, test: Pans, seed: int) -> float:
     moved = CELL * displacement(chances, one.grid, window=2.0)  # (B, 2, h, w)
     h, w = one.grid
     at = torch.stack(torch.meshgrid(torch.arange(w), torch.arange(h), indexing="xy")) * CELL + CELL / 2
-    there = at + test.moved[:, :, None, None]
-    shown = ((there >= 0) & (there < SIDE)).all(1)
+    place = at + test.moved[:, :, None, None]
+    shown = ((place >= 0) & (place < SIDE)).all(1)
     off = (moved - test.moved[:, :, None, None]).norm(dim=1)
     return float((off <= CELL)[shown].float().mean())
 

@@ -58,8 +58,8 @@ def by_loops(layer: Any, picture: np.ndarray, eps: np.ndarray) -> tuple[np.ndarr
         groups = (1 - keep) * np.tanh(into[2] + sigmoid(into[0] + held[0]) * held[2]) + keep * groups
         groups = groups + perceptron(normed(groups, layer.norm_step), layer.think)
     heard = normed(groups, layer.norm_heard) @ layer.hear.weight.numpy().T
-    told = np.concatenate([share[h] @ heard[:, h * d : (h + 1) * d] for h in range(heads)], 1)
-    y = picture + told @ layer.proj.weight.numpy().T + layer.proj.bias.numpy()
+    read = np.concatenate([share[h] @ heard[:, h * d : (h + 1) * d] for h in range(heads)], 1)
+    y = picture + read @ layer.proj.weight.numpy().T + layer.proj.bias.numpy()
     return y + perceptron(normed(y, layer.norm_inner), layer.mlp), groups, share
 
 
@@ -82,8 +82,8 @@ def compared() -> Iterator[tuple[Any, Any]]:
         with torch.no_grad():
             for parameter, value in zip(parameters, values[2:], strict=True):
                 parameter.copy_(torch.from_numpy(value))
-        found = by_loops(layer, values[0], values[1])
-        return float(sum((a * w).sum() for a, w in zip(found, weights, strict=True)))
+        answers = by_loops(layer, values[0], values[1])
+        return float(sum((a * w).sum() for a, w in zip(answers, weights, strict=True)))
 
     here, step = [x, eps, *(p.detach().numpy().copy() for p in parameters)], 2e-4
     for n, gradient in enumerate(gradients):

@@ -178,10 +178,10 @@ def derived() -> Iterator[tuple[Any, Any]]:
         return (net.weight_ih_l0 @ z + net.bias_ih_l0 + net.weight_hh_l0 @ state + net.bias_hh_l0).relu()
 
     x = torch.cat([shot.x for shot in shots[:2]]).double()
-    told = [(shot.x.double() - x.mean(0)) / x.std(0) for shot in shots]
-    both, size = torch.cat(told[:2]), len(told[0])
+    scaled = [(shot.x.double() - x.mean(0)) / x.std(0) for shot in shots]
+    both, size = torch.cat(scaled[:2]), len(scaled[0])
     torch.manual_seed(1)
-    found = watch.loss(watch.graph)
+    terms = watch.loss(watch.graph)
     torch.manual_seed(1)  # the same draws once more
     absent = negatives(watch.graph)
     z = extracted(both, augmented(edges, absent, theirs.share))
@@ -200,8 +200,8 @@ def derived() -> Iterator[tuple[Any, Any]]:
         "estimate": (guess - (losses.double() - mean) / deviation).square().mean(),
     }
     for name in slow:
-        yield found[name].item(), slow[name].item()
-    for costs in (found, slow):
+        yield terms[name].item(), slow[name].item()
+    for costs in (terms, slow):
         (costs["reconstruct"] + costs["estimate"]).backward()
     for own, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert own.grad is not None and other.grad is not None
@@ -211,7 +211,7 @@ def derived() -> Iterator[tuple[Any, Any]]:
         z = extracted(both, edges)
         middle, reach = z.mean(0), z.std(0) / 10
         state = torch.zeros(4, dtype=torch.double)
-        for part in (z[:size], z[size:], extracted(told[2], shots[2].edge_index)):
+        for part in (z[:size], z[size:], extracted(scaled[2], shots[2].edge_index)):
             state = recalled((part.mean(0) - middle) / reach, state)
         yield ours.estimate(shots[2]), max((mean + deviation * theirs.read(state)[0]).item(), 0.0)
 

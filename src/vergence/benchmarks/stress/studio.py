@@ -164,8 +164,8 @@ LASSO = """() => {
 
 def lassos(page: Page) -> dict[str, Any]:
     """Draw a lasso around most points, and return seconds until they are counted, and how many they are."""
-    found = [page.evaluate(LASSO) for _ in range(5)]
-    return {**summary([seconds for seconds, _ in found]), "rows": found[0][1]}
+    drawn = [page.evaluate(LASSO) for _ in range(5)]
+    return {**summary([seconds for seconds, _ in drawn]), "rows": drawn[0][1]}
 
 
 def walk(page: Page) -> None:
@@ -194,13 +194,13 @@ def walk(page: Page) -> None:
     page.get_by_label("Find samples by").fill("year > 2015 AND camera = 'north'")
     page.keyboard.press("Enter")
     until(f"{size} > 0")
-    found = page.evaluate(size)
+    selected = page.evaluate(size)
     page.get_by_label("Tag; empty takes the tags away").fill("<b>seen</b>")
     page.keyboard.press("Enter")
     until("document.querySelector('.studio-legend').textContent.includes('<b>seen</b>')")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export the ids as csv").press("Enter")
-    assert len(Path(download.value.path()).read_text().splitlines()) == found + 1
+    assert len(Path(download.value.path()).read_text().splitlines()) == selected + 1
     page.get_by_role("button", name="Take the last tag back").press("Enter")
     until("!document.querySelector('.studio-legend').textContent.includes('<b>seen</b>')")
     page.goto("about:blank")
@@ -275,7 +275,7 @@ def main() -> None:
 
 def measure(chromium: Any, path: Path, args: argparse.Namespace) -> dict[str, Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
-    program = next(found for name in names if (found := shutil.which(name)))
+    program = next(place for name in names if (place := shutil.which(name)))
     browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
     served = Served(path)
     try:

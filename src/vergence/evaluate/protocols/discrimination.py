@@ -153,9 +153,9 @@ def _ious(features: Features, things: Tensor, random: torch.Generator) -> Iterat
         points = torch.stack([inside % width, inside // width], 1) + 0.5
         one = of_pictures(features, torch.tensor([picture]))
         alike = at_pixels(one, prompt_similarity(one, points[None].float()), (height, width))[0]
-        found = alike[:, None] > levels[:, None, None]  # (K, T, H, W)
-        both = (found & masks[:, None]).sum((2, 3))
-        yield both / (found | masks[:, None]).sum((2, 3)).clamp_min(1)
+        prompted = alike[:, None] > levels[:, None, None]  # (K, T, H, W)
+        both = (prompted & masks[:, None]).sum((2, 3))
+        yield both / (prompted | masks[:, None]).sum((2, 3)).clamp_min(1)
 
 
 def _discrimination(split: Split, seed: int) -> Scores:
@@ -165,10 +165,10 @@ def _discrimination(split: Split, seed: int) -> Scores:
         return
     (known, of_known), (judged, of_judged) = sides  # type: ignore[misc]
     things = thing_numbers(of_judged, len(judged.pooled))
-    found = discrimination(judged, things, seed=seed)
-    means = f"means {found.intra:.3f} within and {found.inter:.3f} between"
-    yield "discrimination AUC", dataclasses.replace(found.auc, note=means)
-    yield "overlap (less is better)", found.overlap
+    result = discrimination(judged, things, seed=seed)
+    means = f"means {result.intra:.3f} within and {result.inter:.3f} between"
+    yield "discrimination AUC", dataclasses.replace(result.auc, note=means)
+    yield "overlap (less is better)", result.overlap
     chosen = prompt_ious(known, thing_numbers(of_known, len(known.pooled)), seed=seed).mean(0).argmax()
     ious = prompt_ious(judged, things, seed=seed)
     note = f"threshold {THRESHOLDS[int(chosen)]:.2f}, of the training pictures"

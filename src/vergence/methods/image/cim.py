@@ -21,7 +21,7 @@ from vergence.nets.attentive import CrossAttention
 from vergence.nets.image_encoder import ImageEncoder, image_size
 from vergence.nets.patches import sincos
 from vergence.views.pixels.augment import Augment, photo_sizes
-from vergence.views.pixels.geometry import Range, random_boxes, uniform, warp
+from vergence.views.pixels.geometry import Range, composed, random_boxes, uniform, warp
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,8 +165,7 @@ class CIM(Method):
             turn = math.radians(self.degrees)
             matrix = turned_boxes(boxes, uniform(len(boxes), -turn, turn, boxes, None), sides, size)
             masks.append(covered(matrix, size, self.context_size))
-            to_photo = whole.matrix[:, :, :2] @ matrix
-            to_photo[:, :, 2] += whole.matrix[:, :, 2]
+            to_photo = composed(whole.matrix, matrix)
             pieces.append(warp(batch.pixels, to_photo, size, sizes=photo_sizes(batch)))
         cut = torch.cat(pieces)
         rows = torch.zeros(len(cut), dtype=torch.int64, device=cut.device)

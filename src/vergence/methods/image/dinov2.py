@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vergence.core import BadInput, Clock, Method, Recipe
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.distributed import follow_mean, gather, gather_uneven, mean_over_processes
+from vergence.engine.distributed import follow_mean, gather, gather_uneven, over_mean
 from vergence.losses import centred, dino, koleo, sinkhorn, soft_cross_entropy
 from vergence.methods.image.masking import patch_of
 from vergence.methods.image.views import crops, local_side
@@ -165,7 +165,7 @@ class DINOv2(Method):
                 mask
             ]  # a photo's patches share 1
             shown = weights.sum().float()  # photos with hidden patches: processes may have different numbers
-            share = shown / mean_over_processes(shown).clamp_min(torch.finfo(shown.dtype).tiny)
+            share = over_mean(shown)
             terms["ibot"] = (self.ibot * share) * soft_cross_entropy(
                 patch_head(hidden), patch_targets, temperature=self.student_temperature, weights=weights
             )

@@ -91,8 +91,8 @@ class HaloAttention(nn.Module):
         by_column = torch.einsum("...xyd,yjd->...xyj", q, self.columns[self.offset].to(q.dtype))
         logits = (logits + by_column[..., None, :]).flatten(-2)
         if self.outside == "masked":
-            there = self._inside(height, down)[:, None, :, None] & self._inside(width, across)[None, :, None]
-            logits = logits.masked_fill(~there.flatten(2)[:, :, None, None, None], -torch.inf)
+            inside = self._inside(height, down)[:, None, :, None] & self._inside(width, across)[None, :, None]
+            logits = logits.masked_fill(~inside.flatten(2)[:, :, None, None, None], -torch.inf)
         seen = logits.softmax(-1).to(v.dtype).flatten(-3, -2) @ v  # (B, down, across, heads, q², v)
         seen = seen.unflatten(-2, (side, side)).permute(0, 3, 6, 1, 4, 2, 5)
         whole = seen.flatten(1, 2).flatten(2, 3).flatten(3, 4)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vergence.core import BadInput, Clock, Method, Recipe
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.distributed import follow_mean, gather, mean_over_processes
+from vergence.engine.distributed import follow_mean, gather, over_mean
 from vergence.losses import centred, dino, info_nce, soft_cross_entropy
 from vergence.methods.image.dinov2 import Crops
 from vergence.methods.image.masking import patch_of
@@ -161,7 +161,7 @@ class MMC(Method):
         targets = centred(scores, self.centre_patches, temperature=self.teacher_temperature)
         follow_mean(self.centre_patches, scores, keep=self.centre_momentum)
         count = torch.tensor(float(len(seen)), device=seen.device)  # processes may hide different numbers
-        share = count / mean_over_processes(count)
+        share = over_mean(count)
         return share * soft_cross_entropy(self.head(seen), targets, temperature=self.student_temperature)
 
     def of_photos(self, seen: Tensor, meant: Tensor, views: Crops) -> Tensor:

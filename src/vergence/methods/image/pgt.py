@@ -64,8 +64,8 @@ class Grouping(nn.Module):
                 groups = groups.detach() + start - start.detach()
             groups, assignment = self.round(groups, k, v)
         heard = self.hear(self.norm_heard(groups)).unflatten(2, (self.heads, -1)).transpose(1, 2)
-        told = (assignment.to(heard.dtype) @ heard).transpose(1, 2).flatten(2)  # Σ_m A_im g_m
-        x = x + self.proj(told)
+        read = (assignment.to(heard.dtype) @ heard).transpose(1, 2).flatten(2)  # Σ_m A_im g_m
+        x = x + self.proj(read)
         return x + self.mlp(self.norm_inner(x)), groups, assignment
 
     def round(self, groups: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

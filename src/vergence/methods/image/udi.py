@@ -11,15 +11,15 @@ from torch.nn.functional import grid_sample, scaled_dot_product_attention
 from vergence.core import BadInput, Clock, Recipe
 from vergence.core.specs import name_of
 from vergence.data.image.batch import ImageBatch
-from vergence.engine.distributed import follow_mean, mean_over_processes
+from vergence.engine.distributed import follow_mean, over_mean
 from vergence.losses import centred, dino, soft_cross_entropy
 from vergence.methods.image.dino import DINO
 from vergence.nets import Teacher
 from vergence.nets.image_encoder import Images
 from vergence.nets.vit import ViT
 from vergence.views.pixels.augment import Augment, View, photo_sizes
-from vergence.views.pixels.geometry import box_matrix, random_boxes, resized_crop
-from vergence.views.pixels.planar import Affine
+from vergence.views.pixels.geometry import box_matrix, composed, random_boxes, resized_crop
+from vergence.views.pixels.planar import from_view_to_view
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +187,20 @@ class UDI(DINO):
         for crop in crops[2:]:
             side = crop.pixels.shape[-1] // patch
             parts.append((crop, centres(strata(rows, side, self.window[1]).to(device), side, patch)))
-        there = torch.cat(
+        place = torch.cat(
             [
-                torch.cat([moved(xy, crop, crops[q]) for crop, xy in [(crops[1 - q], own), *parts]], 1)
+                torch.cat(
+                    [
+                        from_view_to_view(xy, crop.matrix, crops[q].matrix)
+                        for crop, xy in [(crops[1 - q], own), *parts]
+                    ],
+                    1,
+                )
                 for q in range(2)
             ]
         )
-        inside = ((there > 0) & (there < first.size)).all(2)
-        return Sampled(crops, own.repeat(2, 1, 1), there, inside)
+        inside = ((place > 0) & (place < first.size)).all(2)
+        return Sampled(crops, own.repeat(2, 1, 1), place, inside)
 
     def loss(self, views: Sampled) -> dict[str, Tensor]:  # type: ignore[override]
         self.head.frozen = self.clock.epoch < self.freeze_prototypes
@@ -211,18 +217,18 @@ class UDI(DINO):
         pairs = [(v, q) for v in range(len(crops)) for q in range(2) if q != v]
         both = self.second_targets(views, meant, parts)  # (pairs, B, K)
         temperature, inside = self.sharpness(), views.inside.view(2, b, -1)
-        told = parts.view(2, b, *parts.shape[1:])
+        by_crop = parts.view(2, b, *parts.shape[1:])
         own = inside[:, :, :k].flip(0)  # whether the other crop shows a crop's own samples
         targets = {
             "class": centred(meant, self.centre, temperature=temperature),
             "second": centred(both, self.second_centre, temperature=temperature),
-            "patches": centred(told[:, :, :k].flip(0), self.patch_centre, temperature=temperature),
+            "patches": centred(by_crop[:, :, :k].flip(0), self.patch_centre, temperature=temperature),
         }
         for name in ("class", "second"):
             self.watch(f"{name}_entropy", torch.special.entr(targets[name]).sum(-1).mean())
         follow_mean(self.centre, meant, keep=self.centre_momentum)
         follow_mean(self.second_centre, both.flatten(0, 1), keep=self.centre_momentum)
-        follow_mean(self.patch_centre, told[inside], keep=self.centre_momentum)
+        follow_mean(self.patch_centre, by_crop[inside], keep=self.centre_momentum)
 
         heat = self.student_temperature
         first, second = (list(said[:, i].split(b)) for i in range(2))
@@ -231,8 +237,8 @@ class UDI(DINO):
             for (v, _), target in zip(pairs, targets["second"], strict=True)
         ]
         shown = own.sum().float()  # processes may have different numbers
-        share = shown / mean_over_processes(shown).clamp_min(torch.finfo(shown.dtype).tiny)
-        there = soft_cross_entropy(
+        share = over_mean(shown)
+        of_samples = soft_cross_entropy(
             samples.flatten(0, 1),
             targets["patches"].flatten(0, 2),
             temperature=heat,
@@ -241,7 +247,7 @@ class UDI(DINO):
         terms = {
             "class": dino(first, targets["class"].chunk(2), temperature=heat),
             "second": torch.stack(costs).mean(),
-            "patches": share * there,
+            "patches": share * of_samples,
         }
         return {name: (name in self.parts) * cost / 3 for name, cost in terms.items()}
 
@@ -337,11 +343,6 @@ def centres(places: Tensor, side: int, patch: int) -> Tensor:
     return (torch.stack([places % side, places // side], 2) + 0.5) * patch
 
 
-def moved(xy: Tensor, view: View, other: View) -> Tensor:
-    """Return where points ``(B, K, 2)`` of one crop lie in another crop of the same photos, in pixels."""
-    return Affine(other.matrix).to_view(Affine(view.matrix).to_source(xy))
-
-
 def overlapping(boxes: Tensor, reference: Tensor, sizes: Tensor) -> Tensor:
     """Return boxes moved, as far as they must, to share half of the smaller side with a reference, each way.
 
@@ -371,7 +372,5 @@ def cut(batch: ImageBatch, box: Tensor, augment: Augment) -> View:
     pixels = resized_crop(batch.pixels, box, augment.size, flip=flip)
     plain = replace(augment, scale=(1.0, 1.0), ratio=(1.0, 1.0), flip=0.0)
     seen = plain(ImageBatch(pixels.clamp(0, 1), batch.index, batch.label))  # it may turn and shift them, too
-    whole = box_matrix(box, augment.size, flip)
-    matrix = whole[:, :, :2] @ seen.matrix
-    matrix[:, :, 2] += whole[:, :, 2]
+    matrix = composed(box_matrix(box, augment.size, flip), seen.matrix)
     return View(seen.pixels, box, flip, seen.angle, matrix)

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from vergence.core import BadInput, Method, Recipe
 from vergence.data.video.batch import VideoBatch
-from vergence.engine.distributed import mean_over_processes
+from vergence.engine.distributed import over_mean
 from vergence.losses.walk import arrival_nce, one_after_the_other
 from vergence.methods.video.views import image_encoder
 from vergence.nets.matcher import Matcher, displacement, smoothness
 from vergence.nets.video_encoder import FrameEncoder, VideoEncoder
 from vergence.views.clips import temporal_crop
 from vergence.views.pixels.augment import Augment, View
+from vergence.views.pixels.planar import from_view_to_view
 
 
 @dataclass(frozen=True)
@@ -100,8 +101,8 @@ class GMRW(Method):
         b, length = batch.pixels.shape[:2]
         chosen = temporal_crop(b, length, 2, span=self.span, device=batch.pixels.device)
         frames = batch.take(chosen).images()
-        there, back = self.crop(frames), self.crop(frames)
-        return There(_every_other(there, 0), _every_other(there, 1), _every_other(back, 0))
+        out, back = self.crop(frames), self.crop(frames)
+        return There(_every_other(out, 0), _every_other(out, 1), _every_other(back, 0))
 
     def loss(self, views: There) -> dict[str, Tensor]:
         seen = self.matcher(torch.cat([v.pixels for v in (views.first, views.second, views.again)]))
@@ -111,8 +112,7 @@ class GMRW(Method):
         trip = one_after_the_other(on, back)
         home, shown = homes(views.first, views.again, seen.grid)
         self.watch("came home", ((trip.argmax(-1) == home) & shown).sum() / shown.sum().clamp_min(1))
-        count = shown.sum().float()  # other processes may see more or fewer cells come back
-        share = count / mean_over_processes(count).clamp_min(1)
+        share = over_mean(shown.sum().float())  # other processes may see more or fewer cells come back
         terms = {"cycle": share * arrival_nce(trip, home, shown, floor=1e-7)}
         weight = self.smooth * min(
             1.0, max(0.0, (self.clock.step - self.smooth_from) / (self.smooth_at - self.smooth_from))
@@ -140,10 +140,9 @@ def homes(first: View, again: View, grid: tuple[int, ...]) -> tuple[Tensor, Tens
     row, column = torch.meshgrid(torch.arange(h) + 0.5, torch.arange(w) + 0.5, indexing="ij")
     at = torch.stack([column * size / w, row * size / h], -1).flatten(0, 1).to(first.matrix)  # (N, 2)
     with torch.autocast(at.device.type, enabled=False):  # cells are counted: bfloat16 would miscount them
-        source = at @ first.matrix[:, :, :2].mT + first.matrix[:, None, :, 2]
-        there = torch.linalg.solve(again.matrix[:, :, :2], (source - again.matrix[:, None, :, 2]).mT).mT
-    shown = ((there >= 0) & (there < size)).all(-1)
-    x, y = (there * there.new_tensor([w / size, h / size])).floor().long().unbind(-1)
+        place = from_view_to_view(at, first.matrix, again.matrix)
+    shown = ((place >= 0) & (place < size)).all(-1)
+    x, y = (place * place.new_tensor([w / size, h / size])).floor().long().unbind(-1)
     return y.clamp(0, h - 1) * w + x.clamp(0, w - 1), shown
 
 

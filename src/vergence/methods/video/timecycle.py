@@ -163,12 +163,12 @@ class TimeCycle(Method):
         home = [self.round_trip(patch, past[:, t - k :], target) for k in range(1, t + 1)]
         self.watch("centre off by", (home[-1] - views.box)[:, :, 2].norm(dim=1).mean())
         each = past.flatten(0, 1)
-        affinity, there = self.track(patch.repeat_interleave(t, 0), each)
-        _, back = self.track(self.cut(each, there), target.repeat_interleave(t, 0))
+        affinity, box = self.track(patch.repeat_interleave(t, 0), each)
+        _, back = self.track(self.cut(each, box), target.repeat_interleave(t, 0))
         return {
-            "cycle": cycle * torch.stack([grid_distance(box, views.box) for box in home]).mean(),
+            "cycle": cycle * torch.stack([grid_distance(back_home, views.box) for back_home in home]).mean(),
             "skip": skip * grid_distance(back, views.box.repeat_interleave(t, 0)),
-            "inlier": -inlier * soft_inliers(affinity, there).mean(),
+            "inlier": -inlier * soft_inliers(affinity, box).mean(),
         }
 
     def cells(self, pixels: Tensor) -> Tensor:
@@ -243,8 +243,8 @@ def soft_inliers(affinity: Tensor, box: Tensor) -> Tensor:
     maps = affinity.mT.unflatten(2, (grid, grid)).flatten(0, 1)[:, None]  # of each cell of the patch
     shown = torch.cat([maps, torch.ones_like(maps)], 1)
     at = grid_sample(shown, place.flatten(0, 1)[:, None, None], align_corners=False)
-    found, inside = at[:, :, 0, 0].unflatten(0, (-1, side**2)).sum(1).unbind(1)
-    return found / (inside + 1e-5 * (grid * side) ** 2)
+    mass, inside = at[:, :, 0, 0].unflatten(0, (-1, side**2)).sum(1).unbind(1)
+    return mass / (inside + 1e-5 * (grid * side) ** 2)
 
 
 def changing_place(change: Tensor) -> Tensor:

@@ -202,7 +202,7 @@ class Augment:
         angle = torch.zeros(b, device=pixels.device)
         if isinstance(self.affine, Affine):
             angle, motion = self.affine.draw(sizes, generator, self.group)
-            matrix = motion[:, :2, :2] @ matrix + torch.nn.functional.pad(motion[:, :2, 2:], (2, 0))
+            matrix = geometry.composed(motion, matrix)
         factors = self._draw_jitter(sizes, generator)
         order = torch.randperm(
             4, generator=generator, device=generator.device if generator else None

@@ -209,6 +209,14 @@ def box_matrix(boxes: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
     return torch.stack([across, zero, origin, zero, tall / size, top], 1).view(-1, 2, 3)
 
 
+def composed(outer: Tensor, inner: Tensor) -> Tensor:
+    """Return the maps ``(B, 2, 3)`` of points that go by ``inner (B, 2, 3)`` first, then by ``outer``.
+
+    ``outer`` is ``(B, 2, 3)`` or ``(B, 3, 3)``.
+    """
+    return outer[:, :2, :2] @ inner + F.pad(outer[:, :2, 2:], (2, 0))
+
+
 def affine_matrix(
     sizes: Tensor,
     *,

@@ -65,6 +65,17 @@ class Affine(PlaneMap):
         return type(self)(self.matrix[rows])
 
 
+def from_view_to_view(xy: Tensor, matrix: Tensor, other: Tensor) -> Tensor:
+    """Return where points ``(B, N, 2)`` of one view lie in another of the same source, in pixels.
+
+    Args:
+        xy: Of the view.
+        matrix: ``(B, 2, 3)`` from the view to the source.
+        other: ``(B, 2, 3)`` from the other view to the source.
+    """
+    return Affine(other).to_view(Affine(matrix).to_source(xy))
+
+
 class Homography(PlaneMap):
     """``x -> H x`` in homogeneous coordinates.
 
