@@ -13,6 +13,7 @@ from torch.nn.functional import cosine_similarity, interpolate
 from vergence.core import BadInput, Clock, Method, Recipe, input_spec, pooled
 from vergence.data.image.batch import ImageBatch
 from vergence.engine.encoders import with_weights
+from vergence.losses.precision import in_float32
 from vergence.nets import width_of
 from vergence.nets.image_encoder import image_size
 from vergence.views.pixels.augment import Augment, plain
@@ -90,10 +91,13 @@ class Distill(Method):
 
     def loss(self, views: Views) -> dict[str, Tensor]:
         pixels, target = views
-        said = self.project(self.encode(pixels)).float()
-        with torch.autocast(said.device.type, enabled=False):
-            cosine = cosine_similarity(said, self.standardise(target), dim=1)
-        return {"teacher": 1 - cosine.mean()}
+        return {"teacher": apart(self.project(self.encode(pixels)), self.standardise(target))}
+
+
+@in_float32
+def apart(said: Tensor, wanted: Tensor) -> Tensor:
+    """Return one minus the mean cosine of vectors ``(B, E)`` and those wanted in their places."""
+    return 1 - cosine_similarity(said, wanted, dim=1).mean()
 
 
 @torch.no_grad()
