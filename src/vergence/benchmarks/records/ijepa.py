@@ -96,9 +96,9 @@ MECHANISM = Mechanism(
     f"{COUNT:,} pictures of 16 cells, each of one of {KINDS} weaves under a strong noise. Every cell mixes "
     "its weave's two patterns in its own way, about zero, so that no pixel of a hidden cell can be told from "
     "other cells, but which weave it is can, and with it what features such as energies will be there. "
-    "Pixels as targets leave nothing to learn. A linear probe names the weave. Settings were chosen on seed 100: a teacher that moves slowly (.998; at "
-    ".99 the probe has .924 in place of .968, with less noise), and noise at which a random network does "
-    "not do as well (.15 and less).",
+    "Pixels as targets leave nothing to learn. A linear probe names the weave. Settings were chosen on seed "
+    "100: a teacher that moves slowly (.998; at .99 the probe has .924 in place of .968, with less noise), "
+    "and noise at which a random network does not do as well (.15 and less).",
     task=generated(weaves, LINEAR),
     arms={
         "paper": tiny(of_whole(IJEPA)),
