@@ -1,6 +1,7 @@
 import json
 
 from vergence.benchmarks import budget
+from vergence.benchmarks.runner import bench
 from vergence.cli import main
 
 
@@ -17,7 +18,7 @@ def test_every_record_is_listed_once_with_what_it_took(tmp_path):
 
 
 def test_a_result_is_current_until_its_own_code_changes(tmp_path, monkeypatch):
-    (tmp_path / "byol.json").write_text(json.dumps({"seconds": 1, "code": budget.code_of("byol")}))
+    (tmp_path / "byol.json").write_text(json.dumps({"seconds": 1, "code": {"data": budget.code_of("byol")}}))
 
     def state():
         return next(entry.state for entry in budget.entries(tmp_path) if entry.key == "byol")
@@ -32,6 +33,27 @@ def test_a_result_is_current_until_its_own_code_changes(tmp_path, monkeypatch):
             budget, "_file", lambda m, module=module, other=other: other if m == module else original(m)
         )
         assert state() == expected, module
+
+
+def test_every_part_of_a_result_has_the_code_that_it_was_run_with(tmp_path):
+    now = budget.code_of("byol")
+    parts = {"parity": {}, "mechanism": {}, "seconds": 1}
+    for code, expected in (
+        ({"parity": now, "mechanism": now, "data": now}, "current"),
+        ({"parity": now, "mechanism": "before", "data": now}, "changed"),
+        ({"parity": now, "mechanism": now}, "unknown"),
+        ({"mechanism": "before"}, "changed"),
+        ({}, "unknown"),
+    ):
+        (tmp_path / "byol.json").write_text(json.dumps({**parts, "code": code}))
+        assert {e.key: e.state for e in budget.entries(tmp_path)}["byol"] == expected, code
+
+
+def test_a_part_that_is_repeated_brings_its_code_and_leaves_the_others(tmp_path):
+    path = tmp_path / "npid.json"
+    path.write_text(json.dumps({"seconds": 1, "code": {"data": "before"}}))
+    bench("npid", only="parity", out=path, quiet=True)
+    assert json.loads(path.read_text())["code"] == {"data": "before", "parity": budget.code_of("npid")}
 
 
 def test_the_command_lists_and_refuses_what_it_cannot_do(capsys):

@@ -6,6 +6,7 @@ import ast
 import hashlib
 import json
 import pkgutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from vergence.benchmarks import PUBLISHED, records
 PACKAGE = Path(__file__).resolve().parents[1]
 OWN = ("benchmarks.records", "methods", "losses", "nets", "views", "use")
 """Packages whose code a result is held to; engine, data and protocols, which all share, are left out."""
+PARTS = {"parity": "parity", "mechanism": "mechanism", "data": "seconds"}
+"""Parts of a run of record, and where a result has them."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,8 @@ class Entry:
         key: Of the catalog.
         seconds: That its published result took, of all parts; None where none is published.
         date: Of the result.
-        state: "current", "changed" (its method, losses, networks, views or record are not what they were),
-            "unknown" (published before that was kept) or "missing".
+        state: "current", "changed" (its method, losses, networks, views or record are not what they were when
+            some part was run), "unknown" (a part was published before that was kept) or "missing".
     """
 
     key: str
@@ -50,6 +53,11 @@ def keys() -> list[str]:
     return [paper.key for paper in catalog.PAPERS if paper.key.replace("-", "_") in modules]
 
 
+def parts_of(result: Mapping[str, Any]) -> list[str]:
+    """Return which of "parity", "mechanism" and "data" a result has."""
+    return [part for part, name in PARTS.items() if name in result]
+
+
 def code_of(key: str) -> str:
     """Return a digest of a record's own code: its module and all that it imports of ``OWN``."""
     seen: set[str] = set()
@@ -70,8 +78,9 @@ def _entry(key: str, path: Path) -> Entry:
     result: dict[str, Any] = json.loads(path.read_text())
     mechanism = result.get("mechanism") or {}
     seconds = float(result.get("seconds", 0)) + float(mechanism.get("seconds", 0))
-    code = result.get("code")
-    state = "unknown" if code is None else "current" if code == code_of(key) else "changed"
+    code, now = result.get("code", {}), code_of(key)
+    digests = {code.get(part) for part in parts_of(result)}
+    state = "current" if digests <= {now} else "unknown" if digests <= {now, None} else "changed"
     return Entry(key, seconds, max(result.get("date", ""), mechanism.get("date", "")), state)
 
 

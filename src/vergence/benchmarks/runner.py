@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 
-from vergence.benchmarks.budget import code_of
+from vergence.benchmarks.budget import code_of, parts_of
 from vergence.benchmarks.environment import data_root, results_folder
 from vergence.benchmarks.record import Comparison, Mechanism, Record, find_record
 from vergence.benchmarks.result import Scores, data_results, mechanism_result, title
@@ -62,9 +62,8 @@ def bench(
         print(f"{record.key} goes on; {unfinished.path} holds {len(unfinished)} arms.", file=sys.stderr)
     result = run_record(record, only=only, workers=workers, quiet=quiet, unfinished=unfinished)
     kept = json.loads(path.read_text()) if only is not None and path.exists() else {}
-    if only is None:  # a part alone does not make the rest current
-        result["code"] = code_of(record.key)
-    write_json(path, {**kept, **result})
+    done = dict.fromkeys(parts_of(result), code_of(record.key))  # a part alone does not make the rest current
+    write_json(path, {**kept, **result, "code": {**kept.get("code", {}), **done}})
     unfinished.end()
     return path
 
