@@ -23,8 +23,10 @@ def export(argv: list[str]) -> None:
     parser = Options(
         "export",
         "Write rows of STORE to one file: .parquet (all columns), .npz, .npy (vectors alone), or .json as "
-        "FiftyOne writes it. With --to, write the encoder of RUN for use without vergence.",
+        "FiftyOne writes it. With --atlas, write its map for embedding-atlas. With --to, write the encoder "
+        "of RUN for use without vergence.",
         "vergence export photos.lance cats.parquet --where \"class = 'cat'\"\n"
+        "  vergence export photos.lance --atlas photos.parquet\n"
         "  vergence export runs/photos --to onnx --out photos.onnx",
     )
     parser.add_argument(
@@ -32,6 +34,10 @@ def export(argv: list[str]) -> None:
     )
     parser.add_argument("file", nargs="?", type=str, default="", help="file to write; its ending says how")
     parser.add_argument("--where", type=str, help="SQL condition on the rows [else all]")
+    parser.add_argument(
+        "--atlas", type=str, help="Parquet file to write with the map and each row's neighbours"
+    )
+    parser.add_argument("--column", type=str, help="with --atlas: which vectors [else vector]")
     parser.add_argument(
         "--to",
         type=Literal["onnx", "torch", "timm", "hub"] | None,
@@ -43,18 +49,33 @@ def export(argv: list[str]) -> None:
     args = parser.read(argv)
     if args.to:
         return _export_encoder(args)
-    if args.out or not args.file:
-        raise BadInput("Rows go to a FILE, the second word; --out goes with --to and a run.")
+    if args.atlas:
+        return _export_atlas(args)
+    if args.out or args.column or not args.file:
+        raise BadInput(
+            "Rows go to a FILE, the second word; --out goes with --to and a run, --column with --atlas."
+        )
     store = _opened(args.store)
     path = store.export(args.file, where=args.where)
     rows = len(store) if args.where is None else len(store.where(args.where))
     show(args, {"file": str(path), "rows": rows}, f"{path}: {rows:,} rows")
 
 
+def _export_atlas(args: Any) -> None:
+    if args.file or args.out:
+        raise BadInput("--atlas names the file that is written: leave FILE and --out out.")
+    from vergence.studio.atlas import export_atlas
+
+    made = export_atlas(_opened(args.store), args.atlas, where=args.where, column=args.column or "vector")
+    result = {"file": str(made.path), "rows": made.rows, "open": made.command}
+    show(args, result, f"{made.path}: {made.rows:,} rows with x, y and neighbours. Open it: {made.command}")
+
+
 def _export_encoder(args: Any) -> None:
-    if args.file or args.where:
+    if args.file or args.where or args.atlas or args.column:
         raise BadInput(
-            "--to exports the encoder of a run: leave FILE and --where out; --out says where it goes."
+            "--to exports the encoder of a run: leave FILE and --where out, and --atlas; --out says "
+            "where it goes."
         )
     check_run(args.store)
     from vergence.engine.encoders import open_run
