@@ -258,8 +258,8 @@ def resume(case, path):
 def few_labels_accuracy(encoder, source):
     """Return the accuracy on half of the samples with five labels a class of the other, over five draws."""
     x, y = torch.from_numpy(embed(encoder, source).vectors), torch.from_numpy(np.asarray(source.labels))
-    known, asked = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).chunk(2)
-    halves = x[known], y[known], x[asked], y[asked]
+    known, parts = torch.randperm(len(y), generator=torch.Generator().manual_seed(0)).chunk(2)
+    halves = x[known], y[known], x[parts], y[parts]
     return few_shot(*halves, shots=5, draws=5, classifier="linear").value
 
 
@@ -315,5 +315,5 @@ def fits(case, path):
 def checks(case):
     """Return the checks that are asked of a case, by name."""
     learner = not issubclass(case.cls, Estimator)
-    asked = (arguments, gradients, alone, resume, learns) if learner else (arguments, fits)
-    return {check.__name__: check for check in asked}
+    parts = (arguments, gradients, alone, resume, learns) if learner else (arguments, fits)
+    return {check.__name__: check for check in parts}

@@ -89,7 +89,7 @@ def test_totals_count_what_can_be_run(hook):
 
 
 def test_every_published_result_has_its_row(hook):
-    results = {paper.key: found for paper in catalog.PAPERS if (found := result(paper.key))}
+    results = {paper.key: actual for paper in catalog.PAPERS if (actual := result(paper.key))}
     text = hook.page(catalog.FAMILIES, results)
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) == sum(bool(paper.code) for paper in catalog.PAPERS)

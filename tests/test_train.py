@@ -20,18 +20,18 @@ from vergence.methods.pairs.simclr import SimCLR
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("wanted", "said"),
     [
         ({"temperature": 0.5}, "This GRACE is made already: say its temperature where it is made."),
         ({"encoder": "gat"}, "This GRACE is made already: say its encoder where it is made."),
         ({"encoder_options": {"width": 8}}, "This GRACE is made already: say its encoder where it is made."),
     ],
 )
-def test_what_a_method_is_made_of_is_not_asked_of_learn(asked, said, tmp_path):
+def test_what_a_method_is_made_of_is_not_asked_of_learn(wanted, said, tmp_path):
     source = vergence.open("karate")
     method = GRACE(encoders.for_source(source, width=8))
     with pytest.raises(BadInput) as error:
-        vergence.learn(method, source, out=tmp_path / "run", quiet=True, **asked)
+        vergence.learn(method, source, out=tmp_path / "run", quiet=True, **wanted)
     assert str(error.value) == said
 
 
@@ -55,8 +55,8 @@ def test_the_size_of_ones_own_image_encoder_is_asked_for_or_its_own_or_the_datas
     options = {"epochs": 1, "batch_size": 256, "quiet": True}
     net = Means()
     net.input_spec = {"size": 12}
-    for name, encoder, asked, size in (("a", Means(), 8, 8), ("b", net, None, 12), ("c", Means(), None, 16)):
-        run = vergence.learn("simclr", "digits", encoder=encoder, size=asked, out=tmp_path / name, **options)
+    for name, encoder, wanted, size in (("a", Means(), 8, 8), ("b", net, None, 12), ("c", Means(), None, 16)):
+        run = vergence.learn("simclr", "digits", encoder=encoder, size=wanted, out=tmp_path / name, **options)
         assert (run.config.size, run.encoder.size, run.encoder.out_dim) == (size, size, 3)
 
 
@@ -141,12 +141,12 @@ def test_a_method_that_was_made_is_resumed_as_it_was_made(digits, tmp_path, monk
         torch.manual_seed(0)
         return SimCLR(build("resnet-tiny", size=16, width=8), temperature=0.9)
 
-    asked = {k: v for k, v in settings(tmp_path).items() if not k.startswith("encoder")}
-    whole = vergence.learn(made(), digits, **{**asked, "out": tmp_path / "whole"})
+    wanted = {k: v for k, v in settings(tmp_path).items() if not k.startswith("encoder")}
+    whole = vergence.learn(made(), digits, **{**wanted, "out": tmp_path / "whole"})
     assert (whole.config.method, whole.config.options) == ("simclr", None)
     monkeypatch.setattr(SimCLR, "step_end", lambda self, clock: 1 / (clock.step != 3))
     with pytest.raises(ZeroDivisionError):
-        vergence.learn(made(), digits, **asked)
+        vergence.learn(made(), digits, **wanted)
     monkeypatch.undo()
     with pytest.raises(BadInput, match="by a simclr that was made already: make it again and pass it"):
         vergence.resume(tmp_path / "run")
@@ -302,9 +302,9 @@ def test_an_estimator_that_was_made_is_fitted_as_it_is(tmp_path):
     made = Node2Vec(dim=4, walks=1, length=5)
     run = vergence.learn(made, "karate", out=tmp_path / "run", quiet=True)
     assert (run.config.method, run.config.options) == ("node2vec", None) and run.encoder.out_dim == 4
-    for asked, said in (
+    for wanted, said in (
         ({"epochs": 2}, "This Node2Vec is made already: say its epochs where it is made."),
         ({"batch_size": 8}, "Node2Vec is fitted, not trained by steps: it has no --batch-size."),
     ):
         with pytest.raises(BadInput, match=said):
-            vergence.learn(made, "karate", out=tmp_path / "other", quiet=True, **asked)
+            vergence.learn(made, "karate", out=tmp_path / "other", quiet=True, **wanted)

@@ -23,9 +23,9 @@ def test_a_paper_without_a_record_says_which_have_one():
 
 @pytest.mark.parametrize("key", record_keys())
 def test_every_record_says_what_it_claims_and_whom_it_must_beat(key):
-    found = find_record(key)
-    assert any(one.all_rivals for one in found.family)
-    for one in found.family:
+    result = find_record(key)
+    assert any(one.all_rivals for one in result.family)
+    for one in result.family:
         assert one.key == key
         assert len(set(one.seeds)) >= 3
         assert one.claim.endswith(".")
@@ -54,8 +54,8 @@ def test_parity_is_the_largest_difference_and_its_share_of_the_largest_value():
         yield np.array([1.0, -3.0]), np.array([1.0, -4.0])
         yield 0.5, 0.25
 
-    found = Parity("second", "a loop", compare=compare).measure()
-    assert found == {"kind": "second", "against": "a loop", "commit": "", "max_abs": 1.0, "max_rel": 1.0}
+    result = Parity("second", "a loop", compare=compare).measure()
+    assert result == {"kind": "second", "against": "a loop", "commit": "", "max_abs": 1.0, "max_rel": 1.0}
     equal = Parity("second", "a loop", compare=lambda: [(np.zeros(2), np.zeros(2))]).measure()
     assert (equal["max_abs"], equal["max_rel"]) == (0, 0)
     broken = Parity("second", "a loop", compare=lambda: [(0.0, 0.0), (np.nan, 1.0)]).measure()

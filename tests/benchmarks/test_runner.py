@@ -40,22 +40,22 @@ WORLD = Mechanism(
 
 @pytest.fixture(autouse=True)
 def row(monkeypatch):
-    found = SimpleNamespace(title="A Simple Framework", arxiv="2002.05709")
-    monkeypatch.setattr(result_module.catalog, "find", lambda key: found)
+    result = SimpleNamespace(title="A Simple Framework", arxiv="2002.05709")
+    monkeypatch.setattr(result_module.catalog, "find", lambda key: result)
 
 
 def test_result_holds_what_repeats_and_judges_it():
-    found = run_record(SMALL, quiet=True)
-    assert json.loads(json.dumps(found)) == found
-    assert (found["title"], found["arxiv"]) == ("A Simple Framework", "2002.05709")
-    assert {"date", "metric", "seconds", "versions", "machine", "note"} <= set(found)
-    assert (found["source"], found["train"], found["test"]) == ("generated", 60, 40)
-    assert found["arms"]["paper"]["values"] == [0.6, 0.601]
-    assert set(found["arms"]) == {"paper", "off"}
-    assert (found["untrained"]["mean"], found["raw_features"]["mean"]) == (0.4005, 0.3005)
-    assert found["verdicts"] == {"beats_untrained": True, "beats_raw": True, "beats_rivals": True}
-    assert found["command"] == "vergence bench simclr"
-    assert not {"mechanism", "parity"} & set(found)
+    result = run_record(SMALL, quiet=True)
+    assert json.loads(json.dumps(result)) == result
+    assert (result["title"], result["arxiv"]) == ("A Simple Framework", "2002.05709")
+    assert {"date", "metric", "seconds", "versions", "machine", "note"} <= set(result)
+    assert (result["source"], result["train"], result["test"]) == ("generated", 60, 40)
+    assert result["arms"]["paper"]["values"] == [0.6, 0.601]
+    assert set(result["arms"]) == {"paper", "off"}
+    assert (result["untrained"]["mean"], result["raw_features"]["mean"]) == (0.4005, 0.3005)
+    assert result["verdicts"] == {"beats_untrained": True, "beats_raw": True, "beats_rivals": True}
+    assert result["command"] == "vergence bench simclr"
+    assert not {"mechanism", "parity"} & set(result)
 
 
 def test_a_lost_claim_is_written_as_it_is():
@@ -75,9 +75,9 @@ def test_only_rivals_count_in_the_verdict():
 
 def test_an_error_is_better_the_less_it_is():
     task = dataclasses.replace(TASK, metrics=(Metric("error", less_is_better=True),))
-    found = run_record(dataclasses.replace(SMALL, task=task), quiet=True)
-    assert found["margins"]["off"]["mean"] == pytest.approx(-0.1)
-    assert found["verdicts"]["beats_rivals"] is False and "-0.100, sd" in found["note"]
+    result = run_record(dataclasses.replace(SMALL, task=task), quiet=True)
+    assert result["margins"]["off"]["mean"] == pytest.approx(-0.1)
+    assert result["verdicts"]["beats_rivals"] is False and "-0.100, sd" in result["note"]
 
 
 def test_arms_with_several_numbers_run_once_and_give_a_result_for_each_metric():
@@ -91,12 +91,12 @@ def test_arms_with_several_numbers_run_once_and_give_a_result_for_each_metric():
     task = dataclasses.replace(TASK, metrics=metrics)
     arms = {"paper": both, "off": lambda task, seed: {"error": 3.0}, "other": lambda task, seed: 0.25}
     also = dataclasses.replace(SMALL, task=TASK, claim="Elsewhere too.")
-    found = run_record(
+    result = run_record(
         dataclasses.replace(SMALL, task=task, arms=arms, note="Big.", also=(also,)), quiet=True
     )
     assert calls == [0, 1]
-    assert [one["metric"] for one in (found, *found["also"])] == ["share", "error", "share"]
-    first, second, third = (found, *found["also"])
+    assert [one["metric"] for one in (result, *result["also"])] == ["share", "error", "share"]
+    first, second, third = (result, *result["also"])
     assert (set(first["arms"]), set(second["arms"])) == ({"paper", "other"}, {"paper", "off"})
     assert (first["rivals"], second["rivals"]) == (["other"], ["off"])
     assert second["verdicts"]["beats_rivals"] is True
@@ -134,9 +134,9 @@ def test_what_further_metrics_say_of_a_mechanism_is_kept_and_does_not_count():
 
     task = dataclasses.replace(WORLD.task, metrics=(Metric("first"), Metric("second")))
     world = dataclasses.replace(WORLD, task=task, arms={"paper": both(0.9), "off": both(0.1)})
-    found = run_record(dataclasses.replace(SMALL, mechanism=world), quiet=True)["mechanism"]
-    (other,) = found["also"]
-    assert (found["metric"], found["clear"], other["metric"], other["clear"]) == (
+    result = run_record(dataclasses.replace(SMALL, mechanism=world), quiet=True)["mechanism"]
+    (other,) = result["also"]
+    assert (result["metric"], result["clear"], other["metric"], other["clear"]) == (
         "first",
         True,
         "second",
@@ -156,12 +156,12 @@ def test_a_part_alone_leaves_the_rest_of_the_result_as_it_is(monkeypatch, tmp_pa
     monkeypatch.setattr(runner, "find_record", lambda key: record)
     path = tmp_path / "simclr.json"
     path.write_text(json.dumps({"arms": "old", "mechanism": "old", "date": "old"}))
-    found = json.loads(runner.bench("simclr", only="mechanism", out=path, workers=1).read_text())
-    assert (found["arms"], found["date"], calls) == ("old", "old", []) and found["mechanism"]["clear"]
-    found = json.loads(runner.bench("simclr", only="parity", out=path, workers=1).read_text())
-    assert found["parity"]["max_abs"] == 1e-9 and found["mechanism"]["clear"] and not calls
-    found = json.loads(runner.bench("simclr", only="data", out=path, workers=1).read_text())
-    assert calls == [0, 1] and found["parity"]["max_abs"] == 1e-9 and set(found["arms"]) == {"paper", "off"}
+    result = json.loads(runner.bench("simclr", only="mechanism", out=path, workers=1).read_text())
+    assert (result["arms"], result["date"], calls) == ("old", "old", []) and result["mechanism"]["clear"]
+    result = json.loads(runner.bench("simclr", only="parity", out=path, workers=1).read_text())
+    assert result["parity"]["max_abs"] == 1e-9 and result["mechanism"]["clear"] and not calls
+    result = json.loads(runner.bench("simclr", only="data", out=path, workers=1).read_text())
+    assert calls == [0, 1] and result["parity"]["max_abs"] == 1e-9 and set(result["arms"]) == {"paper", "off"}
     assert [p.name for p in tmp_path.iterdir()] == ["simclr.json"]
     record = SMALL
     with pytest.raises(BadInput, match="The run of record of simclr has no mechanism yet"):

@@ -47,9 +47,9 @@ def said(capsys, words):
 
 def test_explain_gives_maps_that_add_up_and_a_page(made, capsys):
     pair = f"{made}/photos/0/0.png {made}/photos/1/1.png"
-    found = json.loads(said(capsys, f"explain {made}/run {pair} --out {made}/why.html --json"))
+    result = json.loads(said(capsys, f"explain {made}/run {pair} --out {made}/why.html --json"))
     for name in ("first", "second"):
-        assert np.sum(found[name]["map"]) == pytest.approx(found["cosine"], abs=2e-3)
+        assert np.sum(result[name]["map"]) == pytest.approx(result["cosine"], abs=2e-3)
     page = (made / "why.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "0.png" in page
     text = said(capsys, f"explain {made}/run {made}/photos/0/0.png {made}/photos/0/0.png")
@@ -73,10 +73,10 @@ def test_heat_is_red_for_blue_against_and_grey_for_neither():
 def test_audit_compares_groups_and_writes_a_page(made, grouped, capsys):
     words = f"audit {made}/run {grouped}/photos --groups {grouped}/halves.csv:half"
     places = f"--places {grouped}/halves.csv:lat,lon --watched 2 --confidence 0.3"
-    found = json.loads(said(capsys, f"{words} {places} --out {grouped}/audit.html --json"))
-    measures = {gap["measure"] for gap in found["gaps"]}
+    result = json.loads(said(capsys, f"{words} {places} --out {grouped}/audit.html --json"))
+    measures = {gap["measure"] for gap in result["gaps"]}
     assert {"right", "wrongly called 2", "edited copy found", "placed within 25 km"} <= measures
-    assert sum(found["sizes"].values()) == found["overall"]["right"]["n"]
+    assert sum(result["sizes"].values()) == result["overall"]["right"]["n"]
     page = (grouped / "audit.html").read_text()
     assert page.count("<article") == len(measures) and "even (" in page
     text = said(capsys, words)
@@ -93,19 +93,19 @@ def test_audit_compares_groups_and_writes_a_page(made, grouped, capsys):
     ],
 )
 def test_audit_says_which_groups_it_needs(made, grouped, capsys, groups, words):
-    asked = groups.format(folder=grouped)
-    assert main(f"audit {made}/run {grouped}/photos {asked}".split()) == 2
+    groups_given = groups.format(folder=grouped)
+    assert main(f"audit {made}/run {grouped}/photos {groups_given}".split()) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
 
 
 def test_compare_counts_all_tokens_of_both_and_shows_them(made, capsys):
     words = f"compare {made}/photos/0 {made}/photos/1 --run {made}/run --prototypes 6 --epochs 1"
-    found = json.loads(said(capsys, f"{words} --out {made}/compared.html --json"))
-    kinds = [found[kind] for kind in found if kind not in ("collections", "tokens")]
-    assert len(kinds) == 3 and found["collections"] == [f"{made}/photos/0", f"{made}/photos/1"]
+    result = json.loads(said(capsys, f"{words} --out {made}/compared.html --json"))
+    kinds = [result[kind] for kind in result if kind not in ("collections", "tokens")]
+    assert len(kinds) == 3 and result["collections"] == [f"{made}/photos/0", f"{made}/photos/1"]
     listed = np.array([row["tokens"] for kind in kinds for row in kind]).sum(0)
-    assert (listed <= found["tokens"]).all() and (listed > 0.5 * np.array(found["tokens"])).all()
+    assert (listed <= result["tokens"]).all() and (listed > 0.5 * np.array(result["tokens"])).all()
     assert (made / "compared.html").read_text().count("data:image/png") >= 4
 
 

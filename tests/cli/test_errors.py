@@ -158,8 +158,8 @@ def test_help_has_no_paragraph_of_hundreds_of_characters_nor_a_template(words, c
     text = capsys.readouterr().out
     entries = re.split(r"\n\n|\n  (?=\S)", text)
     methods = ("METHOD ", "METHOD\n")  # as many as there are
-    told = [" ".join(entry.split()) for entry in entries if not entry.startswith(methods)]
-    assert max(map(len, told)) < 300
+    messages = [" ".join(entry.split()) for entry in entries if not entry.startswith(methods)]
+    assert max(map(len, messages)) < 300
     assert "{key}" not in text
 
 

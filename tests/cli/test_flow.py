@@ -60,18 +60,18 @@ def test_an_image_file_finds_itself_by_the_encoder_that_filled_the_store(made, c
 
 
 def test_clusters_are_a_partition(made, capsys):
-    found = _json(capsys, f"clusters {made}/photos.lance --k 3")["clusters"]
-    assert len(found) == 3
-    assert len({name for group in found for name in group}) == sum(map(len, found)) == COUNT
+    result = _json(capsys, f"clusters {made}/photos.lance --k 3")["clusters"]
+    assert len(result) == 3
+    assert len({name for group in result for name in group}) == sum(map(len, result)) == COUNT
 
 
 @pytest.mark.parametrize("method", ["hkmeans", "sas"])
 def test_curate_keeps_a_share_or_a_number_and_lists_it(made, capsys, method):
-    found = _json(capsys, f"curate {made}/photos.lance --method {method} --keep 0.5 --out {made}/keep.txt")
-    assert len(set(found["kept"])) == COUNT // 2 and found["of"] == COUNT
-    assert (made / "keep.txt").read_text().split() == found["kept"]
-    assert sum(row["kept"] for row in found["clusters"]) == COUNT // 2
-    assert [row["samples"] for row in found["classes"]] == [21, 19, 20]
+    result = _json(capsys, f"curate {made}/photos.lance --method {method} --keep 0.5 --out {made}/keep.txt")
+    assert len(set(result["kept"])) == COUNT // 2 and result["of"] == COUNT
+    assert (made / "keep.txt").read_text().split() == result["kept"]
+    assert sum(row["kept"] for row in result["clusters"]) == COUNT // 2
+    assert [row["samples"] for row in result["classes"]] == [21, 19, 20]
     assert len(_json(capsys, f"curate {made}/photos.lance --method {method} --keep 7")["kept"]) == 7
     assert len(_json(capsys, f"curate {made}/photos.lance --method {method} --keep 1.0")["kept"]) == COUNT
     assert main(["curate", f"{made}/photos.lance", "--method", method, "--keep", "2.5"]) == 2
@@ -81,10 +81,10 @@ def test_curate_keeps_a_share_or_a_number_and_lists_it(made, capsys, method):
 
 
 def test_duplicates_are_above_the_threshold(made, capsys):
-    found = _json(capsys, f"duplicates {made}/photos.lance --threshold 0.9")
-    assert found["pairs"]
-    assert all(pair["cosine"] >= 0.9 for pair in found["pairs"])
-    assert found["total"] == len(found["pairs"])
+    result = _json(capsys, f"duplicates {made}/photos.lance --threshold 0.9")
+    assert result["pairs"]
+    assert all(pair["cosine"] >= 0.9 for pair in result["pairs"])
+    assert result["total"] == len(result["pairs"])
 
 
 def test_command_report_and_studio_find_the_same_duplicates(made, capsys):
@@ -92,15 +92,15 @@ def test_command_report_and_studio_find_the_same_duplicates(made, capsys):
     store = Store.open(copy)
     store.append(None, store.vectors()[[5, 9]], ids=["again 5", "again 9"])
     names = store.names
-    found = _json(capsys, f"duplicates {copy}")
-    assert {"first": names[5], "second": "again 5", "cosine": 1.0} in found["pairs"]
-    assert found["chance"] <= 0.05 * found["total"] + 0.01
+    result = _json(capsys, f"duplicates {copy}")
+    assert {"first": names[5], "second": "again 5", "cosine": 1.0} in result["pairs"]
+    assert result["chance"] <= 0.05 * result["total"] + 0.01
     review = Review(store, "vector")
     review.find()
-    assert [[names[row] for row in group] for group in review.groups] == found["groups"]
-    told = looks.copies(SimpleNamespace(store=store, pictures=lambda rows: list(rows)))
-    assert (told["total"], told["groups"], told["surplus"]) == (
-        found["total"], len(found["groups"]), review.surplus,
+    assert [[names[row] for row in group] for group in review.groups] == result["groups"]
+    shown = looks.copies(SimpleNamespace(store=store, pictures=lambda rows: list(rows)))
+    assert (shown["total"], shown["groups"], shown["surplus"]) == (
+        result["total"], len(result["groups"]), review.surplus,
     )  # fmt: skip
     assert main(["duplicates", copy]) == 0
     text = capsys.readouterr().out
@@ -114,10 +114,10 @@ def test_command_report_and_studio_find_the_same_duplicates(made, capsys):
 )  # fmt: skip
 def test_pages_show_the_pictures_of_what_was_found(made, capsys, words):
     page = made / "page.html"
-    found = _json(capsys, words.format(f"{made}/photos.lance", made) + f" --out {page}")
+    result = _json(capsys, words.format(f"{made}/photos.lance", made) + f" --out {page}")
     text = page.read_text()
     assert text.count("<img") >= 3 and "http" not in text, "needs nothing from elsewhere"
-    listed = found.get("kept") or [hit["id"] for hit in found.get("hits", [])]
+    listed = result.get("kept") or [hit["id"] for hit in result.get("hits", [])]
     assert all(f"{name}\n" in text for name in listed)
 
 
@@ -174,9 +174,9 @@ def test_rows_go_out_and_in_change_and_go(made, capsys):
 
 
 def test_measure_prints_its_table_and_keeps_it_for_the_report(made, capsys):
-    found = _json(capsys, f"measure {made}/run {made}/photos --protocols knn")
-    assert len(found["rows"]) == 3
-    assert json.loads((made / "run" / "measure.json").read_text())["rows"] == found["rows"]
+    result = _json(capsys, f"measure {made}/run {made}/photos --protocols knn")
+    assert len(result["rows"]) == 3
+    assert json.loads((made / "run" / "measure.json").read_text())["rows"] == result["rows"]
 
 
 def test_a_second_run_in_the_same_folder_is_refused(made, capsys):

@@ -24,8 +24,8 @@ def store(tmp_path):
 def test_rows_are_rated_by_examples_and_the_column_is_kept(store, capsys):
     words = ["rate", str(store.path), "--good", "eye = 'yes'", "--bad", "eye = 'no'", "--into", "sharp"]
     assert main([*words, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["rated"] == 6 and told["best"][0][0] == "a" and told["worst"][0][0] == "c"
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["rated"] == 6 and printed["best"][0][0] == "a" and printed["worst"][0][0] == "c"
     kept = Store.open(store.path).read(["id", "sharp"]).to_pydict()
     rating = dict(zip(kept["id"], kept["sharp"], strict=True))
     assert rating["e"] > 0.5 > rating["f"]
@@ -48,8 +48,8 @@ def test_a_delete_says_of_how_many_and_asks_beyond_a_quarter(store, capsys):
     assert main(["delete", str(store.path), "--where", "id = 'a'"]) == 0
     assert "1 of 6 rows deleted, 5 left" in capsys.readouterr().out
     assert main(["delete", str(store.path), "--ids", "b,c,zz", "--yes", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert (told["deleted"], told["of"], told["left"], told["missing"]) == (2, 5, 3, 1)
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["deleted"], printed["of"], printed["left"], printed["missing"]) == (2, 5, 3, 1)
     assert main(["delete", "--help"]) == 0 and "More than a quarter" in capsys.readouterr().out
 
 

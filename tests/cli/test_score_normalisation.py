@@ -31,9 +31,9 @@ def test_scores_are_taken_relative_to_the_background(stores, capsys):
     assert plain["id"] == normal["id"] == "rows1" and normal["score"] < plain["score"] - 0.5
     both = said(capsys, "duplicates", rows, "--threshold", "0.8")["pairs"]
     assert {(p["first"], p["second"]) for p in both} == {("rows0", "rows1"), ("rows2", "rows3")}
-    found = said(capsys, "duplicates", rows, "--background", ground)["pairs"]
-    assert [(p["first"], p["second"]) for p in found] == [("rows2", "rows3")]
-    assert found[0]["score"] > 0.35 and "cosine" not in found[0]
+    result = said(capsys, "duplicates", rows, "--background", ground)["pairs"]
+    assert [(p["first"], p["second"]) for p in result] == [("rows2", "rows3")]
+    assert result[0]["score"] > 0.35 and "cosine" not in result[0]
 
 
 def test_a_background_from_the_same_store_is_a_mistake(stores, capsys):

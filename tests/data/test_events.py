@@ -91,10 +91,10 @@ def test_the_schema_is_guessed_from_names_and_types(tmp_path):
 )
 def test_times_become_seconds_in_utc_and_numbers_stay(tmp_path, times, expected):
     path = write(tmp_path / "log.parquet", id=[1, 1], ts=times, kind=["a", "b"])
-    found = vergence.open(f"events:{path}?id=id&time=ts").log.time
+    result = vergence.open(f"events:{path}?id=id&time=ts").log.time
     if isinstance(times, list) and "+" in times[0]:
         expected = [1704063600.0, 1704065400.0]  # 23:00 and 23:30 UTC
-    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(result, expected)
 
 
 def test_one_event_an_entity_and_whole_floats_are_fine(tmp_path):

@@ -15,7 +15,9 @@ N = 200
 
 def counted(notes):
     """Return how many rows the notes speak of; they begin with the number."""
-    return sum(int(found.group().replace(",", "")) for note in notes if (found := re.match(r"[\d,]+ ", note)))
+    return sum(
+        int(result.group().replace(",", "")) for note in notes if (result := re.match(r"[\d,]+ ", note))
+    )
 
 
 def broken(lines):

@@ -20,6 +20,6 @@ def test_damaged_files_of_every_kind_are_read_or_refused(tmp_path):
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, *words.split()], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    found = json.loads(out.read_text())["kinds"]
-    assert set(found) == set(KINDS.split())
-    assert all(kind["refused"] > 0 and kind["cases"] == 25 for kind in found.values())
+    result = json.loads(out.read_text())["kinds"]
+    assert set(result) == set(KINDS.split())
+    assert all(kind["refused"] > 0 and kind["cases"] == 25 for kind in result.values())

@@ -222,10 +222,10 @@ def test_hub_sets_are_read_through_datasets(tmp_path, monkeypatch):
     )
     rows = {"img": [{"bytes": png(i), "path": None} for i in range(3)], "label": [1, 0, 1]}
     table = datasets.Dataset.from_dict(rows, features=features)
-    asked = []
+    calls = []
 
     def load(name, *config, split=None):
-        asked.append((name, *config, split))
+        calls.append((name, *config, split))
         return table if split else datasets.DatasetDict({"test": table.select([0]), "train": table})
 
     monkeypatch.setattr(datasets, "load_dataset", load)
@@ -234,7 +234,7 @@ def test_hub_sets_are_read_through_datasets(tmp_path, monkeypatch):
     assert source.labels.tolist() == [1, 0, 1]
     assert values(source) == [0, 1, 2]
     assert len(open_source("hf:org/pets:small:test")) == 3
-    assert asked == [("org/pets", None), ("org/pets", "small", "test")]
+    assert calls == [("org/pets", None), ("org/pets", "small", "test")]
 
 
 @pytest.mark.parametrize(

@@ -92,9 +92,9 @@ def test_batches_carry_what_is_asked_for_and_nothing_without():
     plain = source(targets=everything())
     assert plain.targets == ("labels", *everything())
     assert next(plain.loader(4)).targets is None
-    asked = plain.subset([9, 8, 5, 2]).with_targets(["labels", "boxes", "masks"], "this test")
-    assert asked.reads == ("boxes", "masks") and plain.reads == ()
-    batches = list(asked.loader(3, shuffle=True, seed=1, drop_last=True))
+    chosen = plain.subset([9, 8, 5, 2]).with_targets(["labels", "boxes", "masks"], "this test")
+    assert chosen.reads == ("boxes", "masks") and plain.reads == ()
+    batches = list(chosen.loader(3, shuffle=True, seed=1, drop_last=True))
     assert sum(len(b) for b in batches) == 3
     for batch in batches:
         shown = batch.pixels[:, 0, 0, 0].long()

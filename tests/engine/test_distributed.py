@@ -50,7 +50,7 @@ def test_two_processes_give_the_loss_and_gradient_of_one_with_both_halves(tmp_pa
     loss = two_sided(x, w)
     loss.backward()
     for rank in range(2):
-        found = torch.load(tmp_path / f"result{rank}")
-        torch.testing.assert_close(found["loss"], loss.detach())
-        torch.testing.assert_close(found["grad"], w.grad)
-        torch.testing.assert_close(found["mean"], x.mean(0) / 2)
+        result = torch.load(tmp_path / f"result{rank}")
+        torch.testing.assert_close(result["loss"], loss.detach())
+        torch.testing.assert_close(result["grad"], w.grad)
+        torch.testing.assert_close(result["mean"], x.mean(0) / 2)

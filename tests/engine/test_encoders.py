@@ -182,16 +182,16 @@ def test_a_run_of_another_modality_and_a_bare_folder_are_one_line(run, tmp_path,
 @pytest.fixture
 def fetched(monkeypatch):
     """Names of models whose weights were asked for; timm makes them without a network."""
-    asked, make = [], timm.create_model
+    calls, make = [], timm.create_model
 
     def fetch(name, pretrained=False, **options):
-        asked.extend([name] * pretrained)
+        calls.extend([name] * pretrained)
         torch.manual_seed(3)
         return make(name, **options)
 
     monkeypatch.setattr(timm_encoder, "_check_reachable", lambda repository: None)
     monkeypatch.setattr(timm, "create_model", fetch)
-    return asked
+    return calls
 
 
 def test_learning_begins_with_timms_weights_and_goes_on_without_fetching_them(fetched, digits, tmp_path):

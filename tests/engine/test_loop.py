@@ -40,10 +40,10 @@ def test_rows_that_are_picked_often_do_not_get_their_gradients_as_threads_come()
     torch.set_num_threads(4)
     try:
         with repeatable(torch.device("cpu")):
-            found = [torch.autograd.grad((z[rows] * weight).sum(), z)[0] for _ in range(5)]
+            result = [torch.autograd.grad((z[rows] * weight).sum(), z)[0] for _ in range(5)]
     finally:
         torch.set_num_threads(threads)
-    assert all(torch.equal(found[0], other) for other in found)
+    assert all(torch.equal(result[0], other) for other in result)
     assert not torch.are_deterministic_algorithms_enabled()
 
 
@@ -81,13 +81,13 @@ def test_training_brings_the_copies_together(denoise, vectors, tmp_path):
 
 def test_the_same_seed_repeats_a_run_and_another_does_not(vectors, tmp_path, denoise):
     start = weights(denoise)
-    found = []
+    result = []
     for name, seed in [("a", 1), ("b", 1), ("c", 2)]:
         denoise.load_state_dict(start)
         go(denoise, vectors, tmp_path / name, seed=seed)
-        found.append(weights(denoise))
-    assert same(found[0], found[1])
-    assert not same(found[0], found[2])
+        result.append(weights(denoise))
+    assert same(result[0], result[1])
+    assert not same(result[0], result[2])
 
 
 @pytest.mark.parametrize("at", [1, 4, 6, 11])

@@ -17,9 +17,9 @@ def test_it_listens_where_the_others_connect_only():
 
 
 def test_strangers_are_turned_away_and_may_not_send_without_end():
-    server, found = open_server("127.0.0.1"), {}
+    server, result = open_server("127.0.0.1"), {}
     port = server.getsockname()[1]
-    waiting = threading.Thread(target=lambda: found.update(accept_peers(server, TOKEN, 2)))
+    waiting = threading.Thread(target=lambda: result.update(accept_peers(server, TOKEN, 2)))
     waiting.start()
     strangers = []
     for said in (b"x" * 100_000, b"\xff\xfe 1\n", b"wrong 1\n", TOKEN.encode() + b" one\n", b""):
@@ -31,7 +31,7 @@ def test_strangers_are_turned_away_and_may_not_send_without_end():
     for rank, friend in enumerate(friends, 1):
         friend.sendall(f"{TOKEN} {rank}\nfailed at once\n".encode())
     waiting.join(30)
-    assert sorted(found) == [1, 2]
-    assert found[2].recv(100) == b"failed at once\n", "what follows the first line is not lost"
-    for end in (*strangers, *friends, *found.values()):
+    assert sorted(result) == [1, 2]
+    assert result[2].recv(100) == b"failed at once\n", "what follows the first line is not lost"
+    for end in (*strangers, *friends, *result.values()):
         end.close()

@@ -111,9 +111,9 @@ def one_of_two(rank, port, out):
     os.environ.update(LOCAL_RANK=str(rank), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), NODE_RANK="0")
     torch.set_num_threads(1)
     make_fabric("fp32", devices=2)
-    found = {"rows": gather_uneven(uneven(rank)), "merged": merged({f"photo {rank}": "broken"})}
+    result = {"rows": gather_uneven(uneven(rank)), "merged": merged({f"photo {rank}": "broken"})}
     ballot = StopVote()
-    found["votes"] = [ballot(wish) for wish in (False, rank == 1, False, False)]
+    result["votes"] = [ballot(wish) for wish in (False, rank == 1, False, False)]
     weights = torch.arange(72).view(6, 3, 4).cos()[[slice(0, 2), slice(2, 6)][rank]]
     for affine in (True, False):
         norm = SyncBatchNorm(nn.BatchNorm1d(3, affine=affine, momentum=None if affine else 0.3))
@@ -121,14 +121,14 @@ def one_of_two(rank, port, out):
         y = norm(x)
         (y * weights).sum().backward()
         own = [p.grad for p in norm.parameters()]
-        found[f"norm {affine}"] = y.detach(), x.grad, own, norm.state_dict()
-    found["plain"] = [v for _, v in sorted(go(out / "ddp", 2)[0].encoder.state_dict().items())]
+        result[f"norm {affine}"] = y.detach(), x.grad, own, norm.state_dict()
+    result["plain"] = [v for _, v in sorted(go(out / "ddp", 2)[0].encoder.state_dict().items())]
     run, method = go(out / "fsdp", 2, "fsdp")
-    found["parts"] = [v for _, v in sorted(run.encoder.state_dict().items())]
+    result["parts"] = [v for _, v in sorted(run.encoder.state_dict().items())]
     assert method.divided
     go(out / "moving", 2, "fsdp", crash_at=7, resume=True)
-    found |= {name: go_tiny(name, out / name, 2) for name in TINY}
-    torch.save(found, out / f"{rank}.pt")
+    result |= {name: go_tiny(name, out / name, 2) for name in TINY}
+    torch.save(result, out / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -153,9 +153,9 @@ def test_rows_votes_and_reports_of_all_reach_all(two):
     whole = torch.cat([uneven(0), uneven(1)])
     assert torch.equal(two[0]["rows"], whole)
     assert torch.equal(two[1]["rows"], torch.cat([uneven(1), uneven(0)]))
-    for found in two:
-        assert found["merged"] == {"photo 0": "broken", "photo 1": "broken"}
-        assert found["votes"] == [False, False, True, False]  # one call late, but at the same one
+    for result in two:
+        assert result["merged"] == {"photo 0": "broken", "photo 1": "broken"}
+        assert result["votes"] == [False, False, True, False]  # one call late, but at the same one
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -164,7 +164,7 @@ def test_norms_of_unequal_shares_are_the_norm_of_the_whole(two, affine):
     x = torch.cat([uneven(0), uneven(1)]).requires_grad_()
     y = norm(x)
     (y * torch.arange(72).view(6, 3, 4).cos()).sum().backward()
-    parts = [found[f"norm {affine}"] for found in two]
+    parts = [result[f"norm {affine}"] for result in two]
     torch.testing.assert_close(torch.cat([part[0] for part in parts]), y.detach())
     torch.testing.assert_close(torch.cat([part[1] for part in parts]), x.grad)
     for p, *shares in zip(norm.parameters(), *(part[2] for part in parts), strict=True):
@@ -176,14 +176,14 @@ def test_norms_of_unequal_shares_are_the_norm_of_the_whole(two, affine):
 @pytest.mark.parametrize("name", TINY)
 def test_turns_and_new_heads_in_two_processes_end_where_one_process_ends(two, tmp_path, name):
     expected = go_tiny(name, tmp_path / "run", 1)
-    for found in two:
-        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5)
+    for result in two:
+        torch.testing.assert_close(result[name], expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["plain", "parts"])
 def test_a_run_in_two_processes_ends_where_one_process_ends(one, two, kind):
-    for found in two:
-        torch.testing.assert_close(found[kind], one, rtol=1e-4, atol=1e-5)
+    for result in two:
+        torch.testing.assert_close(result[kind], one, rtol=1e-4, atol=1e-5)
 
 
 def test_checkpoints_hold_whole_networks_however_these_are_divided(out):
@@ -198,8 +198,8 @@ def test_checkpoints_hold_whole_networks_however_these_are_divided(out):
 def test_one_process_then_two_divided_then_one_end_where_one_ends(out, one):
     assert load_checkpoint(out / "moving" / "checkpoint" / "last.pt")["step"] == 6
     run, _ = go(out / "moving", 1, resume=True)
-    found = [v for _, v in sorted(run.encoder.state_dict().items())]
-    torch.testing.assert_close(found, one, rtol=1e-4, atol=1e-5)
+    result = [v for _, v in sorted(run.encoder.state_dict().items())]
+    torch.testing.assert_close(result, one, rtol=1e-4, atol=1e-5)
     assert [row["step"] for row in run.metrics] == list(range(1, 9))
 
 

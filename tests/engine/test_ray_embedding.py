@@ -101,10 +101,10 @@ def test_a_worker_that_is_killed_loses_and_doubles_nothing(ray, photos, tmp_path
             return self.net(batch)
 
     def kill():
-        while not (found := list(tmp_path.glob("*.pid"))):
+        while not (result := list(tmp_path.glob("*.pid"))):
             time.sleep(0.05)
-        os.kill(int(found[0].stem), signal.SIGKILL)
-        killed.append(found[0].stem)
+        os.kill(int(result[0].stem), signal.SIGKILL)
+        killed.append(result[0].stem)
 
     killed = []
     killer = threading.Thread(target=kill, daemon=True)

@@ -85,10 +85,10 @@ def mlflow(monkeypatch):
 
 
 def test_callbacks_get_every_row_of_the_tables(some, tmp_path):
-    told = []
-    run = vergence.learn("simclr", some, out=tmp_path, callbacks=[lambda *row: told.append(row)], **FAST)
+    logged = []
+    run = vergence.learn("simclr", some, out=tmp_path, callbacks=[lambda *row: logged.append(row)], **FAST)
     for part, table in (("train", run.metrics), ("health", run.health)):
-        rows = [(step, values) for name, step, values in told if name == part]
+        rows = [(step, values) for name, step, values in logged if name == part]
         assert [step for step, _ in rows] == [row["step"] for row in table] and len(rows) >= 2
         for (_, values), row in zip(rows, table, strict=True):
             assert values == pytest.approx({name: row[name] for name in values}, rel=1e-4)
@@ -132,12 +132,12 @@ def test_a_resumed_run_goes_on_in_the_same_place(some, tmp_path, wandb, monkeypa
     with pytest.raises((KeyboardInterrupt, VergenceError)):
         vergence.learn(Stops, some, out=tmp_path, log="wandb", save_every=2, **FAST)
     monkeypatch.setattr(Stops, "at", None)
-    told = []
+    logged = []
     vergence.resume(
-        tmp_path, method=Stops, source=some, quiet=True, callbacks=[lambda *row: told.append(row)]
+        tmp_path, method=Stops, source=some, quiet=True, callbacks=[lambda *row: logged.append(row)]
     )
     assert [given["id"] for given in wandb.begun] == [None, "run0"] and list(wandb.runs) == ["run0"]
-    assert told and min(step for _, step, _ in told) > 2
+    assert logged and min(step for _, step, _ in logged) > 2
 
 
 def test_mlflow_gets_what_the_run_writes(some, tmp_path, mlflow):

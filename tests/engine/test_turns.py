@@ -28,9 +28,9 @@ def weights(method):
     return {k: v.clone() for k, v in method.state_dict().items()}
 
 
-def assert_equal(found, expected):
-    assert found.keys() == expected.keys()
-    assert [name for name in found if not torch.equal(found[name], expected[name])] == []
+def assert_equal(result, expected):
+    assert result.keys() == expected.keys()
+    assert [name for name in result if not torch.equal(result[name], expected[name])] == []
 
 
 def test_a_turn_trains_its_own_parameters_and_leaves_no_gradient_on_others(tmp_path):
@@ -131,7 +131,7 @@ def test_turns_are_the_loop_written_by_hand(tmp_path):
     method = Duel()
     start = weights(method)
     go(method, tmp_path / "run")
-    found = weights(method)
+    result = weights(method)
     method.load_state_dict(start)
     sgd = torch.optim.SGD(method.encoder.parameters(), lr=0.1, momentum=0.9)
     adam = torch.optim.Adam(method.critic.parameters(), lr=0.01)
@@ -147,7 +147,7 @@ def test_turns_are_the_loop_written_by_hand(tmp_path):
         sgd.param_groups[0]["lr"] = 0.1 * 0.5 * (1 + np.cos(np.pi * step / 8))
         sgd.step()
     for name, value in weights(method).items():
-        torch.testing.assert_close(found[name], value)
+        torch.testing.assert_close(result[name], value)
 
 
 def test_each_turn_has_its_own_rates_and_terms_in_the_metrics(tmp_path):
@@ -163,14 +163,14 @@ def test_each_turn_has_its_own_rates_and_terms_in_the_metrics(tmp_path):
 
 
 def test_accumulated_parts_give_the_step_of_the_whole_batch(tmp_path):
-    found = []
+    result = []
     for accumulate in (1, 2):
         torch.manual_seed(0)
         method = Duel()
         go(method, tmp_path / str(accumulate), accumulate=accumulate)
-        found.append(weights(method))
-    for name, value in found[0].items():
-        torch.testing.assert_close(found[1][name], value)
+        result.append(weights(method))
+    for name, value in result[0].items():
+        torch.testing.assert_close(result[1][name], value)
 
 
 class CrashError(Exception):
@@ -252,10 +252,10 @@ def test_a_single_turn_trains_as_one_optimizer_does_and_is_logged_under_its_name
         def optimizers(self):
             return {}
 
-    found = []
+    result = []
     for kind, names in ((Alone, {"all/lr", "all/loss", "all/rise"}), (Plain, {"lr", "loss", "rise"})):
         torch.manual_seed(0)
         method = kind()
         assert names < go(method, tmp_path / kind.__name__).metrics[0].keys()
-        found.append(weights(method))
-    assert_equal(*found)
+        result.append(weights(method))
+    assert_equal(*result)

@@ -35,14 +35,14 @@ def encoder():
 
 def test_a_planted_gap_is_found_and_drawn_groups_have_none(encoder):
     source, groups = things(second=5.0)
-    found = audit(encoder, source, groups)
-    right = found.gaps[0]
+    result = audit(encoder, source, groups)
+    right = result.gaps[0]
     assert (right.measure, right.highest, right.lowest) == ("right", "first", "second")
     assert right.found
     assert right.gap.low > 0.05
     drawn = np.random.default_rng(1).permutation(groups).tolist()
     assert not any(gap.found for gap in audit(encoder, source, drawn).gaps)
-    assert found.sizes["first"] + found.sizes["second"] == found.overall["right"].n
+    assert result.sizes["first"] + result.sizes["second"] == result.overall["right"].n
 
 
 def test_the_gap_of_many_drawn_groups_is_around_zero_where_the_largest_difference_is_not():
@@ -90,23 +90,23 @@ def test_watched_mistakes_are_counted_where_they_are_sure(encoder):
         for at in (0.0, 0.6, 1.0)
     ]
     assert rates[0] >= rates[1] >= rates[2] == 0
-    found = audit(encoder, source, groups, watched=["yes"], confidence=0.0).overall
-    others = found["wrongly called yes"].n  # those of the class itself cannot be called so wrongly
+    result = audit(encoder, source, groups, watched=["yes"], confidence=0.0).overall
+    others = result["wrongly called yes"].n  # those of the class itself cannot be called so wrongly
     assert others == (source.labels[stratified(source.labels, JUDGED)[1]] == 0).sum()
-    assert 0 < rates[0] * others < (1 - found["right"].value) * found["right"].n
+    assert 0 < rates[0] * others < (1 - result["right"].value) * result["right"].n
 
 
 def test_distances_on_the_globe():
     paris, new_york, pole = (48.8566, 2.3522), (40.7128, -74.0060), (90.0, 0.0)
-    found = kilometres(np.array([paris, paris, pole]), np.array([new_york, paris, (-90.0, 7.0)]))
-    np.testing.assert_allclose(found, [5837, 0, np.pi * 6371], atol=1)
+    result = kilometres(np.array([paris, paris, pole]), np.array([new_york, paris, (-90.0, 7.0)]))
+    np.testing.assert_allclose(result, [5837, 0, np.pi * 6371], atol=1)
 
 
 def test_places_are_guessed_from_the_nearest_that_is_known():
     vectors = np.array([[1, 0], [0, 1], [0.9, 0.1], [0.1, 0.9], [1, 0.1]], np.float32)
     places = np.array([[0, 0], [10, 0], [0, 0.1], [30, 0], [np.nan, np.nan]])
-    found = placed(vectors, places, np.array([0, 1, 4]), np.array([2, 3]))
-    assert {measure: values.tolist() for measure, values in found.items()} == {
+    result = placed(vectors, places, np.array([0, 1, 4]), np.array([2, 3]))
+    assert {measure: values.tolist() for measure, values in result.items()} == {
         "placed within 25 km": [1, 0], "placed within 200 km": [1, 0],
         "placed within 750 km": [1, 0], "placed within 2,500 km": [1, 1],
     }  # fmt: skip
@@ -144,21 +144,21 @@ def test_pictures_are_corrupted_and_copied_too(tmp_path):
     source = vg.open(pixels, labels=np.arange(240) % 2)
     torch.manual_seed(0)
     encoder = vg.encoder("resnet-tiny", size=16, width=8)
-    found = audit(encoder, source, ["a", "a", "b", "b"] * 60)
-    assert {"right when corrupted", "edited copy found"} <= found.overall.keys()
+    result = audit(encoder, source, ["a", "a", "b", "b"] * 60)
+    assert {"right when corrupted", "edited copy found"} <= result.overall.keys()
     page = write_audit(
-        tmp_path / "audit.html", found, encoder="<b>", data="noise", groups="a & b"
+        tmp_path / "audit.html", result, encoder="<b>", data="noise", groups="a & b"
     ).read_text()
     assert "<b>" not in page.split("<body>")[1].split("<section>")[0]
-    assert page.count("<article") == len(found.gaps)
-    text = as_text(found)
-    assert text.endswith(found.limits)
-    assert all(verdict(gap) for gap in found.gaps)
+    assert page.count("<article") == len(result.gaps)
+    text = as_text(result)
+    assert text.endswith(result.limits)
+    assert all(verdict(gap) for gap in result.gaps)
 
 
 def test_the_share_of_alike_neighbours_is_that_of_a_loop(encoder):
     source, groups = things()
-    found = audit(encoder, source, groups, k=3).overall["neighbours of its class among 3"]
+    result = audit(encoder, source, groups, k=3).overall["neighbours of its class among 3"]
     vectors = embed(encoder, source).vectors
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     shares = []
@@ -166,5 +166,5 @@ def test_the_share_of_alike_neighbours_is_that_of_a_loop(encoder):
         cosine = unit @ unit[row]
         cosine[row] = -np.inf
         shares.append((source.labels[cosine.argsort()[-3:]] == source.labels[row]).mean())
-    assert found.value == pytest.approx(np.mean(shares), abs=1e-9)
-    assert found.n == len(shares)
+    assert result.value == pytest.approx(np.mean(shares), abs=1e-9)
+    assert result.n == len(shares)

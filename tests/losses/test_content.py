@@ -35,8 +35,8 @@ def by_loop(vectors, ids, t, anchors):
 
 @pytest.mark.parametrize("anchors", [None, 1, 5])
 def test_the_cost_is_the_formula(vectors, anchors):
-    found = content_nce(vectors, IDS, temperature=0.3, anchors=anchors)
-    assert found.item() == pytest.approx(by_loop(vectors, IDS, 0.3, anchors or 7))
+    result = content_nce(vectors, IDS, temperature=0.3, anchors=anchors)
+    assert result.item() == pytest.approx(by_loop(vectors, IDS, 0.3, anchors or 7))
 
 
 def test_blocks_change_neither_cost_nor_gradient(vectors, monkeypatch):
@@ -53,10 +53,10 @@ def test_blocks_change_neither_cost_nor_gradient(vectors, monkeypatch):
 
 def test_two_views_a_photo_are_the_contrast_of_simclr():
     x, ids = torch.randn(10, 6), torch.arange(5).repeat(2)[:, None]
-    found = content_nce(x, ids, temperature=0.1)
-    torch.testing.assert_close(found, nt_xent(x[:5], x[5:], temperature=0.1))
+    result = content_nce(x, ids, temperature=0.1)
+    torch.testing.assert_close(result, nt_xent(x[:5], x[5:], temperature=0.1))
     order = torch.randperm(10)
-    torch.testing.assert_close(content_nce(2 * x[order], ids[order], temperature=0.1), found)
+    torch.testing.assert_close(content_nce(2 * x[order], ids[order], temperature=0.1), result)
 
 
 def test_gradients_are_those_of_finite_differences(vectors):

@@ -52,9 +52,9 @@ def test_several_queries_may_own_one_key(small_blocks):
     queries, keys, own = torch.randn(20, 3, requires_grad=True), torch.randn(6, 3), torch.randint(6, (20,))
     scores = normalize(queries, dim=1) @ normalize(keys, dim=1).T / 0.5
     expected = cross_entropy(scores, own)
-    found = info_nce(queries, keys, temperature=0.5, own=own)
-    torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(*(torch.autograd.grad(cost, queries)[0] for cost in (found, expected)))
+    result = info_nce(queries, keys, temperature=0.5, own=own)
+    torch.testing.assert_close(result, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(cost, queries)[0] for cost in (result, expected)))
 
 
 def test_nt_xent_equals_the_formula_written_as_a_loop():
@@ -147,18 +147,18 @@ def test_decoupled_the_partner_is_not_among_what_it_is_chosen_from(small_blocks,
         costs.append(torch.stack(negatives).logsumexp(0) - scores[i, partner])
     costs = torch.stack(costs).view(2, 15)
     expected = costs[:, : anchors or 15].mean()
-    found = nt_xent(*views, temperature=temperature, anchors=anchors, decoupled=True)
-    torch.testing.assert_close(found, expected)
-    for ours, theirs in zip(*(torch.autograd.grad(cost, views) for cost in (found, expected)), strict=True):
+    result = nt_xent(*views, temperature=temperature, anchors=anchors, decoupled=True)
+    torch.testing.assert_close(result, expected)
+    for ours, theirs in zip(*(torch.autograd.grad(cost, views) for cost in (result, expected)), strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
 def test_decoupled_a_partner_that_is_found_is_drawn_on():
-    found = torch.eye(4, requires_grad=True)
+    result = torch.eye(4, requires_grad=True)
     apart = torch.eye(4) + 0.05 * torch.roll(torch.eye(4), 1, 1)
     pulls = []
     for decoupled in (False, True):
-        (pull,) = torch.autograd.grad(nt_xent(found, apart, temperature=0.05, decoupled=decoupled), found)
+        (pull,) = torch.autograd.grad(nt_xent(result, apart, temperature=0.05, decoupled=decoupled), result)
         pulls.append(pull.norm().item())
     assert pulls[1] > 1000 * pulls[0]
     assert nt_xent(

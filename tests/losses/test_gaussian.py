@@ -27,8 +27,8 @@ def by_loops(x, directions, knots=17, reach=3.0):
 @pytest.mark.parametrize(("knots", "reach"), [(17, 3.0), (2, 1.0), (41, 5.0)])
 def test_it_is_the_statistic_written_as_loops(knots, reach):
     x, directions = torch.randn(7, 3, dtype=torch.float64), random_directions(3, 5).double()
-    found = sigreg(x, directions, knots=knots, reach=reach).item()
-    assert found == pytest.approx(by_loops(x, directions, knots, reach), rel=1e-12)
+    result = sigreg(x, directions, knots=knots, reach=reach).item()
+    assert result == pytest.approx(by_loops(x, directions, knots, reach), rel=1e-12)
 
 
 def test_blocks_of_directions_change_nothing(monkeypatch):

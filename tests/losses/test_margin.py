@@ -26,8 +26,8 @@ def loop(x, group, margin, negatives):
 def test_hard_margin_equals_the_loop(negatives):
     torch.manual_seed(0)
     x, group = normalize(torch.randn(9, 3), dim=1), torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 3])
-    found = hard_margin(x, group, margin=1.2, negatives=negatives)
-    for ours, theirs in zip(found, loop(x, group, 1.2, negatives), strict=True):
+    result = hard_margin(x, group, margin=1.2, negatives=negatives)
+    for ours, theirs in zip(result, loop(x, group, 1.2, negatives), strict=True):
         torch.testing.assert_close(ours, torch.as_tensor(theirs))
 
 

@@ -8,9 +8,9 @@ def test_chamfer_is_the_loop_over_nearest_points():
     first, second = torch.randn(3, 5, 3, dtype=torch.float64), torch.randn(3, 7, 3, dtype=torch.float64)
     total = 0.0
     for x, y in zip(first, second, strict=True):
-        there = sum(min((a - b).square().sum().item() for b in y) for a in x) / len(x)
+        forward = sum(min((a - b).square().sum().item() for b in y) for a in x) / len(x)
         back = sum(min((a - b).square().sum().item() for a in x) for b in y) / len(y)
-        total += (there + back) / len(first)
+        total += (forward + back) / len(first)
     assert chamfer(first, second).item() == pytest.approx(total, rel=1e-12)
 
 

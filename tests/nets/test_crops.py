@@ -50,8 +50,8 @@ def test_similar_cells_find_each_other_whatever_their_length_and_without_gradien
     order = torch.stack([torch.randperm(5) for _ in range(3)])
     keys = torch.eye(5).expand(3, -1, -1).clone().requires_grad_()
     queries = keys.detach()[torch.arange(3)[:, None], order] * (torch.rand(3, 5, 1) + 0.1)
-    found = match_by_similarity(queries, keys)
-    assert torch.equal(found, order) and not found.requires_grad
+    result = match_by_similarity(queries, keys)
+    assert torch.equal(result, order) and not result.requires_grad
 
 
 def test_similarity_equals_a_loop():
@@ -90,12 +90,12 @@ def test_matched_cells_show_the_same_place_of_the_photo(views):
         cells = view.pixels[:, :2].unfold(2, side, side).unfold(3, side, side).mean((4, 5))
         return (cells * 255 / 4 + 0.5).flatten(2).mT
 
-    here, there = places(first), places(second).gather(1, index[..., None].expand(-1, -1, 2))
+    own, matched = places(first), places(second).gather(1, index[..., None].expand(-1, -1, 2))
     half = second.box[:, [3, 2]] / 8 / 2  # of a cell of the second crop, in pixels of the photo
-    apart = ((here - there).abs() - half[:, None])[seen]
+    apart = ((own - matched).abs() - half[:, None])[seen]
     assert apart.max() < 0.3
     wrong = places(second).gather(1, index.flip(1)[..., None].expand(-1, -1, 2))
-    assert ((here - wrong).abs() - half[:, None])[seen].max() > 5
+    assert ((own - wrong).abs() - half[:, None])[seen].max() > 5
 
 
 def test_crops_of_two_sizes_match_too(views):

@@ -49,24 +49,24 @@ def test_vectors_are_an_orthonormal_basis_of_their_eigenspaces_whatever_the_solv
     dense = matrix(GRAPHS[name])
     n, turn = len(dense), np.random.default_rng(0)
     values, vectors = leading(dense)
-    found = canonical(values, vectors, n)[0]
-    np.testing.assert_allclose(dense @ found, found * values, atol=1e-12)
-    np.testing.assert_allclose(found.T @ found, np.eye(n), atol=1e-12)
+    result = canonical(values, vectors, n)[0]
+    np.testing.assert_allclose(dense @ result, result * values, atol=1e-12)
+    np.testing.assert_allclose(result.T @ result, np.eye(n), atol=1e-12)
     for _ in range(20):
-        np.testing.assert_allclose(canonical(*leading(dense, turn), n)[0], found, atol=1e-10)
-    np.testing.assert_allclose(canonical(*leading(dense, turn), 3)[0], found[:, :3], atol=1e-10)
+        np.testing.assert_allclose(canonical(*leading(dense, turn), n)[0], result, atol=1e-10)
+    np.testing.assert_allclose(canonical(*leading(dense, turn), 3)[0], result[:, :3], atol=1e-10)
 
 
 @pytest.mark.parametrize("name", GRAPHS)
 def test_another_numbering_of_the_nodes_only_reorders_the_rows(name):
     dense = matrix(GRAPHS[name])
     n, draw = len(dense), np.random.default_rng(0)
-    found = canonical(*leading(dense), n)[0]
+    result = canonical(*leading(dense), n)[0]
     for _ in range(20):
         order = draw.permutation(n)
         other = canonical(*leading(dense[np.ix_(order, order)]), n)[0]
-        same = linear_sum_assignment(cdist(found, other))[1]  # twins may have changed places
-        np.testing.assert_allclose(other[same], found, atol=1e-10)
+        same = linear_sum_assignment(cdist(result, other))[1]  # twins may have changed places
+        np.testing.assert_allclose(other[same], result, atol=1e-10)
         np.testing.assert_allclose(dense[np.ix_(order, order)][np.ix_(same, same)], dense, atol=1e-12)
 
 
@@ -75,14 +75,14 @@ def test_many_matrices_are_chosen_for_as_each_is_alone():
         leading(matrix(nx.gnp_random_graph(10, 0.3, seed=s)), np.random.default_rng(s)) for s in range(9)
     ]
     values, vectors = (np.concatenate(part) for part in zip(*pairs, strict=True))
-    found = canonical(values, vectors, 6)
+    result = canonical(values, vectors, 6)
     for i, pair in enumerate(pairs):
-        np.testing.assert_allclose(found[i], canonical(*pair, 6)[0], atol=1e-10)
+        np.testing.assert_allclose(result[i], canonical(*pair, 6)[0], atol=1e-10)
 
 
 def test_a_vector_is_the_longest_projection_of_a_node_by_hand():
     values, vectors = leading(matrix(nx.star_graph(3)))  # 1, 0, 0, -1: the leaves' differences share the 0
-    found = canonical(values, vectors, 3)[0]
-    np.testing.assert_allclose(found[:, 0], np.sqrt([3, 1, 1, 1]) / np.sqrt(6))
-    np.testing.assert_allclose(found[:, 1], [0, 2, -1, -1] / np.sqrt(6), atol=1e-12)
-    np.testing.assert_allclose(found[:, 2], [0, 0, 1, -1] / np.sqrt(2), atol=1e-12)
+    result = canonical(values, vectors, 3)[0]
+    np.testing.assert_allclose(result[:, 0], np.sqrt([3, 1, 1, 1]) / np.sqrt(6))
+    np.testing.assert_allclose(result[:, 1], [0, 2, -1, -1] / np.sqrt(6), atol=1e-12)
+    np.testing.assert_allclose(result[:, 2], [0, 0, 1, -1] / np.sqrt(2), atol=1e-12)

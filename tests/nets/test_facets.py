@@ -20,14 +20,14 @@ def slow_heads(qkv, x, heads, which):
     """Return queries, keys or values ``(B, T, D)``, token by token and head by head."""
     b, t, d = x.shape
     rows = {"query": 0, "key": d, "value": 2 * d}[which]
-    found = torch.zeros(b, t, d)
+    result = torch.zeros(b, t, d)
     for i in range(b):
         for j in range(t):
             for h in range(heads):
                 part = slice(h * (d // heads), (h + 1) * (d // heads))
                 weight = qkv.weight[rows : rows + d][part]
-                found[i, j, part] = weight @ x[i, j] + qkv.bias[rows : rows + d][part]
-    return found
+                result[i, j, part] = weight @ x[i, j] + qkv.bias[rows : rows + d][part]
+    return result
 
 
 @pytest.mark.parametrize("facet", ["query", "key", "value"])
@@ -40,10 +40,10 @@ def test_the_facets_of_our_transformer_equal_a_slow_loop(facet, layer):
         x = block(x)
     block = net.blocks[layer]
     expected = slow_heads(block.attend.body.qkv, block.attend.norm(x), 3, facet)
-    found = vergence.tokens(net, pictures(), layer=layer, facet=facet)
-    torch.testing.assert_close(found.tokens, expected[:, 3:], atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(found.pooled, expected[:, 0], atol=1e-5, rtol=1e-4)
-    assert (found.grid, found.layer, found.facet) == ((8, 8), layer % 4, facet)
+    result = vergence.tokens(net, pictures(), layer=layer, facet=facet)
+    torch.testing.assert_close(result.tokens, expected[:, 3:], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(result.pooled, expected[:, 0], atol=1e-5, rtol=1e-4)
+    assert (result.grid, result.layer, result.facet) == ((8, 8), layer % 4, facet)
 
 
 @pytest.mark.parametrize("facet", ["query", "key", "value"])
@@ -63,9 +63,9 @@ def test_the_facets_of_timms_transformer_equal_a_slow_loop_under_fused_attention
     )[0]
     x = torch.cat(x[::-1], 1)  # class token first
     expected = slow_heads(model.blocks[1].attn.qkv, model.blocks[1].norm1(x), 3, facet)
-    found = tokens(net, pictures(), layer=1, facet=facet)
-    torch.testing.assert_close(found.tokens, expected[:, 1:], atol=1e-5, rtol=1e-4)
-    assert (found.grid, found.stride, found.offset) == ((2, 2), (16, 16), (8.0, 8.0))
+    result = tokens(net, pictures(), layer=1, facet=facet)
+    torch.testing.assert_close(result.tokens, expected[:, 1:], atol=1e-5, rtol=1e-4)
+    assert (result.grid, result.stride, result.offset) == ((2, 2), (16, 16), (8.0, 8.0))
 
 
 @pytest.mark.parametrize("name", ["vit-micro", "resnet-tiny", "nin", "resnet18", "vit_tiny_patch16_224"])
@@ -75,10 +75,10 @@ def test_tokens_of_a_layer_are_those_that_layers_gives(name):
     for layer in range(net.depth):
         (expected,) = net.layers(pictures(), [layer])
         expected = expected.flatten(2).transpose(1, 2) if expected.ndim == 4 else expected
-        found = tokens(net, pictures(), layer=layer)
-        torch.testing.assert_close(found.tokens, expected)
-        assert found.grid[0] * found.grid[1] == expected.shape[1] and found.layer == layer
-    assert (found.grid, found.stride, found.offset) == tuple(
+        result = tokens(net, pictures(), layer=layer)
+        torch.testing.assert_close(result.tokens, expected)
+        assert result.grid[0] * result.grid[1] == expected.shape[1] and result.layer == layer
+    assert (result.grid, result.stride, result.offset) == tuple(
         getattr(net(pictures()), what) for what in ("grid", "stride", "offset")
     )
 
@@ -100,11 +100,11 @@ def test_a_cell_looks_at_the_pixels_around_the_centre_that_it_states(name, size,
     """Of a network that weighs all it sees alike, the mean place of the gradient is the centre."""
     net = build(name, size=size).eval()
     side = size if size > 64 else 4 * size  # so large that a cell in the middle does not see the edge
-    found = tokens(net, torch.rand(1, 3, side, side), layer=layer)
-    assert found.stride == (stride, stride) and found.offset == (offset, offset)
-    cells = found.centres()
-    assert cells.shape == (found.tokens.shape[1], 2) and cells[0].tolist() == [offset, offset]
-    row = found.grid[1] // 2
+    result = tokens(net, torch.rand(1, 3, side, side), layer=layer)
+    assert result.stride == (stride, stride) and result.offset == (offset, offset)
+    cells = result.centres()
+    assert cells.shape == (result.tokens.shape[1], 2) and cells[0].tolist() == [offset, offset]
+    row = result.grid[1] // 2
     centre = row * stride + offset
     if name == "vit-micro":
         assert cells.amax() == side - offset
@@ -132,8 +132,8 @@ def all_positive(net):
 @torch.no_grad()
 def test_a_descriptor_answers_for_its_backbone():
     net = build("vergence.nets.descriptor:Descriptor", dim=8, encoder={"name": "resnet-tiny", "size": 32})
-    found, expected = (tokens(each, pictures(), layer=0) for each in (net, net.backbone))
-    assert torch.equal(found.tokens, expected.tokens) and found.stride == expected.stride == (2, 2)
+    result, expected = (tokens(each, pictures(), layer=0) for each in (net, net.backbone))
+    assert torch.equal(result.tokens, expected.tokens) and result.stride == expected.stride == (2, 2)
     with pytest.raises(BadInput, match="resnet-tiny cuts no patches"):
         tokens(net, pictures(), stride=1)
 
@@ -143,9 +143,9 @@ def test_a_descriptor_answers_for_its_backbone():
 def test_overlapping_patches_of_our_transformer_equal_a_slow_loop(stride):
     net, size, patch = build("vit-micro", size=32, registers=2).eval(), (40, 32), 4
     x = net.pixels(torch.rand(1, 3, *size))
-    found = tokens(net, x * net.std + net.mean, layer=0, stride=stride)
+    result = tokens(net, x * net.std + net.mean, layer=0, stride=stride)
     rows, columns = ((n - patch) // stride + 1 for n in size)
-    assert (found.grid, found.stride, found.offset) == ((rows, columns), (stride, stride), (2.0, 2.0))
+    assert (result.grid, result.stride, result.offset) == ((rows, columns), (stride, stride), (2.0, 2.0))
     grid = net.pos_embed.view(1, 8, 8, -1).permute(0, 3, 1, 2)
     sequence = [net.cls_token[0], net.registers[0]]
     for i in range(rows):
@@ -156,7 +156,7 @@ def test_overlapping_patches_of_our_transformer_equal_a_slow_loop(stride):
             place = grid_sample(grid, at, mode="bicubic", padding_mode="border", align_corners=False)
             sequence.append(net.patch_embed(cut)[0] + place[:, :, 0, 0])
     expected = net.blocks[0](torch.cat(sequence)[None])[:, 3:]
-    torch.testing.assert_close(found.tokens, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(result.tokens, expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("facet", ["token", "key"])
@@ -197,16 +197,16 @@ def test_cells_of_networks_that_pad_unevenly_look_where_they_say(name, size):
             module.running_mean.zero_(), nn.init.zeros_(module.bias)
     for layer in (1, 2):
         x = torch.full((1, 3, *size), 0.9, requires_grad=True)
-        found = tokens(net, x, layer=layer)
+        result = tokens(net, x, layer=layer)
         step = net.model.feature_info[layer]["reduction"]
-        assert found.stride == (step, step)
-        i, j = (n // 2 for n in found.grid)
-        found.map[0, :, i, j].sum().backward()
+        assert result.stride == (step, step)
+        i, j = (n // 2 for n in result.grid)
+        result.map[0, :, i, j].sum().backward()
         weight = x.grad[0].abs().sum(0)
         for axis, cell, length in ((1, i, size[0]), (0, j, size[1])):
             along = weight.sum(axis)
             centre = (along * (torch.arange(length) + 0.5)).sum() / along.sum()
-            assert abs(centre - (found.offset[1 - axis] + cell * step)) < step / 8
+            assert abs(centre - (result.offset[1 - axis] + cell * step)) < step / 8
 
 
 def test_vectors_at_points_are_mixed_between_centres():

@@ -43,9 +43,9 @@ def test_bfloat16_stays_near():
     x, offsets = histories()
     net = GRU(5, 6)
     with torch.autocast("cpu", torch.bfloat16):
-        found = net(x, offsets)
-    assert found.dtype == torch.float32
-    assert (found - net(x, offsets)).abs().max().item() == pytest.approx(0, abs=0.03)
+        result = net(x, offsets)
+    assert result.dtype == torch.float32
+    assert (result - net(x, offsets)).abs().max().item() == pytest.approx(0, abs=0.03)
 
 
 def test_time_major_puts_each_event_at_its_step():

@@ -69,9 +69,9 @@ def test_the_nearest_rows_are_those_of_the_largest_product():
     queue, asking = MemoryQueue(9, 4, 2), normalize(torch.randn(3, 4), dim=1)
     rows, products = queue.nearest(asking, 5)
     assert rows.shape == (3, 5, 4) and products.shape == (3, 5)
-    for vector, found, how in zip(asking, rows, products, strict=True):
+    for vector, result, how in zip(asking, rows, products, strict=True):
         order = sorted(range(9), key=lambda i: -float(queue.rows[0][i] @ vector))[:5]
-        torch.testing.assert_close(found, queue.rows[0][order])
+        torch.testing.assert_close(result, queue.rows[0][order])
         torch.testing.assert_close(how, queue.rows[0][order] @ vector)
 
 

@@ -33,15 +33,15 @@ def test_attention_is_the_fused_one():
 def test_shapes_and_extras(registers):
     encoder = vit(registers=registers)
     total = 64 + 1 + registers
-    found = encoder(torch.rand(2, 3, 32, 32), need=("attention", "keys", "cls"))
-    assert found.pooled.shape == (2, 96)
-    assert found.tokens.shape == (2, 64, 96)
-    assert found.map.shape == (2, 96, 8, 8)
-    assert found.extra["attention"].shape == (2, 3, total, total)
-    assert found.extra["keys"].shape == (2, 3, total, 32)
-    torch.testing.assert_close(found.extra["attention"].sum(-1), torch.ones(2, 3, total))
-    torch.testing.assert_close(found.extra["cls"], found.pooled)
-    torch.testing.assert_close(found.map[:, :, 2, 5], found.tokens[:, 2 * 8 + 5])
+    result = encoder(torch.rand(2, 3, 32, 32), need=("attention", "keys", "cls"))
+    assert result.pooled.shape == (2, 96)
+    assert result.tokens.shape == (2, 64, 96)
+    assert result.map.shape == (2, 96, 8, 8)
+    assert result.extra["attention"].shape == (2, 3, total, total)
+    assert result.extra["keys"].shape == (2, 3, total, 32)
+    torch.testing.assert_close(result.extra["attention"].sum(-1), torch.ones(2, 3, total))
+    torch.testing.assert_close(result.extra["cls"], result.pooled)
+    torch.testing.assert_close(result.map[:, :, 2, 5], result.tokens[:, 2 * 8 + 5])
     assert encoder.num_prefix == 1 + registers
 
 
@@ -142,8 +142,8 @@ def test_fixed_positions_are_waves():
 )
 def test_every_parameter_gets_a_gradient(options):
     encoder = vit(**options)
-    found = encoder(torch.rand(8, 3, 32, 32))
-    (found.pooled.square().sum() + found.tokens.sin().sum()).backward()
+    result = encoder(torch.rand(8, 3, 32, 32))
+    (result.pooled.square().sum() + result.tokens.sin().sum()).backward()
     for name, parameter in encoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
 

@@ -230,9 +230,9 @@ def test_intervals_are_drawn_to_scale():
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (-3.2, 7.9), (0.001, 0.0017), (96.2, 96.3)])
 def test_ticks_lie_inside_and_are_evenly_spaced(low, high):
-    found = ticks(low, high)
-    assert 2 <= len(found) <= 6 and low - 1e-9 <= found[0] and found[-1] <= high + 1e-9
-    np.testing.assert_allclose(np.diff(found), found[1] - found[0], rtol=1e-6)
+    result = ticks(low, high)
+    assert 2 <= len(result) <= 6 and low - 1e-9 <= result[0] and result[-1] <= high + 1e-9
+    np.testing.assert_allclose(np.diff(result), result[1] - result[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize("value", [1e-4, 0.0, -3.0, 12_345.0])

@@ -43,10 +43,10 @@ def karate():
 @pytest.fixture
 def neighbours(karate):
     source, target = karate.data.edge_index.tolist()
-    found = [set() for _ in range(34)]
+    result = [set() for _ in range(34)]
     for a, b in zip(source, target, strict=True):
-        found[a].add(b)
-    return found
+        result[a].add(b)
+    return result
 
 
 def rings(count=6):
@@ -69,14 +69,14 @@ def test_degrees_and_bonds_are_those_of_the_graph(tmp_path, karate, neighbours):
         others = np.setdiff1d(np.arange(34), [row])
         for other, bond in zip(others.tolist(), page.bonds(row, others), strict=True):
             both = len(neighbours[row] & neighbours[other])
-            told = "linked" if other in neighbours[row] else f"{both} shared" if both else "apart"
-            assert bond == told
+            expected = "linked" if other in neighbours[row] else f"{both} shared" if both else "apart"
+            assert bond == expected
 
 
 def test_lines_of_the_map_are_the_edges_among_its_points(tmp_path, karate, neighbours):
     rows = np.array([33, 0, 1, 2, 11])
-    found = {tuple(sorted(rows[pair])) for pair in shown(tmp_path, karate).links(rows).T.tolist()}
-    assert found == {(a, b) for a in rows for b in rows if a < b and b in neighbours[a]}
+    result = {tuple(sorted(rows[pair])) for pair in shown(tmp_path, karate).links(rows).T.tolist()}
+    assert result == {(a, b) for a in rows for b in rows if a < b and b in neighbours[a]}
     assert shown(tmp_path / "all", karate).links(np.arange(34)).shape == (2, 78)
 
 
@@ -90,7 +90,7 @@ def test_degrees_are_summed_up_by_class(tmp_path, karate, neighbours):
     page = shown(tmp_path, karate)
     (section,) = page.sections()
     assert section.text.startswith("78 edges; neighbours of a node: mean 4.59, median 3, maximum 17;")
-    degrees = np.array([len(found) for found in neighbours])
+    degrees = np.array([len(result) for result in neighbours])
     for _, mean, group in page.by_group(degrees):
         own = [d for d, label in zip(degrees, karate.labels, strict=True) if label == group]
         assert mean == pytest.approx(sum(own) / len(own))
@@ -110,9 +110,11 @@ def test_without_labels_clusters_take_their_place_and_a_lone_node_is_drawn(tmp_p
 )
 def test_attention_is_told_of_encoders_that_have_it(tmp_path, karate, name, layers):
     encoder = encoders.for_source(karate, name, width=8).eval()
-    told = [section for section in shown(tmp_path, karate, encoder).sections() if section.key == "attention"]
-    assert len(told) == bool(layers)
-    for section in told:
+    sections = [
+        section for section in shown(tmp_path, karate, encoder).sections() if section.key == "attention"
+    ]
+    assert len(sections) == bool(layers)
+    for section in sections:
         assert len(section.panels) == layers + 1
         assert all(0 < panel.last <= 1 + 1e-6 for panel in section.panels[:-1])
     for edges, shares in encoder.attention(karate.whole_graph()):

@@ -96,8 +96,8 @@ def test_what_goes_in_comes_out_after_opening_again(store):
 
 
 def test_embeddings_of_some_samples_take_their_names_and_labels(tmp_path):
-    found = SimpleNamespace(vectors=VECTORS[:2], index=np.array([1, 4]))
-    store = Store.create(tmp_path / "s.lance", Photos(), found)
+    result = SimpleNamespace(vectors=VECTORS[:2], index=np.array([1, 4]))
+    store = Store.create(tmp_path / "s.lance", Photos(), result)
     assert store.names == ["b.png", "e.png"] and store.labels.tolist() == [1, -1]
 
 
@@ -211,9 +211,9 @@ def test_export_writes_what_the_store_holds(store, tmp_path, suffix):
     if suffix == ".parquet":
         assert parquet.read_table(path)["id"].to_pylist() == ["b.png", "d.png"]
     elif suffix == ".npz":
-        found = np.load(path)
-        assert found["ids"].tolist() == ["b.png", "d.png"] and found["labels"].tolist() == [1, 1]
-        np.testing.assert_array_equal(found["vector"], VECTORS[[1, 3]])
+        result = np.load(path)
+        assert result["ids"].tolist() == ["b.png", "d.png"] and result["labels"].tolist() == [1, 1]
+        np.testing.assert_array_equal(result["vector"], VECTORS[[1, 3]])
     else:
         np.testing.assert_array_equal(np.load(path), VECTORS[[1, 3]])
     with pytest.raises(BadInput, match=r"must end in \.parquet"):

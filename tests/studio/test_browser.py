@@ -29,9 +29,9 @@ if CHROMIUM is None:
 def browser():
     with api.sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu"] if os.geteuid() == 0 else ["--disable-gpu"]
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
-        yield found
-        found.close()
+        result = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield result
+        result.close()
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def opened(browser, served):
         page.on("pageerror", lambda error: trouble.append(str(error)))
         page.on("dialog", lambda dialog: (trouble.append(dialog.message), dialog.dismiss()))
         own = (url, "data:", "blob:")
-        page.on("request", lambda asked: asked.url.startswith(own) or trouble.append(asked.url))
+        page.on("request", lambda request: request.url.startswith(own) or trouble.append(request.url))
         page.goto(url)
         page.wait_for_selector(".studio-map[data-ready]")
         page.stop = stop
@@ -62,10 +62,10 @@ def opened(browser, served):
 
 @pytest.fixture
 def session(store):
-    found = Session(store)
-    found.groups.find(3)
-    found.projection.final = True  # no better map is waited for
-    return found
+    result = Session(store)
+    result.groups.find(3)
+    result.projection.final = True  # no better map is waited for
+    return result
 
 
 def place_of(page, row):

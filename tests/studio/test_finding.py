@@ -64,8 +64,8 @@ def test_a_query_is_an_id_a_condition_or_text(store, query, kind, rows):
         with pytest.raises(BadInput, match="contains 'camera'"):
             find(store, query)
         return
-    found = find(store, query)
-    assert found.kind == kind and found.rows.tolist() == rows
+    result = find(store, query)
+    assert result.kind == kind and result.rows.tolist() == rows
 
 
 @pytest.mark.parametrize(

@@ -51,16 +51,16 @@ def bomb():
 @pytest.fixture(scope="module")
 def session(filled, tmp_path_factory):
     store = Store.open(shutil.copytree(filled / "s.lance", tmp_path_factory.mktemp("outside") / "s.lance"))
-    found = Session(store)
-    found.groups.find(3)
-    found.start = lambda patience: None  # type: ignore[method-assign]
-    return found
+    result = Session(store)
+    result.groups.find(3)
+    result.start = lambda patience: None  # type: ignore[method-assign]
+    return result
 
 
 @pytest.fixture(scope="module")
 def client(session):
-    with TestClient(serving(session), base_url=HERE) as found:
-        yield found
+    with TestClient(serving(session), base_url=HERE) as result:
+        yield result
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
@@ -92,8 +92,8 @@ def test_a_picture_finds_itself_and_leaves_nothing_behind(client, session, fille
     raw = (filled / "photos" / name).read_bytes()
     written = []
     monkeypatch.setattr("pathlib.Path.write_bytes", lambda *a: written.append(a))
-    found = client.post("/studio/search", headers=BYTES, content=raw).json()["near"]
-    assert found[0]["id"] == name and found[0]["score"] == pytest.approx(1, abs=1e-3)
+    result = client.post("/studio/search", headers=BYTES, content=raw).json()["near"]
+    assert result[0]["id"] == name and result[0]["score"] == pytest.approx(1, abs=1e-3)
     assert written == []
 
 
@@ -115,7 +115,7 @@ def test_a_body_without_end_is_cut_off():
     async def send(message):
         sent.append(message)
 
-    async def app(*asked):
+    async def app(*args):
         raise AssertionError("it came through")
 
     head = [(b"host", b"localhost"), (b"content-type", b"application/octet-stream")]
@@ -148,9 +148,9 @@ def test_a_body_without_end_is_cut_off():
     ],
 )
 def test_no_path_reaches_a_file_that_is_not_the_page_s_own(client, path):
-    found = client.get(path)
-    assert found.status_code in (403, 404), found.text[:200]
-    assert "root:" not in found.text and "import" not in found.text
+    result = client.get(path)
+    assert result.status_code in (403, 404), result.text[:200]
+    assert "root:" not in result.text and "import" not in result.text
 
 
 def test_nothing_can_be_sent_but_what_the_page_sends(client):
@@ -214,10 +214,10 @@ def test_other_pages_and_other_names_are_refused(client):
     assert client.get("/studio/state").status_code == 200
     assert client.get("/studio/state", headers={"host": "evil.example:7860"}).status_code == 403
     for origin in ("http://evil.example", "http://127.0.0.1:9999", "null"):
-        asked = client.post(
+        answer = client.post(
             "/studio/decide", json={"rows": [0], "verdict": "drop"}, headers={"origin": origin}
         )
-        assert asked.status_code == 403
+        assert answer.status_code == 403
     assert client.get("/studio/map", headers={"sec-fetch-site": "cross-site"}).status_code == 403
     assert refusal("GET", "/", {"host": "localhost:1", "sec-fetch-site": "cross-site"}) is None  # a link
     own = client.post("/studio/decide", json=DROP, headers={"origin": HERE})
@@ -225,10 +225,10 @@ def test_other_pages_and_other_names_are_refused(client):
 
 
 def test_the_page_may_load_nothing_from_elsewhere(client):
-    found = client.get("/?<script>alert(1)</script>")
-    assert found.status_code == 200 and "studio/static/studio.js" in found.text
-    assert "alert" not in found.text and "http" not in found.text and "<script>" not in found.text
-    policy = found.headers["content-security-policy"]
+    result = client.get("/?<script>alert(1)</script>")
+    assert result.status_code == 200 and "studio/static/studio.js" in result.text
+    assert "alert" not in result.text and "http" not in result.text and "<script>" not in result.text
+    policy = result.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy
     assert client.get("/studio/static/map.js").headers["content-type"].startswith("text/javascript")
 
@@ -254,19 +254,19 @@ def test_the_name_of_a_store_is_escaped(tmp_path):
     ],
 )
 def test_what_is_not_there_is_a_line(client, path, status):
-    found = client.get(path)
-    assert found.status_code == status
+    result = client.get(path)
+    assert result.status_code == status
     if status == 400:
-        assert "\n" not in found.json()["error"]
+        assert "\n" not in result.json()["error"]
 
 
 def test_a_point_comes_with_its_neighbours_and_facts(client, session):
     row = session.store.find(EVIL)
-    found = client.get(f"/studio/point/{row}").json()
-    assert found["point"]["id"] == EVIL and found["point"]["picture"] is None
-    assert found["near"][0]["row"] == 10 and found["near"][0]["score"] == pytest.approx(1, abs=1e-4)
-    assert found["near"][0]["picture"].startswith("data:image/png;base64,")
-    assert {"uri", "light"} <= {name for name, _ in found["point"]["facts"]}
+    result = client.get(f"/studio/point/{row}").json()
+    assert result["point"]["id"] == EVIL and result["point"]["picture"] is None
+    assert result["near"][0]["row"] == 10 and result["near"][0]["score"] == pytest.approx(1, abs=1e-4)
+    assert result["near"][0]["picture"].startswith("data:image/png;base64,")
+    assert {"uri", "light"} <= {name for name, _ in result["point"]["facts"]}
 
 
 def test_map_and_colours_come_as_words_and_numbers(client, session):
@@ -299,25 +299,25 @@ def test_a_picture_at_full_size_is_sent_as_a_picture_and_nothing_else_is(client,
 
 def test_two_sides_are_compared_and_names_stay_text(client, session):
     session.groups.rename(int(session.groups.of[session.store.find(EVIL)]), "<script>alert(1)</script>")
-    asked = {"column": "camera", "first": "<i>A</i>", "second": "B"}
-    answer = client.get("/studio/compare", params=asked)
-    found = answer.json()
-    assert answer.headers["content-type"] == "application/json" and found == comparison(session, **asked)
-    assert found["sides"] == ["<i>A</i>", "B"] and len(found["lines"]) == found["clusters"] == 3
-    assert "<script>alert(1)</script>" in [line["name"] for line in found["lines"]]
+    params = {"column": "camera", "first": "<i>A</i>", "second": "B"}
+    answer = client.get("/studio/compare", params=params)
+    result = answer.json()
+    assert answer.headers["content-type"] == "application/json" and result == comparison(session, **params)
+    assert result["sides"] == ["<i>A</i>", "B"] and len(result["lines"]) == result["clusters"] == 3
+    assert "<script>alert(1)</script>" in [line["name"] for line in result["lines"]]
     for side in (0, 1):
-        assert sum(line["counts"][side] for line in found["lines"]) == found["rows"][side]
-        assert sum(line["shares"][side] for line in found["lines"]) == pytest.approx(1, abs=1e-3)
+        assert sum(line["counts"][side] for line in result["lines"]) == result["rows"][side]
+        assert sum(line["shares"][side] for line in result["lines"]) == pytest.approx(1, abs=1e-3)
     offered = client.get("/studio/sides", params={"column": "camera"}).json()
     assert offered["sides"] == ["<i>A</i>", "B"] and ["class", "folder"] in offered["columns"]
     assert client.get("/studio/sides").json()["column"] == "class"
-    assert client.get("/studio/compare", params={**asked, "column": "id) --"}).status_code == 400
+    assert client.get("/studio/compare", params={**params, "column": "id) --"}).status_code == 400
     assert client.get("/studio/compare", params={"column": "camera"}).status_code == 422
 
 
 def test_near_duplicates_are_looked_for_and_clusters_found_again(client, session):
-    found = client.post("/studio/duplicates", json={"by": "cosine", "threshold": 0.99999}).json()
-    assert "3 pairs" in found["line"] and "3 groups" in found["line"]
+    result = client.post("/studio/duplicates", json={"by": "cosine", "threshold": 0.99999}).json()
+    assert "3 pairs" in result["line"] and "3 groups" in result["line"]
     assert client.post("/studio/duplicates", json={"by": "no such"}).status_code == 400
     assert client.post("/studio/duplicates", json={"by": "cosine", "threshold": "x"}).status_code == 422
     assert client.get("/studio/groups?number=0").json()["group"]["size"] == 2
@@ -343,8 +343,8 @@ def test_a_missing_encoder_is_one_line(client, session, monkeypatch):
     assert "runs/gone" in client.get("/studio/state").json()["blind"]
     assert "runs/gone" in client.post("/studio/search", headers=BYTES, content=encoded()).json()["error"]
     names = session.store.names
-    asked = client.get("/studio/why", params={"first": names[0], "second": names[1]})
-    assert asked.status_code == 400 and "runs/gone" in asked.json()["error"]
+    answer = client.get("/studio/why", params={"first": names[0], "second": names[1]})
+    assert answer.status_code == 400 and "runs/gone" in answer.json()["error"]
     nobody = EncoderSession(session.store, "vector")
     nobody.model = ""
     assert "does not say" in nobody.missing

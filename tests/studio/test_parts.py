@@ -69,10 +69,10 @@ def test_the_map_is_there_at_once_then_better_and_kept(blobs, monkeypatch):
 
 def test_a_row_without_a_vector_lies_nowhere_and_belongs_to_no_cluster(blobs):
     blobs.add_vectors("other", blobs.vectors()[:50], ids=blobs.names[:50])
-    found = Projection(blobs, "other", "x")
+    result = Projection(blobs, "other", "x")
     groups = Groups(blobs, "other", "x")
     groups.find(2)
-    assert (found.now[0][50:] == NOWHERE).all() and (found.now[0][:50] < NOWHERE).all()
+    assert (result.now[0][50:] == NOWHERE).all() and (result.now[0][:50] < NOWHERE).all()
     assert (groups.of[50:] == -1).all() and groups.sizes.sum() == 50
 
 
@@ -123,10 +123,10 @@ def test_any_column_colours_the_map(tmp_path):
         tmp_path / "m.lance", np.random.default_rng(0).random((n, 3)), metadata=pa.table(metadata)
     )
     assert columns(store) == ["flag", "day", "many", "few", "word"]
-    found = {name: codes(store, name)[1] for name in columns(store)}
-    assert [found[name].scale for name in found] == [False, True, True, False, False]
-    assert found["day"].low == "1970-01-01" and found["day"].high == "1970-02-09"
-    assert found["flag"].names == ["False", "True"] and found["few"].counts == [10] * 4
+    result = {name: codes(store, name)[1] for name in columns(store)}
+    assert [result[name].scale for name in result] == [False, True, True, False, False]
+    assert result["day"].low == "1970-01-01" and result["day"].high == "1970-02-09"
+    assert result["flag"].names == ["False", "True"] and result["few"].counts == [10] * 4
     with pytest.raises(BadInput, match="did you mean 'few'"):
         codes(store, "fwe")
 
@@ -292,17 +292,17 @@ def test_a_spreadsheet_gets_no_formula(tmp_path):
 def test_contrast_counts_and_tests_as_by_hand():
     of = np.array([0] * 65 + [1] * 35 + [0] * 35 + [1] * 65 + [-1])
     directions = np.eye(2)[np.maximum(of, 0)]
-    found = contrast.contrast(directions, of, np.arange(100), np.arange(100, 201))
-    assert found.counts.tolist() == [[65, 35], [35, 65]] and found.verdicts.tolist() == [0, 1]
-    assert found.cosine == pytest.approx((0.65 * 0.35 * 2) / (0.65**2 + 0.35**2))
+    result = contrast.contrast(directions, of, np.arange(100), np.arange(100, 201))
+    assert result.counts.tolist() == [[65, 35], [35, 65]] and result.verdicts.tolist() == [0, 1]
+    assert result.cosine == pytest.approx((0.65 * 0.35 * 2) / (0.65**2 + 0.35**2))
 
 
 @pytest.mark.parametrize("more", range(50, 70))
 def test_a_verdict_is_fisher_s_exact_test_for_all_clusters(more):
     of = np.array([0] * more + [1] * (100 - more) + [0] * (100 - more) + [1] * more)
-    found = contrast.contrast(np.eye(2)[of], of, np.arange(100), np.arange(100, 200))
+    result = contrast.contrast(np.eye(2)[of], of, np.arange(100), np.arange(100, 200))
     p = fisher_exact([[more, 100 - more], [100 - more, more]]).pvalue
-    assert (found.verdicts[0] == 0) == (p < 0.01 / 2) == (found.verdicts[1] == 1)
+    assert (result.verdicts[0] == 0) == (p < 0.01 / 2) == (result.verdicts[1] == 1)
 
 
 def test_sides_are_values_or_halves(blobs):
@@ -327,9 +327,9 @@ def test_neighbours_without_torch_are_those_of_search(blobs):
         hits = search(blobs, row, k=5, column=column)
         assert [card["row"] for card in near] == [hit for hit in hits.rows[0].tolist() if hit >= 0]
         assert [card["score"] for card in near] == pytest.approx(hits.scores[0][: len(near)], abs=1e-4)
-    asked = np.array([1.0, 2, 0, 0, 0, 0, 0, 0])
-    near = Session(blobs).alike(asked, 5)
-    assert [card["row"] for card in near] == search(blobs, asked, k=5).rows[0].tolist()
+    query = np.array([1.0, 2, 0, 0, 0, 0, 0, 0])
+    near = Session(blobs).alike(query, 5)
+    assert [card["row"] for card in near] == search(blobs, query, k=5).rows[0].tolist()
 
 
 def test_the_first_map_is_principal_components(blobs):

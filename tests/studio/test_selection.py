@@ -59,8 +59,8 @@ def store(made, tmp_path):
 def client(store):
     session = Session(store)
     session.start = lambda patience: None
-    with TestClient(serving(session), base_url=HERE) as found:
-        yield found
+    with TestClient(serving(session), base_url=HERE) as result:
+        yield result
 
 
 def masked(rows, count=7):

@@ -149,7 +149,7 @@ def test_two_kinds_of_tokens_are_cut_apart():
 
 def test_walks_are_products_of_row_softmaxes():
     frames = torch.randn(2, 4, 5, 3, generator=torch.Generator().manual_seed(0)).double()
-    found = walk(frames, temperature=0.2)
+    result = walk(frames, temperature=0.2)
     unit = normalize(frames, dim=-1)
     for b in range(2):
         reached = torch.eye(5).double()
@@ -159,15 +159,15 @@ def test_walks_are_products_of_row_softmaxes():
                 weight = [math.exp(float(unit[b, t, i] @ unit[b, t + 1, j]) / 0.2) for j in range(5)]
                 step[i] = torch.tensor(weight) / sum(weight)
             reached = reached @ step
-        torch.testing.assert_close(found[b], reached)
-    torch.testing.assert_close(found.sum(2), torch.ones(2, 5).double())
+        torch.testing.assert_close(result[b], reached)
+    torch.testing.assert_close(result.sum(2), torch.ones(2, 5).double())
     sharp = walk(frames[:, [0, 0]], temperature=1e-4)
     torch.testing.assert_close(sharp, torch.eye(5).double().expand(2, 5, 5))
 
 
 def slow_propagation(queries, references, labels, k, radius, temperature):
     d, h, w = queries.shape
-    found = torch.zeros(labels.shape[1], h, w, dtype=labels.dtype)
+    result = torch.zeros(labels.shape[1], h, w, dtype=labels.dtype)
     for y, x in itertools.product(range(h), range(w)):
         candidates = []
         for m, v, u in itertools.product(range(len(references)), range(h), range(w)):
@@ -177,8 +177,8 @@ def slow_propagation(queries, references, labels, k, radius, temperature):
         kept = sorted(candidates, key=lambda c: -c[0])[:k]
         weights = [math.exp(score / temperature) for score, _ in kept]
         for weight, (_, label) in zip(weights, kept, strict=True):
-            found[:, y, x] += weight / sum(weights) * label
-    return found
+            result[:, y, x] += weight / sum(weights) * label
+    return result
 
 
 @pytest.mark.parametrize("radius", [0, 1, 2, None])
@@ -191,10 +191,10 @@ def test_labels_are_carried_as_five_loops_carry_them_whatever_the_block(radius, 
     queries = torch.randn(2, 4, 5, 3, generator=generator).double()
     references = torch.randn(2, 2, 4, 5, 3, generator=generator).double()
     labels = torch.rand(2, 2, 3, 5, 3, generator=generator).double()
-    found = propagate(queries, references, labels, k=k, radius=radius, temperature=0.1, block=block)
+    result = propagate(queries, references, labels, k=k, radius=radius, temperature=0.1, block=block)
     for b in range(2):
         expected = slow_propagation(queries[b], references[b], labels[b], k, radius, 0.1)
-        torch.testing.assert_close(found[b], expected)
+        torch.testing.assert_close(result[b], expected)
     shares = propagate(queries, references, labels.softmax(2), k=k, radius=radius, temperature=0.1)
     torch.testing.assert_close(shares.sum(1), torch.ones(2, 5, 3).double())  # a mixture stays one
 

@@ -19,16 +19,16 @@ def test_real_rows_are_not_copies_of_each_other_but_planted_ones_are(load):
     random = np.random.default_rng(0)
     rows = random.permutation(len(x))[:15]
     noise = 0.02 * x.std(0) * random.standard_normal((15, x.shape[1]))
-    found = calibrated_pairs(np.concatenate([x, x[rows] + noise.astype(np.float32)]))
+    result = calibrated_pairs(np.concatenate([x, x[rows] + noise.astype(np.float32)]))
     wanted = {(int(row), len(x) + i) for i, row in enumerate(rows)}
-    assert wanted <= {tuple(pair) for pair in found.pairs.tolist()} and found.total <= 18
-    assert found.chance < 1
+    assert wanted <= {tuple(pair) for pair in result.pairs.tolist()} and result.total <= 18
+    assert result.chance < 1
 
 
 def test_the_flower_that_was_measured_twice_is_found():
-    found = calibrated_pairs(standardised(load_iris))
-    assert found.pairs.tolist() == [[101, 142]] and found.similarity[0] == pytest.approx(1)
-    assert [group.tolist() for group in found.groups] == [[101, 142]]
+    result = calibrated_pairs(standardised(load_iris))
+    assert result.pairs.tolist() == [[101, 142]] and result.similarity[0] == pytest.approx(1)
+    assert [group.tolist() for group in result.groups] == [[101, 142]]
 
 
 def test_only_the_surest_are_listed_but_all_are_counted():

@@ -57,9 +57,9 @@ def partitions(n):
 def test_it_is_greedy_additive_edge_contraction(n, alpha):
     for seed in range(3):
         x = unit(n, 5, seed, mean=0.3)
-        found, truth = multicut(x, alpha=alpha), explicit_gaec(x, alpha)
-        assert adjusted_rand_score(truth, found.of) == 1
-        assert found.objective == pytest.approx(cut(x, truth, alpha), abs=1e-4)
+        result, truth = multicut(x, alpha=alpha), explicit_gaec(x, alpha)
+        assert adjusted_rand_score(truth, result.of) == 1
+        assert result.objective == pytest.approx(cut(x, truth, alpha), abs=1e-4)
 
 
 def test_the_objective_is_the_sum_over_cut_pairs():
@@ -87,9 +87,9 @@ def test_exhaustive_search_gains_little_where_there_are_none():
     gaps = []
     for seed in range(20):
         x = unit(7, 3, seed)
-        best, found = min(objective(x, of, 0.2) for of in every), multicut(x, alpha=0.2)
-        assert found.objective >= best - 1e-6
-        gaps.append((found.objective - best) / abs(best - found.alone))
+        best, result = min(objective(x, of, 0.2) for of in every), multicut(x, alpha=0.2)
+        assert result.objective >= best - 1e-6
+        gaps.append((result.objective - best) / abs(best - result.alone))
     assert np.mean(np.array(gaps) < 1e-6) >= 0.7 and np.mean(gaps) < 0.05
 
 
@@ -99,9 +99,9 @@ def test_more_alpha_gives_more_clusters_and_groups_are_found():
     truth = np.repeat(np.arange(5), [80, 70, 60, 50, 40])
     x = centres[truth] + 0.08 * random.standard_normal((300, 16))
     x /= np.linalg.norm(x, axis=1, keepdims=True)
-    found = multicut(x)
-    assert found.sizes.tolist() == [80, 70, 60, 50, 40] and adjusted_rand_score(truth, found.of) == 1
-    assert found.members(4).tolist() == list(range(260, 300))
+    result = multicut(x)
+    assert result.sizes.tolist() == [80, 70, 60, 50, 40] and adjusted_rand_score(truth, result.of) == 1
+    assert result.members(4).tolist() == list(range(260, 300))
     counts = [len(multicut(x, alpha=a)) for a in (0.0, 0.4, 0.95, 1.01)]
     assert counts == sorted(counts) and counts[-1] == 300
 
@@ -109,18 +109,18 @@ def test_more_alpha_gives_more_clusters_and_groups_are_found():
 def test_digits_come_apart():
     x, y = load_digits(return_X_y=True)
     x = x - x.mean(0)
-    found = multicut((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32), alpha=0.35)
-    assert adjusted_rand_score(y, found.of) > 0.5
-    assert (found.sizes > 20).sum() < 20
+    result = multicut((x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32), alpha=0.35)
+    assert adjusted_rand_score(y, result.of) > 0.5
+    assert (result.sizes > 20).sum() < 20
 
 
 def test_thousands_of_rows_take_seconds_and_memory_of_their_vectors():
     x = unit(3_000, 32, mean=0.1)
     multicut(x[:10])  # compile
     began = time.process_time()
-    found = multicut(x, alpha=0.1)
+    result = multicut(x, alpha=0.1)
     assert time.process_time() - began < 10
-    assert found.objective < min(0, found.alone)
+    assert result.objective < min(0, result.alone)
 
 
 def test_stores_and_mistakes(tmp_path):

@@ -23,18 +23,18 @@ def blobs():
 @pytest.mark.parametrize("k", [None, 5])
 def test_blobs_are_found_largest_first(blobs, k):
     x, truth = blobs
-    found = partition(x, k=k)
-    assert len(found) == 5 and adjusted_rand_score(truth, found.of) == 1
-    assert found.sizes.tolist() == [80, 70, 60, 50, 40]
-    assert found.silhouette > 0.5
+    result = partition(x, k=k)
+    assert len(result) == 5 and adjusted_rand_score(truth, result.of) == 1
+    assert result.sizes.tolist() == [80, 70, 60, 50, 40]
+    assert result.silhouette > 0.5
 
 
 def test_a_multicut_finds_how_many_there_are(blobs, tmp_path):
     x, truth = blobs
     store = Store.create(tmp_path / "s.lance", None, x, ids=[str(i) for i in range(300)])
-    found = clusters(store, alpha=0.3)
-    assert len(found) == 5 and adjusted_rand_score(truth, found.of) == 1
-    assert found.sizes.tolist() == [80, 70, 60, 50, 40] and found.closeness.min() > 0.8
+    result = clusters(store, alpha=0.3)
+    assert len(result) == 5 and adjusted_rand_score(truth, result.of) == 1
+    assert result.sizes.tolist() == [80, 70, 60, 50, 40] and result.closeness.min() > 0.8
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     aside = Store.create(tmp_path / "aside.lance", None, unit + 1, ids=[str(i) for i in range(300)])
     assert adjusted_rand_score(truth, clusters(aside, alpha=0.3).of) == 1, "cosines are about the mean"
@@ -44,12 +44,12 @@ def test_a_multicut_finds_how_many_there_are(blobs, tmp_path):
 
 def test_typical_members_are_nearest_to_their_centre(blobs):
     x, _ = blobs
-    found = partition(x, k=5)
+    result = partition(x, k=5)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
-    members = found.members(2)
-    assert len(members) == 60 and (found.of[members] == 2).all()
-    assert (np.diff(unit[members] @ found.centres[2]) <= 1e-6).all()
-    np.testing.assert_allclose(np.linalg.norm(found.centres, axis=1), 1, rtol=1e-5)
+    members = result.members(2)
+    assert len(members) == 60 and (result.of[members] == 2).all()
+    assert (np.diff(unit[members] @ result.centres[2]) <= 1e-6).all()
+    np.testing.assert_allclose(np.linalg.norm(result.centres, axis=1), 1, rtol=1e-5)
 
 
 def test_a_seed_repeats_clusters_and_map(blobs, tmp_path):
@@ -78,8 +78,8 @@ def test_a_handful_of_rows_is_no_mistake(n):
 
 
 def test_identical_vectors_are_one_cluster():
-    found = partition(np.ones((50, 3), np.float32), k=1)
-    assert found.sizes.tolist() == [50] and np.isnan(found.silhouette)
+    result = partition(np.ones((50, 3), np.float32), k=1)
+    assert result.sizes.tolist() == [50] and np.isnan(result.silhouette)
 
 
 def test_mistakes_are_told(blobs, monkeypatch):
@@ -96,10 +96,10 @@ def test_rows_are_put_among_their_neighbours_of_a_sample(blobs):
     known, points = np.arange(0, 300, 3), np.zeros((100, 2), np.float32)
     corners = np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.5], [0.1, 0.9], [0.9, 0.9]], np.float32)
     points[:] = corners[truth[known]]
-    found = place_among(x, x[known], points)
-    assert found.shape == (300, 2) and found.dtype == np.float32
-    assert np.abs(found - corners[truth]).max() < 0.03
-    assert (place_among(x, x[known], points) == found).all()
+    result = place_among(x, x[known], points)
+    assert result.shape == (300, 2) and result.dtype == np.float32
+    assert np.abs(result - corners[truth]).max() < 0.03
+    assert (place_among(x, x[known], points) == result).all()
 
 
 @pytest.mark.parametrize("n", [2, 3, 12, 40])

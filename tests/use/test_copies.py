@@ -24,9 +24,9 @@ def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
     store = made(tmp_path, x[:250])
     store.add_vectors("vector_b", x[:250:2], ids=[f"r{i}" for i in range(0, 250, 2)])
     monkeypatch.setattr(module, "EXACT_UP_TO", 100)
-    found = duplicates(store, threshold=0.999)
-    assert found.pairs.tolist() == [[3, 200]] and [g.tolist() for g in found.groups] == [[3, 200]]
-    assert found.recall == 1 and duplicates(store, threshold=0.999, exact=True).recall is None
+    result = duplicates(store, threshold=0.999)
+    assert result.pairs.tolist() == [[3, 200]] and [g.tolist() for g in result.groups] == [[3, 200]]
+    assert result.recall == 1 and duplicates(store, threshold=0.999, exact=True).recall is None
     second = duplicates(store, threshold=0.999, column="vector_b")  # row 200 holds x[200], row 6 x[6]
     assert second.total == 0
     assert duplicates(store, threshold=0.6, column="vector_b").pairs.max() > 125, "rows of the store"
@@ -36,14 +36,16 @@ def test_a_large_store_is_compared_in_cells(tmp_path, monkeypatch):
 def test_vectors_of_zeros_are_copies_of_each_other_and_of_nothing_else(tmp_path, exact):
     x = np.random.default_rng(0).standard_normal((40, 4)).astype(np.float32)
     x[[3, 7, 20]], x[9] = 0, 2 * x[8]
-    found = duplicates(made(tmp_path, x), threshold=0.9999, exact=exact)
-    assert found.groups[0].tolist() == [3, 7, 20] and found.total == 4
-    assert sorted(found.groups[1].tolist()) == [8, 9]
+    result = duplicates(made(tmp_path, x), threshold=0.9999, exact=exact)
+    assert result.groups[0].tolist() == [3, 7, 20] and result.total == 4
+    assert sorted(result.groups[1].tolist()) == [8, 9]
 
 
 def test_nothing_alike_gives_nothing(tmp_path):
-    found = duplicates(made(tmp_path, np.eye(5, dtype=np.float32)), threshold=0.5)
-    assert found.pairs.shape == (0, 2) and found.groups == [] and found.total == 0 and not len(found.surplus)
+    result = duplicates(made(tmp_path, np.eye(5, dtype=np.float32)), threshold=0.5)
+    assert (
+        result.pairs.shape == (0, 2) and result.groups == [] and result.total == 0 and not len(result.surplus)
+    )
 
 
 def crowded(seed, n=500, copies=15):
@@ -58,12 +60,12 @@ def test_copies_are_told_from_strangers_where_all_cosines_are_high(tmp_path):
     x = crowded(0)
     unit = x / np.linalg.norm(x, axis=1, keepdims=True)
     assert (unit @ unit.T).min() > 0.95
-    found = duplicates(made(tmp_path, x))
+    result = duplicates(made(tmp_path, x))
     wanted = {(i, 485 + i) for i in range(15)}
-    assert wanted <= {tuple(pair) for pair in found.pairs.tolist()} and found.total <= 16
-    assert found.chance / found.total < 0.05 and found.recall is None
-    a, b = found.pairs[3]
-    assert found.similarity[3] == pytest.approx(unit[a] @ unit[b], abs=1e-5)
+    assert wanted <= {tuple(pair) for pair in result.pairs.tolist()} and result.total <= 16
+    assert result.chance / result.total < 0.05 and result.recall is None
+    a, b = result.pairs[3]
+    assert result.similarity[3] == pytest.approx(unit[a] @ unit[b], abs=1e-5)
 
 
 def test_where_nothing_is_a_copy_next_to_nothing_is_found(tmp_path):
@@ -86,17 +88,17 @@ def test_rows_without_the_vector_are_copies_of_nothing(tmp_path):
     store = made(tmp_path, x)
     seen = np.flatnonzero(np.arange(500) % 5 > 0)
     store.add_vectors("vector_b", x[seen], ids=[f"r{i}" for i in seen])
-    found = duplicates(store, column="vector_b")
+    result = duplicates(store, column="vector_b")
     wanted = [(i, 485 + i) for i in range(15) if i % 5 and (485 + i) % 5]
-    assert set(wanted) <= {tuple(p) for p in found.pairs.tolist()}
-    assert np.isin(found.pairs, seen).all() and np.isin(np.concatenate(found.groups), seen).all()
+    assert set(wanted) <= {tuple(p) for p in result.pairs.tolist()}
+    assert np.isin(result.pairs, seen).all() and np.isin(np.concatenate(result.groups), seen).all()
 
 
 def test_many_equal_rows_are_one_group_and_a_collapsed_encoder_is_told(tmp_path):
     x = crowded(3)
     x[100:180] = x[100]
-    found = duplicates(made(tmp_path, x))
-    assert sorted(found.groups[0].tolist()) == list(range(100, 180)) and len(found.groups) <= 17
+    result = duplicates(made(tmp_path, x))
+    assert sorted(result.groups[0].tolist()) == list(range(100, 180)) and len(result.groups) <= 17
     (tmp_path / "same").mkdir()
     (tmp_path / "few").mkdir()
     with pytest.raises(BadInput, match="Has the encoder collapsed"):

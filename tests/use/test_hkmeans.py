@@ -76,16 +76,16 @@ def entropy(of):
 
 def test_levels_make_rings_more_even_with_and_without_resampling():
     x, ring = rings([8000, 200, 500, 300, 3000])
-    found = {}
+    result = {}
     for name, tree in {
         "one level": hierarchy(x, (200,)),
         "levels": hierarchy(x, (200, 50, 15), resampling=0),
         "resampled": hierarchy(x, (200, 50, 15)),
     }.items():
-        found[name] = np.mean([entropy(ring[draw(tree, 500, seed=seed)]) for seed in range(3)])
+        result[name] = np.mean([entropy(ring[draw(tree, 500, seed=seed)]) for seed in range(3)])
     chance = entropy(ring[RANDOM.permutation(len(x))[:500]])
-    assert chance + 0.1 < found["one level"] < found["levels"] - 0.1 < np.log(5) - 0.1
-    assert found["one level"] + 0.1 < found["resampled"] <= np.log(5)
+    assert chance + 0.1 < result["one level"] < result["levels"] - 0.1 < np.log(5) - 0.1
+    assert result["one level"] + 0.1 < result["resampled"] <= np.log(5)
 
 
 def test_resampling_gives_a_thin_cloud_more_of_the_coarse_clusters():
@@ -109,11 +109,11 @@ def test_a_store_is_curated_by_direction_and_a_seed_repeats(tmp_path):
     x, ring = rings([900, 20, 20, 20, 40])
     x = np.c_[x, np.ones(len(x))] * RANDOM.uniform(0.1, 9, (len(x), 1))
     store = Store.create(tmp_path / "s.lance", None, x.astype(np.float32), ids=list(map(str, range(1000))))
-    found = curate(store, 100)
-    np.testing.assert_array_equal(found.rows, curate(str(store.path), 100).rows)
-    assert found.before.sum() == 1000 and found.after.sum() == len(found) == 100
-    assert 10 < len(found.before) <= 50 and (found.after <= found.before).all()
-    assert entropy(ring[found.rows]) > entropy(ring) + 0.3
+    result = curate(store, 100)
+    np.testing.assert_array_equal(result.rows, curate(str(store.path), 100).rows)
+    assert result.before.sum() == 1000 and result.after.sum() == len(result) == 100
+    assert 10 < len(result.before) <= 50 and (result.after <= result.before).all()
+    assert entropy(ring[result.rows]) > entropy(ring) + 0.3
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 30, 1000, 10_000_000])

@@ -41,9 +41,9 @@ def test_only_allowed_rows_are_found_and_the_rest_is_empty():
 
 def test_recall_counts_neither_the_row_that_asks_nor_empty_places():
     truth = np.array([[0, 4, 5], [1, 6, -1]])
-    found = np.array([[0, 5], [7, 1]])
-    assert neighbour_recall(truth, found, own=np.array([0, 1])) == pytest.approx(1 / 3)  # 5 of 4, 5 and 6
-    assert neighbour_recall(truth, found) == pytest.approx(3 / 5)
+    result = np.array([[0, 5], [7, 1]])
+    assert neighbour_recall(truth, result, own=np.array([0, 1])) == pytest.approx(1 / 3)  # 5 of 4, 5 and 6
+    assert neighbour_recall(truth, result) == pytest.approx(3 / 5)
 
 
 def test_a_handful_of_rows_is_one_cell():

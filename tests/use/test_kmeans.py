@@ -31,9 +31,9 @@ def test_it_is_lloyd_s_algorithm(rows, monkeypatch):
 
 def test_distances_and_nearest_centres_are_those_of_all_pairs(rows):
     centres = np.random.default_rng(1).standard_normal((17, 8)).astype(np.float32)
-    found, all_pairs = assign(rows, centres), ((rows[:, None] - centres[None]) ** 2).sum(2)
-    np.testing.assert_array_equal(found.of, all_pairs.argmin(1))
-    np.testing.assert_allclose(found.distance, all_pairs.min(1), rtol=1e-4)
+    result, all_pairs = assign(rows, centres), ((rows[:, None] - centres[None]) ** 2).sum(2)
+    np.testing.assert_array_equal(result.of, all_pairs.argmin(1))
+    np.testing.assert_allclose(result.distance, all_pairs.min(1), rtol=1e-4)
 
 
 def test_starting_points_are_drawn_by_squared_distance():
@@ -107,14 +107,14 @@ def test_the_closest_centres_are_those_of_all_distances_but_for_rounding():
     random = np.random.default_rng(0)
     x, centres = random.standard_normal((500, 6), np.float32), random.standard_normal((40, 6), np.float32)
     distance = np.square(x[:, None] - centres).sum(2)
-    found = closest(x, centres, 3)
-    assert found.shape == (500, 3)
+    result = closest(x, centres, 3)
+    assert result.shape == (500, 3)
     true = np.sort(distance, axis=1)[:, :3]
-    there = np.take_along_axis(distance, found.astype(np.int64), 1)
-    assert np.abs(there - true).max() < 0.3 and np.abs(there - true).mean() < 0.01
+    chosen = np.take_along_axis(distance, result.astype(np.int64), 1)
+    assert np.abs(chosen - true).max() < 0.3 and np.abs(chosen - true).mean() < 0.01
     single = np.take_along_axis(distance, closest(x, centres).astype(np.int64), 1)
     assert np.abs(single - true[:, :1]).max() < 0.3
-    np.testing.assert_allclose(distances_to_centres(x, centres, found[:, 0]), there[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(distances_to_centres(x, centres, result[:, 0]), chosen[:, 0], rtol=1e-5)
 
 
 def test_coarse_centres_lie_where_the_rows_are():
@@ -128,7 +128,7 @@ def test_greedy_starting_points_are_the_best_of_their_candidates(rows):
     """Each is the one that leaves the least, of 2 + log k rows drawn by squared distance (as a loop)."""
     x = rows[:80].astype(np.float64)
     tensor = module.as_tensor(rows[:80])
-    found = module.greedy_plus_plus(tensor, (tensor**2).sum(1), 12, np.random.default_rng(3)).numpy()
+    result = module.greedy_plus_plus(tensor, (tensor**2).sum(1), 12, np.random.default_rng(3)).numpy()
     random = np.random.default_rng(3)
     chosen = [random.integers(80)]
     while len(chosen) < 12:
@@ -138,7 +138,7 @@ def test_greedy_starting_points_are_the_best_of_their_candidates(rows):
         ]
         left = [np.minimum(away, ((x - x[i]) ** 2).sum(1)).sum() for i in drawn]
         chosen.append(drawn[int(np.argmin(left))])
-    np.testing.assert_array_equal(found, rows[chosen])
+    np.testing.assert_array_equal(result, rows[chosen])
 
 
 def test_greedy_starting_points_end_nearer_to_the_rows(rows):

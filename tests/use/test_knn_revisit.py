@@ -21,10 +21,10 @@ def data():
 
 def votes(query, bank, labels, k, temperature, classes, own=None):
     far = [(((query - b) ** 2).sum().item(), i) for i, b in enumerate(bank) if i != own]
-    found = [0.0] * classes
+    result = [0.0] * classes
     for d, i in sorted(far)[:k]:
-        found[labels[i]] += math.exp(-d / temperature)
-    return [v / sum(found) for v in found]
+        result[labels[i]] += math.exp(-d / temperature)
+    return [v / sum(result) for v in result]
 
 
 def test_neighbours_vote_as_the_formula_says(data):
@@ -32,8 +32,8 @@ def test_neighbours_vote_as_the_formula_says(data):
     model = fit(x, y, k=5, temperature=0.3)
     unit = normalize(x - x.mean(0), dim=1)
     query = torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
-    asked = normalize(query - x.mean(0), dim=1)
-    expected = [votes(q, unit, y.tolist(), 5, 0.3, 3) for q in asked]
+    unit_query = normalize(query - x.mean(0), dim=1)
+    expected = [votes(q, unit, y.tolist(), 5, 0.3, 3) for q in unit_query]
     np.testing.assert_allclose(model.of_neighbours(query), expected, rtol=1e-4, atol=1e-6)
     rows, weights = model.neighbours(query)
     assert rows.shape == (4, 5) and (weights.diff(dim=1) <= 0).all()
@@ -45,8 +45,8 @@ def test_a_row_is_not_its_own_neighbour_even_among_twins(data):
     expected = [votes(unit[i], unit, y.tolist(), 4, 0.3, 3, own=i) for i in range(60)]
     np.testing.assert_allclose(leave_one_out(unit, y, k=4, temperature=0.3), expected, rtol=1e-3, atol=1e-5)
     twins = torch.ones(9, 2) / 2**0.5
-    found = leave_one_out(twins, torch.tensor([0, 1] + [1] * 7), k=3, temperature=0.01)
-    assert torch.isfinite(found).all() and found.sum(1).tolist() == pytest.approx([1] * 9)
+    result = leave_one_out(twins, torch.tensor([0, 1] + [1] * 7), k=3, temperature=0.01)
+    assert torch.isfinite(result).all() and result.sum(1).tolist() == pytest.approx([1] * 9)
 
 
 def test_blends_of_0_and_1_are_the_parts_and_all_sum_to_1(data):
@@ -71,8 +71,8 @@ def test_no_underflow_at_the_smallest_temperature(data):
 def test_the_head_is_at_the_minimum_of_the_weighted_cost(data):
     x, y = data
     model = fit(x, y, k=5, temperature=0.3, hard="log", alpha=2.0, strength=0.05)
-    told = leave_one_out(model.bank, y, k=5, temperature=0.3)[torch.arange(60), y]
-    weights = 1 + 2.0 * -told.log().clamp_min(-100)
+    leaving_out = leave_one_out(model.bank, y, k=5, temperature=0.3)[torch.arange(60), y]
+    weights = 1 + 2.0 * -leaving_out.log().clamp_min(-100)
     weight, bias = model.weight.clone().requires_grad_(), model.bias.clone().requires_grad_()
     z = (x - model.mean) / model.scale
     costs = torch.nn.functional.cross_entropy(z @ weight + bias, y, reduction="none")

@@ -40,7 +40,7 @@ def test_labels_move_with_what_moves_and_stay_mixtures():
 @pytest.mark.parametrize("memory", [1, 3])
 def test_the_references_are_the_first_frame_and_the_last_ones_with_their_labels(keep_first, hard, memory):
     frames, first = clip(6), mixture()
-    found = list(
+    result = list(
         propagate_labels(
             frames, first, k=3, radius=2, memory=memory, temperature=0.1, keep_first=keep_first, hard=hard
         )
@@ -53,7 +53,7 @@ def test_the_references_are_the_first_frame_and_the_last_ones_with_their_labels(
             frames[t][None], frames[known][None], torch.stack([labels[i] for i in known])[None],
             k=3, radius=2, temperature=0.1,
         )[0]  # fmt: skip
-        torch.testing.assert_close(found[t], expected)
+        torch.testing.assert_close(result[t], expected)
         labels.append(one_hot(expected.argmax(0), 3).permute(2, 0, 1).float() if hard else expected)
 
 
@@ -96,9 +96,9 @@ def test_masks_follow_a_thing_through_frames():
         mask[16:32, 8 * t : 8 * t + 24] = 1
         frames.append(features(cells[None], 8, 4.0))
         masks.append(mask)
-    found = track_masks(frames, masks[0], k=1, radius=3, memory=2)
-    assert found.shape == (5, 64, 64) and torch.equal(found[0], masks[0])
-    assert (found == torch.stack(masks)).float().mean() > 0.97
+    result = track_masks(frames, masks[0], k=1, radius=3, memory=2)
+    assert result.shape == (5, 64, 64) and torch.equal(result[0], masks[0])
+    assert (result == torch.stack(masks)).float().mean() > 0.97
 
 
 def test_what_cannot_be_followed_is_one_line():

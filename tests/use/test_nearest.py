@@ -138,30 +138,30 @@ def large(tmp_path_factory):
     return made(tmp_path_factory.mktemp("large"), x, metadata={"odd": np.arange(n) % 2 == 1}), x
 
 
-@pytest.mark.parametrize(("asked", "kind"), [(30, "hnsw"), (30, "pq"), (50, None)])
-def test_an_index_finds_nearly_all_true_neighbours_and_says_so(large, asked, kind):
+@pytest.mark.parametrize(("queries", "kind"), [(30, "hnsw"), (30, "pq"), (50, None)])
+def test_an_index_finds_nearly_all_true_neighbours_and_says_so(large, queries, kind):
     store, x = large
     if kind:
-        told = store.index(kind=kind)
-        assert store.has_index() and store.recall() == pytest.approx(told, abs=1e-4)
-    exact, quick = search(store, x[:asked], k=10), search(store, x[:asked], k=10, exact=False)
+        recall = store.index(kind=kind)
+        assert store.has_index() and store.recall() == pytest.approx(recall, abs=1e-4)
+    exact, quick = search(store, x[:queries], k=10), search(store, x[:queries], k=10, exact=False)
     recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(exact.rows, quick.rows, strict=True)])
     assert recall > 0.9 and quick.recall >= 0.95 and exact.recall is None
     assert (np.diff(quick.scores, axis=1) <= 0).all()
     np.testing.assert_allclose(quick.scores[:, 0], 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("asked", [30, 40])
+@pytest.mark.parametrize("queries", [30, 40])
 @pytest.mark.parametrize("where", ["odd", "id IN ('r1', 'r2', 'r3')"])
-def test_an_index_keeps_conditions(large, asked, where):
+def test_an_index_keeps_conditions(large, queries, where):
     store, x = large
-    quick = search(store, x[:asked], k=5, exact=False, where=where)
-    exact = search(store, x[:asked], k=5, where=where)
+    quick = search(store, x[:queries], k=5, exact=False, where=where)
+    exact = search(store, x[:queries], k=5, where=where)
     if where == "odd":
         assert (quick.rows % 2 == 1).all()
         assert np.mean([len(set(a) & set(b)) / 5 for a, b in zip(exact.rows, quick.rows, strict=True)]) > 0.85
     else:
-        assert [set(line) for line in quick.rows] == [{1, 2, 3, -1}] * asked
+        assert [set(line) for line in quick.rows] == [{1, 2, 3, -1}] * queries
 
 
 def test_an_index_stays_right_when_rows_go(tmp_path, large):

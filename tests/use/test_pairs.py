@@ -24,18 +24,18 @@ def test_pairs_and_groups_equal_the_whole_matrix(monkeypatch, precision, thresho
     x = torch.randn(70, 6)
     x[50:55] = x[3] * 2.5  # the same direction
     x[60] = x[3] + 0.1 * torch.randn(6)
-    found = near_pairs(x, threshold=threshold)
+    result = near_pairs(x, threshold=threshold)
     similarity = cosines(x.double().numpy())
     expected = {(i, j) for i in range(70) for j in range(i + 1, 70) if similarity[i, j] >= threshold - 1e-6}
-    assert {(i, j) for i, j in found.pairs.tolist()} == expected and found.total == len(expected) >= 15
-    assert (np.diff(found.similarity) <= 0).all()
-    np.testing.assert_allclose(found.similarity, similarity[tuple(found.pairs.T)], atol=1e-5)
+    assert {(i, j) for i, j in result.pairs.tolist()} == expected and result.total == len(expected) >= 15
+    assert (np.diff(result.similarity) <= 0).all()
+    np.testing.assert_allclose(result.similarity, similarity[tuple(result.pairs.T)], atol=1e-5)
 
-    grouped = [row for group in found.groups for row in group.tolist()]
-    assert len(grouped) == len(set(grouped)) and [len(g) for g in found.groups] == sorted(
-        (len(g) for g in found.groups), reverse=True
+    grouped = [row for group in result.groups for row in group.tolist()]
+    assert len(grouped) == len(set(grouped)) and [len(g) for g in result.groups] == sorted(
+        (len(g) for g in result.groups), reverse=True
     )
-    for centre, *others in (group.tolist() for group in found.groups):
+    for centre, *others in (group.tolist() for group in result.groups):
         assert others and all((min(centre, row), max(centre, row)) in expected for row in others)
     assert all(i in grouped or j in grouped for i, j in expected), "nobody is alone with somebody alone"
 
@@ -51,18 +51,18 @@ def test_pairs_in_cells_are_those_of_the_whole_table(levelled):
         torch.from_numpy(x), threshold=0.9, level=None if level is None else torch.from_numpy(level)
     )
     quick = near_pairs_ivf(x, threshold=0.9, level=level)
-    wanted, found = ({tuple(p) for p in part.pairs.tolist()} for part in (exact, quick))
-    assert found <= wanted and len(quick.pairs) == quick.total, "each pair once, and only true ones"
-    assert len(found) >= 0.95 * len(wanted) and len(wanted) > 200
-    assert quick.recall == pytest.approx(len(found) / len(wanted), abs=1e-6), "all rows are asked: no guess"
+    wanted, result = ({tuple(p) for p in part.pairs.tolist()} for part in (exact, quick))
+    assert result <= wanted and len(quick.pairs) == quick.total, "each pair once, and only true ones"
+    assert len(result) >= 0.95 * len(wanted) and len(wanted) > 200
+    assert quick.recall == pytest.approx(len(result) / len(wanted), abs=1e-6), "all rows are asked: no guess"
     score = {tuple(p): s for p, s in zip(exact.pairs.tolist(), exact.similarity, strict=True)}
     np.testing.assert_allclose(quick.similarity, [score[tuple(p)] for p in quick.pairs.tolist()], atol=1e-5)
 
 
 def test_when_everything_is_alike_the_list_is_cut():
-    found = near_pairs(torch.ones(1500, 4), threshold=0.9, limit=10)
-    assert found.total == 1500 * 1499 // 2
-    assert found.pairs.tolist()[:3] == [[0, 1], [0, 2], [0, 3]] and len(found.pairs) == 10
+    result = near_pairs(torch.ones(1500, 4), threshold=0.9, limit=10)
+    assert result.total == 1500 * 1499 // 2
+    assert result.pairs.tolist()[:3] == [[0, 1], [0, 2], [0, 3]] and len(result.pairs) == 10
     whole = near_pairs(torch.ones(300, 4), threshold=0.9)
     assert [len(g) for g in whole.groups] == [300] and whole.surplus.tolist() == list(range(1, 300))
 

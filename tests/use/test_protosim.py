@@ -99,8 +99,8 @@ def test_it_trains_by_the_engine_and_compares(digits, tmp_path):
     np.testing.assert_array_equal(together.sample(len(sides[0])), sides[1].sample(0))
     run = vergence.learn(made(), together, epochs=1, batch_size=32, out=tmp_path / "run", quiet=True)
     assert isinstance(run.encoder, ProtoEncoder)
-    found = compare(run.encoder, sides, ["low", "high"])
-    assert found.counts.shape == (2, 12) and found.counts.sum(1).tolist() == [
+    result = compare(run.encoder, sides, ["low", "high"])
+    assert result.counts.shape == (2, 12) and result.counts.sum(1).tolist() == [
         17 * len(side) for side in sides
     ]
 
@@ -109,13 +109,13 @@ def test_counts_shares_and_examples_by_hand():
     first = np.array([[0, 0, 1], [0, 2, 2]])
     second = np.array([[1, 1, 1], [1, 3, 3], [1, 2, 1], [3, 3, 3]])
     counts = np.stack([np.bincount(part.ravel(), minlength=5) for part in (first, second)])
-    found = Comparison(("a", "b"), counts, (first, second), (np.array([4, 9]), np.arange(4)))
+    result = Comparison(("a", "b"), counts, (first, second), (np.array([4, 9]), np.arange(4)))
     rates = counts / np.array([[6], [12]])
-    np.testing.assert_allclose(found.shares[:, :4], rates[:, :4] / rates[:, :4].sum(0))
-    assert np.isnan(found.shares[:, 4]).all(), "an unused one"
-    assert found.of(0, least=1).tolist() == [0] and found.of(1, least=1).tolist() == [3]
-    assert found.shared(least=1).tolist() == [1, 2] and found.shared(least=4).tolist() == [1]
-    assert found.examples(0, 2).tolist() == [9] and found.examples(1, 1).tolist() == [0, 2, 1]
+    np.testing.assert_allclose(result.shares[:, :4], rates[:, :4] / rates[:, :4].sum(0))
+    assert np.isnan(result.shares[:, 4]).all(), "an unused one"
+    assert result.of(0, least=1).tolist() == [0] and result.of(1, least=1).tolist() == [3]
+    assert result.shared(least=1).tolist() == [1, 2] and result.shared(least=4).tolist() == [1]
+    assert result.examples(0, 2).tolist() == [9] and result.examples(1, 1).tolist() == [0, 2, 1]
 
 
 def test_mistakes_are_told(digits):

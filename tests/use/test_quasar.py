@@ -31,11 +31,11 @@ def test_the_formula(t):
 
 
 def test_sides_mirror_and_length_and_temperature_leave_the_order_alone():
-    found = anchors(GOOD, BAD)
-    np.testing.assert_allclose(anchors(BAD, GOOD).score(X), 1 - found.score(X), atol=1e-6)
-    np.testing.assert_allclose(found.score(7 * X), found.score(X), atol=1e-6)
+    result = anchors(GOOD, BAD)
+    np.testing.assert_allclose(anchors(BAD, GOOD).score(X), 1 - result.score(X), atol=1e-6)
+    np.testing.assert_allclose(result.score(7 * X), result.score(X), atol=1e-6)
     order = anchors(GOOD, BAD, temperature=3).score(X).argsort()
-    np.testing.assert_array_equal(order, found.score(X).argsort())
+    np.testing.assert_array_equal(order, result.score(X).argsort())
 
 
 def test_patches_are_averaged():
@@ -57,11 +57,11 @@ def test_blur_is_graded_and_shuffled_anchors_know_nothing():
         np.stack([gaussian_filter(s, v) for s, v in zip(scans[200:700], severity, strict=True)]),
     )
     blurred = np.stack([gaussian_filter(s, 0.8) for s in scans[100:200]])
-    found = anchors(spectrum(sharp), spectrum(blurred)).score(spectrum(seen))
-    assert spearmanr(found, -severity)[0] > 0.7
+    result = anchors(spectrum(sharp), spectrum(blurred)).score(spectrum(seen))
+    assert spearmanr(result, -severity)[0] > 0.7
     mixed = np.concatenate([spectrum(sharp), spectrum(blurred)])[RANDOM.permutation(200)]
     chance = anchors(mixed[:100], mixed[100:]).score(spectrum(seen))
-    assert chance.std() < 0.2 * found.std()
+    assert chance.std() < 0.2 * result.std()
 
 
 def test_a_store_is_rated_by_conditions(tmp_path):

@@ -50,11 +50,11 @@ def test_redundancy_counts():
 def test_every_class_keeps_its_share():
     assert even_shares(np.array([10, 20, 3]), 11).tolist() == [3, 7, 1]
     x, classes = unit(100), RANDOM.integers(0, 4, 100)
-    found = subset(x, 60, classes=classes)
-    assert len(found) == 60 == len(set(found.rows)) and (abs(found.after - 0.6 * found.before) < 1).all()
+    result = subset(x, 60, classes=classes)
+    assert len(result) == 60 == len(set(result.rows)) and (abs(result.after - 0.6 * result.before) < 1).all()
     own = np.flatnonzero(classes == 2)
-    expected = own[greedy(x[own], found.after[2])[0]]
-    np.testing.assert_array_equal(found.rows[classes[found.rows] == 2], expected)
+    expected = own[greedy(x[own], result.after[2])[0]]
+    np.testing.assert_array_equal(result.rows[classes[result.rows] == 2], expected)
 
 
 def test_length_says_nothing_and_below_the_peak_no_outlier_is_chosen(tmp_path):
@@ -63,9 +63,9 @@ def test_length_says_nothing_and_below_the_peak_no_outlier_is_chosen(tmp_path):
     x[[7, 70]] = [0, 0, 1], [0, 0, -1]
     stretched = (x * RANDOM.uniform(0.1, 9, (100, 1))).astype(np.float32)
     store = Store.create(tmp_path / "s.lance", None, stretched, ids=list(map(str, range(100))))
-    found = select(store, 40, classes=np.repeat([0, 1], 50))
-    assert not {7, 70} & set(found.rows.tolist())
-    np.testing.assert_array_equal(found.rows, subset(x, 40, classes=np.repeat([0, 1], 50)).rows)
+    result = select(store, 40, classes=np.repeat([0, 1], 50))
+    assert not {7, 70} & set(result.rows.tolist())
+    np.testing.assert_array_equal(result.rows, subset(x, 40, classes=np.repeat([0, 1], 50)).rows)
     assert len(select(store, 60, classes=2).before) == 2
 
 

@@ -38,8 +38,8 @@ def test_both_maps_add_up_to_the_cosine_and_swapping_swaps_them(pool, with_layer
         vectors = [POOLED[pool](z) for z in (x, y)]
         vectors = [layer(v) for v in vectors] if layer else vectors
     cosine = cosine_similarity(*vectors)
-    for found in (why.score, why.first.sum((1, 2)), why.second.sum((1, 2))):
-        torch.testing.assert_close(found, cosine, atol=1e-6, rtol=0)
+    for result in (why.score, why.first.sum((1, 2)), why.second.sum((1, 2))):
+        torch.testing.assert_close(result, cosine, atol=1e-6, rtol=0)
     torch.testing.assert_close(back.first, why.second)
     torch.testing.assert_close(back.second, why.first)
     assert why.first.shape == (3, 4, 3) and (why.first.min() < 0 or (pool == "max" and not layer))

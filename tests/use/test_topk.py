@@ -11,7 +11,7 @@ def vectors(n, d=7, seed=0):
 
 
 def by_loop(queries, bank, k, metric):
-    found = []
+    result = []
     for q in queries.double():
         if metric == "cosine":
             score = torch.stack([q @ b / (q.norm() * b.norm()) for b in bank.double()])
@@ -20,8 +20,8 @@ def by_loop(queries, bank, k, metric):
         else:
             score = torch.stack([-(q - b).norm() for b in bank.double()])
         order = sorted(range(len(bank)), key=lambda i, score=score: -score[i].item())[:k]
-        found.append((score[order], order))
-    return torch.stack([s for s, _ in found]).float(), torch.tensor([o for _, o in found])
+        result.append((score[order], order))
+    return torch.stack([s for s, _ in result]).float(), torch.tensor([o for _, o in result])
 
 
 @pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])

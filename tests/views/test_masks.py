@@ -103,12 +103,12 @@ def test_target_blocks_are_rectangles_of_one_size_and_contexts_have_none_of_them
     for _ in range(20):
         context, blocks = multi_block(16, 14, generator=generator)
         assert blocks.shape[:2] == (16, 4) and len(context) == 16
-        found = [rectangle(places, 14) for sample in blocks for places in sample]
-        assert None not in found and len({box[2:] for box in found}) == 1
-        (tall, wide) = found[0][2:]
+        result = [rectangle(places, 14) for sample in blocks for places in sample]
+        assert None not in result and len({box[2:] for box in result}) == 1
+        (tall, wide) = result[0][2:]
         sizes.add((tall, wide))
         assert 0.15 * 196 - 4 < tall * wide < 0.2 * 196 + 4 and 0.6 < tall / wide < 1.8
-        at_border += sum(top + tall == 14 for top, *_ in found)
+        at_border += sum(top + tall == 14 for top, *_ in result)
         for seen, hidden in zip(context, blocks, strict=True):
             assert not set(seen.tolist()) & set(hidden.flatten().tolist())
             assert seen.tolist() == sorted(set(seen.tolist())) and seen.max() < 196

@@ -61,10 +61,10 @@ def open(uri: Any, *, limit: float = 0.5, **options: Any) -> Source:
         raise BadInput(f"limit is the share of unreadable samples put up with, in [0, 1]; got {limit}.")
     if isinstance(uri, list | tuple) and any(isinstance(part, str | os.PathLike | Source) for part in uri):
         return _joined([open(part, limit=limit, **options) for part in uri])
-    if (asked := options.get("modality")) is not None:
-        source = _as_asked(uri, str(asked), limit, options)
-        if source.modality != asked:
-            nouns_of = [find_modality(name).noun for name in (source.modality, str(asked))]
+    if (modality := options.get("modality")) is not None:
+        source = _as_asked(uri, str(modality), limit, options)
+        if source.modality != modality:
+            nouns_of = [find_modality(name).noun for name in (source.modality, str(modality))]
             raise BadInput(f"{source.uri} is read as {nouns_of[0]}; it cannot be read as {nouns_of[1]}.")
         return source
     if not isinstance(uri, str | os.PathLike):

@@ -285,16 +285,18 @@ def vit_micro(
     *,
     size: int,
     patch: int | None = None,
+    dim: int = 96,
+    depth: int = 4,
     registers: int = 0,
     drop_path: float = 0.0,
     layer_scale: float | None = None,
     positions: Literal["learned", "sincos"] = "learned",
     pool: Literal["cls", "mean"] = "cls",
 ) -> ViT:
-    """4 blocks of width 96, for tests and first tries; 8 x 8 patches unless their side is given."""
+    """4 blocks of width 96, a head every 32, for first tries; 8 x 8 patches unless their side is given."""
     return ViT(
-        size=size, patch=patch or _eighth(size), dim=96, depth=4, heads=3, registers=registers,
-        drop_path=drop_path, layer_scale=layer_scale, positions=positions, pool=pool,
+        size=size, patch=patch or _eighth(size), dim=dim, depth=depth, heads=max(1, dim // 32),
+        registers=registers, drop_path=drop_path, layer_scale=layer_scale, positions=positions, pool=pool,
     )  # fmt: skip
 
 

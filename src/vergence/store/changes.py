@@ -13,7 +13,14 @@ import pyarrow as pa
 from lance.fragment import FragmentMetadata
 from lance.schema import LanceSchema
 
+from vergence.store.rows import column_name
+
 LONGEST = 100  # bytes of a new column's name
+
+
+def is_new_name(name: str) -> bool:
+    """Return whether a column may be made under a name: an identifier of at most ``LONGEST`` bytes."""
+    return name.isidentifier() and column_name(name) == name and len(name.encode()) <= LONGEST
 
 
 def put_column(

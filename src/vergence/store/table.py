@@ -31,14 +31,14 @@ import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.source import Skipped, Source
-from vergence.store.changes import LONGEST, put_column
+from vergence.store.changes import is_new_name, put_column
 from vergence.store.exports import export
 from vergence.store.imports import read
 from vergence.store.lance_index import EFFORTS, Index, build, query_options
 from vergence.store.lance_io import batch_reader, is_table, lance_errors, one_line, quoted, write_errors
 from vergence.store.placing import aside, exclusive, put_in_place, recover, tidy
 from vergence.store.reading import ENCODER, MODEL, NOTE, SKIPPED, TableReader
-from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, column_name, vector_array
+from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, vector_array
 
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
 _GRAPH_TO = 200_000  # rows; a graph of more takes many minutes to build
@@ -73,10 +73,6 @@ def _free(path: str | Path, overwrite: bool) -> Path:
         hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
         raise BadInput(f"{path} exists already: choose another path{hint}.")
     return path
-
-
-def _is_new_name(name: str) -> bool:
-    return name.isidentifier() and column_name(name) == name and len(name.encode()) <= LONGEST
 
 
 class Store(TableReader):
@@ -242,7 +238,7 @@ class Store(TableReader):
             BadInput: If the name is taken or lengths differ.
         """
         names = self.names if ids is None else list(ids)
-        if not _is_new_name(column):
+        if not is_new_name(column):
             raise BadInput(f"'{column}' cannot name new vectors: use a new word of letters, digits and _.")
         if len(names) != len(vectors):
             raise BadInput(f"{len(vectors)} vectors came for {len(names)} rows; one each is needed.")
@@ -264,7 +260,7 @@ class Store(TableReader):
         Raises:
             BadInput: If the name cannot be used, lengths differ, or the values are not of one kind.
         """
-        if name in COLUMNS or name in self.vector_columns or not _is_new_name(name):
+        if name in COLUMNS or name in self.vector_columns or not is_new_name(name):
             raise BadInput(f"'{name}' cannot name metadata: use a new word of letters, digits and _.")
         if len(values) != len(self):
             raise BadInput(f"{len(values)} values came for {len(self)} rows; one each is needed.")

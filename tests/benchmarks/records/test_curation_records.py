@@ -26,7 +26,7 @@ def descriptors(monkeypatch):
         ]
     )
     ground = random.standard_normal((80, 8)) + np.r_[4, np.zeros(7)]
-    found = Vectors(*(torch.tensor(x, dtype=torch.float32) for x in (queries, references, ground)))
+    result = Vectors(*(torch.tensor(x, dtype=torch.float32) for x in (queries, references, ground)))
 
     class Task:
         truth = np.r_[np.arange(20), np.full(40, -1)]
@@ -34,7 +34,7 @@ def descriptors(monkeypatch):
 
     monkeypatch.setattr(sscd, "dealt", lambda seed: Task)
     for name in ("described", "hashed"):
-        monkeypatch.setattr(sscd, name, lambda *_: found)
+        monkeypatch.setattr(sscd, name, lambda *_: result)
 
 
 def test_arms_of_sscd_differ_in_vectors_and_scores(descriptors):
@@ -43,7 +43,7 @@ def test_arms_of_sscd_differ_in_vectors_and_scores(descriptors):
 
     scores = {name: arm(sscd.TASK, 0) for name, arm in sscd.RECORD.arms.items()}
     plain, white = (
-        {name: found[metric.name].value for name, found in scores.items() if metric.name in found}
+        {name: result[metric.name].value for name, result in scores.items() if metric.name in result}
         for metric in sscd.TASK.metrics
     )
     assert plain["paper"] == expected(True, False) and plain["scores as they are"] == expected(False, False)

@@ -25,8 +25,8 @@ def test_noise_is_appended_and_only_ranked_on_training_rows():
 
 
 def test_codes_correlate_in_pairs_only():
-    found = np.corrcoef(legato.codes(0).T)
-    assert abs(found[0, 1] - 0.5) < 0.1 and abs(found[1, 2]) < 0.12
+    result = np.corrcoef(legato.codes(0).T)
+    assert abs(result[0, 1] - 0.5) < 0.1 and abs(result[1, 2]) < 0.12
     train, test = legato.views_of_codes(None, 0)
     assert len(train) == 800 and len(train.columns.groups) == 8
     assert legato.views_of_codes(None, 0)[1].numeric[0, 0] == test.numeric[0, 0]

@@ -54,17 +54,17 @@ def contest(log, **options):
 
 def test_contestants_take_turns_and_the_ratio_is_theirs_over_ours(clock):
     log, said = [], []
-    found = run_contest(contest(log, least=1e9), 2, said.append)
+    result = run_contest(contest(log, least=1e9), 2, said.append)
     turns = ["ours", "slow"] * 3  # one warms up
     assert log == ["prepare ours", "prepare slow", *turns, "close ours", "close slow"]
-    ours, slow = found["contestants"]
+    ours, slow = result["contestants"]
     assert len(ours["seconds"]) == 2 and ours["peak_mb"] == 0.02
     assert ours["rate"] == pytest.approx(500)  # 10 naps in 0.02 s
     assert (
         slow["ours_is_faster"] == pytest.approx({"median": 5.0, "low": 5.0, "high": 5.0}) and slow["passed"]
     )
     assert not ours["passed"]
-    assert found["left_out"] == {"absent": "no_such_library"}
+    assert result["left_out"] == {"absent": "no_such_library"}
     assert any("absent is left out: no_such_library is not installed" in line for line in said)
     assert any("MISSED" in line for line in said) and any("reached" in line for line in said)
 
@@ -141,11 +141,11 @@ def test_bf16_is_compared_where_the_hardware_has_it(precision, names, monkeypatc
 def test_quick_subjects_run(name, contests, tmp_path, capsys):
     words = ["bench", "speed", "--only", name, "--quick", "--repeats", "1", "--out", str(tmp_path), "--json"]
     assert main(words) == 0
-    found = json.loads(capsys.readouterr().out)[f"speed-{name}"]
+    result = json.loads(capsys.readouterr().out)[f"speed-{name}"]
     if name == "step" and best_precision(step.device()) == torch.bfloat16:
         contests += 1
-    assert found["quick"] and len(found["contests"]) == contests
-    for done in found["contests"]:
+    assert result["quick"] and len(result["contests"]) == contests
+    for done in result["contests"]:
         assert done["contestants"][0]["name"] == "vergence" and done["contestants"][0]["rate"] > 0
 
 

@@ -48,9 +48,9 @@ def test_the_peer_gets_the_same_work_and_tells_its_own_time(peers, window):
         assert set(lap) == {"seconds", "cpu"} and lap["seconds"] > 0 and lap["cpu"] >= 0
     peer.close()
     assert peer.process.returncode == 0 and peer.needs == ()
-    told = json.loads(peers.read_text())
-    assert told["sizes"] == {"num_walks": 3, "walk_length": 10} and told["options"]["p"] == 0.25
-    pairs = {tuple(map(int, line.split("\t"))) for line in told["graph"].splitlines()}
+    given = json.loads(peers.read_text())
+    assert given["sizes"] == {"num_walks": 3, "walk_length": 10} and given["options"]["p"] == 0.25
+    pairs = {tuple(map(int, line.split("\t"))) for line in given["graph"].splitlines()}
     assert len(pairs) == 78 and pairs | {(b, a) for a, b in pairs} == set(
         zip(*graph.edge_index(), strict=True)
     )

@@ -277,8 +277,8 @@ def test_cora_and_citeseer_are_those_of_the_papers(data_root):
     ):
         source = vergence.open(f"planetoid:{data_root}/planetoid/{name}")
         loops = int((source.data.edge_index[0] == source.data.edge_index[1]).sum())
-        found = (len(source), source.in_dim, source.data.num_edges - loops, len(source.classes))
-        assert found == shape
+        result = (len(source), source.in_dim, source.data.num_edges - loops, len(source.classes))
+        assert result == shape
         (split,) = source.splits("public")
         assert (len(split.train), len(split.val), len(split.test)) == (20 * shape[3], 500, 1000)
         assert (np.bincount(source.labels[split.train]) == 20).all()

@@ -11,8 +11,8 @@ from vergence.core import BadInput
 
 
 def ring(nodes=6, **more):
-    there = torch.arange(nodes)
-    edges = torch.stack([there, (there + 1) % nodes])
+    nodes_of = torch.arange(nodes)
+    edges = torch.stack([nodes_of, (nodes_of + 1) % nodes])
     return Data(edge_index=torch.cat([edges, edges.flip(0)], 1), num_nodes=nodes, **more)
 
 

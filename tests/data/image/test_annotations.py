@@ -37,11 +37,11 @@ def test_masks_lie_on_the_pictures_of_their_names_with_void_for_what_is_not_know
     assert len(source) == 4 and source.targets == ("labels", "masks") and source.classes == ["cat", "dog"]
     assert source.notes == ["masks/ holds the masks of photos/"]
     batch = batch_of(source, "masks")
-    found = batch.targets["masks"].classes
+    result = batch.targets["masks"].classes
     for row, name in zip(range(4), source.names, strict=True):
         i = int(name.split("/")[1].split(".")[0])
         assert batch.pixels[row, 0, 0, 0] == i
-        page = found[row].as_subclass(torch.Tensor)
+        page = result[row].as_subclass(torch.Tensor)
         if masks[i] is None:
             assert (page == VOID).all()
         else:
@@ -50,7 +50,7 @@ def test_masks_lie_on_the_pictures_of_their_names_with_void_for_what_is_not_know
             assert (page[:tall, :wide].numpy() == expected).all() and (page[tall:] == VOID).all()
     assert not source.skipped.reasons
     every = source.target("masks").classes
-    assert torch.equal(every[:, : found.shape[1]], found[:, : every.shape[1]])
+    assert torch.equal(every[:, : result.shape[1]], result[:, : every.shape[1]])
 
 
 def test_files_of_0_and_255_alone_hold_two_classes(tmp_path):
@@ -96,9 +96,9 @@ def test_boundaries_of_several_people_are_several_maps_of_one_picture(tmp_path):
         for k, one in enumerate(people):
             cells[0, k] = {"Boundaries": one.astype(np.uint8), "Segmentation": np.ones((9, 7), np.uint16)}
         savemat(tmp_path / f"groundTruth/{i}.mat", {"groundTruth": cells})
-    found = batch_of(vergence.open(tmp_path), "boundaries").targets["boundaries"]
-    assert found.of.tolist() == [0, 0, 0, 1]
-    assert (found.maps.numpy() == np.stack([*drawn[0], *drawn[1]])).all()
+    result = batch_of(vergence.open(tmp_path), "boundaries").targets["boundaries"]
+    assert result.of.tolist() == [0, 0, 0, 1]
+    assert (result.maps.numpy() == np.stack([*drawn[0], *drawn[1]])).all()
 
 
 def test_davis_and_bsds_are_read_as_they_are_published(data_root):

@@ -150,6 +150,6 @@ def test_thirty_damaged_files_are_read_or_refused(tmp_path):
     words = f"-m vergence.benchmarks.stress.fuzz --cases 15 --seed 11 --out {out} --kinds mp4 avi"
     done = subprocess.run([sys.executable, *words.split()], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
-    found = json.loads(out.read_text())["kinds"]
-    assert set(found) == {"mp4", "avi"}
-    assert all(kind["refused"] > 0 and kind["read"] > 0 and kind["cases"] == 15 for kind in found.values())
+    result = json.loads(out.read_text())["kinds"]
+    assert set(result) == {"mp4", "avi"}
+    assert all(kind["refused"] > 0 and kind["read"] > 0 and kind["cases"] == 15 for kind in result.values())

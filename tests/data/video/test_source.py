@@ -97,8 +97,8 @@ def test_pictures_win_in_a_mixed_folder_unless_videos_are_asked_for(videos):
     mixed = vergence.open(videos)
     assert (mixed.modality, len(mixed)) == ("image", 3)
     assert "4 x .mp4 left out beside the pictures: --modality video reads them" in mixed.notes
-    asked = vergence.open(videos, modality="video", seconds=1)
-    assert (asked.modality, len(asked)) == ("video", 9)
+    videos_only = vergence.open(videos, modality="video", seconds=1)
+    assert (videos_only.modality, len(videos_only)) == ("video", 9)
     with pytest.raises(BadInput, match="is read as images; it cannot be read as graphs"):
         vergence.open("digits", modality="graph")
 

@@ -86,8 +86,8 @@ def test_the_nearest_of_all_that_cover_a_pixel_gives_its_depth_and_the_ground_is
     assert depth[~things].min() >= 6 > depth[things].max()
     order = plain(TRUTHS["order"](view).values)
     for row, depths in zip(order, view.scenes.depth, strict=True):
-        there = row >= 0
-        assert (np.diff(depths[there]) <= 0).all() and (row[there] == np.arange(there.sum())).all()
+        present = row >= 0
+        assert (np.diff(depths[present]) <= 0).all() and (row[present] == np.arange(present.sum())).all()
 
 
 def test_where_the_front_changes_a_contour_passes(view):
@@ -152,12 +152,12 @@ def test_junctions_lie_on_two_outlines_and_corners_on_one(view):
     unit = packed(view.scenes, 1)[0]
     assert min((kind == 0).sum(), (kind == 1).sum()) > SEEDS / 2
     for n in np.random.default_rng(0).permutation(len(scene))[:400]:
-        there = unit[scene[n]][unit[scene[n], :, 0] > 0]
-        distances = np.array([part_distance(part, *xy[n]) for part in there])
+        present = unit[scene[n]][unit[scene[n], :, 0] > 0]
+        distances = np.array([part_distance(part, *xy[n]) for part in present])
         touching = np.abs(distances) < 1e-8
         assert touching.sum() >= 1 + kind[n]
         front = np.nonzero(touching)[0].max() if kind[n] else np.nonzero(touching)[0].min()
-        assert (distances[there[:, 7] > there[front, 7]] > -1e-8).all()
+        assert (distances[present[:, 7] > present[front, 7]] > -1e-8).all()
 
 
 def test_sides_join_corners_and_their_seen_share_is_that_of_pixels_on_the_line():
@@ -184,7 +184,7 @@ def test_captions_name_things_that_there_are_and_no_others(view):
     attributes, captions = TRUTHS["attributes"](view), TRUTHS["captions"](view)
     for row, (sentence, paragraph) in zip(attributes.values, captions.texts, strict=True):
         named = {word.strip(",.") for word in paragraph.split(". ", 1)[1].split()}
-        known = {name for name, there in zip(attributes.names, row, strict=True) if there} - {"plain"}
+        known = {name for name, present in zip(attributes.names, row, strict=True) if present} - {"plain"}
         assert named & {*NAMES, *COLOURS, *TEXTURES} == known
         words = {word.strip(",.") for word in sentence.split(" on a")[0].split()}
         assert words & {*NAMES, *COLOURS, *TEXTURES} <= known

@@ -78,28 +78,28 @@ def test_scores_equal_the_definition_written_as_loops():
         [[slow_matches(m >= t, d[0], reach) for t in levels] for m, d in zip(maps, drawn, strict=True)]
     )
     said = np.array([[(m >= t).sum() for t in levels] for m in maps])
-    there = np.array([d[0].sum() for d in drawn])
-    recall, precision = met.sum(0) / there.sum(), met.sum(0) / said.sum(0)
+    sizes = np.array([d[0].sum() for d in drawn])
+    recall, precision = met.sum(0) / sizes.sum(), met.sum(0) / said.sum(0)
     best = 0.0
     for i in range(1, 9):
         for share in np.linspace(0, 1, 101):
             r = share * recall[i] + (1 - share) * recall[i - 1]
             p = share * precision[i] + (1 - share) * precision[i - 1]
             best = max(best, 2 * r * p / (r + p))
-    own = (2 * met / (said + there[:, None])).argmax(1)  # F = 2 met / (predicted + drawn)
+    own = (2 * met / (said + sizes[:, None])).argmax(1)  # F = 2 met / (predicted + drawn)
     each = np.arange(4)
     total = met[each, own].sum()
-    ois = 2 * total / (said[each, own].sum() + there.sum())
-    found = boundary(maps, drawn, thresholds=9, tolerance=0.05, thinned=False, repeats=50)
-    assert found["ODS"].value == pytest.approx(best)
-    assert found["OIS"].value == pytest.approx(ois)
+    ois = 2 * total / (said[each, own].sum() + sizes.sum())
+    result = boundary(maps, drawn, thresholds=9, tolerance=0.05, thinned=False, repeats=50)
+    assert result["ODS"].value == pytest.approx(best)
+    assert result["OIS"].value == pytest.approx(ois)
     order = np.argsort(recall)
     at = [np.interp(r, recall[order], precision[order]) for r in np.arange(101) / 100]
     at = [
         p if recall.min() <= r <= recall.max() else 0.0 for r, p in zip(np.arange(101) / 100, at, strict=True)
     ]
-    assert found["AP"].value == pytest.approx(sum(at) / 100)
-    for score in found.values():
+    assert result["AP"].value == pytest.approx(sum(at) / 100)
+    for score in result.values():
         assert score.low <= score.value <= score.high and score.n == 4
 
 
@@ -118,8 +118,8 @@ def test_the_drawn_line_itself_scores_one_and_a_shift_within_the_tolerance_too()
     line = np.zeros((200, 200), bool)
     line[100, 20:180] = True
     for shift, value in ((0, 1.0), (2, 1.0), (4, 0.0)):  # 0.0075 of the diagonal are 2.1 pixels
-        found = boundary([np.roll(line, shift, 0) * 1.0], [[line]], thresholds=5, repeats=10)
-        assert found["ODS"].value == pytest.approx(value) and found["OIS"].value == pytest.approx(value)
+        result = boundary([np.roll(line, shift, 0) * 1.0], [[line]], thresholds=5, repeats=10)
+        assert result["ODS"].value == pytest.approx(value) and result["OIS"].value == pytest.approx(value)
 
 
 def test_thinning_leaves_a_line_as_it_is_and_wears_a_bar_down_to_one():
@@ -172,8 +172,8 @@ def test_the_interval_holds_every_picture_left_out_in_turn():
     rng = np.random.default_rng(2)
     table = [rng.integers(5, 20, (12, 7)) for _ in range(4)]
     counts = Counted(np.minimum(table[0], table[1]), table[1], np.minimum(table[2], table[3]), table[3])
-    found = scores(counts, repeats=500)
-    for name, score in found.items():
+    result = scores(counts, repeats=500)
+    for name, score in result.items():
         for i in range(12):
             rest = Counted(
                 *(

@@ -15,10 +15,10 @@ def test_fixed_boxes_are_scored_on_the_same_pictures():
     whole = centre_boxes(sizes, 1.0)
     assert whole.tolist() == [[0, 0, 100, 100], [0, 0, 200, 100], [0, 0, 50, 50]]
     truth = Boxes.of_samples([[[20, 20, 80, 80]], [[0, 0, 200, 90]], [[0, 0, 10, 10], [40, 40, 50, 50]]])
-    found = beside_fixed_boxes(
+    result = beside_fixed_boxes(
         torch.tensor([[20.0, 20, 80, 80], [0, 0, 10, 10], [41, 41, 50, 50]]), truth, sizes
     )
-    assert {name: round(score.value, 3) for name, score in found.items()} == {
+    assert {name: round(score.value, 3) for name, score in result.items()} == {
         "CorLoc": 0.667,  # the first, and the second thing of the third
         "CorLoc, centre box": 0.667,  # 0.7 of the sides: 3600/4900 and 9800/18200
         "CorLoc, whole picture": 0.333,  # 3600/10000 is too little

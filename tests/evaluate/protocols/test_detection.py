@@ -28,7 +28,7 @@ def iou(a, b):
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
-def slow_ap(truth, found, at, classes):
+def slow_ap(truth, result, at, classes):
     """Return AP at one overlap, written as loops: surest first, each true box once, 101 recalls."""
     values = []
     for c in range(classes):
@@ -37,12 +37,16 @@ def slow_ap(truth, found, at, classes):
             for i, box, y in zip(truth.of.tolist(), truth.xyxy.tolist(), truth.label.tolist(), strict=True)
             if y == c
         ]
-        mine = [m for m in range(len(found.of)) if found.label[m] == c]
+        mine = [m for m in range(len(result.of)) if result.label[m] == c]
         taken, hits = set(), []
-        for m in sorted(mine, key=lambda m: -float(found.score[m])):
+        for m in sorted(mine, key=lambda m: -float(result.score[m])):
             best, chosen = at, None
             for j, (i, box) in enumerate(true):
-                if i == found.of[m] and j not in taken and (over := iou(found.xyxy[m].tolist(), box)) >= best:
+                if (
+                    i == result.of[m]
+                    and j not in taken
+                    and (over := iou(result.xyxy[m].tolist(), box)) >= best
+                ):
                     best, chosen = over, j
             hits.append(chosen is not None)
             taken.add(chosen)
@@ -60,10 +64,10 @@ def slow_ap(truth, found, at, classes):
 
 def test_average_precision_equals_its_definition_written_as_loops():
     pytest.importorskip("faster_coco_eval")
-    truth, found = scene()
-    made = average_precision(found, truth, pictures=12, repeats=30)
+    truth, result = scene()
+    made = average_precision(result, truth, pictures=12, repeats=30)
     overlaps = [0.5 + 0.05 * i for i in range(10)]
-    slow = [slow_ap(truth, found, at, 2) for at in overlaps]
+    slow = [slow_ap(truth, result, at, 2) for at in overlaps]
     assert made["AP50"].value == pytest.approx(slow[0], abs=1e-6)
     assert made["AP75"].value == pytest.approx(slow[5], abs=1e-6)
     assert made["AP"].value == pytest.approx(sum(slow) / 10, abs=1e-6)
@@ -110,6 +114,6 @@ def test_corloc_is_the_share_of_pictures_whose_box_meets_a_true_one():
 
 def test_without_the_library_one_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "faster_coco_eval", None)
-    truth, found = scene()
+    truth, result = scene()
     with pytest.raises(MissingExtra, match=r"needs faster_coco_eval, which is not installed: .*\[bench\]'"):
-        average_precision(found, truth, pictures=12)
+        average_precision(result, truth, pictures=12)

@@ -39,14 +39,14 @@ def test_pairs_are_those_of_a_slow_loop_without_ground_and_self():
     ours = pairs(features(tokens), HALVES[0])
     assert sorted(ours[0].tolist()) == pytest.approx(sorted(same), abs=1e-6)
     assert sorted(ours[1].tolist()) == pytest.approx(sorted(other), abs=1e-6)
-    found = discrimination(features(tokens), HALVES)
-    assert found.intra == pytest.approx(np.mean(same), abs=1e-6)
-    assert found.gap == pytest.approx(np.mean(same) - np.mean(other), abs=1e-6)
+    result = discrimination(features(tokens), HALVES)
+    assert result.intra == pytest.approx(np.mean(same), abs=1e-6)
+    assert result.gap == pytest.approx(np.mean(same) - np.mean(other), abs=1e-6)
     wins = [(a > b) + (a == b) / 2 for a in same for b in other]
-    assert found.auc.value == pytest.approx(np.mean(wins), abs=1e-6)
+    assert result.auc.value == pytest.approx(np.mean(wins), abs=1e-6)
     edges = np.linspace(-1, 1, BINS + 1)
     shares = [np.histogram(x, edges)[0] / len(x) for x in (same, other)]
-    assert found.overlap.value == pytest.approx(np.minimum(*shares).sum(), abs=0.03)  # a value on an edge
+    assert result.overlap.value == pytest.approx(np.minimum(*shares).sum(), abs=0.03)  # a value on an edge
 
 
 def test_the_ends_of_the_scale():

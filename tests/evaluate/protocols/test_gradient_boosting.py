@@ -37,9 +37,9 @@ def test_aggregates_equal_those_computed_by_hand(tmp_path):
 def test_auc_is_scikit_learns_ties_included():
     rng = np.random.default_rng(0)
     scores, truth = rng.integers(0, 10, 200).astype(float), rng.random(200) < 0.3
-    found = auc(scores, truth)
-    assert found.value == pytest.approx(roc_auc_score(truth, scores))
-    assert found.low < found.value < found.high
+    result = auc(scores, truth)
+    assert result.value == pytest.approx(roc_auc_score(truth, scores))
+    assert result.low < result.value < result.high
 
 
 def test_delong_interval_covers_as_often_as_it_says():
@@ -50,8 +50,8 @@ def test_delong_interval_covers_as_often_as_it_says():
     inside = 0
     for _ in range(300):
         truth = np.arange(80) < 30
-        found = auc(rng.normal(size=80) + truth, truth)
-        inside += found.low <= true <= found.high
+        result = auc(rng.normal(size=80) + truth, truth)
+        inside += result.low <= true <= result.high
     assert 0.9 <= inside / 300 <= 0.99
 
 
@@ -70,5 +70,5 @@ def test_a_telling_feature_is_found_and_noise_is_not(judge):
 def test_folds_judge_every_sample_and_several_classes_have_no_auc():
     rng = np.random.default_rng(0)
     y = np.arange(60) % 3
-    found = cross_validated(rng.normal(size=(60, 2)), y, "linear", folds=3, seeds=(0, 1))
-    assert set(found) == {"accuracy"} and found["accuracy"].n == 6
+    result = cross_validated(rng.normal(size=(60, 2)), y, "linear", folds=3, seeds=(0, 1))
+    assert set(result) == {"accuracy"} and result["accuracy"].n == 6

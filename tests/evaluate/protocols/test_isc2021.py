@@ -61,9 +61,9 @@ def test_an_offset_a_query_leaves_recall_at_1_and_moves_micro_ap(case):
 def test_the_protocol_equals_its_list_and_the_background_is_taken_off(case):
     queries, references, truth = case
     pairs, scores = listed(queries, references)
-    found = copy_detection(queries, references, truth, k=5)
+    result = copy_detection(queries, references, truth, k=5)
     true = np.stack([np.arange(10), truth[:10]], 1)
-    assert found.micro_ap.value == pytest.approx(judge(pairs, scores, true).micro_ap.value)
+    assert result.micro_ap.value == pytest.approx(judge(pairs, scores, true).micro_ap.value)
     ground = np.random.default_rng(2).standard_normal((25, 8)).astype(np.float32)
     cosine = (queries / np.linalg.norm(queries, axis=1, keepdims=True)) @ (
         ground / np.linalg.norm(ground, axis=1, keepdims=True)
@@ -72,7 +72,7 @@ def test_the_protocol_equals_its_list_and_the_background_is_taken_off(case):
     normalised = copy_detection(queries, references, truth, k=5, background=ground)
     expected = judge(pairs, scores - level[pairs[:, 0]], true)
     assert normalised.micro_ap.value == pytest.approx(expected.micro_ap.value, abs=1e-6)
-    assert normalised.recall_at_1 == found.recall_at_1
+    assert normalised.recall_at_1 == result.recall_at_1
 
 
 def test_recall_at_90_percent_and_the_table_of_edits_by_hand():
@@ -83,7 +83,7 @@ def test_recall_at_90_percent_and_the_table_of_edits_by_hand():
     missing = np.array([[12, 0]])
     edits = np.zeros((13, 2), bool)
     edits[:4, 0] = edits[11, 1] = edits[12, 1] = True
-    found = judge(
+    result = judge(
         pairs,
         20.0 - np.arange(12),
         np.r_[true, missing],
@@ -91,18 +91,18 @@ def test_recall_at_90_percent_and_the_table_of_edits_by_hand():
         edits=edits,
         edit_names=("crop", "text"),
     )
-    assert found.recall_at_p90 == pytest.approx(9 / 11) and found.threshold == 11
-    assert found.recall_at_1.value == pytest.approx(10 / 11) == found.recall_at_k
-    assert found.by_edit["crop"] == {"queries": 4, "recall_at_p90": 1.0, "recall_at_1": 1.0}
-    assert found.by_edit["text"] == {"queries": 2, "recall_at_p90": 0.0, "recall_at_1": 0.5}
-    assert found.micro_ap.low < found.micro_ap.value <= found.micro_ap.high
+    assert result.recall_at_p90 == pytest.approx(9 / 11) and result.threshold == 11
+    assert result.recall_at_1.value == pytest.approx(10 / 11) == result.recall_at_k
+    assert result.by_edit["crop"] == {"queries": 4, "recall_at_p90": 1.0, "recall_at_1": 1.0}
+    assert result.by_edit["text"] == {"queries": 2, "recall_at_p90": 0.0, "recall_at_1": 0.5}
+    assert result.micro_ap.low < result.micro_ap.value <= result.micro_ap.high
     hopeless = judge(pairs[:1], np.ones(1), np.array([[0, 5]]))
     assert hopeless.recall_at_p90 == 0 and hopeless.threshold == np.inf and hopeless.micro_ap.value == 0
 
 
 def test_of_equal_scores_of_one_query_the_wrong_one_comes_first():
-    found = judge(np.array([[0, 0], [0, 1]]), np.ones(2), np.array([[0, 1]]))
-    assert found.recall_at_1.value == 0 and found.recall_at_k == 1 and found.micro_ap.value == 0.5
+    result = judge(np.array([[0, 0], [0, 1]]), np.ones(2), np.array([[0, 1]]))
+    assert result.recall_at_1.value == 0 and result.recall_at_k == 1 and result.micro_ap.value == 0.5
 
 
 def test_the_deal_has_no_photo_twice_and_a_hash_finds_weak_copies():

@@ -10,11 +10,11 @@ from vergence.evaluate.protocols.j_and_f import contour_accuracy, j_and_f, outli
 def blobs(count, seed, shape=(24, 30)):
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[: shape[0], : shape[1]]
-    found = []
+    result = []
     for _ in range(count):
         cy, cx, r = rng.integers(4, 20), rng.integers(4, 26), rng.integers(2, 9)
-        found.append((y - cy) ** 2 + (x - cx) ** 2 < r**2)
-    return torch.from_numpy(np.stack(found))
+        result.append((y - cy) ** 2 + (x - cx) ** 2 < r**2)
+    return torch.from_numpy(np.stack(result))
 
 
 def slow_outline(mask):
@@ -65,7 +65,7 @@ def test_clips_count_alike_however_long_they_are():
     masks = truth.clone()
     masks[8:] = False  # the second clip, of two frames, is missed
     clip = torch.tensor([3] * 8 + [7] * 2)
-    found = j_and_f(masks, truth, clip)
-    assert {name: score.value for name, score in found.items()} == {"J": 0.5, "F": 0.5, "J&F": 0.5}
-    assert found["J"].n == 2
+    result = j_and_f(masks, truth, clip)
+    assert {name: score.value for name, score in result.items()} == {"J": 0.5, "F": 0.5, "J&F": 0.5}
+    assert result["J"].n == 2
     assert j_and_f(truth, truth, clip)["J&F"].low == 1

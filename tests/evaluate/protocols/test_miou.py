@@ -37,7 +37,7 @@ def on_grid(cells, stride, offset):
 def test_a_token_has_the_class_of_most_pixels_around_it(stride, offset):
     torch.manual_seed(1)
     masks = torch.randint(-1, 3, (3, 8, 12))
-    found = token_classes(masks, on_grid(torch.zeros(3, 1, 2, 3), stride, offset)).view(3, 2, 3)
+    result = token_classes(masks, on_grid(torch.zeros(3, 1, 2, 3), stride, offset)).view(3, 2, 3)
 
     def near(n, k):  # pixels of n that are about token k, the first of two where they are as far from both
         away = torch.arange(n) + 0.5 - (offset + k * stride)
@@ -48,7 +48,7 @@ def test_a_token_has_the_class_of_most_pixels_around_it(stride, offset):
             for j in range(3):
                 cell = masks[b][near(8, i)][:, near(12, j)].flatten()
                 votes = np.bincount(cell[cell >= 0], minlength=3)
-                assert votes[found[b, i, j]] == votes.max()
+                assert votes[result[b, i, j]] == votes.max()
     assert (token_classes(torch.full((1, 4, 4), -1), on_grid(torch.zeros(1, 1, 1, 1), 4, 2.0)) == -1).all()
     with pytest.raises(BadInput, match="a whole number of pixels apart"):
         token_classes(masks, on_grid(torch.zeros(3, 1, 2, 3), 4.5, 2.0))

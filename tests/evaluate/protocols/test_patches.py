@@ -40,15 +40,15 @@ def halves(count, noise, seed):
 def test_votes_equal_a_loop_and_add_up_to_one():
     torch.manual_seed(0)
     bank, classes, queries = torch.randn(30, 4), torch.randint(0, 3, (30,)), torch.randn(7, 4)
-    found = patch_votes(bank, classes, queries, 3, k=5, temperature=0.2)
+    result = patch_votes(bank, classes, queries, 3, k=5, temperature=0.2)
     for i in range(7):
         cosine = [float(torch.cosine_similarity(queries[i], row, dim=0)) for row in bank]
         best = sorted(range(30), key=lambda j: -cosine[j])[:5]
         total = sum(math.exp(cosine[j] / 0.2) for j in best)
         for c in range(3):
             share = sum(math.exp(cosine[j] / 0.2) for j in best if classes[j] == c) / total
-            assert found[i, c].item() == pytest.approx(share, abs=1e-6)
-    torch.testing.assert_close(found.sum(1), torch.ones(7))
+            assert result[i, c].item() == pytest.approx(share, abs=1e-6)
+    torch.testing.assert_close(result.sum(1), torch.ones(7))
     with pytest.raises(ValueError, match="k >= 1 and temperature > 0; got 5 and 0"):
         patch_votes(bank, classes, queries, 3, k=5, temperature=0)
 
@@ -98,10 +98,10 @@ def test_the_adjusted_rand_index_of_things_equals_scikit_learns():
     torch.manual_seed(2)
     groups, things = torch.randint(0, 5, (6, 12, 10)), torch.randint(0, 4, (6, 12, 10))
     groups[:3] = torch.where(torch.rand(3, 12, 10) < 0.7, things[:3], groups[:3])
-    found = adjusted_rand(groups, things)
+    result = adjusted_rand(groups, things)
     for i in range(6):
         thing = things[i] > 0
-        assert found[i].item() == pytest.approx(
+        assert result[i].item() == pytest.approx(
             adjusted_rand_score(things[i][thing], groups[i][thing]), abs=1e-9
         )
     assert foreground_ari(things * 3 % 7, things).value == 1
@@ -173,8 +173,8 @@ def test_a_line_tells_depth_from_tokens_that_hold_its_logarithm():
         return features, log.exp()
 
     train, test = slopes(20), slopes(10)
-    found = depth(*train, *test)
-    assert found["within 1.25"].value > 0.97 and found["relative error"].value < 0.06
+    result = depth(*train, *test)
+    assert result["within 1.25"].value > 0.97 and result["relative error"].value < 0.06
     blind = Features.of_map(torch.zeros(10, 2), torch.randn(10, 2, 8, 8), stride=(4, 4), offset=(2.5, 2.5))
     assert depth(*train, blind, test[1])["within 1.25"].high < 0.6
     nothing = torch.full_like(train[1], math.nan)

@@ -30,6 +30,6 @@ def test_a_point_is_found_again_where_the_same_vector_lies(offset):
     place = {"stride": (4, 4), "offset": (offset, offset)}
     pair = [Features.of_map(cells.mean((2, 3)), cells, **place) for cells in (first, second)]
     cells = torch.tensor([[3, 1], [4, 5], [7, 2]])  # (x, y)
-    there = transferred(pair[0], (cells * 4.0 + offset).expand(3, 3, 2), pair[1])
+    mapped = transferred(pair[0], (cells * 4.0 + offset).expand(3, 3, 2), pair[1])
     expected = torch.stack([(cells[:, 0] - 3) % 8, (cells[:, 1] + 2) % 8], 1) * 4.0 + offset
-    assert torch.equal(there, expected.expand(3, 3, 2))
+    assert torch.equal(mapped, expected.expand(3, 3, 2))

@@ -28,9 +28,9 @@ def test_mean_average_precision_is_scikit_learns_over_what_is_known():
     rng = np.random.default_rng(0)
     scores, truth, known = rng.random((40, 5)), rng.random((40, 5)) < 0.4, rng.random((40, 5)) < 0.8
     truth[:, 4] = False  # of nobody
-    found = mean_average_precision(scores, truth, known)
+    result = mean_average_precision(scores, truth, known)
     each = [average_precision_score(truth[known[:, a], a], scores[known[:, a], a]) for a in range(4)]
-    assert found.value == pytest.approx(np.mean(each)) and found.note == "4 tags"
+    assert result.value == pytest.approx(np.mean(each)) and result.note == "4 tags"
     by_hand = mean_average_precision(
         np.array([[0.9], [0.8], [0.7], [0.1]]), np.array([[1], [0], [1], [0]]) > 0, np.ones((4, 1), bool)
     )
@@ -43,12 +43,12 @@ def test_tags_that_features_tell_are_learned_from_the_samples_of_which_they_are_
     torch.manual_seed(0)
     x, z = torch.randn(200, 6), torch.randn(100, 6)
     ways = torch.randn(6, 3)
-    yes, there = x @ ways > 0, z @ ways > 0
+    yes, test_tags = x @ ways > 0, z @ ways > 0
     known = torch.rand(200, 3) < 0.5
     wrong = torch.where(known, yes, ~yes)  # what is not known is noted wrongly
     everything = torch.ones(100, 3, dtype=torch.bool)
-    found = multilabel(x, Tags(wrong, known), z, Tags(there, everything))
-    assert found.value > 0.95 and found.n == 3
+    result = multilabel(x, Tags(wrong, known), z, Tags(test_tags, everything))
+    assert result.value > 0.95 and result.n == 3
 
 
 def test_angles_equal_scipys_and_the_nearest_rotation_is_one():
@@ -73,8 +73,8 @@ def test_turns_are_told_from_features_that_hold_them_and_not_from_noise():
     x = torch.stack([turn.cos(), turn.sin(), torch.randn(300)], 1) @ torch.randn(3, 8) + 0.05 * torch.randn(
         300, 8
     )
-    found = angle(x[:200], turn[:200], x[200:], turn[200:])
-    assert found["within 30°"].value == 1 and found["mean error"].value < 0.05
+    result = angle(x[:200], turn[:200], x[200:], turn[200:])
+    assert result["within 30°"].value == 1 and result["mean error"].value < 0.05
     noise = angle(torch.randn(200, 8), turn[:200], torch.randn(100, 8), turn[200:])
     assert 0.3 < noise["mean error"].value < 0.7
     solid = torch.from_numpy(Rotation.random(300, random_state=2).as_matrix())
@@ -91,14 +91,16 @@ def test_unknown_classes_are_told_by_the_distance_to_the_known():
     torch.manual_seed(2)
     centre, y = torch.randn(6, 10) * 3, torch.arange(600) % 6
     x = centre[y] + torch.randn(600, 10) * 0.7
-    found = unknown_classes(x[:300], y[:300], x[300:], y[300:], k=3)
+    result = unknown_classes(x[:300], y[:300], x[300:], y[300:], k=3)
     known = np.random.default_rng(0).permutation(6)[:3]
     bank = torch.nn.functional.normalize(x[:300][np.isin(y[:300], known)], dim=1)
     cosine = torch.nn.functional.normalize(x[300:], dim=1) @ bank.T
     kth = cosine.topk(3, dim=1).values[:, 2]
     expected = roc_auc_score(~np.isin(y[300:], known), -kth)
     assert (
-        found.value == pytest.approx(expected) and found.value > 0.9 and found.note == "3 of 6 classes known"
+        result.value == pytest.approx(expected)
+        and result.value > 0.9
+        and result.note == "3 of 6 classes known"
     )
     with pytest.raises(BadInput, match="samples of known and of unknown classes; of 1 classes 1 are known"):
         unknown_classes(x, y * 0, x, y * 0)
@@ -113,12 +115,12 @@ def test_a_domain_is_judged_by_what_the_others_taught():
         2 * y - 1
     )  # a sign that is another's in the third domain
     rows = torch.arange(240) < 150
-    found = leave_one_domain_out(
+    result = leave_one_domain_out(
         x[rows], y[rows], domain[rows], x[~rows], y[~rows], domain[~rows], names=("a", "b", "c")
     )
     taught, judged = rows & (domain != 2), ~rows & (domain == 2)
-    assert found["c"] == linear(x[taught], y[taught], x[judged], y[judged]) and found["c"].value < 0.6
-    assert found["mean"].value == pytest.approx(np.mean([found[name].value for name in "abc"]))
+    assert result["c"] == linear(x[taught], y[taught], x[judged], y[judged]) and result["c"].value < 0.6
+    assert result["mean"].value == pytest.approx(np.mean([result[name].value for name in "abc"]))
     with pytest.raises(BadInput, match="2 or more domains"):
         leave_one_domain_out(x, y, domain * 0, x, y, domain * 0)
 
@@ -218,9 +220,9 @@ def test_an_attentive_probe_finds_what_one_token_tells_and_the_mean_hides():
     tokens[np.arange(240), place, 1] = np.where(labels == 1, 3, -3)
     train = TokenSource(tokens[:160], labels[:160], source)
     test = TokenSource(tokens[160:], labels[160:], source)
-    found = attentive(train, test, epochs=40)
+    result = attentive(train, test, epochs=40)
     mean = linear(tokens[:160].mean(1), labels[:160], tokens[160:].mean(1), labels[160:])
-    assert found.value > mean.high and found.value > 0.85
+    assert result.value > mean.high and result.value > 0.85
     assert attentive(train, test, epochs=2) == attentive(train, test, epochs=2)
     with pytest.raises(BadInput, match="attentive needs labels"):
         attentive(TokenSource(tokens, labels - 2, source), test)

@@ -26,15 +26,15 @@ def test_points_move_as_a_homography_says():
 def test_the_share_found_again_is_that_of_two_loops_over_what_both_could_show():
     generator = torch.Generator().manual_seed(0)
     first = torch.rand(60, 2, generator=generator).double() * 100
-    there = moved(first, TURN)
-    second = torch.cat([there[:30] + torch.randn(30, 2, generator=generator), torch.rand(20, 2) * 100])
+    forward = moved(first, TURN)
+    second = torch.cat([forward[:30] + torch.randn(30, 2, generator=generator), torch.rand(20, 2) * 100])
     back = moved(second, torch.linalg.inv(TURN))
     size = (90, 100)
-    inside = [[0 <= x <= 100 and 0 <= y <= 90 for x, y in part.tolist()] for part in (there, back)]
-    kept, other = there[torch.tensor(inside[0])], second[torch.tensor(inside[1])]
-    found = sum(min(math.dist(p, q) for q in other.tolist()) <= 2 for p in kept.tolist())
-    found += sum(min(math.dist(p, q) for q in kept.tolist()) <= 2 for p in other.tolist())
-    expected = found / (len(kept) + len(other))
+    inside = [[0 <= x <= 100 and 0 <= y <= 90 for x, y in part.tolist()] for part in (forward, back)]
+    kept, other = forward[torch.tensor(inside[0])], second[torch.tensor(inside[1])]
+    result = sum(min(math.dist(p, q) for q in other.tolist()) <= 2 for p in kept.tolist())
+    result += sum(min(math.dist(p, q) for q in kept.tolist()) <= 2 for p in other.tolist())
+    expected = result / (len(kept) + len(other))
     assert repeatability(first, second, TURN, (size, size), within=2) == pytest.approx(expected)
     eye = torch.eye(3)
     assert repeatability(first, first, eye, ((100, 100),) * 2) == 1
@@ -49,8 +49,8 @@ def test_corners_tell_how_far_off_a_homography_is():
     assert corner_error(shift @ TURN, TURN, (90, 100)) == pytest.approx(5)
     assert corner_error(7 * TURN, TURN, (90, 100)) == pytest.approx(0, abs=1e-9)
     assert corner_error(torch.full((3, 3), torch.nan), TURN, (90, 100)) == math.inf
-    found = homography_correctness(np.array([0.5, 2.0, 4.0, math.inf]))
-    assert {name: score.value for name, score in found.items()} == {"1 px": 0.25, "3 px": 0.5, "5 px": 0.75}
+    result = homography_correctness(np.array([0.5, 2.0, 4.0, math.inf]))
+    assert {name: score.value for name, score in result.items()} == {"1 px": 0.25, "3 px": 0.5, "5 px": 0.75}
 
 
 def test_matches_are_those_that_are_each_others_nearest():

@@ -140,10 +140,10 @@ def test_coles_loss_is_the_margin_loss_of_unit_vectors(source):
 
 
 def test_coles_suits_its_slices_to_short_histories_unless_told(source):
-    for asked, found in ((None, source.view_options["shortest"]), (7, 7)):
-        method = CoLES(encoders.for_source(source, dim=8), shortest=asked)
+    for wanted, result in ((None, source.view_options["shortest"]), (7, 7)):
+        method = CoLES(encoders.for_source(source, dim=8), shortest=wanted)
         method.configure_views(source.view_options)
-        assert method.cut.shortest == found
+        assert method.cut.shortest == result
 
 
 def test_alignment_equals_its_formula_written_as_a_loop():
@@ -169,8 +169,8 @@ def test_other_rows_of_the_same_client_are_no_negatives_of_the_alignment():
             if i == j or client[i] != client[j]:
                 total += math.log1p(math.exp(-z if i == j else z))
     same = client[:3, None] == client
-    found = alignment(h, c, torch.tensor(10.0), torch.tensor(-3.0), same)
-    assert found.item() == pytest.approx(total / 3, rel=1e-5)
+    result = alignment(h, c, torch.tensor(10.0), torch.tensor(-3.0), same)
+    assert result.item() == pytest.approx(total / 3, rel=1e-5)
 
 
 def mlem(source, **options):
@@ -253,8 +253,8 @@ def test_learn_load_embed_and_store_work_on_histories(source, key, options, tmp_
         precision="fp32",
         **options,
     )
-    found = embed(vergence.load(tmp_path / "run"), source).vectors
-    np.testing.assert_allclose(found, embed(run.encoder, source).vectors, rtol=1e-5, atol=1e-6)
+    result = embed(vergence.load(tmp_path / "run"), source).vectors
+    np.testing.assert_allclose(result, embed(run.encoder, source).vectors, rtol=1e-5, atol=1e-6)
     store = run.embed(source.uri)
     assert len(store) == len(source) and store.names[:2] == ["0", "1"]
 

@@ -11,6 +11,7 @@ from vergence.methods.graph import corewalk
 from vergence.methods.graph.corewalk import CoreWalk, propagate
 
 SMALL = {"dim": 8, "walks": 6, "length": 10, "window": 2}
+CONTRACT = {"options": SMALL}
 
 
 def clique_with_tail():
@@ -48,10 +49,10 @@ def test_one_wave_converges_to_the_harmonic_extension():
     rows = dense[np.ix_(wave, known)]
     inner = dense[np.ix_(wave, wave)]
     exact = np.linalg.solve(np.diag(rows.sum(1) + inner.sum(1)) - inner, rows @ z1)
-    found = propagate(graph, known, z1, sweeps=300)
-    np.testing.assert_allclose(found[wave], exact, atol=1e-4)
-    assert (found[wave] <= z1.max(0) + 1e-4).all() and (found[wave] >= z1.min(0) - 1e-4).all()
-    np.testing.assert_array_equal(found[known], z1)
+    result = propagate(graph, known, z1, sweeps=300)
+    np.testing.assert_allclose(result[wave], exact, atol=1e-4)
+    assert (result[wave] <= z1.max(0) + 1e-4).all() and (result[wave] >= z1.min(0) - 1e-4).all()
+    np.testing.assert_array_equal(result[known], z1)
 
 
 def test_rows_belong_to_the_nodes_they_are_named_for():
@@ -66,8 +67,8 @@ def test_rows_belong_to_the_nodes_they_are_named_for():
 
 def test_later_waves_do_not_pull_and_unreachable_nodes_are_zero():
     path = CSR.from_edges(np.array([[0, 1, 2, 4], [1, 2, 3, 5]]), 6, undirected=True)
-    found = propagate(path, np.array([0]), np.array([[2.0, -3.0]], np.float32))
-    np.testing.assert_array_equal(found, [[2, -3]] * 4 + [[0, 0]] * 2)  # each wave copies the last
+    result = propagate(path, np.array([0]), np.array([[2.0, -3.0]], np.float32))
+    np.testing.assert_array_equal(result, [[2, -3]] * 4 + [[0, 0]] * 2)  # each wave copies the last
 
 
 def test_only_the_core_is_walked_on_and_the_rest_lies_in_its_range(monkeypatch):

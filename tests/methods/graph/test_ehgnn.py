@@ -71,28 +71,28 @@ def test_the_dual_grows_with_the_edges_not_with_the_square_of_a_hubs_degree():
 def test_a_convolution_is_the_product_of_the_matrices():
     torch.manual_seed(0)
     graph = batch(3)
-    found, conv = dual(graph), HyperConv(3, 4)
-    e = torch.randn(found.ends.shape[1], 3)
-    m = torch.zeros(int(found.incidence[1].max()) + 1, len(e))
-    m[found.incidence[1], found.incidence[0]] = 1
+    result, conv = dual(graph), HyperConv(3, 4)
+    e = torch.randn(result.ends.shape[1], 3)
+    m = torch.zeros(int(result.incidence[1].max()) + 1, len(e))
+    m[result.incidence[1], result.incidence[0]] = 1
     d, b = m.sum(0), m.sum(1).clamp(min=1)
     wanted = torch.diag(1 / d) @ m.T @ torch.diag(1 / b) @ m @ conv.theta(e) + conv.bias
-    torch.testing.assert_close(conv(e, found.incidence), wanted)
+    torch.testing.assert_close(conv(e, result.incidence), wanted)
 
 
 def test_drop_keeps_the_best_share_of_each_graph_and_all_nodes():
     graph = batch(6)
-    found = dual(graph)
+    result = dual(graph)
     net = HyperDrop(2, 3, width=4, ratio=0.5)
     torch.manual_seed(0)
-    score = torch.rand(len(found.graph))
-    kept = net.choose(score, found)
+    score = torch.rand(len(result.graph))
+    kept = net.choose(score, result)
     for g in range(6):
-        inside = found.graph == g
+        inside = result.graph == g
         assert kept[inside].sum() == -(-inside.sum() // 2)
         assert score[inside & kept].min() > score[inside & ~kept].max()
-    part = found.keep(kept, graph.num_nodes)
-    assert torch.equal(part.ends, found.ends[:, kept]) and torch.equal(part.column, found.column[kept])
+    part = result.keep(kept, graph.num_nodes)
+    assert torch.equal(part.ends, result.ends[:, kept]) and torch.equal(part.column, result.column[kept])
     assert net(graph).pooled.shape == (6, 12)
 
 
@@ -135,17 +135,17 @@ def test_the_score_gets_a_gradient_where_it_is_not_clamped():
 def test_clusters_are_sums_of_their_own_graph_and_come_back_to_edges():
     torch.manual_seed(0)
     graph = batch(3)
-    found, pool = dual(graph), HyperCluster(4, 2)
-    e = torch.randn(found.ends.shape[1], 4)
-    clusters, share = pool(e, found)
-    key, value = pool.key(e, found.incidence), pool.value(e, found.incidence)
+    result, pool = dual(graph), HyperCluster(4, 2)
+    e = torch.randn(result.ends.shape[1], 4)
+    clusters, share = pool(e, result)
+    key, value = pool.key(e, result.incidence), pool.value(e, result.incidence)
     torch.testing.assert_close(share, (key @ pool.query(pool.seeds).T / 2).softmax(1))
     for g in range(3):
-        inside = found.graph == g
+        inside = result.graph == g
         pooled = pool.query(pool.seeds) + share[inside].T @ value[inside]
         torch.testing.assert_close(clusters[g], pooled + pool.last(pooled).relu())
     torch.testing.assert_close(share.sum(1), torch.ones(len(e)))
-    back = pool.unpool(clusters, share, found)
+    back = pool.unpool(clusters, share, result)
     torch.testing.assert_close(back[-1], share[-1] @ clusters[2])
 
 
@@ -186,9 +186,9 @@ def test_seconds_of_training_carry_kinds_through_the_bottleneck_and_a_run_is_loa
     method = EHGNN(HyperEncoder.for_source(source, width=16), ratio=0.3)
     run = vergence.learn(method, source, epochs=40, lr=0.01, batch_size=32, out=tmp_path / "run", quiet=True)
     other = batch(24, seed=7)
-    found = dual(other)
-    right = method.reconstruct(other, found).argmax(1) == other.edge_attr[found.column].argmax(1)
-    common = other.edge_attr[found.column].mean(0).max()
+    result = dual(other)
+    right = method.reconstruct(other, result).argmax(1) == other.edge_attr[result.column].argmax(1)
+    common = other.edge_attr[result.column].mean(0).max()
     assert right.float().mean() > common + 0.1
     vectors = embed(run.encoder, source).vectors
     np.testing.assert_allclose(embed(vergence.load(tmp_path / "run"), source).vectors, vectors, rtol=1e-5)

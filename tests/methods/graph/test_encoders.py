@@ -45,8 +45,8 @@ def test_each_layer_is_pygs_with_the_same_weights(name, source):
     theirs.load_state_dict(weights, strict=name != "gin")  # which keeps its eps of 0
     edges, weight = source.data.edge_index, torch.rand(source.data.num_edges)
     more = (weight,) if name == "gcn" else ()
-    found = ours(source.x, ours.links(edges, 60, *more))
-    torch.testing.assert_close(found, theirs(source.x, edges, *more), rtol=1e-4, atol=1e-5)
+    result = ours(source.x, ours.links(edges, 60, *more))
+    torch.testing.assert_close(result, theirs(source.x, edges, *more), rtol=1e-4, atol=1e-5)
 
 
 def test_gcn_is_kipf_and_wellings_formula():
@@ -143,7 +143,7 @@ def test_a_table_of_graphs_does_not_answer_for_some_of_them():
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("options", "said"),
     [
         ({"name": "gnc"}, "did you mean .* 'gcn'"),
         ({"name": "gcn", "heads": 2}, "Unknown option of gcn"),
@@ -152,9 +152,9 @@ def test_a_table_of_graphs_does_not_answer_for_some_of_them():
         ({"name": "os:system"}, "your own os:system: pass it again, .* does not choose what code is loaded"),
     ],
 )
-def test_wrong_wishes_are_answered_in_one_line(asked, said):
+def test_wrong_wishes_are_answered_in_one_line(options, said):
     with pytest.raises(BadInput, match=said):
-        encoders.build(**{"in_dim": 4, **asked})
+        encoders.build(**{"in_dim": 4, **options})
 
 
 def test_graphs_have_no_size_in_pixels():

@@ -38,7 +38,7 @@ def draws(seed=0):
 
 def test_one_em_step_from_the_means_is_the_formula_written_as_loops(source):
     x, means = torch.randn(50, 7), normalize(torch.randn(3, 7), dim=1)
-    found = em_step(x, means, adjacency_with_loops(source.whole_graph()), variance=0.5)
+    result = em_step(x, means, adjacency_with_loops(source.whole_graph()), variance=0.5)
     near = [{i} for i in range(50)]
     for j, i in source.data.edge_index.T.tolist():
         near[i].add(j)
@@ -48,7 +48,7 @@ def test_one_em_step_from_the_means_is_the_formula_written_as_loops(source):
             for j in near[i]:
                 rise = [math.exp(float(means[q] @ x[j]) / float(x[j].norm()) / 0.5) for q in range(3)]
                 top, total = top + rise[p] / sum(rise) * x[j], total + rise[p] / sum(rise)
-            torch.testing.assert_close(found[i, p], top / total, atol=1e-5, rtol=1e-4)
+            torch.testing.assert_close(result[i, p], top / total, atol=1e-5, rtol=1e-4)
 
 
 def test_one_component_is_the_mean_of_the_neighbourhood_less_mu(source):

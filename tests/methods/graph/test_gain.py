@@ -115,8 +115,8 @@ def test_the_attention_told_is_the_attention_paid():
     edges = torch.tensor([[1, 2, 0, 2], [0, 0, 1, 1]])
     graph = Data(edge_index=edges, x=torch.randn(3, 4), num_nodes=3)
     encoder = GAINEncoder(4, 8, layers=1).eval()
-    ((told, shares),) = encoder.attention(graph)
-    assert (told == edges).all() and shares.shape == (4, 1)
+    ((returned, shares),) = encoder.attention(graph)
+    assert (returned == edges).all() and shares.shape == (4, 1)
     torch.testing.assert_close(shares[:2].sum() + shares[2:].sum(), torch.tensor(2.0))
     (conv,) = encoder.convs
     h = conv.w(graph.x)

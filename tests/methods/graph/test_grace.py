@@ -67,9 +67,9 @@ def test_the_loss_is_equations_1_and_2_written_as_loops(intra):
     method, views = given(temperature=0.7, intra=intra), graphs()
     with torch.no_grad():
         u, v = (method.project(graph.x) for graph in views)
-        found = method.loss(views)["contrast"]
+        result = method.loss(views)["contrast"]
     wanted = (one_way(u, v, 0.7, intra) + one_way(v, u, 0.7, intra)) / 2
-    assert found.item() == pytest.approx(wanted, rel=1e-5)
+    assert result.item() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_one_node_costs_nothing_and_the_order_of_views_and_nodes_does_not_matter():

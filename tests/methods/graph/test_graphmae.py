@@ -16,7 +16,7 @@ from vergence.methods.graph.views import with_x
 
 CONTRACT = {
     "kinds": ("", "graphs"),
-    "learn graph": {"epochs": 400},
+    "learn graph": {"epochs": 300},
     "exempt": {
         "two": "views of a whole batch of graphs, drawn by chance, cannot be divided",
         "labels": "80 steps gain little on graphs this small (87 %, untrained 88)",

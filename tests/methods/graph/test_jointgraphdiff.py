@@ -47,9 +47,9 @@ def test_the_marginal_is_that_of_many_small_steps():
         beta = BETA[0] + (k + 0.5) / steps * t * (BETA[1] - BETA[0])
         mean *= 1 - beta * t / steps / 2
         variance += (beta - beta * variance) * t / steps
-    found = marginal(torch.tensor(t))
-    assert found[0].item() == pytest.approx(mean, rel=1e-3)
-    assert found[1].item() ** 2 == pytest.approx(variance, rel=1e-3)
+    result = marginal(torch.tensor(t))
+    assert result[0].item() == pytest.approx(mean, rel=1e-3)
+    assert result[1].item() ** 2 == pytest.approx(variance, rel=1e-3)
 
 
 def test_noise_is_symmetric_of_unit_variance_and_absent_where_nothing_is():

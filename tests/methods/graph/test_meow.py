@@ -68,8 +68,8 @@ def test_the_loss_is_the_formula_written_as_a_loop():
         others = [j for j in range(6) if j != i]
         below = sum(weight[i, j].item() * math.exp((a[i] @ z[j]).item() / 0.4) for j in others)
         total -= math.log(math.exp((a[i] @ z[i]).item() / 0.4) / below)
-    found = weighted_info_nce(a, z, torch.tensor([4, 0, 3]), lambda rows: weight[rows], temperature=0.4)
-    assert found.item() == pytest.approx(total / 3, rel=1e-5)
+    result = weighted_info_nce(a, z, torch.tensor([4, 0, 3]), lambda rows: weight[rows], temperature=0.4)
+    assert result.item() == pytest.approx(total / 3, rel=1e-5)
 
 
 def test_adameow_asks_from_the_fine_view_and_keeps_the_own_pair():
@@ -82,8 +82,8 @@ def test_adameow_asks_from_the_fine_view_and_keeps_the_own_pair():
         ]
         below = sum(w * math.exp((fine[i] @ coarse[j]).item() / 0.4) for j, w in enumerate(weigh))
         total -= math.log(math.exp((fine[i] @ coarse[i]).item() / 0.4) / below)
-    found = model.terms(coarse, fine, torch.tensor([3, 1]))["contrast"].item()
-    assert found == pytest.approx(total / 2, rel=1e-5)
+    result = model.terms(coarse, fine, torch.tensor([3, 1]))["contrast"].item()
+    assert result == pytest.approx(total / 2, rel=1e-5)
 
 
 def test_semantic_attention_has_dropout_while_it_trains():
@@ -147,8 +147,8 @@ def test_the_prototype_loss_by_hand():
     for i, k in enumerate(own):
         logits = [(z[i] @ centres[c] / phi[c]).item() for c in range(3)]
         by_hand -= logits[k] - math.log(sum(math.exp(value) for value in logits))
-    found = prototype_nce(z, torch.tensor(own), centres, phi)
-    assert found.item() == pytest.approx(by_hand / 2, rel=1e-5)
+    result = prototype_nce(z, torch.tensor(own), centres, phi)
+    assert result.item() == pytest.approx(by_hand / 2, rel=1e-5)
 
 
 def test_contexts_by_hand():
@@ -171,14 +171,14 @@ def test_contexts_by_hand():
 def test_a_twin_loses_the_stated_shares_and_only_those():
     source = papers()
     x = source.hetero["p"].x
-    found = contexts_of(source.hetero, "p", ["pap", "psp"], [4, 6])
-    twin = twin_of(x, found, 0.3, [0.25, 0.0], seed=0)
+    result = contexts_of(source.hetero, "p", ["pap", "psp"], [4, 6])
+    twin = twin_of(x, result, 0.3, [0.25, 0.0], seed=0)
     gone = (x != 0) & (twin.x == 0)
     assert gone.sum() == int(0.3 * (x != 0).sum()) and torch.equal(twin.x[~gone], x[~gone])
     entries = [((s.to_dense() if s.is_sparse else s) != 0).sum() - 40 for s in twin.spread]
-    edges = [context.edge_index.shape[1] for context in found]
+    edges = [context.edge_index.shape[1] for context in result]
     assert entries[0] == edges[0] - int(0.25 * edges[0]) and entries[1] == edges[1]
-    again = twin_of(x, found, 0.3, [0.25, 0.0], seed=0)
+    again = twin_of(x, result, 0.3, [0.25, 0.0], seed=0)
     assert torch.equal(again.x, twin.x)
 
 

@@ -18,6 +18,7 @@ from vergence.methods.graph.mvgrl import MVGRL, TwoViews
 
 CONTRACT = {
     "kinds": ("", "graphs"),
+    "encoder": {"width": 128},
     "learn": {"epochs": 40},
     "exempt": {
         "labels": "80 steps gain next to nothing on a graph this small (76 %, untrained 75)",
@@ -121,7 +122,7 @@ def test_the_cost_of_nodes_is_cross_entropy_over_four_groups():
     order = torch.tensor([3, 0, 1, 2, 6, 4, 5])
     with torch.no_grad():
         method.bias.fill_(0.3)
-        found = method.loss((graph, order))["contrast"].item()
+        result = method.loss((graph, order))["contrast"].item()
         sides = [(own[0], other[0]) for own, other in method.encoder.towers_on(graph, order)]
         total = 0.0
         for (h, n), (across, _) in zip(sides, sides[::-1], strict=True):
@@ -129,13 +130,13 @@ def test_the_cost_of_nodes_is_cross_entropy_over_four_groups():
             for i in range(7):
                 mine, other = (v[i] @ method.weight @ c + 0.3 for v in (h, n))
                 total -= math.log(torch.sigmoid(mine)) + math.log(1 - torch.sigmoid(other))
-    assert found == pytest.approx(total / 28, rel=1e-5)
+    assert result == pytest.approx(total / 28, rel=1e-5)
 
 
 def test_the_cost_of_graphs_sets_nodes_of_a_graph_against_nodes_of_others():
     graph, method = two_graphs(), MVGRL(two_views(readout="sum", layers=2))
     with torch.no_grad():
-        found = method.loss(method.views(graph))["contrast"].item()
+        result = method.loss(method.views(graph))["contrast"].item()
         (h1, g1), (h2, g2) = method.encoder.locals_and_globals(graph)
     assert g1.shape == (2, 4)
     wanted = 0.0
@@ -147,7 +148,7 @@ def test_the_cost_of_graphs_sets_nodes_of_a_graph_against_nodes_of_others():
                 same = graph.batch[i] == j
                 (mine if same else others).append(math.log1p(math.exp(-score if same else score)))
         wanted += np.mean(mine) + np.mean(others)
-    assert found == pytest.approx(wanted, rel=1e-4)
+    assert result == pytest.approx(wanted, rel=1e-4)
 
 
 def test_a_graph_is_the_sum_over_its_nodes_of_every_layer_behind_the_head():

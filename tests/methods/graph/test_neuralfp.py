@@ -51,7 +51,7 @@ def test_a_convolution_equals_the_formula_written_as_a_loop():
     torch.manual_seed(0)
     layer = Convolution(5, 4, 3, degrees=3).eval()
     graph = molecules(6).batch(np.arange(6))
-    found = layer(graph.x, graph.edge_index, graph.edge_attr)
+    result = layer(graph.x, graph.edge_index, graph.edge_attr)
     for a in range(graph.num_nodes):
         columns = [k for k, i in enumerate(graph.edge_index[0].tolist()) if i == a]
         degree = min(len(columns), 2)  # the last weights are those of all higher degrees
@@ -59,7 +59,7 @@ def test_a_convolution_equals_the_formula_written_as_a_loop():
         v = layer.own.weight @ graph.x[a]
         for k in columns:
             v = v + torch.cat([graph.x[graph.edge_index[1, k]], graph.edge_attr[k]]) @ weights
-        torch.testing.assert_close(found[a], (v / (1 + layer.norm.eps) ** 0.5).relu())
+        torch.testing.assert_close(result[a], (v / (1 + layer.norm.eps) ** 0.5).relu())
 
 
 def test_every_atom_adds_one_at_every_radius():
@@ -126,8 +126,8 @@ def test_an_unknown_target_teaches_nothing():
     gappy = GraphsSource(source.data, source.ptr, "gaps", values=gaps)
     method.setup(gappy)
     method.eval()
-    found = method.loss(gappy.batch(np.arange(8)))["squared_error"]
-    torch.testing.assert_close(found, method.loss(gappy.batch(np.arange(3, 8)))["squared_error"])
+    result = method.loss(gappy.batch(np.arange(8)))["squared_error"]
+    torch.testing.assert_close(result, method.loss(gappy.batch(np.arange(3, 8)))["squared_error"])
 
 
 def test_what_it_cannot_learn_from_is_said():

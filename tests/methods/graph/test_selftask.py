@@ -103,7 +103,7 @@ def test_pairs_are_as_far_apart_as_they_are_said_to_be():
 def test_distances_to_labels_by_hand():
     """A path 0-1-2-3 and a node alone; class 0 is known at 0 and 3, class 1 at 1."""
     y = torch.tensor([0, 1, -1, 0, -1])
-    found = label_distance(None, torch.ones(5, 1), path(4), y, 2).targets
+    result = label_distance(None, torch.ones(5, 1), path(4), y, 2).targets
     mean_most_least = torch.tensor(
         [
             [(1 + 1 / 3) / 2, 1, 1, 1 / 3, 1, 1],
@@ -113,7 +113,7 @@ def test_distances_to_labels_by_hand():
             [0, 0, 0, 0, 0, 0],
         ]
     )
-    torch.testing.assert_close(found, mean_most_least)
+    torch.testing.assert_close(result, mean_most_least)
     assert nearness(torch.tensor([-1, 0, 1, 4])).tolist() == [0, 1, 1, 0.25]
 
 
@@ -134,10 +134,10 @@ def test_context_is_the_histogram_of_two_hops():
 
 def test_label_propagation_ends_at_the_nearer_label():
     y = torch.tensor([0, -1, -1, -1, -1, 1])
-    found = propagated(torch.ones(6, 1), adjacency(path(6), 6, undirected=True), y, 2)
-    assert found.argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
-    np.testing.assert_allclose(found.sum(1), 1, atol=1e-6)
-    assert found[1, 0] > found[2, 0] > 0.5
+    result = propagated(torch.ones(6, 1), adjacency(path(6), 6, undirected=True), y, 2)
+    assert result.argmax(1).tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose(result.sum(1), 1, atol=1e-6)
+    assert result[1, 0] > result[2, 0] > 0.5
 
 
 def test_correction_moves_strays_to_the_class_they_lie_in_and_keeps_known_labels():
@@ -147,9 +147,9 @@ def test_correction_moves_strays_to_the_class_they_lie_in_and_keeps_known_labels
     noisy[:12] = (noisy[:12] + 1) % 3
     y = torch.full((60,), -1)
     y[0] = noisy[0]
-    found = corrected(z, noisy, y, 3)
-    assert (found == truth)[1:].float().mean() > 0.95 > (noisy == truth).float().mean()
-    assert found[0] == noisy[0]
+    result = corrected(z, noisy, y, 3)
+    assert (result == truth)[1:].float().mean() > 0.95 > (noisy == truth).float().mean()
+    assert result[0] == noisy[0]
     assert (corrected(z, torch.zeros(60, dtype=torch.long), torch.full((60,), -1), 3) == 0).all()
 
 

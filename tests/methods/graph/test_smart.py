@@ -66,9 +66,9 @@ def test_reconstruction_is_the_formula_written_as_loops(monkeypatch):
     z = s @ monitor.phi[1](torch.relu(s @ monitor.phi[0](graph.x)))
     edges = [(u, v, 1) for u, v in PATH.T.tolist()] + [(u, v, 0) for u, v in absent.T.tolist()]
     cost = 0.0
-    for u, v, there in edges:
+    for u, v, forward in edges:
         p = 1 / (1 + math.exp(-float((z[u] @ z[v]).detach())))
-        cost -= math.log(p if there else 1 - p) / len(edges)
+        cost -= math.log(p if forward else 1 - p) / len(edges)
     features = float(((s @ monitor.decoder(z) - graph.x) ** 2).mean().detach())
     assert float(monitor.reconstruction(graph)[0].detach()) == pytest.approx(
         0.3 * cost + 0.7 * features, rel=1e-5
@@ -79,10 +79,10 @@ def test_augmented_graphs_lose_and_gain_the_stated_share_both_ways():
     torch.manual_seed(0)
     edges, absent = torch.zeros(2, 10_000, dtype=torch.long), torch.ones(2, 10_000, dtype=torch.long)
     absent[0] = 2
-    found = augmented(edges, absent, 0.2)
-    assert (found == 0).all(0).sum().item() == pytest.approx(8000, abs=150)
-    there, back = ((torch.tensor(pair) == found.T).all(1).sum().item() for pair in ([2, 1], [1, 2]))
-    assert there == back == pytest.approx(1000, abs=120)
+    result = augmented(edges, absent, 0.2)
+    assert (result == 0).all(0).sum().item() == pytest.approx(8000, abs=150)
+    forward, back = ((torch.tensor(pair) == result.T).all(1).sum().item() for pair in ([2, 1], [1, 2]))
+    assert forward == back == pytest.approx(1000, abs=120)
 
 
 def test_loss_is_the_cross_entropy_of_known_labels_only():
@@ -154,8 +154,8 @@ def test_known_losses_are_learned():
     truth = [loss_of(Given(), shot) for shot in shots]
     fitted = SMART(model=Given(), steps=0, epochs=150, share=0.0, width=8).fit(shots)
     fitted.encoder.memory.zero_()
-    found = np.array([fitted.estimate(shot) for shot in shots])
-    assert np.abs(found - truth).mean() < 0.5 * np.abs(truth - np.mean(truth)).mean()
+    result = np.array([fitted.estimate(shot) for shot in shots])
+    assert np.abs(result - truth).mean() < 0.5 * np.abs(truth - np.mean(truth)).mean()
 
 
 def test_distortion_rises_as_a_graph_grows():

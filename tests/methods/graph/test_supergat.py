@@ -54,8 +54,8 @@ def test_scores_and_answer_are_the_formulas_written_as_loops(form):
             ) else 0.0  # fmt: skip
             raw[i, j] = {"go": go, "dp": s, "sd": s / 2, "mx": go / (1 + math.exp(-s))}[form]
             logit[i, j] = s if form == "mx" else raw[i, j]
-        found = layer.scores(h, links)[:, head]
-        assert found.tolist() == pytest.approx([raw[i, j] for j, i in edges.T.tolist()], abs=1e-5)
+        result = layer.scores(h, links)[:, head]
+        assert result.tolist() == pytest.approx([raw[i, j] for j, i in edges.T.tolist()], abs=1e-5)
         for i in range(3):
             near = [j for (k, j) in raw if k == i]
             rise = [math.exp(max(raw[i, j], 0.2 * raw[i, j])) for j in near]
@@ -78,10 +78,10 @@ def test_go_without_self_supervision_is_gat():
 
 def test_non_edges_are_neither_edges_nor_loops():
     edges = torch.from_numpy(parts().data.edge_index.numpy())
-    found = non_edges(edges, 60, 500)
-    assert found.shape == (2, 500) and (found[0] != found[1]).all()
-    there = set(map(tuple, edges.T.tolist()))
-    assert not there & set(map(tuple, found.T.tolist()))
+    result = non_edges(edges, 60, 500)
+    assert result.shape == (2, 500) and (result[0] != result[1]).all()
+    present = set(map(tuple, edges.T.tolist()))
+    assert not present & set(map(tuple, result.T.tolist()))
     full = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T
     assert non_edges(full, 4, 10).shape == (2, 0)
 
@@ -129,8 +129,8 @@ def test_best_on_validation_is_what_is_left(monkeypatch):
     source = parts()
     method = SuperGAT(for_source(source, PLACE))
     method.setup(source)
-    told = iter([0.2, 0.9, 0.9, 0.3])
-    monkeypatch.setattr(method, "validation", lambda: next(told))
+    draws = iter([0.2, 0.9, 0.9, 0.3])
+    monkeypatch.setattr(method, "validation", lambda: next(draws))
     for step in range(1, 5):
         with torch.no_grad():
             method.encoder.first.bias.fill_(step)
@@ -150,8 +150,8 @@ def edge_auc(edge_weight, seed, folder):
     torch.manual_seed(seed)
     absent = non_edges(graph.edge_index, 90, graph.num_edges)
     with torch.no_grad():
-        there, not_there = (net.edge_probability(graph, pairs) for pairs in (graph.edge_index, absent))
-    return float((there[:, None] > not_there).float().mean())
+        present, not_there = (net.edge_probability(graph, pairs) for pairs in (graph.edge_index, absent))
+    return float((present[:, None] > not_there).float().mean())
 
 
 def test_edges_are_told_from_non_edges_where_labels_say_nothing_of_them(tmp_path):

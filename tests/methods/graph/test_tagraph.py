@@ -106,11 +106,11 @@ def test_bars_move_by_no_more_than_the_points():
 
 
 def test_statistics_by_hand():
-    found = statistics(np.array([[0.0, 1.0], [1.0, 4.0]]))
-    np.testing.assert_allclose(found[:4], [0.5, 0.5, 0.5, 0.5])  # births: mean, deviation, midpoints between
-    np.testing.assert_allclose(found[14:16], [2.0, 1.0])  # lifespans 1 and 3
-    assert found[28] == 2
-    assert found[29] == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))
+    result = statistics(np.array([[0.0, 1.0], [1.0, 4.0]]))
+    np.testing.assert_allclose(result[:4], [0.5, 0.5, 0.5, 0.5])  # births: mean, deviation, midpoints between
+    np.testing.assert_allclose(result[14:16], [2.0, 1.0])  # lifespans 1 and 3
+    assert result[28] == 2
+    assert result[29] == pytest.approx(-(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))
     assert not statistics(np.zeros((0, 2))).any()
     assert statistics(np.array([[1.0, 2.0]]))[29] == 0
 

@@ -64,24 +64,24 @@ def test_heat_columns_sum_to_one_and_it_is_the_exponential_of_the_matrix(t):
     a[edges[0], edges[1]] = a[edges[1], edges[0]] = 1
     a += torch.diag((degree == 0).double())
     exact = torch.linalg.matrix_exp(t * (a / a.sum(0) - torch.eye(40)))
-    found = heat(edges, 40, t=t).double()
-    assert torch.allclose(found, exact, atol=1e-6)
-    assert torch.allclose(found.sum(0), torch.ones(40, dtype=torch.double), atol=1e-5)
+    result = heat(edges, 40, t=t).double()
+    assert torch.allclose(result, exact, atol=1e-6)
+    assert torch.allclose(result.sum(0), torch.ones(40, dtype=torch.double), atol=1e-5)
 
 
 @pytest.mark.parametrize("eps", [1e-2, 1e-4])
 def test_push_is_below_the_exact_diffusion_by_at_most_the_stated_bound(eps):
     _, edges = random_graph(100, 0.05)
     exact = ppr(edges, 100).double()
-    found = sparse(*push(edges, 100, eps=eps), 100).to_dense().double()
+    result = sparse(*push(edges, 100, eps=eps), 100).to_dense().double()
     degree = degrees(edges, 100).double() + 1
-    missing = exact - found
+    missing = exact - result
     assert missing.min() > -1e-6
     assert (missing - eps * torch.sqrt(degree[:, None] * degree)).max() < 1e-6
     assert missing.max() > 1e-6  # it did stop early
     few = sparse(*push(edges, 100, eps=eps, top=3), 100).to_dense().double()
     assert ((few > 0).sum(1) <= 3).all()
-    assert torch.allclose(few.sum(1), found.topk(3).values.sum(1))
+    assert torch.allclose(few.sum(1), result.topk(3).values.sum(1))
 
 
 def test_sparsify_keeps_the_asked_for_number_and_direction():

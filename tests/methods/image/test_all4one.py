@@ -11,6 +11,7 @@ from vergence.methods.image.all4one import All4One, both_ways, ranks_as_waves
 
 CONTRACT = {
     "options": {"dim": 32, "hidden": 64, "predictor_hidden": 64, "queue": 256, "momentum": 0.9, "heads": 4},
+    "learn": {"epochs": 6},
     "two": {"": {"options": {"dropout": 0.0}}},  # which each process draws for itself
     "exempt": {"labels": "80 steps are few for a queue and a slow teacher; its run of record measures"},
 }

@@ -16,7 +16,8 @@ from vergence.views.pixels.geometry import warp
 
 SMALL = {"exemplars": 2, "width": 16, "heads": 2}
 CONTRACT = {
-    "encoder": {"name": "vit-micro", "patch": 2},
+    "encoder": {"name": "vit-micro", "patch": 2, "dim": 64, "depth": 2},
+    "learn": {"epochs": 6},
     "options": {"exemplars": 2, "width": 32, "heads": 2, "momentum": 0.9},
     "exempt": {"labels": "80 steps are few to learn to compare; its run of record measures"},
 }

@@ -82,10 +82,10 @@ def test_two_versions_put_a_class_in_the_same_place(digits, tmp_path):
 
 def test_sums_of_the_table_by_hand():
     table = np.array([[0.6, 9, 9], [0.7, 0.8, 9], [0.5, 0.9, 0.85]])
-    found = compatibility(table)
-    assert found.share == pytest.approx(2 / 3)  # 0.7 > 0.6, 0.5 < 0.6, 0.9 > 0.8
-    assert found.mean == pytest.approx((0.6 + 0.7 + 0.8 + 0.5 + 0.9 + 0.85) / 6)
-    assert np.isnan(found.table[0, 1]) and np.isnan(compatibility([[1.0]]).share)
+    result = compatibility(table)
+    assert result.share == pytest.approx(2 / 3)  # 0.7 > 0.6, 0.5 < 0.6, 0.9 > 0.8
+    assert result.mean == pytest.approx((0.6 + 0.7 + 0.8 + 0.5 + 0.9 + 0.85) / 6)
+    assert np.isnan(result.table[0, 1]) and np.isnan(compatibility([[1.0]]).share)
 
 
 def test_verification_is_perfect_where_a_threshold_is_and_chance_where_none():

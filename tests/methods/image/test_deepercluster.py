@@ -157,7 +157,7 @@ def test_the_groups_are_those_of_the_first_process(monkeypatch):
 
 
 def test_the_loader_has_the_threads_of_the_run():
-    source, asked = digits(), []
+    source, calls = digits(), []
     method = made(source)
     method.batch_size, method.workers = 8, 3
 
@@ -169,11 +169,11 @@ def test_the_loader_has_the_threads_of_the_run():
             return self
 
         def loader(self, size, *, workers, **options):
-            asked.append(workers)
+            calls.append(workers)
             return iter(())
 
     assert not list(method.batches(Watched()).epoch(0, seed=0, start=0, rank=0, world=1))
-    assert asked == [3]
+    assert calls == [3]
 
 
 def test_batches_hold_the_photos_that_they_say(tmp_path):

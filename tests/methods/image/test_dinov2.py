@@ -12,7 +12,7 @@ from vergence.methods.image.dinov2 import DINOv2
 from vergence.methods.image.encoders import build
 
 CONTRACT = {
-    "encoder": {"name": "vit-micro", "patch": 4},
+    "encoder": {"name": "vit-micro", "patch": 4, "dim": 64, "depth": 2},
     "learn": {"batch_size": 32, "epochs": 5},
     "options": {"prototypes": 64, "hidden": 64, "bottleneck": 32, "n_local": 2},
     "exempt": {"labels": "80 steps gain little (31 %, untrained 29); its run of record does"},

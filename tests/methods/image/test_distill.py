@@ -29,7 +29,7 @@ class Colours(nn.Module):
         return self.drop(pixels.mean((2, 3)) @ self.weight)
 
 
-CONTRACT = {"options": {"teacher": "vergence:conv-tiny"}}
+CONTRACT = {"options": {"teacher": "vergence:conv-tiny"}, "learn": {"epochs": 6}}
 
 
 def photos(count=6, size=8):

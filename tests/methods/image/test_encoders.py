@@ -24,11 +24,11 @@ def batch(count=4, size=32):
 @pytest.mark.parametrize("name", OWN)
 def test_own_encoders_answer_at_every_grain(name, size):
     encoder = build(name, size=size)
-    found = encoder(torch.rand(2, 3, size, size))
-    b, d, h, w = found.map.shape
-    assert (b, d) == (2, encoder.out_dim) == found.pooled.shape
-    assert found.tokens.shape == (2, h * w, d)
-    torch.testing.assert_close(found.tokens[:, w + 1], found.map[:, :, 1, 1])
+    result = encoder(torch.rand(2, 3, size, size))
+    b, d, h, w = result.map.shape
+    assert (b, d) == (2, encoder.out_dim) == result.pooled.shape
+    assert result.tokens.shape == (2, h * w, d)
+    torch.testing.assert_close(result.tokens[:, w + 1], result.map[:, :, 1, 1])
     assert len(encoder.layers(torch.rand(2, 3, size, size))) == encoder.depth
 
 
@@ -36,8 +36,8 @@ def test_own_encoders_answer_at_every_grain(name, size):
 def test_every_parameter_gets_a_gradient_and_neighbours_do_not_matter(name):
     encoder = build(name, size=32)
     images = torch.rand(4, 3, 32, 32)
-    found = encoder(images)
-    (found.pooled.square().sum() + found.tokens.sin().sum()).backward()
+    result = encoder(images)
+    (result.pooled.square().sum() + result.tokens.sin().sum()).backward()
     for key, parameter in encoder.named_parameters():
         assert parameter.grad is not None and parameter.grad.abs().sum() > 0, key
     with torch.no_grad():
@@ -112,10 +112,10 @@ def test_timm_models_answer_at_every_grain(name, size, tokens):
     encoder = build(name, size=size).eval()
     images = torch.rand(2, 3, size, size)
     with torch.no_grad():
-        found = encoder(images)
-        assert torch.equal(found.pooled, encoder.model(encoder.pixels(images)))
-    assert found.pooled.shape == (2, encoder.out_dim)
-    assert found.tokens.shape[1] == tokens
+        result = encoder(images)
+        assert torch.equal(result.pooled, encoder.model(encoder.pixels(images)))
+    assert result.pooled.shape == (2, encoder.out_dim)
+    assert result.tokens.shape[1] == tokens
     assert len(encoder.layers(images, [0, -1])) == 2
 
 
@@ -173,10 +173,10 @@ def test_mistakes_are_answered_in_one_line(name, options, message):
 
 
 def test_weights_that_cannot_be_fetched_are_one_clear_line_at_once(monkeypatch):
-    asked = []
+    calls = []
 
     def offline(address, timeout):
-        asked.append(address)
+        calls.append(address)
         raise OSError("Name or service\nnot known")
 
     monkeypatch.setattr(timm_encoder.socket, "create_connection", offline)
@@ -184,7 +184,7 @@ def test_weights_that_cannot_be_fetched_are_one_clear_line_at_once(monkeypatch):
     message = r"weights of 'resnet18' cannot be fetched \(Name or service not known\). Check the connection"
     with pytest.raises(BadInput, match=message):
         build("resnet18", size=32, pretrained=True)
-    assert len(asked) == 1 and asked[0][1] == 443
+    assert len(calls) == 1 and calls[0][1] == 443
 
 
 def test_weights_in_the_cache_need_no_connection(monkeypatch):
@@ -257,8 +257,8 @@ def test_an_extra_that_is_not_there():
 def test_an_untrained_resnet_keeps_the_resolution_of_small_images(size, side):
     encoder = build("resnet18", size=size)
     with torch.no_grad():
-        found = encoder(torch.rand(2, 3, size, size))
-    assert found.map.shape == (2, 512, side, side)
+        result = encoder(torch.rand(2, 3, size, size))
+    assert result.map.shape == (2, 512, side, side)
 
 
 def test_a_class_without_what_it_wraps_is_one_clear_line():

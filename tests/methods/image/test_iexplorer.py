@@ -45,9 +45,9 @@ def engine(digits):
 
 def test_classes_are_the_concepts_of_a_labelled_collection(engine):
     assert isinstance(engine, SearchEngine) and engine.concepts == [str(i) for i in range(10)]
-    found = engine.search("7", 12, seed=3)
-    assert len(found) == 12 and (found.labels == 7).all()
-    assert found.names == engine.search("7", 12, seed=3).names != engine.search("7", 12, seed=4).names
+    result = engine.search("7", 12, seed=3)
+    assert len(result) == 12 and (result.labels == 7).all()
+    assert result.names == engine.search("7", 12, seed=3).names != engine.search("7", 12, seed=4).names
     assert len(engine.search("7", 10_000)) == (engine.of == 7).sum()
     x = embed(Pixels(), engine.source.subset(np.flatnonzero(engine.of == 2))).vectors
     expected = (x / np.linalg.norm(x, axis=1, keepdims=True)).mean(0)
@@ -59,18 +59,18 @@ def test_classes_are_the_concepts_of_a_labelled_collection(engine):
 def test_clusters_are_those_of_an_unlabelled_one(digits):
     source = digits.subset(np.arange(200))
     x = embed(Pixels(), source).vectors
-    found = LocalEngine.of_vectors(source, x, concepts=6)
-    assert len(found.concepts) == len(found.vectors) <= 6
-    pictures = found.search(found.concepts[0], 500)
-    assert len(pictures) == (found.of == 0).sum() > 0
+    result = LocalEngine.of_vectors(source, x, concepts=6)
+    assert len(result.concepts) == len(result.vectors) <= 6
+    pictures = result.search(result.concepts[0], 500)
+    assert len(pictures) == (result.of == 0).sum() > 0
 
 
 def test_a_store_is_searched_by_its_own_vectors(tmp_path):
     source = vergence.open("digits")
     x = np.random.default_rng(0).standard_normal((len(source), 4)).astype(np.float32)
     store = Store.create(tmp_path / "s.lance", source, x, thumbnail=0)
-    found = as_engine(str(store.path), Pixels())
-    assert found.vectors.shape == (10, 4) and len(found.source) == len(source)
+    result = as_engine(str(store.path), Pixels())
+    assert result.vectors.shape == (10, 4) and len(result.source) == len(source)
     lost = Store.create(tmp_path / "t.lance", None, x, ids=[str(i) for i in range(len(x))])
     with pytest.raises(BadInput, match="does not know which pictures"):
         as_engine(lost, Pixels())

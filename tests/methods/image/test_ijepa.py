@@ -14,7 +14,8 @@ from vergence.nets.vit import ViT
 SMALL = {"width": 24, "depth": 1}
 
 CONTRACT = {
-    "encoder": {"name": "vit-micro", "patch": 2},
+    "encoder": {"name": "vit-micro", "patch": 2, "dim": 64, "depth": 2},
+    "learn": {"epochs": 5},
     "options": {"width": 36, "depth": 1},
     "exempt": {"labels": "80 steps of predicting show little in frozen features; its record does"},
 }
@@ -46,12 +47,12 @@ def test_views_are_crops_with_four_blocks_and_a_context_without_them(method):
 
 def test_the_loss_is_smooth_l1_to_the_teachers_tokens_block_by_block(method):
     views = method.views(photos())
-    told = layer_norm(method.teacher(views.pixels).tokens, (16,))
+    features = layer_norm(method.teacher(views.pixels).tokens, (16,))
     context = method.encoder(views.pixels, keep=views.context).tokens
     costs = []
     for n in range(4):
         answers = method.predictor(context, views.context, views.blocks[:, n])
-        targets = torch.stack([told[b, views.blocks[b, n]] for b in range(6)])
+        targets = torch.stack([features[b, views.blocks[b, n]] for b in range(6)])
         costs.append(smooth_l1_loss(answers, targets))
     expected = torch.stack(costs).mean().item()
     assert method.loss(views)["predict"].item() == pytest.approx(expected, rel=1e-4)

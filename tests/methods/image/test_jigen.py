@@ -93,9 +93,9 @@ def test_the_class_is_asked_of_ordered_images_alone_the_order_of_all():
     assert set(terms) == {"class", "order"}
     rows = list(zip(images, order.tolist(), labels.tolist(), strict=True))
     named = [by_hand(method.encoder.classify, image, y) for image, answer, y in rows if answer == 0]
-    asked = [by_hand(method.name_order, image, answer) for image, answer, _ in rows]
+    expected = [by_hand(method.name_order, image, answer) for image, answer, _ in rows]
     assert terms["class"].item() == pytest.approx(np.mean(named), rel=1e-5)
-    assert terms["order"].item() == pytest.approx(0.3 * np.mean(asked), rel=1e-5)
+    assert terms["order"].item() == pytest.approx(0.3 * np.mean(expected), rel=1e-5)
 
 
 def test_images_without_a_label_teach_the_order_and_to_be_sure():

@@ -72,8 +72,8 @@ def test_hidden_pixels_do_not_reach_the_encoder_and_visible_ones_are_no_target(m
     assert (cells.gather(1, hidden) == 0).all() and (cells.gather(1, visible) > 0).all()
 
     values = method.encoder.pixels(view).requires_grad_()
-    told = method.target.at(values, hidden)
-    (gradient,) = torch.autograd.grad(method.target.cost(torch.zeros_like(told), told), values)
+    targets = method.target.at(values, hidden)
+    (gradient,) = torch.autograd.grad(method.target.cost(torch.zeros_like(targets), targets), values)
     cells = patchify(gradient, (4, 4)).abs().amax(2)
     assert (cells.gather(1, visible) == 0).all()
 
@@ -86,8 +86,8 @@ def test_normalised_pixels_forget_brightness_and_contrast_of_a_patch_and_plain_o
         view = method.views(photos())
         _, hidden = shown_and_hidden(view.mask)
         values = method.encoder.pixels(view)
-        told = [method.target.at(v, hidden) for v in (values, 3 * values + 1)]
-        losses[target] = method.target.cost(*told).item()
+        targets = [method.target.at(v, hidden) for v in (values, 3 * values + 1)]
+        losses[target] = method.target.cost(*targets).item()
     assert losses["normalised"] < 1e-6 < 1 < losses["pixels"]
 
 

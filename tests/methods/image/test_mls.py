@@ -106,12 +106,12 @@ def test_finding_the_positives_costs_less_than_turning_away_from_them(views):
     labels = torch.zeros(5, 25)
     labels[:, :5] = 1  # the batch itself
     method.label = lambda seen, vectors: labels
-    there = [1.0, 0, 0, 0, 0, 0]
-    method.projector = Always(there)
-    method.teacher_projector = Always(there)
-    found = method.loss(views)["labels"]
-    method.teacher_projector = Always([-x for x in there])
-    assert found < method.loss(views)["labels"]
+    present = [1.0, 0, 0, 0, 0, 0]
+    method.projector = Always(present)
+    method.teacher_projector = Always(present)
+    result = method.loss(views)["labels"]
+    method.teacher_projector = Always([-x for x in present])
+    assert result < method.loss(views)["labels"]
 
 
 def test_mistakes_are_one_line():

@@ -9,7 +9,7 @@ from vergence.methods.image.mmc import MMC
 
 HEADS = {"prototypes": 32, "hidden": 32, "bottleneck": 16, "dim": 16}
 CONTRACT = {
-    "encoder": {"name": "vit-micro", "patch": 4},
+    "encoder": {"name": "vit-micro", "patch": 4, "dim": 64, "depth": 2},
     "learn": {"batch_size": 32, "epochs": 5},
     "options": {**HEADS, "n_local": 1, "momentum": 0.9},
     "exempt": {"labels": "80 steps are few for a student of its own copy; its run of record measures"},

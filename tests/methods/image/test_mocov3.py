@@ -159,8 +159,8 @@ def test_heads_end_in_batch_norm_without_scale_and_the_predictor_is_online_only(
         assert isinstance(head[-1], nn.BatchNorm1d) and not head[-1].affine
     assert sum(isinstance(m, nn.Linear) for m in method.projector) == 3
     assert sum(isinstance(m, nn.Linear) for m in method.predictor) == 2
-    there = {tuple(p.shape) for p in method.teacher.parameters()}
-    assert tuple(method.predictor[0].weight.shape) not in there
+    shapes = {tuple(p.shape) for p in method.teacher.parameters()}
+    assert tuple(method.predictor[0].weight.shape) not in shapes
 
 
 def test_views_differ_in_blur_and_solarisation():

@@ -44,27 +44,27 @@ def test_the_detector_finds_exactly_the_planted_tokens(images, registers):
     assert low.sum() == 4 * 9
     planted(encoder, low, 500 * torch.eye(96)[5])
 
-    found = report(encoder, images)
+    result = report(encoder, images)
 
-    assert torch.equal(found.outliers, low)
-    assert found.first_layer == 2
-    assert found.share == pytest.approx(9 / 64)
-    assert found.norms.shape == (4, 4, 64)
-    assert found.norms[1].max() < found.cut < found.norms[2][low].min()
-    assert found.likeness[low].mean() > found.likeness[~low].mean() + 0.2
-    assert "14.1% artifact tokens" in str(found)
+    assert torch.equal(result.outliers, low)
+    assert result.first_layer == 2
+    assert result.share == pytest.approx(9 / 64)
+    assert result.norms.shape == (4, 4, 64)
+    assert result.norms[1].max() < result.cut < result.norms[2][low].min()
+    assert result.likeness[low].mean() > result.likeness[~low].mean() + 0.2
+    assert "14.1% artifact tokens" in str(result)
 
 
 def test_an_untouched_small_transformer_has_no_artifacts(images):
-    found = report(vit(), images)
-    assert not found.outliers.any()
-    assert found.first_layer is None
-    assert str(found).startswith("no artifact tokens")
+    result = report(vit(), images)
+    assert not result.outliers.any()
+    assert result.first_layer is None
+    assert str(result).startswith("no artifact tokens")
 
 
 def test_a_given_cut_is_used_as_it_is(images):
-    found = report(vit(), images)
-    middle = found.norms[-1].median().item()
+    result = report(vit(), images)
+    middle = result.norms[-1].median().item()
     again = report(vit(), images, cut=middle)
     assert torch.equal(again.outliers, again.norms[-1] > middle)
     assert again.outliers.float().mean() == pytest.approx(0.5, abs=0.02)
@@ -86,7 +86,7 @@ def test_report_leaves_the_encoder_as_it_was(images):
 
 def test_neighbour_cosine_equals_a_loop():
     patches = torch.randn(2, 6, 5)
-    found = neighbour_cosine(patches, 2, 3)
+    result = neighbour_cosine(patches, 2, 3)
     for b in range(2):
         for r in range(2):
             for c in range(3):
@@ -96,7 +96,7 @@ def test_neighbour_cosine_equals_a_loop():
                     for i, j in around
                     if 0 <= i < 2 and 0 <= j < 3
                 ]
-                assert found[b, 3 * r + c].item() == pytest.approx(
+                assert result[b, 3 * r + c].item() == pytest.approx(
                     torch.stack(cosines).mean().item(), abs=1e-6
                 )
 

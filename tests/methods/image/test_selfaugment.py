@@ -61,8 +61,8 @@ def lit(tmp_path_factory):
 
 def test_the_probe_is_right_where_turns_show_and_at_chance_where_they_do_not(lit):
     train, test = lit.subset(np.arange(40)), lit.subset(np.arange(40, 60))
-    found = rotation_probe(Corners(), train, test)
-    assert found.shape == (20, 4) and found.mean() > 0.95
+    result = rotation_probe(Corners(), train, test)
+    assert result.shape == (20, 4) and result.mean() > 0.95
     assert rotation_probe(Total(), train, test).mean() < 0.45, "a turn does not change the sum"
     x, turns = turned_features(Corners(), lit)
     assert x.shape == (240, 4) and np.bincount(turns).tolist() == [60] * 4

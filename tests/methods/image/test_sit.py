@@ -13,7 +13,8 @@ from vergence.methods.image.sit import SiT
 from vergence.nets.vit import ViT
 
 CONTRACT = {
-    "encoder": {"name": "vit-micro", "patch": 4},
+    "encoder": {"name": "vit-micro", "patch": 4, "dim": 64, "depth": 2},
+    "learn": {"epochs": 5},
     "options": {"hidden": 64, "dim": 32},
     "exempt": {"labels": "80 steps gain nothing yet (26 %, untrained 25 to 29)"},
     "two": {"": {"options": {"momentum": 0.9}}},
@@ -54,10 +55,10 @@ def test_views_are_two_crops_spoilt_by_zeros_or_by_another_photo():
 def test_the_contrast_is_info_nce_across_views_with_the_teachers_keys(method):
     views = method.views(photos())
     spoilt, clean = (torch.cat([getattr(v, f) for v in views]) for f in ("pixels", "clean"))
-    asked = method.projector(method.encoder(spoilt)).chunk(2)
+    queries = method.projector(method.encoder(spoilt)).chunk(2)
     keys = method.teacher(clean).chunk(2)
     total = 0.0
-    for q, k in ((asked[0], keys[1]), (asked[1], keys[0])):
+    for q, k in ((queries[0], keys[1]), (queries[1], keys[0])):
         for i in range(8):
             scores = [math.exp(cosine_similarity(q[i], key, dim=0).item() / 0.2) for key in k]
             total -= math.log(scores[i] / sum(scores)) / 8

@@ -38,16 +38,16 @@ def made(**options):
 def test_a_descriptor_has_unit_length_and_is_built_again_from_its_spec():
     net = Descriptor(encoders.build("resnet-tiny", size=16, width=8), 12).eval()
     x = torch.rand(3, 3, 16, 16)
-    found = net(x)
-    torch.testing.assert_close(found.pooled.norm(dim=1), torch.ones(3))
+    result = net(x)
+    torch.testing.assert_close(result.pooled.norm(dim=1), torch.ones(3))
     torch.testing.assert_close(
-        found.pooled,
+        result.pooled,
         torch.nn.functional.normalize(net.linear(generalised_mean(net.backbone(x).map, 3)), dim=1),
     )
-    assert found.map.shape[0] == 3 and len(net.layers(x)) == net.depth
+    assert result.map.shape[0] == 3 and len(net.layers(x)) == net.depth
     again = encoders.build(**net.spec).eval()
     again.load_state_dict(net.state_dict())
-    torch.testing.assert_close(again(x).pooled, found.pooled)
+    torch.testing.assert_close(again(x).pooled, result.pooled)
     assert SSCD(net).encoder is net, "one head is enough"
 
 
@@ -75,14 +75,14 @@ def test_blends_are_convex_and_say_what_they_show():
     torch.manual_seed(0)
     pixels = torch.arange(400.0).div(400).view(400, 1, 1, 1).expand(-1, 3, 8, 8)
     photos = torch.arange(400) + 1000
-    found = blended(pixels, photos, 0.5)
+    result = blended(pixels, photos, 0.5)
     other = pixels.flip(0)
     low, high = torch.minimum(pixels, other), torch.maximum(pixels, other)
-    assert (found.pixels >= low - 1e-6).all() and (found.pixels <= high + 1e-6).all()
-    weight = ((found.pixels - other) / (pixels - other))[:, 0]
+    assert (result.pixels >= low - 1e-6).all() and (result.pixels <= high + 1e-6).all()
+    weight = ((result.pixels - other) / (pixels - other))[:, 0]
     shows_itself, shows_other = (weight > 1e-4).flatten(1).any(1), (weight < 1 - 1e-4).flatten(1).any(1)
-    assert torch.equal((found.content == photos[:, None]).any(1), shows_itself)
-    assert torch.equal((found.content == photos.flip(0)[:, None]).any(1), shows_other)
+    assert torch.equal((result.content == photos[:, None]).any(1), shows_itself)
+    assert torch.equal((result.content == photos.flip(0)[:, None]).any(1), shows_other)
     assert 0.4 < shows_other.float().mean() < 0.6
     mixed = weight[shows_other]
     flat = (mixed.flatten(1).std(1) < 1e-3) & (mixed.mean((1, 2)) > 0.01)
@@ -115,10 +115,10 @@ def test_stickers_lie_on_a_part_of_the_picture():
     assert stickers().shape[1:] == (4, 32, 32) and (stickers()[:, :3] <= stickers()[:, 3:] + 1e-6).all()
     grey = torch.full((20, 3, 64, 64), 0.4)
     torch.manual_seed(0)
-    found = paste_sticker(grey, side=(0.2, 0.4), opacity=(1, 1))
-    share = ((found - grey).abs().amax(1) > 0.05).float().mean((1, 2))
+    result = paste_sticker(grey, side=(0.2, 0.4), opacity=(1, 1))
+    share = ((result - grey).abs().amax(1) > 0.05).float().mean((1, 2))
     assert (share > 0.01).all() and (share < 0.17).all()
-    assert found.min() >= 0 and found.max() <= 1
+    assert result.min() >= 0 and result.max() <= 1
 
 
 def test_a_run_is_loaded_and_resumed_by_name(digits, tmp_path):

@@ -43,8 +43,8 @@ def test_the_loss_is_the_mean_cross_entropy_by_hand(smoothing):
         every = math.log(sum(math.exp(z) for z in logits))
         costs = [every - z for z in logits]
         total += (1 - smoothing) * costs[label] + smoothing * sum(costs) / 5
-    found = method.loss((images, torch.tensor(labels)))["class"].item()
-    assert found == pytest.approx(total / 6, rel=1e-5)
+    result = method.loss((images, torch.tensor(labels)))["class"].item()
+    assert result == pytest.approx(total / 6, rel=1e-5)
 
 
 def test_a_view_is_one_crop_with_its_class_and_the_colours_stay_colours():

@@ -14,7 +14,8 @@ from vergence.views.pixels.planar import from_view_to_view
 
 SMALL = {"prototypes": 20, "hidden": 16, "bottleneck": 8, "n_local": 2, "local_size": 8}
 CONTRACT = {
-    "encoder": {"name": "vit-micro", "patch": 4},
+    "encoder": {"name": "vit-micro", "patch": 4, "dim": 64, "depth": 2},
+    "learn": {"epochs": 5},
     "options": {"prototypes": 64, "hidden": 64, "bottleneck": 32, "n_local": 1, "momentum": 0.9},
     "exempt": {"labels": "80 steps are few for a student of its own copy; its run of record measures"},
 }
@@ -49,10 +50,10 @@ def test_samples_lie_where_the_same_pixels_are(affine):
         for b in range(8):
             for i in range(4):
                 if views.inside[8 * q + b, i]:
-                    here, there = views.own[8 * (1 - q) + b, i], views.there[8 * q + b, i].clamp(0.5, 23.4)
+                    own, other = views.own[8 * (1 - q) + b, i], views.there[8 * q + b, i].clamp(0.5, 23.4)
                     colours = [
                         crop.pixels[b, :, int(y), int(x)]
-                        for crop, (x, y) in ((views.crops[1 - q], here), (views.crops[q], there))
+                        for crop, (x, y) in ((views.crops[1 - q], own), (views.crops[q], other))
                     ]
                     if min(colour[2] for colour in colours) == 1:
                         torch.testing.assert_close(*colours, atol=0.08, rtol=0)
@@ -100,16 +101,16 @@ def test_all_terms_are_the_formulas_written_as_loops(batch):
         samples = range(4) if v < 2 else range(4 + v - 2, 5 + v - 2)
         at = [i for i in samples if views.inside[5 * q + b, i]]
         t = meant[5 * q + b]
-        told = [parts[5 * q + b, i] for i in at]
-        both = 0.3 * (torch.stack(told).mean(0) if told else torch.zeros(20)) + 0.7 * t
+        words = [parts[5 * q + b, i] for i in at]
+        both = 0.3 * (torch.stack(words).mean(0) if words else torch.zeros(20)) + 0.7 * t
         for token, target, centre, costs in ((0, t, kept[0], classes), (1, both, kept[1], seconds)):
             log_p = log_softmax(method.head(said[v][b, token]) / 0.1, 0)
             costs.append(-(torch.softmax((target - centre) / 0.04, 0) * log_p).sum())
-        everywhere += told
+        everywhere += words
         if v < 2:
             _, tokens, grid = class_tokens(method.encoder, views.crops[v])
             scores = method.head(method.look(tokens, grid, views.own[5 * v : 5 * v + 5] / 24))[b]
-            for i, word in zip(at, told, strict=True):
+            for i, word in zip(at, words, strict=True):
                 target = torch.softmax((word - kept[2]) / 0.04, 0)
                 patches.append(-(target * log_softmax(scores[i] / 0.1, 0)).sum())
     terms = method.loss(views)

@@ -31,8 +31,8 @@ def test_what_is_predicted_is_held_still_where_the_gradient_is_stopped(encoder, 
     value = -cosine_similarity(method.predictor(first), still(second)).mean()
     value = value - cosine_similarity(method.predictor(second), still(first)).mean()
     expected = torch.autograd.grad(value / 2, encoder.layers[0].weight)[0]
-    found = torch.autograd.grad(method.loss(views)["predict"], encoder.layers[0].weight)[0]
-    torch.testing.assert_close(found, expected)
+    result = torch.autograd.grad(method.loss(views)["predict"], encoder.layers[0].weight)[0]
+    torch.testing.assert_close(result, expected)
 
 
 def test_widths_follow_the_encoder_and_the_predictor_is_a_bottleneck(encoder):

@@ -108,9 +108,9 @@ def test_numbers_fall_into_tenths_and_missing_ones_into_a_bin_of_their_own(click
 def test_a_cross_remembers_pairs_and_tables_have_the_size_asked_for(clicks):
     torch.manual_seed(0)
     encoder = for_source(clicks, PLACE, cross=("item", "hour"), table="hash", ratio=4.0)
-    found = encoder.fields(clicks.batch(np.arange(600)))
-    seen = torch.stack([found[0], found[1]], 1).unique(dim=0)
-    assert len(found[3].unique()) == len(seen)  # no two pairs share
+    result = encoder.fields(clicks.batch(np.arange(600)))
+    seen = torch.stack([result[0], result[1]], 1).unique(dim=0)
+    assert len(result[3].unique()) == len(seen)  # no two pairs share
     assert encoder.tables[0].rows == -(-encoder.sizes[0] // 4) and encoder.tables[1].num_embeddings == 4
     with pytest.raises(BadInput, match="hour"):
         for_source(clicks, PLACE, cross=("item", "hours"))

@@ -69,8 +69,8 @@ def test_the_graphs_are_the_stated_sums(x):
 
 def test_spearman_follows_ranks_and_a_constant_column_is_redundant():
     a = np.arange(10.0)
-    found = spearman(np.stack([a, np.exp(a), -a, np.ones(10)], 1))
-    np.testing.assert_allclose(found[0], [1, 1, -1, 1])
+    result = spearman(np.stack([a, np.exp(a), -a, np.ones(10)], 1))
+    np.testing.assert_allclose(result[0], [1, 1, -1, 1])
     assert np.isfinite(all_paths(unsupervised_graph(scaled(np.stack([a, a**2, np.ones(10)], 1)), 0.5))).all()
 
 

@@ -98,15 +98,15 @@ def test_the_terms_are_the_stated_ones(source):
     batch = source.batch(np.arange(12))
     values = method.encoder.scaled(batch)
     latent = method.encoder.latent(values)
-    found = method.loss(batch)
+    result = method.loss(batch)
     gap = (latent.graph - torch.eye(10)).abs().sum() / 12
-    torch.testing.assert_close(found["sparsity"], 0.25 * gap)
+    torch.testing.assert_close(result["sparsity"], 0.25 * gap)
     spread = method.unassign(latent.links, latent.nodes).softmax(2)
     back = spread.mT @ latent.links @ spread
     assert (back < 0.1).any(), "faint edges of the rebuilt graph are cut as those of the others are"
     apart = (latent.graph - torch.where(back >= 0.1, back, 0.0)).norm() / 12
-    torch.testing.assert_close(found["graph"], apart)
-    torch.testing.assert_close(found["orthogonality"], 0.5 * off_diagonal(latent.nodes))
+    torch.testing.assert_close(result["graph"], apart)
+    torch.testing.assert_close(result["orthogonality"], 0.5 * off_diagonal(latent.nodes))
     for decoder in method.decoders:  # a decoder that says 0 leaves the mean square of the values
         torch.nn.init.zeros_(decoder[-1].weight)
         torch.nn.init.zeros_(decoder[-1].bias)

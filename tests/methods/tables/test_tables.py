@@ -27,10 +27,10 @@ def test_corruption_replaces_the_stated_share_by_values_of_the_same_column():
     numbers = np.arange(50 * 5, dtype=np.float32).reshape(50, 5)  # every cell differs
     batch = from_vectors(numbers).batch(np.arange(50))
     torch.manual_seed(0)
-    found = Corrupted(0.6)(batch)
-    changed = found.numeric != batch.numeric
+    result = Corrupted(0.6)(batch)
+    changed = result.numeric != batch.numeric
     assert changed.sum(1).max() == 3 and changed.sum() > 0.9 * 3 * 50  # a row may draw itself
-    assert all(set(found.numeric[:, i].tolist()) <= set(batch.numeric[:, i].tolist()) for i in range(5))
+    assert all(set(result.numeric[:, i].tolist()) <= set(batch.numeric[:, i].tolist()) for i in range(5))
     assert torch.equal(batch.numeric, torch.from_numpy(numbers))
     assert (changed.any(0)).all()
     with pytest.raises(BadInput):

@@ -37,7 +37,7 @@ def crop(box, pixels):
     return View(pixels, boxes, none.bool(), none, box_matrix(boxes, pixels.shape[-1]))
 
 
-def there(*, size=16, b=2):
+def round_trip(*, size=16, b=2):
     torch.manual_seed(1)
     first, second, again = torch.rand(3, b, 3, size, size)
     box = [[0.0, 0.0, 16.0, 16.0], [2.0, 4.0, 10.0, 8.0]][:b]
@@ -46,7 +46,7 @@ def there(*, size=16, b=2):
 
 
 def test_the_loss_is_the_way_there_and_back_written_as_loops():
-    method, views = make(smooth=0.0).eval(), there()
+    method, views = make(smooth=0.0).eval(), round_trip()
     net = method.matcher
     maps = [net(v.pixels).map for v in (views.first, views.second, views.again)]
 
@@ -68,7 +68,7 @@ def test_the_loss_is_the_way_there_and_back_written_as_loops():
 
 
 def test_in_the_same_crop_everyone_is_at_home_where_it_stands_and_mirrors_are_followed():
-    views = there()
+    views = round_trip()
     home, shown = homes(views.first, views.first, (4, 6))
     assert shown.all()
     assert torch.equal(home, torch.arange(24).expand(2, -1))
@@ -164,7 +164,7 @@ def test_only_a_flow_that_bends_where_the_picture_is_even_costs():
 
 
 def test_smoothness_comes_in_step_by_step():
-    method, views = make(smooth=4.0, smooth_from=2, smooth_at=6).eval(), there()
+    method, views = make(smooth=4.0, smooth_from=2, smooth_at=6).eval(), round_trip()
     weights = []
     for step in (0, 2, 3, 6, 9):
         method.clock = Clock(step, 10, 1)
@@ -198,4 +198,4 @@ def test_mistakes_are_one_line():
     with pytest.raises(BadInput, match="a dim that is a multiple of 4, .* got 6, 1 and 2"):
         make(dim=6)
     with pytest.raises(BadInput, match="Maps of 8 x 8 cells cannot be cut in 3 x 3 windows"):
-        make(splits=3).loss(there())
+        make(splits=3).loss(round_trip())

@@ -25,6 +25,7 @@ from vergence.views.flow import lucas_kanade
 CONTRACT = {
     "encoder": {"width": 4},
     "options": {"classes": True},
+    "learn": {"epochs": 6},
     "exempt": {"labels": "waves that fill the frame have no boundaries of motion to be told; its world has"},
 }
 BLOCKS = list(patterns(16).values())
@@ -125,11 +126,11 @@ def test_the_loss_regresses_numbers_from_one_or_tells_classes():
     want = ((said - (views.motion + 1)) ** 2).mean()
     method.zero_grad()
     torch.testing.assert_close(method.train().loss(views)["motion"], want)
-    told = MAS(build("c3d-small", size=16, frames=4, width=2), classes=True, appearance=0.0)
-    torch.nn.init.zeros_(told.answers["motion"].weight)
-    torch.nn.init.zeros_(told.answers["motion"].bias)
+    classes = MAS(build("c3d-small", size=16, frames=4, width=2), classes=True, appearance=0.0)
+    torch.nn.init.zeros_(classes.answers["motion"].weight)
+    torch.nn.init.zeros_(classes.answers["motion"].bias)
     blank = 2 * (math.log(16) + math.log(4) + math.log(8) + 3 * math.log(8) + math.log(3)) / 14
-    terms = told.loss(views)
+    terms = classes.loss(views)
     assert terms.keys() == {"motion"} and terms["motion"].item() == pytest.approx(blank, rel=1e-5)
 
 

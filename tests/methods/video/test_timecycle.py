@@ -105,11 +105,11 @@ def test_cells_in_place_are_inliers_and_others_are_none():
     affinity = torch.zeros(2, 36, 4)
     for cell in range(4):
         affinity[:, 6 * (2 + cell // 2) + 2 + cell % 2, cell] = 1
-    there = box_at(torch.tensor([[0.0, 0.0, 0.0], [2 / 3, 2 / 3, 0.0]]))
-    inside = soft_inliers(affinity, there)
+    boxes = box_at(torch.tensor([[0.0, 0.0, 0.0], [2 / 3, 2 / 3, 0.0]]))
+    inside = soft_inliers(affinity, boxes)
     assert inside[0].item() == pytest.approx(1, abs=1e-3)
     assert inside[1] == pytest.approx(0, abs=1e-5)
-    even = soft_inliers(torch.full((2, 36, 4), 1 / 36), there)
+    even = soft_inliers(torch.full((2, 36, 4), 1 / 36), boxes)
     torch.testing.assert_close(even, torch.full((2,), 1 / 36), rtol=1e-3, atol=0)
 
 

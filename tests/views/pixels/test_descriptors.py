@@ -58,11 +58,11 @@ def test_local_deviation_is_that_of_nine_pixels():
 def test_scattering_has_81_maps_and_is_blind_to_small_shifts_but_not_to_directions():
     scattering = Scattering(16)
     picture = waves(19, 0.4, 4)
-    here, there = scattering(picture[..., :16, :16]), scattering(picture[..., 1:17, 2:18])
+    features, shifted = scattering(picture[..., :16, :16]), scattering(picture[..., 1:17, 2:18])
     turned = scattering(waves(16, 0.4 + math.pi / 2, 4))
-    assert here.shape == (1, 1, 81, 4, 4)
+    assert features.shape == (1, 1, 81, 4, 4)
     inside = (..., slice(1, 3), slice(1, 3))
-    assert (here - there)[inside].norm() < 0.1 * (here - turned)[inside].norm()
+    assert (features - shifted)[inside].norm() < 0.1 * (features - turned)[inside].norm()
     assert scattering(torch.rand(2, 3, 16, 16)).shape == (2, 3, 81, 4, 4)
 
 

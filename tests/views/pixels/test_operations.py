@@ -23,8 +23,8 @@ def photos():
 def test_an_operation_keeps_shape_and_range_and_leaves_its_input(name, photos):
     before = photos.clone()
     for m in (0.0, 0.5, 1.0):
-        found = OPERATIONS[name](photos, torch.full((6,), m))
-        assert found.shape == photos.shape and found.min() >= -1e-6 and found.max() <= 1 + 1e-6
+        result = OPERATIONS[name](photos, torch.full((6,), m))
+        assert result.shape == photos.shape and result.min() >= -1e-6 and result.max() <= 1 + 1e-6
     assert torch.equal(photos, before)
 
 
@@ -51,15 +51,15 @@ def test_pixelwise_operations_agree_with_pil(photos):
         ("stretch", 0.0, ImageOps.autocontrast),
     ):
         dull = (photos * 128 + 50).round() / 255
-        found = OPERATIONS[name](dull, torch.full((6,), m))
-        for x, ours in zip(dull, found, strict=True):
+        result = OPERATIONS[name](dull, torch.full((6,), m))
+        for x, ours in zip(dull, result, strict=True):
             assert (from_pil(of_pil(as_pil(x))) - ours).abs().max() < 2.5 / 255, name
 
 
 def test_equalized_planes_use_all_values_evenly(photos):
-    found = OPERATIONS["equalize"](photos**3, torch.zeros(6))
-    assert found.amin((2, 3)).max() == 0
-    assert (found.mean((2, 3)) - 0.5).abs().max() < 0.02
+    result = OPERATIONS["equalize"](photos**3, torch.zeros(6))
+    assert result.amin((2, 3)).max() == 0
+    assert (result.mean((2, 3)) - 0.5).abs().max() < 0.02
     flat = torch.full((1, 3, 4, 4), 0.3)
     assert torch.equal(OPERATIONS["equalize"](flat, torch.zeros(1)), torch.zeros_like(flat))
 
@@ -70,8 +70,8 @@ def test_a_policy_draws_one_list_a_photo_and_each_step_with_its_probability():
     policy = Policy(
         [[("invert", 0.5, 0), ("brightness", 0.0, 1)], [("brightness", 1.0, 1), ("invert", 1.0, 0)]]
     )
-    found = policy(x)[:, 0, 0, 0]
-    shares = {value: (found - value).abs().lt(1e-4).float().mean().item() for value in (0.2, 0.8, 0.62)}
+    result = policy(x)[:, 0, 0, 0]
+    shares = {value: (result - value).abs().lt(1e-4).float().mean().item() for value in (0.2, 0.8, 0.62)}
     assert shares == pytest.approx({0.2: 0.25, 0.8: 0.25, 0.62: 0.5}, abs=0.03)  # 1 - 0.2 * 1.9 = 0.62
     assert torch.equal(x, torch.full_like(x, 0.2))
     torch.manual_seed(1)

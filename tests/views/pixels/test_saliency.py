@@ -40,8 +40,8 @@ def test_colour_contrast_is_the_weighted_sum_of_distances_smoothed_over_a_quarte
         total = sum(far[k][i] for i in near)
         smooth.append(sum((total - far[k][i]) * plain[i] for i in near) / total)
     expected = [(s - min(smooth)) / (max(smooth) - min(smooth)) for s in smooth]
-    found = colour_contrast(patches(colours, areas))
-    np.testing.assert_allclose(found, np.broadcast_to(np.repeat(expected, areas), (24, 24)), atol=1e-6)
+    result = colour_contrast(patches(colours, areas))
+    np.testing.assert_allclose(result, np.broadcast_to(np.repeat(expected, areas), (24, 24)), atol=1e-6)
 
 
 def test_region_contrast_is_the_formula_written_over_regions():
@@ -87,5 +87,5 @@ def test_a_flat_picture_has_no_contrast_and_is_shown_whole(contrast):
 def test_rare_colours_take_the_nearest_of_those_kept():
     picture = patches([(20, 20, 20), (200, 30, 30)], [14, 10])
     picture[0, 0] = (215, 40, 35)  # one pixel of 576 is within the 5 % that are not kept
-    found = colour_contrast(picture)
-    assert found[0, 0] == found[0, -1]
+    result = colour_contrast(picture)
+    assert result[0, 0] == result[0, -1]

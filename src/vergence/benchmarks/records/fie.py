@@ -102,7 +102,7 @@ def stars(source: None, seed: int) -> tuple[NodeSource, NodeSource]:
     return made, made
 
 
-def told(encoder: nn.Module, train: NodeSource, test: NodeSource, seed: int) -> Score:
+def logistic_accuracy(encoder: nn.Module, train: NodeSource, test: NodeSource, seed: int) -> Score:
     """Accuracy of logistic regression on the nodes in the middle, taught by the first of them."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -123,7 +123,7 @@ MECHANISM = Mechanism(
     f"components of a mixture can. {TAUGHT} nodes teach logistic regression. Sizes were chosen on seed 100. "
     "One component tells them as well, for the kernel before it keeps what means of features lose; it is no "
     "rival.",
-    task=generated(stars, Metric("accuracy of logistic regression on nodes", told)),
+    task=generated(stars, Metric("accuracy of logistic regression on nodes", logistic_accuracy)),
     arms={
         "paper": Fitted(fie),
         "T^2 X (SGC)": Fitted(partial(Smoothed, k=2)),

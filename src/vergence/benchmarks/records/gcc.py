@@ -77,7 +77,7 @@ def roles(source: None, seed: int) -> tuple[NodeSource, NodeSource]:
     return NodeSource(taught, "grown and rewired"), NodeSource(made, "houses and barbells")
 
 
-def told(encoder: Any, train: Any, test: Any, seed: int) -> Score:
+def logistic_accuracy(encoder: Any, train: Any, test: Any, seed: int) -> Score:
     """Logistic regression on the vectors of nodes of graphs that were never seen."""
     return random_probe(embed(encoder, test).vectors, test.labels, seed=seed)["accuracy"]
 
@@ -87,7 +87,9 @@ MECHANISM = Mechanism(
     "Learned from 300 nodes grown by preference and 300 of a rewired ring; judged on roles of nodes, nine, "
     "in rings with houses and in barbells, with twelve stray edges. Which surroundings are alike must move "
     "to graphs that were never seen. 60 steps of 64 nodes. Chosen before any run.",
-    task=generated(roles, Metric("logistic regression on nodes of other graphs, accuracy of roles", told)),
+    task=generated(
+        roles, Metric("logistic regression on nodes of other graphs, accuracy of roles", logistic_accuracy)
+    ),
     arms={
         "paper": small(partial(GCC, instances=64)),
         "both views one subgraph": small(partial(GCC, instances=64, one_view=True)),

@@ -65,7 +65,7 @@ def partners(source: Source | None, seed: int) -> tuple[Source, Source]:
     return whole.subset(np.arange(LEARNED)), whole.subset(np.arange(LEARNED, n))
 
 
-def told(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
+def partner_accuracy(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score:
     """Accuracy of a ridge regression of the class on an encoder's vectors."""
     x, y, z, truth = (torch.as_tensor(part) for part in features(encoder, train, test).arrays)
     aside = torch.arange(len(x)) % 5 == 0
@@ -90,7 +90,7 @@ MECHANISM = Mechanism(
     "reaches every partner. The classifier learns from labels; a ridge regression names the class from "
     "the mean of its map. The arms differ in nothing but the halo, and by 128 numbers in the tables of "
     "places. Settings were chosen on seed 100.",
-    task=generated(partners, Metric("accuracy of alike or exchanged", told)),
+    task=generated(partners, Metric("accuracy of alike or exchanged", partner_accuracy)),
     arms={
         "paper": tiny(learns),
         "isolated blocks": tiny(learns, options={"halo": 0}),

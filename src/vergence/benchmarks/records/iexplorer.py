@@ -183,7 +183,7 @@ def web(source: None, seed: int) -> tuple[Tensor, Web]:
     return torch.cat([made.answer(c, 4, random) for c in wanted.tolist()]), made
 
 
-def asked(kind: type[InternetExplorer]) -> Arm:
+def explorer_arm(kind: type[InternetExplorer]) -> Arm:
     """Return the arm of which concepts are asked for while what sees the pictures stays as it is."""
 
     def arm(task: Task, seed: int) -> float:
@@ -230,10 +230,10 @@ MECHANISM = Mechanism(
     f"find {1 / KINDS:.0%}. Nothing was chosen by seeds.",
     task=generated(web, Metric("share of queries for concepts of the target's kind")),
     arms={
-        "paper": asked(InternetExplorer),
-        "concepts drawn evenly": asked(Even),
-        "no regression: visited concepts only": asked(Visited),
-        "random rewards": asked(Random),
+        "paper": explorer_arm(InternetExplorer),
+        "concepts drawn evenly": explorer_arm(Even),
+        "no regression: visited concepts only": explorer_arm(Visited),
+        "random rewards": explorer_arm(Random),
     },
 )
 PARITY = Parity(

@@ -104,7 +104,7 @@ def redundant(source: None, seed: int) -> tuple[TableSource, TableSource]:
     return table.subset(np.arange(ROWS // 2)), table.subset(np.arange(ROWS // 2, ROWS))
 
 
-def told(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
+def variance_explained(encoder: nn.Module, train: Source, test: Source, seed: int) -> float:
     """Return the share of the causes' variance that linear regression on the columns kept tells."""
     from sklearn.linear_model import LinearRegression
 
@@ -174,7 +174,9 @@ MECHANISM = Mechanism(
     "mixture. Paths of all lengths know that the copies are worth little themselves, so that to be like them "
     "costs little, and keep the last kind, of which nothing else tells. Spreads are equal, so α is 0; sizes "
     "follow from that sum, none was chosen by seeds.",
-    task=generated(redundant, Metric("share of the causes' variance told by the columns kept", told)),
+    task=generated(
+        redundant, Metric("share of the causes' variance told by the columns kept", variance_explained)
+    ),
     arms={
         "paper": Fitted(partial(InfFS, alpha=0.0, size=KEPT)),
         "paths of length 1": Fitted(partial(FewLikenesses, size=KEPT)),

@@ -194,13 +194,13 @@ class OfEdits(SimCLR):
         return [view(), view()]
 
 
-def found(encoder: nn.Module, train: Source, test: Drawn, seed: int, *, level: bool = True) -> Score:
+def copies_found(encoder: nn.Module, train: Source, test: Drawn, seed: int, *, level: bool = True) -> Score:
     parts = (test.queries, test.references, test.background)
     queries, references, background = (torch.as_tensor(embed(encoder, part).vectors) for part in parts)
     return copy_detection(queries, references, test.truth, background=background if level else None).micro_ap
 
 
-FOUND = Metric("micro average precision of copy detection", found)
+FOUND = Metric("micro average precision of copy detection", copies_found)
 short = Training(
     "linear", {"dim": 16}, epochs=12, batch=250, settings={"optimizer": "adamw", "lr": 1e-2, "warmup": 1}
 )
@@ -216,7 +216,7 @@ def of_edits(seed: int) -> nn.Module:
 
 def by_edits(task: Task, seed: int, *, level: bool = True) -> Score:
     """Judge that map, with the background taken off the scores or as they are."""
-    return found(of_edits(seed), *task.data(seed), seed, level=level)
+    return copies_found(of_edits(seed), *task.data(seed), seed, level=level)
 
 
 MECHANISM = Mechanism(

@@ -81,7 +81,7 @@ def learned(seed: int, hard: Hard) -> Classifier:
     return tuned(train.numeric, train.labels, hard=hard, seed=seed)
 
 
-def asked(ask: Callable[[Classifier, Tensor], Tensor], hard: Hard = "log") -> Arm:
+def classifier_arm(ask: Callable[[Classifier, Tensor], Tensor], hard: Hard = "log") -> Arm:
     """Return the arm of how a classifier of the generated world is asked."""
 
     def arm(task: Task, seed: int) -> Score:
@@ -100,11 +100,11 @@ MECHANISM = Mechanism(
     "weights of examples add to the blend, the last arm shows.",
     task=generated(drawn, Metric("accuracy")),
     arms={
-        "paper": asked(lambda model, x: model.proba(x)),
-        "head alone, examples weighted by neighbours": asked(lambda model, x: model.of_head(x)),
-        "head alone, plain": asked(lambda model, x: model.of_head(x), "none"),
-        "neighbours alone": asked(lambda model, x: model.of_neighbours(x)),
-        "plain head blended with neighbours": asked(lambda model, x: model.proba(x), "none"),
+        "paper": classifier_arm(lambda model, x: model.proba(x)),
+        "head alone, examples weighted by neighbours": classifier_arm(lambda model, x: model.of_head(x)),
+        "head alone, plain": classifier_arm(lambda model, x: model.of_head(x), "none"),
+        "neighbours alone": classifier_arm(lambda model, x: model.of_neighbours(x)),
+        "plain head blended with neighbours": classifier_arm(lambda model, x: model.proba(x), "none"),
     },
     rivals=("head alone, examples weighted by neighbours", "head alone, plain", "neighbours alone"),
 )

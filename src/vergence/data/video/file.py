@@ -222,12 +222,12 @@ class _Decoder:
                 self.ahead = None
                 break
             self.ahead = following
-        found, at = self.shown, f"{video.seconds[place]:.2f} s"
-        if found is None or (wanted - found.time) * video.base > _LATE * video.gap:
+        shown, at = self.shown, f"{video.seconds[place]:.2f} s"
+        if shown is None or (wanted - shown.time) * video.base > _LATE * video.gap:
             raise DecodeError(f"the frame at {at} cannot be decoded")
-        if found.damage:
-            raise DecodeError(f"damaged at {at}: {found.damage}")
-        return _pixels(found.frame, self.opened, size)
+        if shown.damage:
+            raise DecodeError(f"damaged at {at}: {shown.damage}")
+        return _pixels(shown.frame, self.opened, size)
 
     def _seek(self, video: FileVideo, key: int) -> None:
         """Go to a key frame, or to one before it where the file cannot be entered there."""

@@ -152,8 +152,8 @@ def test_adam_probe_takes_the_last_of_the_best_steps():
     best = max(steps, key=lambda step: step[0])[0]
     wanted = [judged for chosen, judged in steps if chosen == best][-1]
     before = torch.get_rng_state()
-    found = adam_probe(x, y, train, val, test, lr=0.05, weight_decay=0.01, epochs=25, seed=4)
-    assert found["accuracy"].value == pytest.approx(wanted)
+    result = adam_probe(x, y, train, val, test, lr=0.05, weight_decay=0.01, epochs=25, seed=4)
+    assert result["accuracy"].value == pytest.approx(wanted)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -182,8 +182,8 @@ def test_multilabel_probe_finds_labels_that_features_tell():
     rng = RNG(0)
     labels = rng.random((200, 4)) < 0.4
     x = labels @ rng.normal(size=(4, 6)) + 0.05 * rng.normal(size=(200, 6))
-    told = multilabel_probe(x, sp.csr_matrix(labels), splits=2, strength=100.0)
-    assert told["micro_f1"].value > 0.95 and told["macro_f1"].value > 0.95
+    result = multilabel_probe(x, sp.csr_matrix(labels), splits=2, strength=100.0)
+    assert result["micro_f1"].value > 0.95 and result["macro_f1"].value > 0.95
     noise = multilabel_probe(rng.normal(size=(200, 6)), labels, splits=2)
     assert noise["micro_f1"].value < 0.6
 
