@@ -48,6 +48,7 @@ def main() -> None:
     if args.train:
         print(json.dumps(trained(args.seconds, on_idle_cores=args.train == IDLE)))
         return
+    load = [round(x, 2) for x in os.getloadavg()]
     rates: dict[str, dict[int, float]] = {way: {} for way in args.ways}
     for count in args.neighbours:
         for way in args.ways:
@@ -56,10 +57,10 @@ def main() -> None:
             print(
                 f"{count} neighbours, {way}: {rates[way][count]:.0f} samples/s", file=sys.stderr, flush=True
             )
-    _write(rates, args.seconds)
+    _write(rates, args.seconds, load)
 
 
-def _write(rates: dict[str, dict[int, float]], seconds: float) -> None:
+def _write(rates: dict[str, dict[int, float]], seconds: float, load: list[float]) -> None:
     from vergence.benchmarks.environment import machine
     from vergence.data.loading import cores
     from vergence.engine.files import write_json
@@ -74,7 +75,7 @@ def _write(rates: dict[str, dict[int, float]], seconds: float) -> None:
             way: {str(n): round(r / quiet, 3) for n, r in row.items()} for way, row in rates.items() if quiet
         },
         "cores": cores(),
-        "load_before": [round(x, 2) for x in os.getloadavg()],
+        "load_before": load,
         "machine": machine(),
         "command": "python -m vergence.benchmarks.stress.contention",
     }
