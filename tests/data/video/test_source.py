@@ -142,6 +142,12 @@ def test_clips_of_scenes_are_the_frames_of_their_pictures():
     assert source.labels.tolist() == stills.target("action").values[::4].tolist()
     assert source.frame_rows(np.array([1, 3])).tolist() == [[4, 5, 6, 7], [12, 13, 14, 15]]
     assert source.target("audio", np.array([2])).values.shape[:2] == (1, 4)
+    tracks, places = source.target("tracks", np.array([2, 0])), stills.target("keypoints", np.array([9, 1]))
+    assert tracks.xy.shape[1:] == (4, 2) and tracks.of.unique().tolist() == [0, 1]
+    for clip in (0, 1):
+        seen = places.xy[places.of == clip][places.visibility[places.of == clip] == 2]
+        here = tracks.xy[tracks.of == clip, 1][tracks.visibility[tracks.of == clip, 1] == 2]
+        assert len(seen) and (torch.cdist(seen.double(), here.double()).min(1).values < 1e-3).all()
     carried = source.with_targets(["action"], "a method")
     assert next(carried.loader(2)).targets["action"].values.tolist() == source.labels[:2].tolist()
 

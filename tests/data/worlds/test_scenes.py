@@ -342,7 +342,7 @@ def test_an_unsteady_hand_moves_all_of_a_scene_by_one_shift(view):
     [
         ("scenes?count=30&size=24", 30, 21),
         ("scenes?count=6&view=top&size=48&seed=4", 6, 21),
-        ("scenes:video?count=3&frames=4&flashes&size=24&articulated=true", 12, 26),
+        ("scenes:video?count=3&frames=4&flashes&size=24&articulated=true", 12, 27),
         ("scenes:pairs?count=5&by=edit&size=24", 10, 23),
     ],
 )

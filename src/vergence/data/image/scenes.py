@@ -93,8 +93,13 @@ def _frames(
 
         return values
 
+    def tracks(rows: np.ndarray) -> Target:
+        several, of = np.unique(rows // t, return_inverse=True)
+        return motion.tracks(motion.clips(seed, several, options, moving), size).pick(torch.from_numpy(of))
+
     targets = _stills(views, options, seed)
     targets["flow"] = Made(flow)
+    targets["tracks"] = Made(tracks)
     targets["group"] = Made(lambda rows: Values(torch.from_numpy(rows // t)))
     for name in ("action", "audio", *(["first"] if moving.flashes else [])):
         targets[name] = Made(of_clip(name))

@@ -18,11 +18,11 @@ from vergence.data.video.video import Video, shrunk
 from vergence.data.video.windows import Windows
 
 if TYPE_CHECKING:
-    from vergence.data.targets import Target, Values
+    from vergence.data.targets import Target
 
 FPS = 8.0
 LABELS = ("shape", "action")
-_OF_CLIPS = ("action", "audio", "first")
+_OF_CLIPS = ("action", "audio", "first", "tracks")
 
 
 class ClipsOfScenes(VideoSource):
@@ -105,16 +105,14 @@ def _values(stills: ImageSource, name: str, index: np.ndarray | None = None) -> 
 
 
 def _of_clip(stills: ImageSource, name: str, frames: int) -> Callable[[np.ndarray], Target]:
-    """Return what gives a target of clips: of their first frames, of sound all frames of each."""
+    """Return what gives a target of clips: that of their first frames, or the sound of all frames of each."""
 
-    def made(rows: np.ndarray) -> Values:
+    def made(rows: np.ndarray) -> Target:
         from vergence.data.targets import Values
 
         if name == "audio":
             each = rows[:, None] * frames + np.arange(frames)
             return Values(_values(stills, name, each.reshape(-1)).unflatten(0, each.shape))
-        of = stills.target(name, rows * frames)
-        assert isinstance(of, Values)
-        return of
+        return stills.target(name, rows * frames)
 
     return made

@@ -153,7 +153,7 @@ def tracks(moving: Clips, size: int) -> Keypoints:
         return torch.from_numpy(by_clip[kept[0], :, kept[1], kept[2]])
 
     place = points_in(through(xy).float(), (size, size))
-    return Keypoints(torch.from_numpy(kept[0]), place, through(visibility))
+    return Keypoints(torch.from_numpy(kept[0].copy()), place, through(visibility))
 
 
 def sound(moving: Clips) -> Values:
