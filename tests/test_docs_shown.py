@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vergence import catalog
-from vergence.cli.catalog import result
+from vergence.benchmarks.published import published, with_real_data
 
 pytest.importorskip("mkdocs")
 HOOK = Path(__file__).resolve().parents[1] / "docs" / "hooks" / "shown.py"
@@ -39,6 +39,12 @@ def real(low, **more):
 
 def world(low):
     return comparison(low, world="A [small] world.", metric="accuracy", clear=low > 0, rivals=["off"])
+
+
+def row(low):
+    """Of the image table: the paper beside the untrained encoder alone."""
+    own = {**real(0.1), "shared": "image table", "note": "" if low > 0 else "It falls behind."}
+    return {**own, "arms": {"paper": own["arms"]["paper"]}, "margins": {"untrained": margin(0.2, low)}}
 
 
 PARITY = {"kind": "official", "against": "them", "commit": "", "max_abs": 2e-6, "max_rel": 3e-7}
@@ -74,22 +80,33 @@ def test_what_is_not_there_yet_is_named(hook):
 
 def test_generated_data_are_not_real_ones(hook):
     generated = {**real(0.05, also=[real(0.05), real(-0.1)]), "source": "generated"}
-    assert [hook.ahead(one) for one in hook.with_real_data(generated)] == [True, False]
+    assert [hook.ahead(one) for one in with_real_data(generated)] == [True, False]
+
+
+def test_a_row_of_the_image_table_is_marked_and_judged_by_the_untrained_encoder(hook):
+    paper = catalog.find("vicreg")
+    for low, mark, why in ((0.1, hook.YES, []), (-0.1, hook.NO, ["`vicreg`, cifar10: It falls behind."])):
+        shown = {"also": [row(low)]}
+        line = hook.table([paper], {"vicreg": shown}).splitlines()[-1]
+        assert f"{mark} cifar10 50.0 ± 1.0 (untrained 30.0), image table |" in line
+        assert list(hook.reasons("vicreg", shown)) == why
 
 
 def test_totals_count_what_can_be_run(hook):
     runs = [catalog.find(key) for key in ("simclr", "byol", "vicreg")]
-    lines = hook.totals(runs, {"simclr": CLEAR, "byol": SHORT, "grace": CLEAR}).splitlines()[2:]
+    results = {"simclr": CLEAR, "byol": SHORT, "vicreg": {"also": [row(0.1)]}, "grace": CLEAR}
+    lines = hook.totals(runs, results).splitlines()[2:]
     assert [line.strip("| ").split(" | ") for line in lines] == [
         ["can be run", "3"],
         ["parity", "2", "1 within 1e-05"],
         ["mechanism", "2", "1 clear of every rival"],
-        ["real data", "2", "1 clear of every rival; 2 of 2 clear of the untrained encoder"],
+        ["real data, a run of its own", "2", "1 clear of every rival; 2 of 2 clear of the untrained encoder"],
+        ["real data, a row in the image table", "1", "1 clear of the untrained encoder"],
     ]
 
 
 def test_every_published_result_has_its_row(hook):
-    results = {paper.key: actual for paper in catalog.PAPERS if (actual := result(paper.key))}
+    results = {paper.key: actual for paper in catalog.PAPERS if (actual := published(paper.key))}
     text = hook.page(catalog.FAMILIES, results)
     rows = [line for line in text.splitlines() if line.startswith("| `")]
     assert len(rows) == sum(bool(paper.code) for paper in catalog.PAPERS)

@@ -12,7 +12,8 @@ from mkdocs.structure.files import Files
 from mkdocs.structure.pages import Page
 
 from vergence.benchmarks import PUBLISHED
-from vergence.benchmarks.image_table import FILE, UNTRAINED, Row, rows, spread, times
+from vergence.benchmarks.image_table import Row, is_untrained, rows, spread, times
+from vergence.benchmarks.published import IMAGE_TABLE
 from vergence.reports.figures import ticks
 
 CHART, TABLE = "{{ image chart }}", "{{ image table }}"
@@ -25,7 +26,7 @@ Box = tuple[float, float, float, float]
 def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     if CHART not in markdown:
         return markdown
-    path = PUBLISHED / FILE
+    path = PUBLISHED / IMAGE_TABLE
     if not path.exists():
         return markdown.replace(CHART, "").replace(TABLE, "There are no results yet.")
     written = json.loads(path.read_text())
@@ -37,11 +38,16 @@ def table(written: dict[str, Any], made: Sequence[Row]) -> str:
     ratios = times(made)
     lines = ["| method | k-NN | linear | time, SimCLR = 1 | seeds |", "|---|---:|---:|---:|---:|"]
     for row in made:
-        name = row.key if row.key == UNTRAINED else f"`{row.key}`"
+        name = row.key if is_untrained(row.key) else f"`{row.key}`"
         ratio = f"{ratios[row.key]:.2f}" if row.key in ratios else ""
         lines.append(f"| {name} | {spread(row.knn)} | {spread(row.linear)} | {ratio} | {len(row.knn)} |")
     options = "; ".join(f"`{key}` {_options(own)}" for key, own in written["options"].items())
-    return "\n".join([*lines, "", f"{written['what']}; {written['machine']}. Options: {options}."])
+    encoders = "".join(
+        f" With {name} ({_options(own['options'])}): {', '.join(f'`{key}`' for key in own['of'])}."
+        for name, own in written["encoders"].items()
+    )
+    about = f"{written['what']}; {written['machine']}.{encoders} Options: {options}."
+    return "\n".join([*lines, "", about])
 
 
 def _options(own: Mapping[str, Any]) -> str:

@@ -18,13 +18,14 @@ from mkdocs.structure.files import File, Files
 import vergence
 from vergence import catalog
 from vergence.benchmarks import PUBLISHED
+from vergence.benchmarks.published import published
 from vergence.catalog.paper import Paper
 from vergence.cli import main
 from vergence.cli.catalog import marks
 from vergence.cli.main import COMMANDS
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-KEYS = {paper.key for paper in catalog.PAPERS}
+KEYS = sorted(paper.key for paper in catalog.PAPERS)
 MARKS = ("parity", "mechanism", "real data")
 PACKAGES = (
     "core",
@@ -42,9 +43,8 @@ PACKAGES = (
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    published = {path.stem: json.loads(path.read_text()) for path in sorted(PUBLISHED.glob("*.json"))}
-    speeds = [result for name, result in published.items() if name.startswith("speed-")]
-    results = {name: result for name, result in published.items() if name in KEYS}
+    speeds = [json.loads(path.read_text()) for path in sorted(PUBLISHED.glob("speed-*.json"))]
+    results = {key: found for key in KEYS if (found := published(key))}
     pages = {
         "papers.md": papers_page(results),
         "speed.md": speed_page(speeds),
@@ -69,9 +69,10 @@ def papers_page(results: dict[str, dict[str, Any]]) -> str:
         "nothing is yet. *Parity*: the largest difference from the official code, a port of it or a second "
         "derivation, as a share of the largest value. *Mechanism*: in the smallest world where the paper's "
         "idea must matter, the lead over the rival that comes nearest, in points with its 90 % interval. "
-        "*Real data*: the run of record, beside the untrained encoder. `vergence bench KEY` repeats all "
-        "three, and goes on where it was broken off. Runs are small on purpose, to be repeated on a laptop, "
-        "and not the papers' own numbers.",
+        "*Real data*: the run of record, beside the untrained encoder; where a paper has none, its row in "
+        "the [image table](images.md), which then stands beside it. `vergence bench KEY` repeats all three, "
+        "and `vergence bench image` the table; both go on where they were broken off. Runs are small on "
+        "purpose, to be repeated on a laptop, and not the papers' own numbers.",
     ]
     for family, papers in catalog.FAMILIES.items():
         parts += [f"## {family}", *_family(family, papers, results)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +10,8 @@ from mkdocs.structure.files import File, Files
 
 from vergence import catalog
 from vergence.benchmarks import PUBLISHED
-from vergence.benchmarks.arms import PAPER
-from vergence.benchmarks.image_table import FILE
+from vergence.benchmarks.arms import PAPER, UNTRAINED
+from vergence.benchmarks.published import IMAGE_TABLE, published, with_real_data
 from vergence.catalog.paper import Paper
 from vergence.cli.catalog import data_name, marks
 
@@ -25,11 +24,7 @@ Result = Mapping[str, Any]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    results = {}
-    for paper in catalog.PAPERS:
-        path = PUBLISHED / f"{paper.key}.json"
-        if path.exists():
-            results[paper.key] = json.loads(path.read_text())
+    results = {paper.key: found for paper in catalog.PAPERS if (found := published(paper.key))}
     files.append(File.generated(config, PAGE, content=page(catalog.FAMILIES, results)))
     return files
 
@@ -43,7 +38,9 @@ def page(families: Mapping[str, Sequence[Paper]], results: Mapping[str, Result])
         "one, to a port of it or to a second derivation, as a share of the largest value. *Mechanism*: in "
         "the smallest world where the paper's idea must matter, its lead over the rival that comes nearest, "
         f"in points with the 90 % interval; {YES} where that is above 0 for every rival. *Real data*: the "
-        "run of record, beside the rival that comes nearest; small runs, and not the papers' own numbers. "
+        "run of record, beside the rival that comes nearest; of a paper without one, its row in the table of "
+        f"image methods, where {YES} says that it is clear of the untrained encoder. Small runs, and not the "
+        "papers' own numbers. "
         f"Where something falls short ({NO}) the reason stands below the table. [All papers](papers.md) has "
         "every arm.",
         totals(runs, results),
@@ -65,19 +62,25 @@ def totals(runs: Sequence[Paper], results: Mapping[str, Result]) -> str:
     known = [results[paper.key] for paper in runs if paper.key in results]
     parities = [parity for one in known if (parity := one.get("parity"))]
     worlds = [world for one in known if (world := one.get("mechanism"))]
-    real = [found for one in known if (found := list(with_real_data(one)))]
-    first = [one[0] for one in real]
-    beside = [one for one in first if untrained_margin(one) is not None]
+    first = [found for one in known if (found := next(with_real_data(one), None))]
+    own = [one for one in first if not one.get("shared")]
+    shared = [one for one in first if one.get("shared")]
+    beside = [one for one in own if untrained_margin(one) is not None]
     rows = [
         ("can be run", len(runs), ""),
         ("parity", len(parities), f"{sum(near(one) for one in parities)} within {NEAR:.0e}"),
         ("mechanism", len(worlds), f"{sum(world['clear'] for world in worlds)} clear of every rival"),
         (
-            "real data",
-            len(real),
-            f"{sum(ahead(one) for one in first)} clear of every rival; "
+            "real data, a run of its own",
+            len(own),
+            f"{sum(ahead(one) for one in own)} clear of every rival; "
             f"{sum(untrained_margin(one)['low'] > 0 for one in beside)} of {len(beside)} clear of the "
             "untrained encoder",
+        ),
+        (
+            "real data, a row in the image table",
+            len(shared),
+            f"{sum(ahead(one) for one in shared)} clear of the untrained encoder",
         ),
     ]
     lines = ["| | papers | of them |", "|---|---:|---|"]
@@ -86,7 +89,7 @@ def totals(runs: Sequence[Paper], results: Mapping[str, Result]) -> str:
 
 def image_methods() -> str:
     """Return where the chart is to stand, which ``image_table.py`` draws, or that there is none."""
-    if not (PUBLISHED / FILE).exists():
+    if not (PUBLISHED / IMAGE_TABLE).exists():
         return "There is no table yet; `vergence bench image` makes it."
     return "{{ image chart }}\n\nTable and settings: [Image methods side by side](images.md)."
 
@@ -122,13 +125,6 @@ def reasons(key: str, result: Result) -> Iterator[str]:
             yield f"`{key}`, {data_name(one['source'])}: {_cell(note)}"
 
 
-def with_real_data(result: Result) -> Iterator[Result]:
-    """Yield the comparisons of a result on data that is not generated, the main one first."""
-    for one in (result, *(result.get("also") or ())):
-        if "arms" in one and one["source"] != "generated":
-            yield one
-
-
 def near(parity: Result) -> bool:
     share = parity.get("max_rel")
     return (parity["max_abs"] if share is None else share) <= NEAR
@@ -142,8 +138,10 @@ def rivals(comparison: Result) -> dict[str, Any]:
 
 
 def ahead(comparison: Result) -> bool:
-    """Say whether the paper's arm is clear of every rival."""
+    """Say whether the paper's arm is clear of every rival; in a shared table, of the untrained encoder."""
     found = rivals(comparison)
+    if comparison.get("shared"):
+        found = {UNTRAINED: untrained_margin(comparison)}
     return bool(found) and all(margin["low"] > 0 for margin in found.values())
 
 
@@ -169,6 +167,9 @@ def _mechanism(result: Result) -> str:
 def _real_data(result: Result) -> str:
     lines = []
     for one in with_real_data(result):
+        if one.get("shared"):
+            lines.append(f"{YES if ahead(one) else NO} {marks({'also': [one]})['real data']}")
+            continue
         plain = one.get("less_is_better", False)
         found = rivals(one)
         said = f"{data_name(one['source'])} {_number(one['arms'][PAPER]['mean'], plain)}"

@@ -8,7 +8,18 @@ import pytest
 
 from vergence import catalog
 from vergence.benchmarks import image_table as module
-from vergence.benchmarks.image_table import ENTRANTS, UNTRAINED, as_text, image_table, rows, times
+from vergence.benchmarks.image_table import (
+    ENCODERS,
+    ENTRANTS,
+    NEEDS,
+    RESNET,
+    UNTRAINED,
+    as_text,
+    image_table,
+    rows,
+    times,
+    written,
+)
 from vergence.core import BadInput
 from vergence.methods import method_class
 from vergence.methods.image.encoders import build
@@ -42,7 +53,36 @@ def test_without_simclr_there_is_no_yardstick():
 
 @pytest.mark.parametrize("key", [key for key in ENTRANTS if catalog.find(key).code])
 def test_every_entrant_has_the_options_that_the_table_gives_it(key):
-    method_class(key)(build("resnet-tiny", width=4, size=32), **ENTRANTS[key])
+    name, options = ENCODERS[NEEDS.get(key, RESNET)]
+    method_class(key)(build(name, size=32, **options), **ENTRANTS[key])
+
+
+def test_each_method_is_compared_with_the_untrained_encoder_of_its_own_by_the_seeds_of_both():
+    def scores(*values):
+        return {str(seed): {"knn": knn, "linear": 0.0, "seconds": 1.0} for seed, knn in enumerate(values)}
+
+    table = written(
+        {
+            "untrained": scores(0.3, 0.32),
+            "byol": scores(0.25, 0.26, 0.9),
+            "mae": scores(0.36, 0.37),
+            "untrained vit-micro, mean": scores(0.35, 0.36),
+            "amdim": scores(0.5),
+        }
+    )
+    compared = table["comparisons"]
+    assert {key: one["encoder"] for key, one in compared.items()} == {"byol": RESNET, "mae": NEEDS["mae"]}
+    assert [one["shared"] for one in compared.values()] == ["image table"] * 2
+    assert compared["byol"]["seeds"] == [0, 1] and compared["byol"]["arms"]["paper"]["mean"] == 0.255
+    assert compared["byol"]["margins"]["untrained"]["mean"] == pytest.approx(-0.055)
+    assert "falls behind 'untrained': -5.5 points" in compared["byol"]["note"]
+    assert compared["mae"]["untrained"]["mean"] == 0.355 and compared["mae"]["note"] == ""
+    assert list(times(rows({"scores": {**table["scores"], "simclr": scores(0.4)}}))) == [
+        "amdim",
+        "byol",
+        "simclr",
+        "mae",
+    ]
 
 
 def test_what_is_no_entrant_is_said(tmp_path):

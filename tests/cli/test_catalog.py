@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+from vergence.benchmarks import published as module_of_results
 from vergence.catalog import papers
 from vergence.cli import catalog as module
 from vergence.cli import main
@@ -36,7 +37,7 @@ def test_what_is_available_comes_first_and_planned_papers_are_named_so(capsys):
 def test_a_run_of_record_stands_beside_its_paper(capsys, monkeypatch, tmp_path):
     arms = {"arms": {"paper": {"mean": 0.633}}, "untrained": {"mean": 0.41}}
     (tmp_path / "alice.json").write_text(json.dumps({"source": "brain", **arms}))
-    monkeypatch.setattr(module, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(module_of_results, "PUBLISHED", tmp_path)
     main(["papers", "--family", "volume"])
     head, *lines = capsys.readouterr().out.splitlines()
     line = next(line for line in lines if line.startswith("alice"))
@@ -63,7 +64,7 @@ def test_three_marks_stand_beside_a_paper_each_with_its_number(capsys, monkeypat
         "also": [{"source": "planetoid:planetoid/cora", **arms, "less_is_better": True, "metric": "error"}],
     }
     (tmp_path / "alice.json").write_text(json.dumps(result))
-    monkeypatch.setattr(module, "PUBLISHED", tmp_path)
+    monkeypatch.setattr(module_of_results, "PUBLISHED", tmp_path)
     main(["papers", "--family", "volume"])
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("alice"))
     assert "3e-07" in line and "+4.2 [2.1, 6.0]" in line and "cora 0.58" in line

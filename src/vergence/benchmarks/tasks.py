@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from vergence.benchmarks.environment import data_root
+from vergence.benchmarks.published import GENERATED
 from vergence.core.errors import BadInput
 from vergence.data import Source
 from vergence.data import open as open_source
@@ -18,8 +19,6 @@ from vergence.evaluate.graph_table import graph_scores
 from vergence.evaluate.protocols.knn import knn
 from vergence.evaluate.protocols.linear import linear
 from vergence.evaluate.score import Score
-
-GENERATED = "generated"
 
 Protocol = Callable[[Any, Any, Any, int], "Score | float | None"]
 Arm = Callable[["Task", int], "Score | float | Mapping[str, Score | float]"]

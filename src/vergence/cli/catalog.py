@@ -9,7 +9,7 @@ import sys
 from typing import Any
 
 from vergence import catalog
-from vergence.benchmarks import PUBLISHED
+from vergence.benchmarks.published import published, with_real_data
 from vergence.cli.errors import ClearErrors
 
 _NARROW = 80
@@ -30,31 +30,24 @@ def papers(argv: list[str]) -> None:
     args = parser.parse_args(argv)
     listed = []
     for paper in catalog.papers(args.family, modality=args.modality, task=args.task):
-        record = result(paper.key)
+        record = published(paper.key)
         row = {**dataclasses.asdict(paper), "status": paper.status, "result": record, **proof(record)}
         listed.append(row)
     print(json.dumps(listed, indent=2, ensure_ascii=False) if args.json else _table(listed))
 
 
-def result(key: str) -> dict[str, Any] | None:
-    """Return a paper's run of record; None where there is none."""
-    path = PUBLISHED / f"{key}.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
 def proof(result: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
     """Return what a result shows: "parity", "mechanism" and "real_data", each None where it shows none.
 
-    Real data is the first score on data that is not generated.
+    Real data is the first score on data that is not generated; "shared" names the table that it is a row of.
     """
     result = result or {}
-    scored = [one for one in (result, *(result.get("also") or ())) if "arms" in one]
-    real = next((one for one in scored if one["source"] != "generated"), None)
-    names = ("source", "metric", "less_is_better", "arms", "untrained")
+    real = next(with_real_data(result), None)
+    names = ("source", "metric", "less_is_better", "arms", "untrained", "shared")
     return {
         "parity": result.get("parity"),
         "mechanism": result.get("mechanism"),
-        "real_data": real and {name: real.get(name) for name in names},
+        "real_data": real and {name: real.get(name) for name in names if name != "shared" or name in real},
     }
 
 
@@ -63,7 +56,7 @@ def marks(result: dict[str, Any] | None) -> dict[str, str]:
 
     Parity is the largest difference as a share of the largest value, else the largest difference. A
     mechanism is the lead over the rival that comes nearest, with its 90 % interval, in points or, of an
-    error, in its unit.
+    error, in its unit. A row of a table that methods share has its spread over seeds and the table's name.
 
     >>> arms = {"arms": {"paper": {"mean": 0.719}}, "untrained": {"mean": 0.645}}
     >>> marks({"source": "cifar10", **arms, "parity": {"max_abs": 2e-6, "max_rel": 3e-7}})
@@ -105,7 +98,11 @@ def _score(real: dict[str, Any]) -> str:
     factor, digits = (1, ".3g") if real["less_is_better"] else (100, ".1f")
     ours, untrained = real["arms"]["paper"]["mean"], real["untrained"]
     said = f"{factor * ours:{digits}}"
-    return f"{said} (untrained {factor * untrained['mean']:{digits}})" if untrained else said
+    if shared := real.get("shared"):
+        said += f" ± {factor * real['arms']['paper']['std']:{digits}}"
+    if untrained:
+        said += f" (untrained {factor * untrained['mean']:{digits}})"
+    return f"{said}, {shared}" if shared else said
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
