@@ -34,12 +34,15 @@ MECHANISM = Mechanism(
     f"periods), whose amplitude of {CONTRAST[0]} to {CONTRAST[1]} drowns in a light of deviation {LIGHT}, "
     "which changes slowly over the picture. Squared errors of pixels are those of the light, and the wave "
     "hardly counts; with each patch about its mean, in units of its own deviation, the wave is what is to be "
-    "painted. A linear probe names the kind. Settings were chosen on seed 100; there a tenth hidden did as "
-    "well as three quarters.",
+    "painted. A linear probe names the kind. Settings were chosen on seed 100. A quarter hidden in place of "
+    "three is shown beside it and is no rival: on that seed a tenth hidden did as well as three quarters, "
+    "and in another world, where each cell has a twin beside it that a decoder may copy, a quarter did "
+    "better (.954 to .860): 16 patches are too few for most to be hidden.",
     task=waves_task(LINEAR),
     arms={
         "paper": tiny(WholePictures),
         "plain pixels": tiny(partial(WholePictures, target="pixels")),
+        "a quarter hidden": tiny(partial(WholePictures, ratio=0.25)),
         "untrained": tiny.untrained,
         "raw": raw,
     },
