@@ -68,9 +68,16 @@ def test_chance_above_counts_ties_half():
 def test_pointing_finds_things_whose_patches_are_alike_and_no_pixels_elsewhere():
     of = torch.tensor([0, 0, 1, 1, 0, 0, 1, 1, 0, 0, 1, 1, 2, 2, 2, 3])
     ious = prompt_ious(features(torch.eye(4)[of][None]), HALVES)
-    assert ious.shape == (3, len(THRESHOLDS))
+    assert ious.shape == (2, len(THRESHOLDS))  # the third thing is one patch
     middle = ious[:, THRESHOLDS.index(0.5)]
-    assert middle[:2].min() > 0.8 and ious[:, 0].max() <= 24 / 64 + 1e-6  # below all: everything is found
+    assert middle.min() > 0.8 and ious[:, 0].max() <= 20 / 60 + 1e-6  # below all: everything is found
+
+
+def test_the_patch_that_is_pointed_at_does_not_count():
+    ious = prompt_ious(features(torch.eye(16)[None]), HALVES)  # no patch is like any other
+    assert ious.shape == (2, len(THRESHOLDS))
+    assert not ious[:, THRESHOLDS.index(0.8)].any()
+    assert ious[:, 0] == pytest.approx([20 / 60, 20 / 60])
 
 
 def test_measure_judges_a_picture_with_things():

@@ -1,6 +1,7 @@
 """CMD: photos and regions are distilled across crops, and tied to each other within a network."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,8 +16,9 @@ from vergence.methods.image.encoders import build
 
 CONTRACT = {
     "encoder": {"name": "resnet-tiny", "width": 16, "blocks": (1, 1)},
-    "options": {"prototypes": 64, "hidden": 64, "bottleneck": 32, "n_local": 2, "momentum": 0.9},
-    "exempt": {"labels": "80 steps are few for a student of its own copy; its run of record measures"},
+    "options": {"prototypes": 64, "hidden": 64, "bottleneck": 32, "n_local": 1, "momentum": 0.9},
+    "learn": {"batch_size": 32, "epochs": 2},
+    "exempt": {"labels": "32 steps are few for a student of its own copy; its run of record measures"},
 }
 SMALL = {"prototypes": 24, "hidden": 16, "bottleneck": 8, "n_local": 2}
 
@@ -38,7 +40,7 @@ def test_photos_regions_and_bags_are_the_formulas_written_as_loops(batch):
     method.centre.copy_(torch.randn(24))
     method.region_centre.copy_(torch.randn(24))
     centre, region_centre = method.centre.clone(), method.region_centre.clone()
-    views = method.views(batch)
+    views = method.views(replace(batch, pixels=batch.pixels[:3]))
     seen = [method.encoder(view) for view in views]
     meant = [method.teacher.network[0](view) for view in views[:2]]
     photos, regions, bags = [], [], []
@@ -48,16 +50,14 @@ def test_photos_regions_and_bags_are_the_formulas_written_as_loops(batch):
         for v in range(4):
             if v == q:
                 continue
-            for b in range(5):
+            for b in range(3):
                 said = log_softmax(method.head(seen[v].pooled[b]) / 0.1, 0)
                 photos.append(-(whole[b] * said).sum())
                 inside = log_softmax(method.region_head(seen[v].tokens[b]) / 0.1, 1)
-                costs = []
+                costs, keys = [], [normalize(t, dim=0) for t in meant[q].tokens[b]]
                 for i, token in enumerate(seen[v].tokens[b]):
-                    likeness = [
-                        torch.dot(normalize(token, dim=0), normalize(t, dim=0)) for t in meant[q].tokens[b]
-                    ]
-                    j = max(range(len(likeness)), key=lambda n: likeness[n].item())
+                    likeness = [torch.dot(token, key).item() for key in keys]
+                    j = max(range(len(likeness)), key=likeness.__getitem__)
                     costs.append(-(each[b, j] * inside[i]).sum())
                 regions.append(torch.stack(costs).mean())
                 bags.append((said.exp() * (said - inside.exp().mean(0).log())).sum())

@@ -90,6 +90,22 @@ def test_chance_is_for_training_alone():
         assert torch.equal(encoder(images).pooled, encoder(images).pooled)
 
 
+def test_fixed_groups_start_from_learned_vectors_without_chance():
+    encoder, images = build("pgt-tiny", size=16, fixed=True), torch.rand(2, 3, 16, 16)
+    assert encoder.starts.shape == (3, 12, 96)
+    first = encoder(images).pooled
+    assert torch.equal(first, encoder(images).pooled)  # in training, too
+    torch.testing.assert_close(encoder(images[1:]).pooled, first[1:])
+    x, _ = encoder.start(images)
+    for layer, starts in zip(encoder.stages, encoder.starts, strict=True):
+        x, groups, _ = layer(x, starts.expand(2, -1, -1))
+    torch.testing.assert_close(encoder.groups(images)[0], groups)
+    torch.testing.assert_close(encoder(images).tokens, encoder.norm(x))
+    first.sin().sum().backward()
+    assert (encoder.starts.grad.abs().sum(2) > 0).all()  # every group of every layer learns where to begin
+    assert build("pgt-tiny", size=16).starts is None
+
+
 def test_dino_trains_it_with_crops_of_two_sizes():
     torch.manual_seed(0)
     small = {"prototypes": 16, "hidden": 16, "bottleneck": 8, "n_local": 1}

@@ -22,7 +22,7 @@ from vergence.core import Features
 from vergence.evaluate.dense import dense, of_pictures
 from vergence.evaluate.protocols.foreground_ari import thing_numbers
 from vergence.evaluate.score import Score, mean_score, resampled
-from vergence.use.prompts import at_pixels, prompt_similarity
+from vergence.use.prompts import at_pixels, cells_at, prompt_similarity
 
 if TYPE_CHECKING:
     from vergence.evaluate.baselines import Split
@@ -132,6 +132,9 @@ def overlap(counts: np.ndarray) -> np.ndarray:
 def prompt_ious(features: Features, things: Tensor, *, seed: int = 0) -> Tensor:
     """Return the IoU of every thing with what pointing at one of its pixels finds, ``(n, THRESHOLDS)``.
 
+    The patch that is pointed at is like itself whatever the encoder: its pixels do not count, and a thing
+    that shows nowhere else is left out.
+
     Args:
         features: Of B pictures, on a grid with ``stride`` and ``offset``.
         things: ``(B, H, W)``, 0 for the ground; each thing is pointed at once.
@@ -144,6 +147,9 @@ def prompt_ious(features: Features, things: Tensor, *, seed: int = 0) -> Tensor:
 def _ious(features: Features, things: Tensor, random: torch.Generator) -> Iterator[Tensor]:
     levels = torch.tensor(THRESHOLDS)
     height, width = things.shape[1:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    of_pixels = torch.stack([x, y], 2).flatten(0, 1)[None] + 0.5
+    cells_of_pixels = cells_at(features, of_pixels)[0].view(height, width)
     for picture in range(len(things)):
         numbers = things[picture].unique()
         masks = things[picture] == numbers[numbers > 0][:, None, None]  # (K, H, W)
@@ -153,9 +159,11 @@ def _ious(features: Features, things: Tensor, random: torch.Generator) -> Iterat
         points = torch.stack([inside % width, inside // width], 1) + 0.5
         one = of_pictures(features, torch.tensor([picture]))
         alike = at_pixels(one, prompt_similarity(one, points[None].float()), (height, width))[0]
-        prompted = alike[:, None] > levels[:, None, None]  # (K, T, H, W)
-        both = (prompted & masks[:, None]).sum((2, 3))
-        yield both / (prompted | masks[:, None]).sum((2, 3)).clamp_min(1)
+        elsewhere = cells_of_pixels != cells_at(one, points[None].float())[0][:, None, None]  # (K, H, W)
+        masks, prompted = masks & elsewhere, (alike[:, None] > levels[:, None, None]) & elsewhere[:, None]
+        both = (prompted & masks[:, None]).sum((2, 3))  # (K, T)
+        ious = both / (prompted | masks[:, None]).sum((2, 3)).clamp_min(1)
+        yield ious[masks.any(2).any(1)]
 
 
 def _discrimination(split: Split, seed: int) -> Scores:
