@@ -47,7 +47,9 @@ def proof(result: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
     return {
         "parity": result.get("parity"),
         "mechanism": result.get("mechanism"),
-        "real_data": real and {name: real.get(name) for name in names if name != "shared" or name in real},
+        "real_data": {name: real.get(name) for name in names if name != "shared" or name in real}
+        if real
+        else None,
     }
 
 
