@@ -77,7 +77,7 @@ def test_every_extra_that_an_error_names_brings_what_is_missing(sources):
 def test_what_is_installed_for_tests_is_pinned():
     lines = [
         *PROJECT["dependencies"],
-        *(line for name in ("studio", "scale", "test", "docs", "dev") for line in EXTRAS[name]),
+        *(line for name in ("studio", "scale", "mcp", "test", "docs", "dev") for line in EXTRAS[name]),
     ]
     wanted = {canonicalize_name(Requirement(line).name) for line in lines} - {"vergence"}
     pins = [Requirement(line) for line in (CHECKOUT / "constraints.txt").read_text().splitlines()[1:]]

@@ -34,6 +34,7 @@ COMMANDS = {
     "explain": ("comparison", "Say which places of two images make them alike"),
     "track": ("tracking", "Carry a mask or points of one frame through a video"),
     "studio": ("studio", "Open a page to look at a table: map, search, duplicates, clusters"),
+    "mcp": ("mcp", "Serve a table to agents by the Model Context Protocol"),
     "report": ("evaluate", "Write a page to look at: curves, scores, neighbours, map, clusters"),
     "papers": ("catalog", "List the papers: which can be run here, and which are planned"),
     "bench": ("evaluate", "Repeat a paper's run of record"),

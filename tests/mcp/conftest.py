@@ -1,0 +1,3 @@
+"""What agents look at."""
+
+from scans import filled, store  # noqa: F401 - fixtures
