@@ -13,7 +13,7 @@ PAPERS = (
     Paper("gmrw", 104, "Self-Supervised Any-Point Tracking by Contrastive Random Walks", 2024, "2409.16288", "video", "correspondence", "learner", "vergence.methods.video.gmrw:GMRW"),
     Paper("scaling4d", 110, "Scaling 4D Representations", 2024, "2412.15212", "video", "representation", "learner"),
     Paper("scale", 116, "Spatio-Temporal Crop Aggregation for Video Representation Learning", 2023, "2211.17042", "video", "representation", "learner"),
-    Paper("visage", 121, "VISAGE: Video Instance Segmentation with Appearance-Guided Enhancement", 2024, "2312.04885", "video", "objects", "readout"),
+    Paper("visage", 121, "VISAGE: Video Instance Segmentation with Appearance-Guided Enhancement", 2024, "2312.04885", "video", "objects", "readout", "vergence.use.visage:follow_objects"),
     Paper("cubicpuzzles", 140, "Self-Supervised Video Representation Learning with Space-Time Cubic Puzzles", 2019, "1811.09795", "video", "representation", "learner", "vergence.methods.video.cubicpuzzles:CubicPuzzles"),
     Paper("labelprop", 150, "Transfer of Representations to Video Label Propagation: Implementation Factors Matter", 2022, "2203.05553", "video", "correspondence", "readout", "vergence.use.labelprop:track_masks"),
     Paper("mcn", 152, "Multimodal Clustering Networks for Self-supervised Learning from Unlabeled Videos", 2021, "2104.12671", "video", "representation", "learner"),
