@@ -245,3 +245,38 @@ def test_the_picture_of_a_row_is_that_of_its_file(session, filled):
 
     own = np.asarray(Image.open(filled / "photos" / session.store.names[3]).convert("RGB"))
     assert (picture(session.picture_of(3)) == own).all()
+
+
+def test_a_selection_is_named_compared_deleted_after_a_review_and_brought_back(opened, session):
+    page, n = opened(session), len(session.store)
+    names = session.store.names
+    page.get_by_label("Find samples by").fill("camera = 'B'")
+    page.keyboard.press("Enter")
+    wait(page, "window.studio.parts.map.selection.size > 0")
+    rows = page.evaluate("window.studio.parts.map.selection.rows")
+    page.get_by_label("Name of the selection").fill(EVIL)
+    page.keyboard.press("Enter")
+    page.locator(".studio-chip").wait_for()
+    page.get_by_role("button", name="Compare with the rest").press("Enter")
+    wait(page, "document.querySelector('.studio-beside')?.textContent.includes('Beside the rest')")
+    assert "camera" in page.locator(".studio-beside").text_content()
+    page.get_by_role("button", name="Clear").press("Enter")
+    page.get_by_title(f"Select {EVIL}").press("Enter")
+    wait(page, f"window.studio.parts.map.selection.size === {len(rows)}")
+    page.get_by_role("button", name="Delete …").press("Enter")
+    sheet = page.get_by_role("dialog", name="Delete the selection")
+    wait(page, f"document.querySelectorAll('.studio-sheet .studio-near > *').length === {min(48, len(rows))}")
+    page.keyboard.press("Escape")  # the first look changes nothing
+    sheet.wait_for(state="detached")
+    assert len(Store.open(session.store.path)) == n
+    page.get_by_role("button", name="Delete …").press("Enter")
+    with page.expect_event("load"):
+        sheet.get_by_role("button", name=f"Delete {len(rows)} samples").press("Enter")
+    wait(page, f"window.studio?.parts?.map?.map.rows === {n - len(rows)}")
+    assert Store.open(session.store.path).names == [name for i, name in enumerate(names) if i not in rows]
+    back = page.get_by_role("button", name="deleted samples back")
+    back.wait_for()
+    with page.expect_event("load"):
+        back.press("Enter")
+    wait(page, f"window.studio?.parts?.map?.map.rows === {n}")
+    assert Store.open(session.store.path).names == names

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -15,7 +14,7 @@ import pytest
 from vergence.core.errors import BadInput
 from vergence.core.lists import read_cell, read_lines
 from vergence.store.table import Store
-from vergence.studio.selection import LONGEST, Tags, export, read_mask, write_mask
+from vergence.studio.selection import LONGEST, Tags, export, mask_text, read_mask
 
 pytest.importorskip("starlette")
 from starlette.testclient import TestClient  # noqa: E402
@@ -64,7 +63,7 @@ def client(store):
 
 
 def masked(rows, count=7):
-    return base64.b64encode(write_mask(np.array(rows, np.int64), count).tobytes()).decode()
+    return mask_text(np.array(rows, np.int64), count)
 
 
 def words(store, column):
@@ -77,7 +76,23 @@ def test_a_mask_comes_back(count):
     assert (read_mask(masked(rows, count), count) == rows).all()
 
 
-@pytest.mark.parametrize("text", ["", "AA", "!!!!", "AAAA", "gA==", "\ud800", "' OR 1=1", "é", "AQ==\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "AQ==",
+        "7:AA",
+        "7:!!!!",
+        "7:AAAA",
+        "7:gA==",
+        "7:\ud800",
+        "' OR 1=1",
+        "8:AQ==",
+        "7:é",
+        "7:AQ==\n",
+        "07:AQ==",
+    ],
+)
 def test_a_mask_that_is_none_of_these_rows_is_refused(text):
     with pytest.raises(BadInput, match="selection is a mask"):
         read_mask(text, 7)

@@ -354,6 +354,15 @@ class Store(TableReader):
                 self.table.delete(chosen)
         return gone
 
+    def restore(self, version: int) -> None:
+        """Make the table what it was at an earlier version, as a new version of its own.
+
+        Raises:
+            BadInput: If that version is not kept any more.
+        """
+        with self._changing():
+            type(self).open(self.path, version=version).table.restore()
+
     def index(
         self, column: str = "vector", kind: Index | None = None, *, recall: float = 0.95, seed: int = 0
     ) -> float:

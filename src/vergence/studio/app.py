@@ -60,7 +60,8 @@ def serving(session: Session, *, patience: float = 0.0) -> Any:
         patience: Seconds that heavy work waits for the page to be drawn at most.
     """
     from vergence.studio.guard import Guard
-    from vergence.studio.web import MASKED, application
+    from vergence.studio.selection_routes import MASKED
+    from vergence.studio.web import application
 
     session.start(patience)
     wide = len(session.store) // 6 + 2**16  # bytes of a mask in base64, and of what comes with it

@@ -67,9 +67,7 @@ def codes(store: Store, column: str) -> tuple[np.ndarray, Legend]:
     known = columns(store)
     if column not in known:
         raise unknown("column", column, known)
-    values = store.read([column])[column].combine_chunks()
-    if pa.types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
+    values = decoded(store, column)
     if pa.types.is_temporal(values.type):
         return _times(column, values)
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
@@ -77,6 +75,14 @@ def codes(store: Store, column: str) -> tuple[np.ndarray, Legend]:
     if pa.types.is_integer(values.type) and pc.count_distinct(values).as_py() > KINDS:
         return scale(column, values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
     return kinds(column, values)
+
+
+def decoded(store: Store, column: str) -> pa.Array:
+    """Return a column of a store, its words as words though they be kept by number."""
+    values = store.read([column])[column].combine_chunks()
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
+    return values.cast(pa.string()) if pa.types.is_large_string(values.type) else values
 
 
 def kinds(column: str, values: pa.Array) -> tuple[np.ndarray, Legend]:

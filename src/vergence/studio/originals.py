@@ -80,6 +80,16 @@ class Originals:
             "note": " ".join(notes),
         }
 
+    def size(self, row: int) -> tuple[int, int]:
+        """Return width and height of the picture of a row; raises ``BadInput`` if it is not there to read."""
+        from vergence.data.image.decode import shape
+
+        original = self._find(row)
+        if original.small:
+            raise BadInput(f"{original.path} is not there, only the store's small picture of it.")
+        height, width = shape(original.raw)
+        return width, height
+
     def encoded(self, row: int) -> bytes:
         """Return the picture of a row, encoded anew: PNG where it is small, else JPEG.
 

@@ -29,13 +29,16 @@ _KINDS = {
 
 
 def read_mask(text: str, rows: int) -> np.ndarray:
-    """Return the rows ``(m,)`` int64, ascending, of a mask: a bit a row, the lowest first, in base64.
+    """Return the rows ``(m,)`` int64, ascending, of a mask: the count of all, ":", and their bits in base64.
 
     Raises:
         BadInput: If it is no base64, or not of as many bits as there are rows.
     """
+    of, _, coded = text.partition(":")
+    if of != str(rows):
+        raise BadInput(f"A selection is a mask of {rows:,} rows: load the page again.")
     try:
-        raw = base64.b64decode(text.encode(), validate=True)
+        raw = base64.b64decode(coded.encode(), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         raise BadInput("A selection is a mask in base64.") from None
     bits = np.unpackbits(np.frombuffer(raw, np.uint8), bitorder="little")
@@ -44,8 +47,13 @@ def read_mask(text: str, rows: int) -> np.ndarray:
     return np.flatnonzero(bits[:rows])
 
 
+def mask_text(rows: np.ndarray, count: int) -> str:
+    """Return rows of ``count`` as the text that ``read_mask`` reads."""
+    return f"{count}:{base64.b64encode(write_mask(rows, count).tobytes()).decode()}"
+
+
 def write_mask(rows: np.ndarray, count: int) -> np.ndarray:
-    """Return a mask of ``count`` rows as bytes; ``read_mask`` reads it in base64."""
+    """Return a mask of ``count`` rows as bytes, a bit a row, the lowest first."""
     bits = np.zeros(count, bool)
     bits[rows] = True
     return np.packbits(bits, bitorder="little")

@@ -17,13 +17,15 @@ from vergence.core.errors import BadInput, VergenceError
 from vergence.core.numbers import written
 from vergence.data.arrow_types import times_as_words
 from vergence.store.table import Store
-from vergence.studio import colours
+from vergence.studio import cache, colours
 from vergence.studio.cache import fingerprint
 from vergence.studio.colours import KINDS, NONE, OTHER, Legend
 from vergence.studio.encoder_session import EncoderSession
 from vergence.studio.groups import Groups, check_version
+from vergence.studio.named import NamedSelections
 from vergence.studio.originals import Originals
 from vergence.studio.projection import ColumnMap, Projection, better
+from vergence.studio.removals import Removals
 from vergence.studio.review import Review
 from vergence.studio.selection import Tags
 
@@ -52,24 +54,26 @@ class Session:
         self.encoder = EncoderSession(store, column)
         self.originals = Originals(store)
         self.tags = Tags(store, lambda: check_version(store))
+        self.removals = Removals(store, lambda: check_version(store))
         self._busy: list[tuple[str, float]] = []
         self._columns: tuple[int, list[str]] = (-1, [])  # of which version of the store
         self.trouble = ""
         self.dividing, self.reviewing, self.tagging = (threading.Lock() for _ in range(3))
         self.drawn = threading.Event()
         self._worker: threading.Thread | None = None
+        self.axes = axes
         self._made: dict[str, Any] = {} if axes is None else {"projection": ColumnMap(store, *axes)}
         self._making = threading.RLock()
 
     @property
     def projection(self) -> Projection | ColumnMap:
         """The map."""
-        return self._once("projection", lambda: Projection(self.store, self.column, self._mark))
+        return self._once("projection", lambda: Projection(self.store, self.column, self.mark))
 
     @property
     def groups(self) -> Groups:
         """The clusters."""
-        return self._once("groups", lambda: Groups(self.store, self.column, self._mark))
+        return self._once("groups", lambda: Groups(self.store, self.column, self.mark))
 
     @property
     def review(self) -> Review:
@@ -77,7 +81,13 @@ class Session:
         return self._once("review", lambda: Review(self.store, self.column))
 
     @property
-    def _mark(self) -> str:
+    def named(self) -> NamedSelections:
+        """The selections that have a name."""
+        return self._once("named", lambda: NamedSelections(self.store, self.mark))
+
+    @property
+    def mark(self) -> str:
+        """The fingerprint of the rows and their vectors."""
         return self._once("mark", lambda: fingerprint(self.store, self.column))
 
     @property
@@ -97,6 +107,45 @@ class Session:
                 if name not in self._made:
                     self._made[name] = make()
         return self._made[name]
+
+    @property
+    def working(self) -> bool:
+        """Whether something is worked out in the background."""
+        return self._worker is not None and self._worker.is_alive()
+
+    @contextlib.contextmanager
+    def changing(self) -> Iterator[None]:
+        """Hold all that is made of the rows, while rows go or come back.
+
+        Raises:
+            BadInput: If the map or the clusters are still being worked out of the rows as they are.
+        """
+        if self.working:
+            raise BadInput("The map is still being worked out: wait until it is there, then try again.")
+        with self.dividing, self.reviewing, self._making:
+            yield
+
+    def renew(self, kept: np.ndarray | None = None) -> None:
+        """Forget what was made of rows that are others now, and make it anew when it is needed.
+
+        Args:
+            kept: The rows that have stayed, by their numbers before: they keep their place on the map, their
+                clusters and named selections. None where rows have come back that were known before.
+        """
+        made = self._made
+        self.tags = Tags(self.store, self.tags.check)
+        self._made = {} if self.axes is None else {"projection": ColumnMap(self.store, *self.axes)}
+        if kept is not None:
+            points, groups, named = made.get("projection"), made.get("groups"), made.get("named")
+            if isinstance(points, Projection) and points.final:
+                cache.save_array(self.store, f"map-{self.mark}", points.now[0][kept])
+            if groups is not None and groups.of is not None and groups.written is None:
+                cache.save_array(self.store, f"clusters-{self.mark}", groups.of[kept])
+            if named is not None:
+                for name in [one["name"] for one in named.listed()]:
+                    if len(rows := np.flatnonzero(np.isin(kept, named.rows(name)))):
+                        self.named.keep(name, rows)
+        self.start(0.0)
 
     def start(self, patience: float = 0.0) -> threading.Thread:
         """Work out what is not known yet, in a thread that lets others go first.
@@ -176,11 +225,12 @@ class Session:
             "stage": stage,
             "clusters": self.groups.stage,
             "doing": self.doing,
-            "working": self._worker is not None and self._worker.is_alive(),
+            "working": self.working,
             "trouble": self.trouble,
             "columns": columns,
             "label": self.store.label_name,
             "blind": self.encoder.missing_so_far,
+            "deleted": self.removals.deleted,
         }
 
     def shown(self, column: str) -> str:

@@ -35,7 +35,8 @@ from vergence.studio.requests import (
     whole,
     wholes,
 )
-from vergence.studio.selection import export, media_type, read_mask, write_mask
+from vergence.studio.selection import write_mask
+from vergence.studio.selection_routes import selection_routes
 from vergence.studio.session import Session, as_uri
 
 _STATIC = Path(__file__).parent / "static"
@@ -45,8 +46,6 @@ _KINDS = {".js": "text/javascript", ".css": "text/css"}
 _EXAMPLES = 8  # pictures of a cluster
 _COMPARED = 6  # of a side in a cluster
 _ROWS = 40  # clusters of a comparison that are shown
-_SHEET = 60  # samples of a contact sheet
-MASKED = ("/studio/tag", "/studio/export")  # are sent a mask of all rows
 _SIDE = 288  # pixels of a heat map
 
 
@@ -103,11 +102,8 @@ def routes(session: Session) -> list[Route]:
         post("/studio/divide", _divide, k=or_none(whole)),
         post("/studio/name", _name, cluster=whole, name=text),
         get("/studio/sides", _sides),
-        post("/studio/cards", _cards, rows=wholes),
-        post("/studio/tag", _tag, mask=text, column=text, tag=text),
-        post("/studio/untag", _untag),
-        post("/studio/export", _export, mask=text, kind=text),
         get("/studio/compare", lambda s, r: comparison(s, *query_of(r, "column", "first", "second"))),
+        *selection_routes(get, post),
     ]
 
 
@@ -212,29 +208,6 @@ def _name(session: Session, cluster: int, name: str) -> dict[str, Any]:
     with session.dividing:
         session.groups.rename(cluster, name)
     return {"name": session.groups.name(cluster)}
-
-
-def _cards(session: Session, rows: list[int]) -> dict[str, Any]:
-    if len(rows) > _SHEET:
-        raise BadInput(f"A contact sheet has up to {_SHEET} samples.")
-    return {"cards": session.cards(rows)}
-
-
-def _tag(session: Session, mask: str, column: str, tag: str) -> dict[str, Any]:
-    with session.tagging:
-        line = session.tags.put(read_mask(mask, len(session.store)), column, tag)
-    return {"line": line, "undoable": session.tags.undoable}
-
-
-def _untag(session: Session) -> dict[str, Any]:
-    with session.tagging:
-        line = session.tags.undo()
-    return {"line": line, "undoable": session.tags.undoable}
-
-
-def _export(session: Session, mask: str, kind: str) -> Response:
-    content = export(session.store, read_mask(mask, len(session.store)), kind)
-    return download(content, f"selection.{kind}", media_type(kind))
 
 
 def review_state(session: Session, number: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 // The map's part of the page: colours, legend, the chosen sample and its neighbours; pointer and keys.
 
+import { Named, sayAgain } from "./acts.js";
 import { readAddress, writeAddress } from "./address.js";
 import { PointMap } from "./map.js";
 import { mountPictureSearch } from "./search.js";
@@ -15,8 +16,9 @@ export function mountMap(root) {
   const by = make("select", { "aria-label": "Colour by" }), how = make("span", { class: "studio-how" });
   const legend = make("div", { class: "studio-legend" }), side = make("div", { "aria-label": "Chosen sample" });
   const chosen = make("section", { class: "studio-selected", "aria-label": "Selection", hidden: true });
+  const kept = make("section", { class: "studio-selected", "aria-label": "Named selections", hidden: true });
   const pictures = make("section", { class: "studio-search", "aria-label": "Search by a picture" });
-  const aside = make("aside", { class: "studio-side", "data-own": true }, side, chosen, pictures);
+  const aside = make("aside", { class: "studio-side", "data-own": true }, side, chosen, kept, pictures);
   mountPictureSearch(pictures);
   const button = (text, label, act) => make("button", { type: "button", class: "studio-small", "aria-label": label, title: label, onclick: act }, text);
   const box = make("div", { class: "studio-box" }, canvas, overlay, tip);
@@ -31,9 +33,10 @@ export function mountMap(root) {
   root.removeAttribute("aria-busy");
   const map = new PointMap(canvas, overlay);
   const address = readAddress();
-  const selection = new Selection(map, chosen, () => { if (map.chosen < 0) empty(); note(); }, () => found);
+  const selection = new Selection(map, chosen, () => { if (map.chosen < 0) empty(); named.show(); note(); }, () => found);
+  const named = new Named(kept, selection);
   const part = parts.map = { map, open, told, changed, selection };
-  let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1, mode = 0, layout = "", frame = null, waits = address.sel ?? "";
+  let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1, mode = 0, layout = "", frame = null, deleted = 0, waits = address.sel ?? "";
   const trail = [];
 
   function dress() {
@@ -89,6 +92,7 @@ export function mountMap(root) {
     if (part.clusters !== undefined && part.clusters !== state.clusters) guarded(recolour)();
     part.clusters = state.clusters;
     const names = state.columns;
+    if (deleted !== state.deleted) { deleted = state.deleted; selection.show(); }
     by.replaceChildren(...names.map(name => make("option", { value: name, selected: name === current }, shown(name))));
     by.disabled = !names.length;
   }
@@ -380,7 +384,7 @@ export function mountMap(root) {
       else guarded(() => find(address.q))();
     }
     if (Number.isInteger(address.row) && address.row < map.rows) open(address.row);
-    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; parts.head.again(); }));
+    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; sayAgain(); parts.head.again(); }));
     if (parts.state) told(parts.state);
   });
   first();

@@ -1,5 +1,6 @@
 // A selection on the map: rectangles and lassos one after the other, its panel, tags, exports, and undo.
 
+import { compareRest, review, undelete } from "./acts.js";
 import { NONE, OTHER, ask, count, guarded, json, make, parts, say, shown, tile } from "./shared.js";
 
 const CORNERS = 64, STEPS = 20, SHEET = 24;  // corners of a lasso, shapes that are kept, samples on a sheet
@@ -92,29 +93,35 @@ export class Selection {
     for (let i = 0; i < mask.length; i++) if (mask[i]) bits[i >> 3] |= 1 << (i & 7);
     let text = "";
     for (let s = 0; s < bits.length; s += 8192) text += String.fromCharCode(...bits.subarray(s, s + 8192));
-    return btoa(text);
+    return `${mask.length}:${btoa(text)}`;
   }
 
   show() {
     const { panel, map } = this;
-    panel.hidden = !map.mask && !this.undoable;
+    const deleted = parts.state?.deleted ?? 0;
+    panel.hidden = !map.mask && !this.undoable && !deleted;
     if (panel.hidden) { panel.replaceChildren(); return; }
     const small = (text, act, more = {}) => make("button", { type: "button", class: "studio-small", onclick: guarded(act), ...more }, text);
     const share = map.rows ? 100 * this.size / map.rows : 0;
     const untag = this.undoable ? small("Take the last tag back", () => this.untag()) : null;
-    if (!map.mask) { panel.replaceChildren(make("div", { class: "studio-acts" }, untag)); return; }
+    const back = deleted ? small(`Bring ${count(deleted)} deleted samples back`, undelete) : null;
+    if (!map.mask) { panel.replaceChildren(make("div", { class: "studio-acts left" }, untag, back)); return; }
     const column = make("input", { type: "text", value: this.column, maxlength: 100, required: true, pattern: "[A-Za-z_][A-Za-z0-9_]*", title: "letters, digits and _", "aria-label": "Column of the tag" });
     const tag = make("input", { type: "text", placeholder: "tag", maxlength: 60, "aria-label": "Tag; empty takes the tags away" });
     const form = make("form", { class: "studio-bar studio-tag" }, tag, make("span", {}, "in"), column, make("button", { type: "submit", class: "studio-main", disabled: !this.size }, "Tag"));
     column.addEventListener("input", () => { this.column = column.value; });
     form.addEventListener("submit", event => { event.preventDefault(); guarded(() => this.tag(column.value, tag.value))(); });
     const kinds = ["csv", "json", "parquet", "txt"].map(kind => small(kind, () => this.save(kind), { disabled: !this.size, "aria-label": `Export the ids as ${kind}` }));
+    kinds.push(small("coco", () => this.save("coco.json", "coco", { column: this.column }), { disabled: !this.size, title: "Pictures with sizes; the tags of the column above are their categories", "aria-label": "Export the pictures as coco" }));
+    const beside = make("div", { class: "studio-beside", "aria-live": "polite" });
+    const acts = [small("Compare with the rest", () => compareRest(this, beside), { disabled: !this.size }), small("Delete …", () => review(this), { disabled: !this.size })];
     this.sheet = make("div", { class: "studio-near", "aria-live": "polite" });
     panel.replaceChildren(
       make("div", { class: "studio-acts" }, small("Undo", () => this.undo(), { title: "Ctrl+Z" }), small("Invert", () => this.invert()), small("Clear", () => this.clear())),
       make("h2", { role: "status" }, `${count(this.size)} selected`, make("small", {}, ` of ${count(map.rows)}, ${share.toFixed(share < 10 ? 1 : 0)} %`)),
       this.divided(), form, ...(untag ? [make("div", { class: "studio-acts left" }, untag)] : []),
-      make("div", { class: "studio-acts left" }, make("span", {}, "Export ids:"), ...kinds),
+      make("div", { class: "studio-acts left" }, make("span", {}, "Export:"), ...kinds),
+      make("div", { class: "studio-acts left" }, ...acts, back), beside,
       this.sheet);
     this.fill();
   }
@@ -158,12 +165,12 @@ export class Selection {
     this.show();
   }
 
-  async save(kind) {
-    const file = await (await ask("studio/export", { mask: this.packed(), kind })).blob();
+  async save(kind, path = "export", more = { kind }) {
+    const file = await (await ask(`studio/${path}`, { mask: this.packed(), ...more })).blob();
     const link = make("a", { href: URL.createObjectURL(file), download: `selection.${kind}` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10000);
-    say(`${count(this.size)} ids saved as selection.${kind}.`);
+    say(`${count(this.size)} samples saved as selection.${kind}.`);
   }
 
   // The shapes as an address holds them; nothing where they are not all there is.
