@@ -69,7 +69,7 @@ def demo(
     if epochs is None:
         epochs, seconds = fitting_epochs(method, train, settings)
         duration = f", about {seconds:.0f} s on this machine" if seconds else ""
-        console.print(f"{epochs:,} epochs{duration}; --epochs takes others")
+        console.print(f"{epochs:,} epoch{'' if epochs == 1 else 's'}{duration}; --epochs takes others")
     run = learn(method, train, epochs=epochs, out=out, quiet=quiet, **settings)
     table = _table(run, train, test, seed, console)
     console.print("[bold]3. Embedding and looking[/]: neighbours, clusters, near-duplicates, a map")
