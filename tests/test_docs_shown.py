@@ -43,7 +43,12 @@ def world(low):
 
 def row(low):
     """Of the image table: the paper beside the untrained encoder alone."""
-    own = {**real(0.1), "shared": "image table", "note": "" if low > 0 else "It falls behind."}
+    own = {
+        **real(0.1),
+        "shared": "image table",
+        "seeds": [0, 1, 2],
+        "note": "" if low > 0 else "It falls behind.",
+    }
     return {**own, "arms": {"paper": own["arms"]["paper"]}, "margins": {"untrained": margin(0.2, low)}}
 
 
@@ -90,6 +95,13 @@ def test_a_row_of_the_image_table_is_marked_and_judged_by_the_untrained_encoder(
         line = hook.table([paper], {"vicreg": shown}).splitlines()[-1]
         assert f"{mark} cifar10 50.0 ± 1.0 (untrained 30.0), image table |" in line
         assert list(hook.reasons("vicreg", shown)) == why
+
+
+def test_a_row_of_one_seed_is_said_to_be_one_and_clear_of_nothing(hook):
+    shown = {"also": [{**row(0.1), "seeds": [0], "note": "One seed."}]}
+    line = hook.table([catalog.find("pirl")], {"pirl": shown}).splitlines()[-1]
+    assert f"{hook.NO} cifar10 50.0, one seed (untrained 30.0), image table |" in line
+    assert list(hook.reasons("pirl", shown)) == ["`pirl`, cifar10: One seed."]
 
 
 def test_totals_count_what_can_be_run(hook):

@@ -138,9 +138,14 @@ def rivals(comparison: Result) -> dict[str, Any]:
 
 
 def ahead(comparison: Result) -> bool:
-    """Say whether the paper's arm is clear of every rival; in a shared table, of the untrained encoder."""
+    """Say whether the paper's arm is clear of every rival; in a shared table, of the untrained encoder.
+
+    There, one seed makes nothing clear.
+    """
     found = rivals(comparison)
     if comparison.get("shared"):
+        if len(comparison["seeds"]) == 1:
+            return False
         found = {UNTRAINED: untrained_margin(comparison)}
     return bool(found) and all(margin["low"] > 0 for margin in found.values())
 

@@ -85,6 +85,12 @@ def test_each_method_is_compared_with_the_untrained_encoder_of_its_own_by_the_se
     ]
 
 
+def test_one_seed_says_nothing_of_its_spread():
+    one = {"0": {"knn": 0.3, "linear": 0.0, "seconds": 1.0}}
+    compared = written({"untrained": one, "byol": {"0": {**one["0"], "knn": 0.25}}})["comparisons"]
+    assert compared["byol"]["note"] == "One seed: -5.0 points on 'untrained', of unknown spread."
+
+
 def test_what_is_no_entrant_is_said(tmp_path):
     with pytest.raises(BadInput, match="has no 'grace'; it has simclr"):
         image_table(["grace"], out=tmp_path / "table.json")

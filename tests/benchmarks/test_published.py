@@ -12,6 +12,7 @@ from vergence.cli.catalog import marks
 
 ROW = {
     "shared": "image table",
+    "seeds": [0, 1, 2],
     "source": "cifar10",
     "metric": "accuracy",
     "less_is_better": False,

@@ -43,11 +43,11 @@ def proof(result: dict[str, Any] | None) -> dict[str, dict[str, Any] | None]:
     """
     result = result or {}
     real = next(with_real_data(result), None)
-    names = ("source", "metric", "less_is_better", "arms", "untrained", "shared")
+    names = ("source", "metric", "less_is_better", "arms", "untrained", "shared", "seeds")
     return {
         "parity": result.get("parity"),
         "mechanism": result.get("mechanism"),
-        "real_data": {name: real.get(name) for name in names if name != "shared" or name in real}
+        "real_data": {name: real.get(name) for name in (names if "shared" in real else names[:-2])}
         if real
         else None,
     }
@@ -58,7 +58,8 @@ def marks(result: dict[str, Any] | None) -> dict[str, str]:
 
     Parity is the largest difference as a share of the largest value, else the largest difference. A
     mechanism is the lead over the rival that comes nearest, with its 90 % interval, in points or, of an
-    error, in its unit. A row of a table that methods share has its spread over seeds and the table's name.
+    error, in its unit. A row of a table that methods share has its spread over seeds, or says that it has
+    one, and the table's name.
 
     >>> arms = {"arms": {"paper": {"mean": 0.719}}, "untrained": {"mean": 0.645}}
     >>> marks({"source": "cifar10", **arms, "parity": {"max_abs": 2e-6, "max_rel": 3e-7}})
@@ -101,7 +102,8 @@ def _score(real: dict[str, Any]) -> str:
     ours, untrained = real["arms"]["paper"]["mean"], real["untrained"]
     said = f"{factor * ours:{digits}}"
     if shared := real.get("shared"):
-        said += f" ± {factor * real['arms']['paper']['std']:{digits}}"
+        one = len(real["seeds"]) == 1
+        said += ", one seed" if one else f" ± {factor * real['arms']['paper']['std']:{digits}}"
     if untrained:
         said += f" (untrained {factor * untrained['mean']:{digits}})"
     return f"{said}, {shared}" if shared else said
