@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from vergence import catalog
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, VergenceError
 from vergence.core.lists import read_cell
 from vergence.core.modality import find_modality
 from vergence.core.numbers import short
@@ -25,6 +25,7 @@ from vergence.data import open as open_source
 from vergence.engine import Run, embed
 from vergence.engine.files import write_text
 from vergence.evaluate.baselines import LEARNED
+from vergence.evaluate.drift import NEIGHBOURS, drift
 from vergence.evaluate.table import Table
 from vergence.reports.figures import Line, curve, intervals
 from vergence.reports.looks import chart, cluster_cards, copies, neighbours
@@ -56,7 +57,8 @@ def report(
 
     Args:
         run: A finished run.
-        source: What is embedded when there is no ``store``; says more about samples that are no pictures.
+        source: What is embedded when there is no ``store``; says more about samples that are no pictures, and
+            how far features moved where the run began with weights (``init``).
         store: Embeddings by this run's encoder; None makes ``embeddings.lance`` in the run's folder.
         table: What ``measure`` returned; None leaves scores out.
         out: Where the page goes; None means ``report.html`` in the run's folder.
@@ -86,6 +88,7 @@ def report(
         "signs": _signs(run),
         "trouble": list(dict.fromkeys(str(row["note"]) for row in run.health if row.get("note"))),
         "scores": _scores(table) if table is not None else None,
+        "start": _start(run, seen if seen is not None else source),
         "subject": subject,
         "map": drawn,
         "unmapped": unmapped,
@@ -293,6 +296,16 @@ def _scores(table: Table) -> dict[str, Any]:
         "about": table.about,
         "learned": LEARNED,
     }
+
+
+def _start(run: Run, source: str | Path | Source) -> dict[str, Any] | None:
+    """Return how far the features moved from the weights that the run began with, or why that is unknown."""
+    if run.config.init is None:
+        return None
+    try:
+        return {"drift": drift(run, open_source(source)), "neighbours": NEIGHBOURS}
+    except VergenceError as error:
+        return {"untold": str(error)}
 
 
 def _skipped(path: Path) -> dict[str, Any]:
