@@ -52,6 +52,8 @@ def part(views, rank, world):
         return views.unflatten(0, (-1, world, BOTH // world))[:, rank].flatten(0, 1)
     if isinstance(views, list | tuple):
         return type(views)(part(view, rank, world) for view in views)
+    if isinstance(views, dict):
+        return {name: part(view, rank, world) for name, view in views.items()}
     if dataclasses.is_dataclass(views):
         fields = {f.name: part(getattr(views, f.name), rank, world) for f in dataclasses.fields(views)}
         return dataclasses.replace(views, **fields)

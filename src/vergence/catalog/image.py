@@ -32,7 +32,7 @@ PAPERS = (
     Paper("rotnet", 105, "Unsupervised Representation Learning by Predicting Image Rotations", 2018, "1803.07728", "image", "representation", "learner", "vergence.methods.image.rotnet:RotNet"),
     Paper("hib", 113, "Modeling Uncertainty with Hedged Instance Embedding", 2019, "1810.00319", "image", "representation", "learner", "vergence.methods.image.hib:HIB"),
     Paper("cmd", 115, "Cross-Level Multi-Instance Distillation for Self-Supervised Fine-Grained Visual Categorization", 2025, "2401.08860", "image", "representation", "learner", "vergence.methods.image.cmd:CMD"),
-    Paper("heurpt", 137, "Heuristic Vision Pre-Training with Self-Supervised and Supervised Multi-Task Learning", 2023, "2310.07510", "image", "representation", "learner"),
+    Paper("heurpt", 137, "Heuristic Vision Pre-Training with Self-Supervised and Supervised Multi-Task Learning", 2023, "2310.07510", "image", "representation", "learner", "vergence.methods.image.heurpt:HeurPT"),
     Paper("deepercluster", 141, "Unsupervised Pre-Training of Image Features on Non-Curated Data", 2019, "1905.01278", "image", "representation", "learner", "vergence.methods.image.deepercluster:DeeperCluster"),
     Paper("pgt", 142, "Perceptual Group Tokenizer: Building Perception with Iterative Grouping", 2024, "2311.18296", "image", "representation", "backbone", "vergence.methods.image.pgt:PerceptualGroupTokenizer"),
     Paper("seeraudit", 145, "Vision Models Are More Robust And Fair When Pretrained On Uncurated Images Without Supervision", 2022, "2202.08360", "image", "analysis", "protocol", "vergence.evaluate.seeraudit:audit"),

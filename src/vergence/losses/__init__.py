@@ -11,9 +11,11 @@ from vergence.losses.kernel_nce import kernel_nce
 from vergence.losses.local_nce import local_nce
 from vergence.losses.predict import byol, negative_cosine
 from vergence.losses.sets import chamfer
+from vergence.losses.tags import asymmetric
 from vergence.losses.whiten import w_mse, whiten
 
 __all__ = [
+    "asymmetric",
     "barlow_twins",
     "byol",
     "centred",
