@@ -1,6 +1,7 @@
 from . import evaluate as evaluate
 from . import losses as losses
 from . import methods as methods
+from . import studio as studio
 from .catalog import papers as papers
 from .core.errors import BadInput as BadInput
 from .core.errors import VergenceError as VergenceError
