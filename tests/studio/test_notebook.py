@@ -51,7 +51,9 @@ def test_selected_can_be_set_and_is_read_in_the_stores_order(store, widget):
             widget.selected = wrong
 
 
-@pytest.mark.parametrize("mask", ["x", "AAAA", "!", "é", base64.b64encode(b"\xff" * 20).decode()])
+@pytest.mark.parametrize(
+    "mask", ["x", "AAAA", "!", "é", "153:AAAA", f"153:{base64.b64encode(bytes([255] * 20)).decode()}"]
+)
 def test_a_mask_that_is_none_of_these_rows_is_refused(widget, mask):
     with pytest.raises(BadInput):
         widget.selection = mask

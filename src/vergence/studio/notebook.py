@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import traitlets
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.store.table import Store
-from vergence.studio.selection import read_mask, write_mask
+from vergence.studio.selection import mask_text, read_mask
 from vergence.studio.session import Session
 
 _STATIC = Path(__file__).parent / "static"
@@ -44,7 +43,7 @@ class Notebook(anywidget.AnyWidget):
         axes: Columns that the map is drawn by, x and y; None lays the vectors out.
 
     Attributes:
-        selection: The mask of what is selected in base64, a bit a row; ``observe`` it to be told of changes.
+        selection: What is selected, as ``selection.read_mask`` reads it; ``observe`` it to hear of changes.
 
     Raises:
         BadInput: If there are no such vectors or columns.
@@ -104,9 +103,7 @@ class Notebook(anywidget.AnyWidget):
         if places.null_count:
             store.find(names[places.is_null().index(True).as_py()])  # says what its ids look like
         rows = places.to_numpy(zero_copy_only=False).astype(np.int64)
-        self.selection = (
-            base64.b64encode(write_mask(rows, len(store)).tobytes()).decode() if len(rows) else ""
-        )
+        self.selection = mask_text(rows, len(store)) if len(rows) else ""
 
     def improve(self) -> None:
         """Lay the rows out so that neighbours lie together, and keep that with the store; takes its time."""

@@ -6,7 +6,7 @@ const bytesOf = view => new Uint8Array(view.buffer.slice(view.byteOffset, view.b
 
 function readBits(text, n) {
   if (!text) return null;
-  const raw = atob(text), mask = new Uint8Array(n);
+  const raw = atob(text.split(":")[1]), mask = new Uint8Array(n);
   for (let i = 0; i < n; i++) mask[i] = raw.charCodeAt(i >> 3) >> (i & 7) & 1;
   return mask;
 }
@@ -17,7 +17,7 @@ function writeBits(mask) {
   for (let i = 0; i < mask.length; i++) if (mask[i]) bits[i >> 3] |= 1 << (i & 7);
   let text = "";
   for (let s = 0; s < bits.length; s += 8192) text += String.fromCharCode(...bits.subarray(s, s + 8192));
-  return btoa(text);
+  return `${mask.length}:${btoa(text)}`;
 }
 
 function render({ model, el }) {
