@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from agents import Agent, everything
+
 pytest.importorskip("mcp.server")
 from mcp import Client, StdioServerParameters  # noqa: E402
 from starlette.testclient import TestClient  # noqa: E402
@@ -28,38 +30,6 @@ from vergence.store.table import Store  # noqa: E402
 from vergence.use.nearest import search  # noqa: E402
 
 EVIL = "<img src=x onerror=alert(1)>"  # an id of the store
-
-
-class Agent:
-    """A client in memory, called as a function: an answer, or the line of an error."""
-
-    def __init__(self, tools):
-        self.server = server(tools)
-
-    def results(self, *calls):
-        async def talk():
-            async with Client(self.server) as client:
-                return [await client.call_tool(name, arguments) for name, arguments in calls]
-
-        return asyncio.run(talk())
-
-    def __call__(self, name, **arguments):
-        (result,) = self.results((name, arguments))
-        assert not result.is_error, result.content[0].text
-        assert json.loads(result.content[0].text) == result.structured_content
-        return result.structured_content
-
-    def refused(self, name, **arguments):
-        (result,) = self.results((name, arguments))
-        assert result.is_error and len(result.content) == 1
-        line = result.content[0].text
-        assert line and "\n" not in line and "Traceback" not in line and len(line) <= 600
-        return line
-
-
-def everything(folder):
-    """Return the bytes of every file below a folder, by its place."""
-    return {str(path): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")

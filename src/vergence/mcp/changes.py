@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vergence.core.errors import BadInput
+from vergence.mcp.rows import matching
 from vergence.mcp.tools import ReadingTools
 from vergence.store.table import Store
 from vergence.studio.groups import check_version
@@ -70,7 +71,7 @@ class WritingTools(ReadingTools):
         if (ids is None) == (where is None):
             raise BadInput("Say which rows: either ids or a condition (where).")
         if where is not None:
-            rows = self.store.where(where)
+            rows = matching(self.store, where)
         else:
             rows = np.unique([self.store.find(name) for name in ids or ()]).astype(np.int64)
         if not len(rows):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.arrow_types import times_as_words
+from vergence.store.conditions import as_filter
 from vergence.store.table import Store
 from vergence.studio.encoder_session import picture
 
@@ -21,6 +22,13 @@ LARGEST = 256  # pixels of the longer side of a picture
 _LONGEST = 300  # characters of a value
 _LINE = 600  # characters of an error
 _USUAL = ("id", "class")
+_CONDITION = 50_000  # characters
+_FUNCTIONS = {  # their values are no larger than what they are given
+    "abs", "array_has", "array_length", "btrim", "cardinality", "char_length", "coalesce",
+    "contains", "date_part", "date_trunc", "ends_with", "exp", "greatest", "isnan", "least", "left",
+    "length", "ln", "log10", "lower", "ltrim", "nullif", "octet_length", "power", "regexp_like",
+    "right", "round", "rtrim", "split_part", "sqrt", "starts_with", "strpos", "trunc", "upper",
+}  # fmt: skip
 
 
 def between(name: str, value: int, least: int, most: int) -> int:
@@ -28,6 +36,29 @@ def between(name: str, value: int, least: int, most: int) -> int:
     if not least <= value <= most:
         raise BadInput(f"{name} is a number from {least:,} to {most:,}; got {value}.")
     return value
+
+
+def matching(store: Store, condition: str) -> np.ndarray:
+    """Return the rows that fulfil a condition of bounded work, ``(m,)`` int64, ascending.
+
+    Raises:
+        BadInput: As ``check`` and ``Store.where``.
+    """
+    check(store, condition)
+    return store.where(condition)
+
+
+def check(store: Store, condition: str | None) -> None:
+    """Refuse a condition that is too long, or calls what can make a value of any size.
+
+    Raises:
+        BadInput: If it is so, or is not understood.
+    """
+    if condition is None:
+        return
+    if len(condition) > _CONDITION:
+        raise BadInput(f"A condition has up to {_CONDITION:,} characters; got {len(condition):,}.")
+    as_filter(condition, store.table.schema, functions=_FUNCTIONS)
 
 
 def shown_columns(store: Store) -> list[str]:

@@ -21,6 +21,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 READING = ("describe", "where", "search", "neighbours", "duplicates", "clusters", "compare", "sample")
 WRITING = ("tag", "delete")
 PATH = "/mcp"
+_ANSWER = 2**20  # characters of an answer, without its pictures
 _BODY = 256 * 2**10  # bytes of a request over HTTP
 _INSTRUCTIONS = (
     "A store of embeddings: one row a sample, with an id, a vector, and what is known of it. Begin with "
@@ -170,6 +171,9 @@ def _one_by_one(
                 result = method(**arguments)
         except VergenceError as error:
             raise failure(str(error)) from None
+        size = len(json.dumps(result.rows if isinstance(result, Sampled) else result))
+        if size > _ANSWER:
+            raise failure(f"The answer has {size:,} characters, too many: ask for fewer rows or columns.")
         return _content(result, types) if isinstance(result, Sampled) else result
 
     return call

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from vergence.core.errors import BadInput
-from vergence.mcp.rows import LARGEST, MOST, between, records, shown_columns, small_picture
+from vergence.mcp.rows import (
+    LARGEST,
+    MOST,
+    between,
+    check,
+    matching,
+    records,
+    shown_columns,
+    small_picture,
+)
 from vergence.store.table import Store
 from vergence.studio.contrast import contrast
 from vergence.studio.encoder_session import LARGEST as LARGEST_FILE
@@ -25,6 +34,7 @@ _PICTURES = 16  # that are shown at once
 _CLUSTERS = 200
 _MEMBERS = 20  # ids of a group or cluster
 _CLASSES = 100
+_COLUMNS = 1_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,12 +82,13 @@ class ReadingTools:
         """Say what the store holds: rows, columns with their types, vectors, classes, and the encoder."""
         store = self.store
         about = store.about
-        shown = set(shown_columns(store))
+        shown = shown_columns(store)
         return {
             "store": store.path.name,
             "rows": len(store),
             "version": store.version,
-            "columns": {f.name: str(f.type) for f in store.table.schema if f.name in shown},
+            "columns": {name: str(store.table.schema.field(name).type) for name in shown[:_COLUMNS]},
+            "more_columns": max(0, len(shown) - _COLUMNS),
             "vectors": store.vector_columns,
             "searched": self._column,
             "encoder": about.get("models", {}).get(self._column) or None,
@@ -99,7 +110,7 @@ class ReadingTools:
         """
         between("limit", limit, 1, MOST)
         store = self.store
-        rows = store.where(condition)
+        rows = matching(store, condition)
         between("offset", offset, 0, len(store))
         shown = rows[offset : offset + limit]
         return {"total": len(rows), "rows": records(store, shown, columns)}
@@ -130,7 +141,7 @@ class ReadingTools:
         if text is not None:
             rows = find(store, text).rows
             if where is not None:
-                rows = np.intersect1d(rows, store.where(where))
+                rows = np.intersect1d(rows, matching(store, where))
             return {"total": len(rows), "rows": records(store, rows[:k], columns)}
         query = store.find(id) if id is not None else self._look_at(str(picture))
         return {"rows": self._near(query, k, where, columns)}
@@ -226,9 +237,9 @@ class ReadingTools:
             k: Number of clusters, up to 200; none lets the silhouette choose.
         """
         store = self.store
-        one = store.where(first)
+        one = matching(store, first)
         rest = np.setdiff1d(np.arange(len(store)), one)
-        two = rest if second is None else store.where(second)
+        two = rest if second is None else matching(store, second)
         if len(both := np.intersect1d(one, two)):
             raise BadInput(f"{len(both):,} rows are in both groups: they must not share any.")
         present, parts = self._parts(k)
@@ -281,7 +292,7 @@ class ReadingTools:
             between("The number of ids", len(ids), 1, _PICTURES)
             rows = np.array([store.find(name) for name in ids])
         else:
-            known = np.arange(len(store)) if where is None else store.where(where)
+            known = np.arange(len(store)) if where is None else matching(store, where)
             rows = np.random.default_rng(seed).permutation(known)[:n]
         raw = store.take(rows, ["thumbnail"])["thumbnail"].to_pylist() if len(rows) else []
         return Sampled(records(store, rows, columns), [small_picture(one, side) for one in raw])
@@ -292,6 +303,7 @@ class ReadingTools:
         from vergence.use.nearest import search
 
         store = self.store
+        check(store, where)
         hits = search(store, query, k=k, where=where, column=self._column)
         valid = hits.rows[0] >= 0
         found = records(store, hits.rows[0][valid], columns)

@@ -12,7 +12,7 @@ Here a condition is understood to its end or refused:
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import pyarrow as pa
 
@@ -33,27 +33,28 @@ _DEEPEST = 50  # parentheses in each other; Lance's parser has about that limit 
 _EXAMPLE = "A condition looks like \"class = 'cat' AND label IS NOT NULL\"."
 
 
-def as_filter(condition: str, schema: pa.Schema) -> str:
+def as_filter(condition: str, schema: pa.Schema, *, functions: Collection[str] | None = None) -> str:
     r"""Return a SQL condition as Lance takes it.
 
     Args:
         condition: SQL, as above.
         schema: Of the table that is asked.
+        functions: Those that may be called, in lower case; None lets all be.
 
     Raises:
-        BadInput: If a column is not there, or anything is not understood.
+        BadInput: If a column is not there, a function may not be called, or anything is not understood.
 
     >>> as_filter("\"Group\" = 'A' or n in (1, 2)", pa.schema({"Group": pa.string(), "n": pa.int64()}))
     "((`Group` = 'A') OR (`n` IN (1, 2)))"
     """
-    return _Reader(condition, schema).whole()
+    return _Reader(condition, schema, functions).whole()
 
 
 class _Reader:
     """Reads a condition by recursive descent; each method returns what it read as Lance's SQL."""
 
-    def __init__(self, condition: str, schema: pa.Schema) -> None:
-        self.condition, self.schema = condition, schema
+    def __init__(self, condition: str, schema: pa.Schema, functions: Collection[str] | None) -> None:
+        self.condition, self.schema, self.functions = condition, schema, functions
         self.depth, self.place = 0, 0
         self.tokens: list[tuple[str, str, int]] = []
         end = 0
@@ -169,8 +170,14 @@ class _Reader:
             return f"{upper} {text}"
         if text == "(":
             self.place += 2
-            return self._cast() if upper == "CAST" else f"{word}({self._list(')')})"
+            return self._cast() if upper == "CAST" else self._called(word)
         return self._column()
+
+    def _called(self, word: str) -> str:
+        if self.functions is not None and word.lower() not in self.functions:
+            known = ", ".join(sorted(self.functions))
+            raise BadInput(f"The function {word[:60]} may not be called here; these may: {known}.")
+        return f"{word}({self._list(')')})"
 
     def _cast(self) -> str:
         read = self._deeper(self._either)
