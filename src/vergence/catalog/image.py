@@ -18,7 +18,7 @@ PAPERS = (
     Paper("densecl", 50, "Dense Contrastive Learning for Self-Supervised Visual Pre-Training", 2021, "2011.09157", "image", "representation", "learner", "vergence.methods.image.densecl:DenseCL"),
     Paper("saliencyssl", 56, "Saliency Can Be All You Need In Contrastive Self-Supervised Learning", 2022, "2210.16776", "image", "representation", "learner", "vergence.methods.image.saliencyssl:SaliencySSL"),
     Paper("jigen", 57, "Self-Supervised Learning Across Domains", 2021, "2007.12368", "image", "few-labels", "learner", "vergence.methods.image.jigen:JiGen"),
-    Paper("synfgvr", 58, "On Learning Discriminative Features from Synthesized Data for Self-Supervised Fine-Grained Visual Recognition", 2024, "2407.14676", "image", "representation", "learner"),
+    Paper("synfgvr", 58, "On Learning Discriminative Features from Synthesized Data for Self-Supervised Fine-Grained Visual Recognition", 2024, "2407.14676", "image", "representation", "learner", "vergence.methods.image.synfgvr:SynFGVR"),
     Paper("care", 70, "Structuring Representation Geometry with Rotationally Equivariant Contrastive Learning", 2024, "2306.13924", "image", "representation", "learner", "vergence.methods.image.care:CARE"),
     Paper("gsimclr", 78, "G-SimCLR : Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling", 2020, "2009.12007", "image", "representation", "learner", "vergence.methods.image.gsimclr:GSimCLR"),
     Paper("npid", 89, "Unsupervised Feature Learning via Non-Parametric Instance-level Discrimination", 2018, "1805.01978", "image", "representation", "learner", "vergence.methods.image.npid:NPID"),
