@@ -1,11 +1,11 @@
-"""The worlds of I-JEPA, SiT and distillation hold what their records say, and arms differ in that alone."""
+"""The worlds of woven and threaded cells hold what their records say, and arms differ in that alone."""
 
 import numpy as np
 import pytest
 import torch
 
 from vergence.benchmarks.record import find_record
-from vergence.benchmarks.records import distill, ijepa, sit
+from vergence.benchmarks.records import distill, heurpt, ijepa, sit
 from vergence.data import ImageBatch
 from vergence.methods.image.encoders import build
 
@@ -87,6 +87,45 @@ def test_sit_s_views_are_the_two_looks_with_whole_cells_spoilt():
     assert torch.equal(torch.cat([view.clean for view in views], 3), pixels / 255)
     holes = views[0].mask.unfold(1, sit.CELL, sit.CELL).unfold(2, sit.CELL, sit.CELL).float().mean((3, 4))
     assert set(holes.unique().tolist()) == {0.0, 1.0}
+
+
+def test_threads_are_in_one_look_alone_and_no_cell_tells_of_another_one_s(monkeypatch):
+    for name in ("DETAIL", "WAVE", "NOISE"):
+        monkeypatch.setattr(sit, name, 0.0)
+    pairs, (probed, judged) = heurpt.threaded(None, 0)
+    pixels = pairs.reader.pixels.astype(np.float64)
+    first, second = np.split(pixels[..., 0] - pixels[..., 2], 2, 2)
+    one, other = cells(first, sit.CELL), cells(second, sit.CELL)
+    assert correlation(one, np.roll(one, 1, 1)) < 0.03 and correlation(one, other) < 0.03
+    power = [(part**2).mean((1, 2)) for part in (one, other)]
+    assert correlation(*power) < 0.08  # which threads there are is drawn anew
+    assert correlation((one[:, :8] ** 2).mean((1, 2)), (one[:, 8:] ** 2).mean((1, 2))) > 0.3
+    tags = pairs.target("tags")
+    assert tags.known.float().mean().item() == pytest.approx(heurpt.TAGGED * heurpt.NOTED, abs=0.03)
+    assert not tags.values[~tags.known].any()
+    noted = tags.known.all(1).numpy()
+    count = tags.values.sum(1).numpy()[noted]
+    assert power[0][noted][count == 0].max() < 1  # no thread, no colour
+    assert np.corrcoef(count, power[0][noted])[0, 1] > 0.8  # tags are of the first look
+    assert probed.target("tags").known.all() and judged.target("tags").known.all()
+
+
+def test_parts_are_all_that_differs_between_the_arms_of_heurpt():
+    made = list(arms_of("heurpt"))
+    assert {name: method.parts for name, method, _ in made} == {
+        "paper": ("tags", "repair", "contrast"),
+        "no tags": ("repair", "contrast"),
+        "no repair": ("tags", "contrast"),
+        "no contrast": ("tags", "repair"),
+    }
+    pixels = torch.randint(0, 256, (4, 3, 16, 32)).byte()
+    for _, method, training in made:
+        views = method.views(ImageBatch(pixels, torch.arange(4), torch.zeros(4)))
+        assert torch.equal(torch.cat([view.pixels for view in views.pair], 3), pixels / 255)
+        assert torch.equal(views.photo.pixels, views.pair[0].pixels)
+        assert method.weights == made[0][1].weights and training == made[0][2]
+        for one, other in zip(made[0][1].encoder.parameters(), method.encoder.parameters(), strict=True):
+            assert torch.equal(one, other)
 
 
 def test_the_teacher_names_single_gratings_and_a_crop_says_nothing_of_another():
