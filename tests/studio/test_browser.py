@@ -280,3 +280,36 @@ def test_a_selection_is_named_compared_deleted_after_a_review_and_brought_back(o
         back.press("Enter")
     wait(page, f"window.studio?.parts?.map?.map.rows === {n}")
     assert Store.open(session.store.path).names == names
+
+
+SELECTED = "window.studio.parts.map.selection.size"
+PRESSED = "document.querySelectorAll('.studio-bin[aria-pressed=true]')"
+
+
+def test_bars_select_narrow_each_other_and_the_table_follows_with_keys_alone(opened, session):
+    page = opened(session)
+    page.locator("summary", has_text="Columns").press("Enter")
+    page.get_by_label("camera <i>A</i>: ").wait_for()
+    values = session.store.read(["camera", "light"]).to_pydict()
+    mine = [i for i, value in enumerate(values["camera"]) if value == "<i>A</i>"]
+    page.get_by_label("camera <i>A</i>: ").press("Enter")
+    wait(page, f"{SELECTED} === {len(mine)}")
+    assert page.evaluate("window.studio.parts.map.selection.rows") == mine
+    wait(page, "location.hash.includes('q=')")
+    page.locator("summary", has_text="Table").press("Enter")
+    page.get_by_role("button", name="Order by light").press("Enter")
+    page.locator(".studio-lines th[aria-sort=ascending]").wait_for()
+    first = page.locator(".studio-lines tbody th").first.text_content()
+    assert first == session.store.names[min(mine, key=lambda i: values["light"][i])]
+    bar = page.locator(".studio-tall .studio-bin").first
+    bar.press("ArrowRight")
+    page.keyboard.press("Shift+ArrowRight")  # the second and third bins of the light
+    wait(page, f"{SELECTED} < {len(mine)} && {PRESSED}.length === 3")
+    narrowed = page.evaluate("window.studio.parts.map.selection.rows")
+    assert set(narrowed) < set(mine)
+    page.get_by_role("button", name="Take back").first.press("Enter")
+    wait(page, f"{PRESSED}.length < 3")
+    page.evaluate("window.studio.parts.map.selection.clear()")  # anything else takes the bars back
+    wait(page, f"{PRESSED}.length === 0")
+    page.locator(".studio-lines .studio-mini").first.press("Enter")
+    page.wait_for_selector(".studio-chosen")

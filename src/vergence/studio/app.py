@@ -59,13 +59,17 @@ def serving(session: Session, *, patience: float = 0.0) -> Any:
         session: Of the store.
         patience: Seconds that heavy work waits for the page to be drawn at most.
     """
+    from vergence.studio import linked_routes, selection_routes
     from vergence.studio.guard import Guard
-    from vergence.studio.selection_routes import MASKED
     from vergence.studio.web import application
 
     session.start(patience)
     wide = len(session.store) // 6 + 2**16  # bytes of a mask in base64, and of what comes with it
-    return Guard(application(session), largest=LARGEST, wide=dict.fromkeys(MASKED, wide))
+    return Guard(
+        application(session),
+        largest=LARGEST,
+        wide=dict.fromkeys([*linked_routes.MASKED, *selection_routes.MASKED], wide),
+    )
 
 
 @contextlib.contextmanager

@@ -91,7 +91,7 @@ class Session:
         return self._once("mark", lambda: fingerprint(self.store, self.column))
 
     @property
-    def _vectors(self) -> tuple[np.ndarray, np.ndarray]:
+    def vectors(self) -> tuple[np.ndarray, np.ndarray]:
         """The vectors ``(n, D)`` and their lengths ``(n,)``, kept though a tag changes the columns."""
 
         def made() -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +161,7 @@ class Session:
         try:
             with self.busy(f"Reading {len(self.store):,} samples"):
                 _ = self.projection, self.groups
-                _ = self._vectors
+                _ = self.vectors
                 self.drawn.wait(patience)
         except VergenceError as error:
             self.trouble = str(error)
@@ -282,8 +282,8 @@ class Session:
             and not pa.types.is_binary(field.type)
         ]
         values = times_as_words(self.store.take([row], shown)).to_pylist()[0]
-        card["facts"] = [[name, _shown(value)] for name, value in values.items() if value is not None]
-        if np.isnan(self._vectors[0][row, 0]):
+        card["facts"] = [[name, shown_value(value)] for name, value in values.items() if value is not None]
+        if np.isnan(self.vectors[0][row, 0]):
             return {"point": card, "near": [], "note": "This sample has no such vector, so no neighbours."}
         return {"point": card, "near": self._near(row, k), "note": ""}
 
@@ -303,7 +303,7 @@ class Session:
         return record["thumbnail"]
 
     def _near(self, query: int | np.ndarray, k: int) -> list[dict[str, Any]]:
-        vectors, lengths = self._vectors
+        vectors, lengths = self.vectors
         own = None if isinstance(query, np.ndarray) else int(query)
         asking = query if isinstance(query, np.ndarray) else vectors[query]
         rows, scores = nearest(vectors, lengths, asking, k, without=own)
@@ -362,6 +362,7 @@ def _class(about: dict[str, Any]) -> str | None:
     return None if about["label"] is None else str(about["label"])
 
 
-def _shown(value: Any) -> str:
+def shown_value(value: Any) -> str:
+    """Return a value of the data as people read it, not too long."""
     text = written(value) if isinstance(value, float) else str(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -20,6 +20,7 @@ from starlette.routing import Route
 from vergence.core.errors import BadInput, VergenceError
 from vergence.studio import contrast
 from vergence.studio.finding import find
+from vergence.studio.linked_routes import linked_routes
 from vergence.studio.requests import (
     Answer,
     Malformed,
@@ -104,6 +105,7 @@ def routes(session: Session) -> list[Route]:
         get("/studio/sides", _sides),
         get("/studio/compare", lambda s, r: comparison(s, *query_of(r, "column", "first", "second"))),
         *selection_routes(get, post),
+        *linked_routes(post),
     ]
 
 

@@ -2,6 +2,7 @@
 
 import { Named, sayAgain } from "./acts.js";
 import { readAddress, writeAddress } from "./address.js";
+import { Linked } from "./linked.js";
 import { PointMap } from "./map.js";
 import { mountPictureSearch } from "./search.js";
 import { Selection } from "./select.js";
@@ -29,13 +30,14 @@ export function mountMap(root) {
   const field = make("input", { type: "search", maxlength: 1000, placeholder: "Find an id, a text, or year > 2015 AND class = 'cat'", "aria-label": "Find samples by id, text, or an SQL condition", autocomplete: "off", spellcheck: "false" });
   const finding = make("form", { class: "studio-bar studio-find", role: "search" }, field, make("button", { type: "submit", class: "studio-main" }, "Find"));
   finding.addEventListener("submit", event => { event.preventDefault(); guarded(() => find(field.value.trim()))(); });
-  root.replaceChildren(make("div", { class: "studio-plane" }, finding, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live), aside);
+  const plane = make("div", { class: "studio-plane" }, finding, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live);
+  root.replaceChildren(plane, aside);
   root.removeAttribute("aria-busy");
   const map = new PointMap(canvas, overlay);
   const address = readAddress();
-  const selection = new Selection(map, chosen, () => { if (map.chosen < 0) empty(); named.show(); note(); }, () => found);
-  const named = new Named(kept, selection);
-  const part = parts.map = { map, open, told, changed, selection };
+  const selection = new Selection(map, chosen, () => { if (map.chosen < 0) empty(); named.show(); linked.changed(); note(); }, () => found);
+  const named = new Named(kept, selection), linked = new Linked(plane, selection);
+  const part = parts.map = { map, open, told, changed, selection, linked };
   let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1, mode = 0, layout = "", frame = null, deleted = 0, waits = address.sel ?? "";
   const trail = [];
 
@@ -167,6 +169,7 @@ export function mountMap(root) {
       if (!back) trail.push(row);
       showPoint(seen);
       map.near = seen.near.map(card => card.row);
+      linked.opened();
       map.drawOver();
       part.opened = performance.now() - began;
       live.textContent = `${title(seen.point)}; ${seen.near.length} neighbours.`;
