@@ -48,6 +48,7 @@ def test_a_photo_is_shown_with_its_path_resolution_and_bytes(store, tmp_path):
         "height": 200,
         "bytes": path.stat().st_size,
         "note": "",
+        "exif": [],
     }
     assert size(Originals(store).encoded(store.find("2023/a.jpg"))) == (640, 200)
     small = Originals(store).encoded(store.find("2024/b.png"))

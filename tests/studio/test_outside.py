@@ -266,7 +266,7 @@ def test_a_point_comes_with_its_neighbours_and_facts(client, session):
     assert result["point"]["id"] == EVIL and result["point"]["picture"] is None
     assert result["near"][0]["row"] == 10 and result["near"][0]["score"] == pytest.approx(1, abs=1e-4)
     assert result["near"][0]["picture"].startswith("data:image/png;base64,")
-    assert {"uri", "light"} <= {name for name, _ in result["point"]["facts"]}
+    assert {"light"} <= {name for name, _ in result["point"]["facts"]}
 
 
 def test_map_and_colours_come_as_words_and_numbers(client, session):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections import Counter
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from vergence.core.errors import BadInput
+from vergence.core.errors import BadInput, unknown
 from vergence.data.arrays import read_npy, read_npz
 from vergence.data.columns import coded, plain, read_parquet, text
 from vergence.store.lance_io import one_line
@@ -31,14 +32,16 @@ class Imported:
         table: Its rows, with the columns of a store first.
         classes: Names of the labels, or None.
         renamed: Columns that a store calls otherwise: the new names by those of the file.
+        numbered: Whether its rows have no ids of their own but are counted from 0.
     """
 
     table: pa.Table
     classes: list[str] | None
     renamed: dict[str, str]
+    numbered: bool = False
 
 
-def read(file: Path) -> Imported:
+def read(file: Path, *, vector: str | None = None, table: Path | None = None) -> Imported:
     """Read a file as the rows of a store.
 
     Labels are numbers, negative where unknown, or words, which then become classes.
@@ -47,25 +50,52 @@ def read(file: Path) -> Imported:
         file: ``.parquet``: columns ``id`` and ``vector`` at least; ``.npz``: arrays ``ids`` and ``vector``,
             perhaps ``labels`` and more vectors; ``.npy``: vectors ``(n, D)``, named by their row; ``.json``:
             samples as FiftyOne writes them, lists of numbers being vectors.
+        vector: The column of vectors, where it is called otherwise; then the rows need no ids.
+        table: Further columns of the rows of a ``.npy``: ``.parquet``, perhaps with ``id``.
 
     Raises:
         BadInput: If it is none of these, lacks the columns, or a row has no id or no finite vector.
     """
+    columns = _columns(file)
+    numbered = file.suffix == ".npy" or (vector is not None and "id" not in columns)
+    if vector not in (None, "vector"):
+        columns = _with_vector(file, columns, vector)
+    if table is not None:
+        if file.suffix != ".npy":
+            raise BadInput(f"A table goes with vectors in a .npy; {file} has columns of its own.")
+        more = _columns(table)
+        if "vector" in more:
+            raise BadInput(f"{table} has a column vector, and {file} holds the vectors too: leave one out.")
+        columns, numbered = {**columns, **more}, "id" not in more
+    if numbered and "id" not in columns and "vector" in columns:
+        columns = {"id": pa.chunked_array([np.arange(len(columns["vector"]))]), **columns}
+    if "id" not in columns or "vector" not in columns:
+        raise BadInput(f"{file} needs the columns id and vector; it has {', '.join(columns)}.")
+    return dataclasses.replace(_File(file, columns).rows(), numbered=numbered)
+
+
+def _with_vector(file: Path, columns: dict[str, pa.ChunkedArray], vector: str) -> dict[str, pa.ChunkedArray]:
+    """Return the columns with the one of that name as the vectors."""
+    if vector not in columns:
+        raise unknown(f"column of {file}", vector, list(columns))
+    if "vector" in columns:
+        raise BadInput(f"{file} has a column vector beside {vector}: rename it, or take it as the vectors.")
+    return {"vector" if name == vector else name: column for name, column in columns.items()}
+
+
+def _columns(file: Path) -> dict[str, pa.ChunkedArray]:
     readers = {".parquet": _parquet, ".npz": _npz, ".npy": _npy, ".json": _json}
     if file.suffix not in readers:
         raise BadInput(f"Cannot read {file}: the name must end in {', '.join(readers)}.")
     if not file.is_file():
         raise BadInput(f"There is no file {file}.")
     try:
-        columns = readers[file.suffix](file)
+        return readers[file.suffix](file)
     except BadInput:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise BadInput(f"{file} is not what its name says: {first}") from None
-    if "id" not in columns or "vector" not in columns:
-        raise BadInput(f"{file} needs the columns id and vector; it has {', '.join(columns)}.")
-    return _File(file, columns).rows()
 
 
 class _File:

@@ -127,22 +127,43 @@ class Store(TableReader):
         return cls._write(path, rows.batches(schema), schema, source)
 
     @classmethod
-    def read_file(cls, file: str | Path, path: str | Path, *, overwrite: bool = False) -> Store:
+    def read_file(
+        cls,
+        file: str | Path,
+        path: str | Path,
+        *,
+        vector: str | None = None,
+        table: str | Path | None = None,
+        images: str | Path | None = None,
+        overwrite: bool = False,
+    ) -> Store:
         """Make a store of one file: Parquet, NumPy, or JSON as FiftyOne writes it (``store.imports``).
 
         Args:
             file: Ends in ``.parquet``, ``.npz``, ``.npy`` or ``.json``; what ``export`` wrote comes back.
             path: As of ``create``.
+            vector: The column of vectors, where it is called otherwise; then the rows need no ids.
+            table: Further columns of the rows of a ``.npy``, as ``.parquet``.
+            images: A folder with a picture for every row (``store.pictures``).
             overwrite: Replace the store at ``path``.
 
         Raises:
-            BadInput: If the file has no ids and vectors, a row does not fit, or something is at ``path``.
+            BadInput: If the file has no ids and vectors, a row does not fit, it is not clear which picture
+                belongs to a row, or something is at ``path``.
         """
         path = _free(path, overwrite)
-        imported = read(Path(file))
-        info = {"renamed": imported.renamed} if imported.renamed else {}
-        schema = imported.table.schema.with_metadata(note(str(file), imported.classes, "", info=info))
-        return cls._write(path, iter(imported.table.cast(schema).to_batches(max_chunksize=8192)), schema)
+        imported = read(Path(file), vector=vector, table=None if table is None else Path(table))
+        more: dict[str, Any] = {"info": {"renamed": imported.renamed} if imported.renamed else {}}
+        if images is None:
+            schema = imported.table.schema.with_metadata(note(str(file), imported.classes, "", **more))
+            batches = iter(imported.table.cast(schema).to_batches(max_chunksize=8192))
+            return cls._write(path, batches, schema)
+        from vergence.store.pictures import Pictures
+
+        pictures = Pictures(images, imported)
+        about = note(str(file), pictures.classes, "", label_name=pictures.label_name, **more)
+        schema = pictures.table.schema.with_metadata(about)
+        return cls._write(path, pictures.batches(schema), schema)
 
     @classmethod
     def _write(

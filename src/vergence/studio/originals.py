@@ -15,6 +15,7 @@ from vergence.core.errors import BadInput
 from vergence.data import open as open_source
 from vergence.data.paths import from_printable
 from vergence.store.table import Store
+from vergence.studio.exif import exif
 
 if TYPE_CHECKING:
     from vergence.data.image.decode import Raw
@@ -58,7 +59,8 @@ class Originals:
     def describe(self, row: int) -> dict[str, Any]:
         """Return where the picture of a row lies, its ``width`` and ``height`` in pixels and its ``bytes``.
 
-        ``bytes`` is None where it is not a file of its own, ``note`` says what to know of what is shown.
+        ``bytes`` is None where it is not a file of its own, ``note`` says what to know of what is shown, and
+        ``exif`` is what the camera wrote, in pairs of words (``studio.exif``).
 
         Raises:
             BadInput: If there is neither a picture nor a small one in the store.
@@ -78,6 +80,7 @@ class Originals:
             "height": height,
             "bytes": len(original.raw) if isinstance(original.raw, bytes) and not original.small else None,
             "note": " ".join(notes),
+            "exif": exif(original.raw) if isinstance(original.raw, bytes) and not original.small else [],
         }
 
     def size(self, row: int) -> tuple[int, int]:

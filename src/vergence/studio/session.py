@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.core.numbers import written
 from vergence.data.arrow_types import times_as_words
+from vergence.data.written import is_text
 from vergence.store.table import Store
 from vergence.studio import cache, colours
 from vergence.studio.cache import fingerprint
@@ -32,6 +34,9 @@ from vergence.studio.selection import Tags
 T = TypeVar("T")
 NEIGHBOURS = 18
 _LONGEST = 300  # characters of a value that are shown
+_TEXT = 4_000  # characters of a sample that is a text
+_TEXTS = ("text", "caption", "sentence", "content", "body", "document", "abstract", "title")
+_LOOKED, _LONG = 1_000, 12  # values that say how long a column's texts are, and how long texts are on average
 _PICTURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpeg"}
 _ABOUT = ("id", "class", "label", "thumbnail")
 
@@ -250,8 +255,13 @@ class Session:
             return codes, Legend(column, False, names, sizes, other, none)
         return colours.codes(self.store, column)
 
-    def cards(self, rows: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
-        """Return what is shown of each row: its id, class, cluster and picture.
+    @property
+    def text(self) -> str | None:
+        """The column that says what a sample is where there is no picture of it, None where there is none."""
+        return self._once("text", lambda: _text_column(self.store))
+
+    def cards(self, rows: Sequence[int] | np.ndarray, longest: int = _LONGEST) -> list[dict[str, Any]]:
+        """Return what is shown of each row: its id, class, cluster, and picture or text (up to ``longest``).
 
         Raises:
             BadInput: If there is no such row.
@@ -259,7 +269,8 @@ class Session:
         chosen = [self._checked(row) for row in rows]
         if not chosen:
             return []
-        records = self.store.take(chosen, _ABOUT).to_pylist()
+        text = self.text
+        records = self.store.take(chosen, [*_ABOUT, *([text] if text else [])]).to_pylist()
         return [
             {
                 "row": row,
@@ -267,21 +278,25 @@ class Session:
                 "class": _class(about),
                 "cluster": self._cluster(row),
                 "picture": as_uri(about["thumbnail"]),
+                "text": _cut(about[text], longest) if text and about[text] is not None else None,
             }
             for row, about in zip(chosen, records, strict=True)
         ]
 
     def point(self, row: int, k: int = NEIGHBOURS) -> dict[str, Any]:
         """Return all about a row, and its k nearest neighbours."""
-        card = self.cards([row])[0]
+        card = self.cards([row], _TEXT)[0]
+        own = self.text if card["picture"] is None else None  # is shown whole already
         shown = [
             field.name
             for field in self.store.table.schema
-            if field.name not in (*_ABOUT, self.groups.own)
+            if field.name not in (*_ABOUT, self.groups.own, own)
             and not pa.types.is_nested(field.type)
             and not pa.types.is_binary(field.type)
         ]
         values = times_as_words(self.store.take([row], shown)).to_pylist()[0]
+        if values["uri"] == card["id"]:  # vectors that came without a place
+            del values["uri"]
         card["facts"] = [[name, shown_value(value)] for name, value in values.items() if value is not None]
         if np.isnan(self.vectors[0][row, 0]):
             return {"point": card, "near": [], "note": "This sample has no such vector, so no neighbours."}
@@ -364,5 +379,21 @@ def _class(about: dict[str, Any]) -> str | None:
 
 def shown_value(value: Any) -> str:
     """Return a value of the data as people read it, not too long."""
-    text = written(value) if isinstance(value, float) else str(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+    return _cut(written(value) if isinstance(value, float) else str(value), _LONGEST)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+def _text_column(store: Store) -> str | None:
+    """Return the column with a usual name for texts, else the one with the longest, if they are texts."""
+    names = [field.name for field in store.table.schema if is_text(field.type)]
+    names = [name for name in names if name not in ("id", "uri", "class")]
+    for name in _TEXTS:
+        if name in names:
+            return name
+    first = store.take(np.arange(min(len(store), _LOOKED)), names) if names else {}
+    lengths = {name: pc.mean(pc.utf8_length(first[name])).as_py() or 0.0 for name in names}
+    longest = max(names, key=lambda name: lengths[name], default=None)
+    return longest if longest is not None and lengths[longest] >= _LONG else None

@@ -60,7 +60,7 @@ export const guarded = work => async (...given) => {
 };
 
 export function portrait(card, large = false) {
-  if (!card.picture) return make("span", { class: "studio-text" }, card.id);
+  if (!card.picture) return make("span", { class: card.text ? `studio-text words${large ? " large" : ""}` : "studio-text" }, card.text || card.id);
   const image = make("img", { class: "studio-pic", src: card.picture, alt: card.id, decoding: "async" });
   image.addEventListener("load", () => image.classList.toggle("sharp", Math.max(image.naturalWidth, image.naturalHeight) <= 64));
   if (large) image.classList.add("large");
@@ -79,14 +79,14 @@ export const enlarge = guarded(async row => {
   image.addEventListener("error", () => say(`${about.path} cannot be shown.`, true));
   const facts = [`${count(about.width)} × ${count(about.height)} pixels`, about.bytes === null ? "" : size(about.bytes), about.note];
   const box = make("dialog", { class: "studio-full", "aria-label": `${about.path} at full size`, "data-own": true, onclose: () => box.remove(), onclick: event => { if (event.target === box) box.close(); } },
-    make("div", { class: "studio-full-head" }, make("div", {}, make("b", {}, about.path), make("span", {}, facts.filter(Boolean).join(", "))), make("button", { type: "button", class: "studio-small", onclick: () => box.close() }, "Close")),
+    make("div", { class: "studio-full-head" }, make("div", {}, make("b", {}, about.path), make("span", {}, facts.filter(Boolean).join(", ")), about.exif.length ? make("span", { class: "studio-exif" }, about.exif.map(([name, value]) => `${name} ${value}`).join(" · ")) : null), make("button", { type: "button", class: "studio-small", onclick: () => box.close() }, "Close")),
     make("div", { class: "studio-full-view", tabindex: 0 }, image));
   document.querySelector(".studio-page").append(box);
   box.showModal();
 });
 
 export const kind = card => card.class ?? card.cluster;
-export const title = card => [card.id, card.class, card.cluster].filter(Boolean).join(", ");
+export const title = card => [card.id, card.picture ? null : card.text, card.class, card.cluster].filter(Boolean).join(", ");
 
 export function tile(card, caption, more = {}) {
   return make("button", { type: "button", class: "studio-tile", "data-row": card.row, title: title(card), ...more }, portrait(card), make("span", {}, caption));

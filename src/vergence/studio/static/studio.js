@@ -107,7 +107,7 @@ function mountCompare(root) {
     options(first, sides.map(side => [side, side]), sides[0]);
     options(second, [rest, ...sides].map(side => [side, side]), rest);
   });
-  const strip = cards => make("div", { class: "studio-strip" }, ...cards.map(card => make("button", { type: "button", class: "studio-mini", "data-row": card.row, title: card.id }, card.picture ? make("img", { src: card.picture, alt: card.id }) : card.id)));
+  const strip = cards => make("div", { class: "studio-strip" }, ...cards.map(card => make("button", { type: "button", class: "studio-mini", "data-row": card.row, title: card.text || card.id }, card.picture ? make("img", { src: card.picture, alt: card.id }) : card.text || card.id)));
   const share = (part, n) => make("td", {}, `${(100 * part).toFixed(1)} %`, make("small", {}, `${count(n)} rows`));
   const kinds = { 0: ["first", "more of the first"], 1: ["second", "more of the second"], "-1": ["even", "no clear difference"] };
   const compare = busied(button, async () => {
