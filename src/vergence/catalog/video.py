@@ -18,7 +18,7 @@ PAPERS = (
     Paper("labelprop", 150, "Transfer of Representations to Video Label Propagation: Implementation Factors Matter", 2022, "2203.05553", "video", "correspondence", "readout", "vergence.use.labelprop:track_masks"),
     Paper("mcn", 152, "Multimodal Clustering Networks for Self-supervised Learning from Unlabeled Videos", 2021, "2104.12671", "video", "representation", "learner"),
     Paper("drlperm", 155, "Improving Spatiotemporal Self-Supervision by Deep Reinforcement Learning", 2018, "1807.11293", "video", "representation", "learner"),
-    Paper("vjepa", 163, "Revisiting Feature Prediction for Learning Visual Representations from Video", 2024, "2404.08471", "video", "representation", "learner"),
+    Paper("vjepa", 163, "Revisiting Feature Prediction for Learning Visual Representations from Video", 2024, "2404.08471", "video", "representation", "learner", "vergence.methods.video.vjepa:VJEPA"),
     Paper("moog", 198, "Moving Off-the-Grid: Scene-Grounded Video Representations", 2024, "2411.05927", "video", "representation", "learner"),
 )
 # fmt: on

@@ -33,18 +33,27 @@ class Predictor(nn.Module):
         width: Of the transformer; divisible by ``heads`` and by twice the axes of the grid.
         depth: Blocks.
         heads: Divides ``width``.
+        kinds: Mask tokens, one for each kind of mask.
     """
 
     positions: Tensor
 
     def __init__(
-        self, dim: int, *, grid: Sequence[int], out: int, width: int = 512, depth: int = 8, heads: int = 16
+        self,
+        dim: int,
+        *,
+        grid: Sequence[int],
+        out: int,
+        width: int = 512,
+        depth: int = 8,
+        heads: int = 16,
+        kinds: int = 1,
     ) -> None:
         super().__init__()
         if width % heads:
             raise BadInput(f"A predictor needs a width that its heads divide; got {width} and {heads} heads.")
         self.embed = nn.Linear(dim, width)
-        self.mask_token = nn.Parameter(torch.randn(width) * 0.02)
+        self.mask_token = nn.Parameter(torch.randn(kinds, width).squeeze(0) * 0.02)
         self.register_buffer("positions", sincos(grid, width), persistent=False)
         self.blocks = nn.Sequential(*(Block(width, heads, scale=None, drop=0.0) for _ in range(depth)))
         self.norm = nn.LayerNorm(width, eps=1e-6)
@@ -55,7 +64,7 @@ class Predictor(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(
-        self, tokens: Tensor, visible: Tensor, targets: Tensor, prefix: Tensor | None = None
+        self, tokens: Tensor, visible: Tensor, targets: Tensor, prefix: Tensor | None = None, kind: int = 0
     ) -> Tensor:
         """Return the answers ``(B, M, out)``, or ``(B, n, M, out)`` to n questions.
 
@@ -65,13 +74,15 @@ class Predictor(nn.Module):
             targets: ``(B, M)`` int64, the places to predict; with ``(B, n, M)`` each of the n blocks is a
                 question of its own, which does not see the others.
             prefix: ``(B, P, D)`` tokens without a place, such as the class token.
+            kind: Of the mask, where there are several.
         """
         questions = targets.flatten(0, -2)  # (B n, M)
         x = self.embed(tokens) + positions_at(self.positions, visible)
         if prefix is not None:
             x = torch.cat([self.embed(prefix), x], 1)
         x = x.repeat_interleave(len(questions) // len(x), 0)
-        ask = self.mask_token + positions_at(self.positions, questions)
+        token = self.mask_token if self.mask_token.ndim == 1 else self.mask_token[kind]
+        ask = token + positions_at(self.positions, questions)
         x = self.blocks(torch.cat([x, ask.to(x.dtype)], 1))
         answers = self.head(self.norm(x[:, -questions.shape[1] :]))
         return answers.view(*targets.shape, -1)

@@ -205,6 +205,54 @@ def multi_block(
     return (shown[:, None] + first).flatten(1), (targets[:, :, None] + first).flatten(2)
 
 
+def union_of_blocks(
+    rows: int,
+    grid: Sequence[int],
+    *,
+    blocks: int,
+    scale: float,
+    aspect: Range = (0.75, 1.5),
+    device: torch.device | str | None = None,
+    generator: torch.Generator | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Hide the union of blocks that span all frames, and show the rest (V-JEPA, arXiv:2404.08471, Sec. 3.2).
+
+    The blocks are rectangles of one size a batch, anywhere in the frame. To make a batch's rows equally long,
+    places are left out at random; a sample that its blocks cover whole is shown one place that the fewest
+    cover.
+
+    Args:
+        rows: Number of samples.
+        grid: Tokens along each axis, frames first: (t, h, w).
+        blocks: Blocks a sample.
+        scale: Share of a frame in a block, in (0, 1].
+        aspect: Least and largest height over width of a block.
+        device: Where the places lie.
+        generator: Of that device.
+
+    Returns:
+        Places that are shown ``(rows, K)`` and hidden ``(rows, M)``, int64.
+    """
+    frames, height, width = axes(grid)
+    tokens = height * width
+    low, high = aspect
+    shape = low + (high - low) * torch.rand((), generator=generator, device=device).item()
+    block = _rectangle(int(tokens * scale), shape, height, width)
+    corner = torch.rand((2, rows, blocks), generator=generator, device=device)
+    covered = _places(corner, block, height, width).flatten(1)
+    count = torch.zeros((rows, tokens), device=device)
+    count.scatter_add_(1, covered, torch.ones(1, device=device).expand_as(covered))
+    order = (count + torch.rand((rows, tokens), generator=generator, device=device)).argsort(1)
+    free = int((count == 0).sum(1).min())
+    seen, unseen = max(1, free), min(tokens - 1, int((count > 0).sum(1).min()))
+    first = tokens * torch.arange(frames, device=device)[:, None]  # token of each frame
+    chance = torch.rand((rows, tokens), generator=generator, device=device)
+    chance = torch.where(count > 0, chance, -1.0).scatter(1, order[:, :seen], -2.0)
+    hidden = chance.argsort(1, descending=True)[:, :unseen]
+    shown = order[:, :seen]
+    return tuple((places[:, None] + first).flatten(1) for places in (shown, hidden))  # type: ignore[return-value]
+
+
 def _rectangle(area: int, aspect: float, height: int, width: int) -> tuple[int, int]:
     """Return height and width of a rectangle of about that area that fits."""
     tall, wide = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
