@@ -362,3 +362,30 @@ def test_rows_without_a_vector_have_no_neighbours_and_no_cluster(store):
     assert sum(one["size"] for one in agent("clusters", k=2)["clusters"]) == 20
     assert "no other" in agent.refused("search", id=EVIL)
     assert len(agent("search", id=store.names[0], k=50)["rows"]) == 19
+
+
+def test_the_first_answers_load_nothing_heavy(store):
+    code = """
+import sys
+from vergence.mcp.server import server
+from vergence.mcp.tools import ReadingTools
+from vergence.store.table import Store
+tools = ReadingTools(Store.open(sys.argv[1]))
+server(tools)
+tools.describe(), tools.search(text="p")
+name = tools.where("TRUE")["rows"][0]["id"]
+assert len(tools.search(id=name, where="label = 1")["rows"]) == 10
+tools.neighbours([name])
+print(*{"torch", "sklearn", "scipy"} & set(sys.modules))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(store.path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "\n"
+
+
+def test_an_index_answers_as_the_library_does(store):
+    store.index()
+    agent, name = Agent(ReadingTools(store)), store.names[10]
+    said = agent("search", id=name, k=5)["rows"]
+    assert [row["id"] for row in said] == search(store, store.find(name), k=5).ids[0]

@@ -24,6 +24,7 @@ from vergence.studio.contrast import contrast
 from vergence.studio.encoder_session import LARGEST as LARGEST_FILE
 from vergence.studio.encoder_session import EncoderSession, picture
 from vergence.studio.finding import find
+from vergence.studio.session import nearest
 
 if TYPE_CHECKING:
     from vergence.use.clustering import Clusters
@@ -300,17 +301,38 @@ class ReadingTools:
     def _near(
         self, query: int | np.ndarray, k: int, where: str | None, columns: list[str] | None
     ) -> list[dict[str, Any]]:
-        from vergence.use.nearest import search
-
         store = self.store
         check(store, where)
-        hits = search(store, query, k=k, where=where, column=self._column)
-        valid = hits.rows[0] >= 0
-        found = records(store, hits.rows[0][valid], columns)
+        if store.has_index(self._column):
+            from vergence.use.nearest import search
+
+            hits = search(store, query, k=k, where=where, column=self._column)
+            valid = hits.rows[0] >= 0
+            rows, scores = hits.rows[0][valid], hits.scores[0][valid]
+        else:
+            rows, scores = self._exact(query, k, where)
         return [
             {**row, "score": round(float(score), 4)}
-            for row, score in zip(found, hits.scores[0][valid], strict=True)
+            for row, score in zip(records(store, rows, columns), scores, strict=True)
         ]
+
+    def _exact(self, query: int | np.ndarray, k: int, where: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows with the k largest cosines and these; no PyTorch is loaded for it."""
+        store = self.store
+        among = np.arange(len(store)) if where is None else store.where(where)
+        vectors = store.vectors(self._column)
+        vector = query if isinstance(query, np.ndarray) else vectors[query]
+        if np.isnan(vector).any():
+            raise BadInput(f"{self._names(np.array([query]))[0]} has no {self._column}.")
+        lengths = self._once(
+            "lengths", store.version, lambda: np.maximum(np.linalg.norm(vectors, axis=1), 1e-12)
+        )
+        if where is not None:
+            vectors, lengths = vectors[among], lengths[among]
+        own = None if isinstance(query, np.ndarray) else np.flatnonzero(among == query)
+        without = int(own[0]) if own is not None and len(own) else None
+        places, scores = nearest(vectors, lengths, vector, k, without=without)
+        return among[places], scores
 
     def _look_at(self, path: str) -> np.ndarray:
         """Return the vector of a picture in the folder of pictures; no other file is touched."""
