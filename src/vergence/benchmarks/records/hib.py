@@ -151,7 +151,8 @@ MECHANISM = Mechanism(
     "digit cannot be told has no place of its own among 25 classes; a cloud can lie over all that it may be. "
     "The rivals have clouds without width, and with the same for every number. Settings were chosen on seeds "
     "100 and 101; where a and b start and the batch, on seed 100 alone, after a first run with a and b at 1 "
-    "had been broken off in seed 1, with its scores seen.",
+    "had been broken off in seed 1, with its scores seen. Of the authors' code only the generator of digits "
+    "was found, so that theirs cannot be run here.",
     task=generated(partial(numbers, digits=5, least=3), AP, AMBIGUITY),
     arms=arms(hedging(8)),
 )

@@ -66,7 +66,7 @@ MECHANISM = Mechanism(
     f"learns from {PROBED} masks which pixels are a thing's. Where saliency is the only augmentation, a "
     "scene is found by what stands out in it; a map of another scene hides as much, but not what is no "
     "thing. Maps are of single colours (HC): on seed 100 these found things with an F of .94, regions (RC) "
-    ".67, the centre .20.",
+    ".67, the centre .20. No code of the authors' was found to be run here.",
     task=generated(scenes, Metric("mIoU of thing and ground, 20 masks known", thing_miou)),
     arms={
         "paper": learns(small),
