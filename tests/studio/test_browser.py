@@ -231,7 +231,7 @@ def test_it_says_what_it_is_doing_and_shows_the_better_map_when_it_is_there(open
         wait(page, "document.querySelector('.studio-doing').textContent.includes('Counting to ten')")
         assert page.locator(".studio-doing").is_visible()
     tab(page, "Map")
-    page.wait_for_selector(".studio-map[data-stage='1']")
+    page.wait_for_selector(".studio-map[data-stage='1']", timeout=240_000)
     assert page.locator(".studio-how").text_content().startswith("t-SNE")
     page.wait_for_selector(".studio-doing", state="hidden")
     drawn = page.evaluate("Array.from(window.studio.parts.map.map.xy.slice(0, 20))")
@@ -313,3 +313,49 @@ def test_bars_select_narrow_each_other_and_the_table_follows_with_keys_alone(ope
     wait(page, f"{PRESSED}.length === 0")
     page.locator(".studio-lines .studio-mini").first.press("Enter")
     page.wait_for_selector(".studio-chosen")
+
+
+LABELS = "window.studio.parts.map.map.labels"
+CROWD = """n => {
+  const { map } = window.studio.parts.map, xy = new Uint16Array(2 * n);
+  const far = i => [49000 + 40 * (i % 97), 32767 + 40 * (i % 89)];
+  const place = i => i % 100 ? [16000 + i % 300, 32767 + i % 200] : far(i);
+  for (let i = 0; i < n; i++) [xy[2 * i], xy[2 * i + 1]] = place(i);
+  map.names = [];
+  map.setColours(new Uint8Array(n), new Uint32Array(256).fill(0xff000000));
+  map.setPoints(xy);
+  map.drawNow();
+  map.drawNow();
+  const { kx, ky, ox, oy } = map.scales();
+  const row = y => Math.round(oy - y * ky) * map.canvas.width;
+  const ink = (x, y) => map.pixels[row(y) + Math.round(x * kx + ox)] & 255;
+  return [map.crowd, map.inSight, ink(16100, 32800), ink(...place(300)), ink(33000, 5000)];
+}"""
+
+
+def test_a_double_click_renames_a_cluster_on_the_map(opened, session):
+    page = opened(session)
+    wait(page, f"{LABELS}.length > 0")
+    box = page.locator(".studio-canvas").bounding_box()
+    first = page.evaluate(
+        f"(({{ one, box }}, r) => [one.cluster, ...box.map(v => v / r)])({LABELS}[0], "
+        "window.studio.parts.map.map.ratio)"
+    )
+    cluster, (left, top, right, bottom) = first[0], first[1:]
+    page.mouse.dblclick(box["x"] + (left + right) / 2, box["y"] + (top + bottom) / 2)
+    field = page.locator(".studio-name")
+    field.fill(EVIL)
+    field.press("Enter")
+    wait(page, "window.studio.parts.map.map.names.some(one => one.shown.startsWith('<img'))")
+    assert session.groups.names == {cluster: EVIL}
+    page.get_by_role("button", name="Names").press("Enter")
+    assert page.evaluate(f"{LABELS}.length") == 0
+
+
+def test_a_crowd_is_drawn_by_how_many_lie_in_a_place(opened, session):
+    page = opened(session)
+    crowd, in_sight, dense, sparse, empty = page.evaluate(CROWD, 90_000)
+    assert crowd and in_sight == 90_000
+    assert dense < sparse < empty  # black points on light paper: the more, the darker
+    page.evaluate("window.studio.parts.map.map.zoomBy(60)")
+    wait(page, "!window.studio.parts.map.map.waiting && !window.studio.parts.map.map.crowd")

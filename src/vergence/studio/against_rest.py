@@ -67,7 +67,7 @@ def _means(values: pa.Array, inside: np.ndarray) -> dict[str, Any] | None:
 def _more(values: pa.Array, inside: np.ndarray) -> dict[str, Any] | None:
     """Return the values or words that more rows inside have than chance explains, None without any."""
     words = pa.types.is_string(values.type) and pc.count_distinct(values).as_py() > _DISTINCT
-    names, of, row = _words(values) if words else _values(values)
+    names, of, row = words_of(values) if words else _values(values)
     if not len(names):
         return None
     counts = np.stack([np.bincount(of[side[row]], minlength=len(names)) for side in (inside, ~inside)])
@@ -91,7 +91,7 @@ def _values(values: pa.Array) -> tuple[list[Any], np.ndarray, np.ndarray]:
     return coded.dictionary.to_pylist(), coded.indices.to_numpy(zero_copy_only=False).astype(np.int64), row
 
 
-def _words(values: pa.Array) -> tuple[list[Any], np.ndarray, np.ndarray]:
+def words_of(values: pa.Array) -> tuple[list[Any], np.ndarray, np.ndarray]:
     """Return the words of a text, and for each row and word that it has once which and the row."""
     parts = pc.split_pattern_regex(pc.utf8_lower(values.fill_null("")), _APART)
     row = pc.list_parent_indices(parts).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -15,7 +15,7 @@ from vergence.core.numbers import written
 from vergence.data.arrow_types import time_as_words
 from vergence.store.lance_io import quoted
 from vergence.store.table import Store
-from vergence.studio.colours import KINDS, NONE, OTHER, columns, decoded, kinds
+from vergence.studio.colours import FEW, NONE, OTHER, columns, decoded, kinds
 
 RANGES = 32  # bins of numbers
 _TAIL = 0.005  # share of numbers that the first and the last bin take in beyond the others
@@ -62,7 +62,7 @@ def _bins(column: str, values: pa.Array) -> Bins:
     kind, name = values.type, '"{}"'.format(column.replace('"', '""'))
     whole = pa.types.is_integer(kind)
     few = pa.types.is_string(kind) or pa.types.is_boolean(kind)
-    if few or (whole and pc.count_distinct(values).as_py() <= KINDS):
+    if few or (whole and pc.count_distinct(values).as_py() <= FEW):
         return _values(column, name, values)
     time = pa.types.is_temporal(kind)
     numbers = values.cast(pa.int64() if kind.bit_width == 64 else pa.int32()) if time else values

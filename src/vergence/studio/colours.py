@@ -13,7 +13,8 @@ from vergence.core.errors import unknown
 from vergence.core.numbers import written
 from vergence.store.table import Store
 
-KINDS = 20  # that get a colour of their own, the most frequent ones
+KINDS = 60  # that get a colour of their own, the most frequent ones
+FEW = 20  # different whole numbers up to which they are kinds, not a scale
 OTHER, NONE = 254, 255  # codes of the kinds without one, and of rows without a value
 STEPS = 254  # of a scale
 _TAIL = 0.005  # share of values at either end that a scale does not stretch for
@@ -72,7 +73,7 @@ def codes(store: Store, column: str) -> tuple[np.ndarray, Legend]:
         return _times(column, values)
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
         return scale(column, values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
-    if pa.types.is_integer(values.type) and pc.count_distinct(values).as_py() > KINDS:
+    if pa.types.is_integer(values.type) and pc.count_distinct(values).as_py() > FEW:
         return scale(column, values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
     return kinds(column, values)
 

@@ -29,13 +29,15 @@ class Groups:
     Attributes:
         of: ``(n,)`` int64, the cluster of each row, -1 for none; None before ``find``.
         names: Of those that have one, by number.
+        stage: How often they or their names have changed.
+        divided: How often they have been found anew.
     """
 
     def __init__(self, store: Store, column: str, mark: str) -> None:
         self.store, self.column, self.mark = store, column, mark
         self.of: np.ndarray | None = None
         self.names: dict[int, str] = {}
-        self.stage = 0
+        self.stage = self.divided = 0
         self._read()
 
     def find(self, k: int | None = None) -> None:
@@ -56,6 +58,7 @@ class Groups:
         cache.save_array(self.store, f"clusters-{self.mark}", of)
         self.of, self.names = of, {}
         self.stage += 1
+        self.divided += 1
 
     def rename(self, cluster: int, name: str) -> None:
         """Name a cluster, or take its name away with an empty one, and write that into the store.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 
 import numpy as np
 import pyarrow as pa
 
-from vergence.core.errors import unknown
+from vergence.core.errors import VergenceError, unknown
 from vergence.store.table import Store
 from vergence.studio import cache
 
@@ -41,7 +42,8 @@ class Projection:
         self.final = kept is not None and kept.shape == (len(store), 2) and kept.dtype == np.uint16
         if self.final:
             assert kept is not None
-            self.now = kept, better(int((kept[:, 0] < NOWHERE).sum())), 0
+            how = cache.load_json(store, f"map-{mark}").get("how")
+            self.now = kept, str(how or better(int((kept[:, 0] < NOWHERE).sum()))), 0
         else:
             self.now = *self._first(), 0
 
@@ -62,8 +64,14 @@ class Projection:
             known = layout(self.store, column=self.column)
             points = place_among(vectors[present], vectors[known.rows], known.points)
             points[np.searchsorted(present, known.rows)] = known.points
-            coordinates, how = self._spread(present, points), better(len(present))
+            coordinates = self._spread(present, points)
+            how = (
+                f"{known.how} of {len(known.rows):,} of {len(present):,} samples, the others put among their "
+                "neighbours"
+            )
         cache.save_array(self.store, f"map-{self.mark}", coordinates)
+        with contextlib.suppress(VergenceError):
+            cache.save_json(self.store, f"map-{self.mark}", {"how": how})
         self.now, self.final = (coordinates, how, self.now[2] + 1), True
 
     def _first(self) -> tuple[np.ndarray, str]:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from vergence.core.errors import BadInput, VergenceError
 from vergence.studio import contrast
+from vergence.studio.cluster_names import cluster_names
 from vergence.studio.finding import find
 from vergence.studio.linked_routes import linked_routes
 from vergence.studio.requests import (
@@ -100,6 +101,7 @@ def routes(session: Session) -> list[Route]:
         get("/studio/drop.txt", lambda s, _: download(s.review.text(), "drop.txt")),
         get("/studio/decisions.csv", lambda s, _: download(s.review.table(), "decisions.csv", "text/csv")),
         get("/studio/clusters", lambda s, _: cluster_cards(s)),
+        get("/studio/names", lambda s, _: {"names": cluster_names(s)}),
         post("/studio/divide", _divide, k=or_none(whole)),
         post("/studio/name", _name, cluster=whole, name=text),
         get("/studio/sides", _sides),

@@ -1,6 +1,8 @@
 // A scatter of many points on a canvas: drawn pixel by pixel, found through a grid.
 
 const SIDE = 65534, NOWHERE = 65535, CELLS = 256, SHIFT = 8, PAD = 14, FAR = 4000;
+const CROWD = 60000;  // points in sight above which they are drawn by how many lie in a place
+const SKETCH = 100000, REST = 140;  // points drawn while the map moves; milliseconds until all are
 
 export class PointMap {
   constructor(canvas, overlay) {
@@ -14,6 +16,9 @@ export class PointMap {
     this.only = null;
     this.mask = null;  // 1 for each row that is selected; null where nothing is
     this.drawing = null;  // a shape that is being drawn, in steps of the map
+    this.names = [];  // of clusters, with their places in steps, the largest cluster first
+    this.labels = [];  // boxes of those that are seen, in pixels of the canvas
+    this.moving = false;
     this.chosen = this.focused = -1;
     this.near = [];
     this.zoom = 1;
@@ -35,13 +40,14 @@ export class PointMap {
       order[j] = kept;
     }
     this.order = order;
+    this.inSight = n;
     const start = new Uint32Array(CELLS * CELLS + 1), items = new Uint32Array(n);
     for (let i = 0; i < n; i++) if (xy[2 * i] !== NOWHERE) start[this.cell(i) + 1]++;
     for (let c = 0; c < CELLS * CELLS; c++) start[c + 1] += start[c];
     const next = start.slice();
-    for (let i = 0; i < n; i++) if (xy[2 * i] !== NOWHERE) items[next[this.cell(i)]++] = i;
+    for (const i of order) if (xy[2 * i] !== NOWHERE) items[next[this.cell(i)]++] = i;
     this.start = start;
-    this.items = items;
+    this.items = items.subarray(0, start[CELLS * CELLS]);
     this.draw();
   }
 
@@ -96,41 +102,99 @@ export class PointMap {
     if (!this.image || !this.start) return;
     const began = performance.now();
     this.pixels.fill(this.paper >>> 0);
+    const crowd = this.crowd = this.inSight > (this.crowd ? 0.8 : 1) * CROWD, layer = crowd ? this.density : this.pass;
+    this.inSight = 0;
     if (this.mask) {
-      this.pass(-1, 0.3, 0, this.grey);
-      this.pass(this.only === null ? -1 : this.only, 0.95, 1);
-    } else if (this.only === null) this.pass(-1, 0.85);
-    else { this.pass(-2, 0.1); this.pass(this.only, 0.95); }
+      layer.call(this, -1, 0.3, 0, this.grey);
+      layer.call(this, this.only === null ? -1 : this.only, 0.95, 1);
+    } else if (this.only === null) layer.call(this, -1, 0.85);
+    else { layer.call(this, -2, 0.1); layer.call(this, this.only, 0.95); }
     this.context.putImageData(this.image, 0, 0);
     this.drawOver();
     this.took = performance.now() - began;
+    if (crowd !== this.inSight > (crowd ? 0.8 : 1) * CROWD) this.draw();
+  }
+
+  // One layer of points by how many lie around each pixel: the logarithm of their number is their opacity, the mean of
+  // their inks the colour. Arguments as of `pass`.
+  density(which, opacity, picked = -1, paint = null) {
+    const { xy, codes, inks, pixels, mask, only } = this, { width, height } = this.canvas, { kx, ky, ox, oy } = this.scales();
+    const rows = this.inView(), step = this.moving ? Math.max(1, Math.ceil(rows.length / SKETCH)) : 1;  // while it moves only some
+    const size = width * height, [sums, spread] = this.room(size);
+    let inSight = 0;
+    for (let j = 0; j < rows.length; j += step) {
+      const i = rows[j], ux = xy[2 * i];
+      if (picked !== -1 && mask[i] !== picked) continue;
+      const code = codes[i];
+      if (which !== -1 && (which === -2 ? code === only : code !== which)) continue;
+      const x = Math.round(ux * kx + ox), y = Math.round(oy - xy[2 * i + 1] * ky);
+      if (x < 1 || y < 1 || x >= width - 1 || y >= height - 1) continue;
+      const ink = paint ?? inks[code], p = 4 * (y * width + x);
+      sums[p] += ink & 255; sums[p + 1] += ink >>> 8 & 255; sums[p + 2] += ink >>> 16 & 255; sums[p + 3]++;
+      inSight++;
+    }
+    this.inSight += inSight * step;
+    const row = 4 * width;
+    for (let p = 4; p < 4 * size - 4; p++) spread[p] = sums[p - 4] + sums[p] + sums[p + 4];  // of three by three pixels
+    for (let p = row; p < 4 * size - row; p++) sums[p] = spread[p - row] + spread[p] + spread[p + row];
+    let full = 0, seen = 0;
+    for (let p = row + 3; p < 4 * size - row; p += 4 * 7) if (sums[p]) { full += Math.log1p(sums[p]); seen++; }
+    const top = 2 * Math.max(1, full / Math.max(1, seen));  // twice the mean logarithm is drawn in full
+    for (let q = width; q < size - width; q++) {
+      const here = sums[4 * q + 3];
+      if (!here) continue;
+      const a = Math.round(256 * opacity * Math.min(1, 0.22 + 0.78 * Math.log1p(here) / top)), b = 256 - a, old = pixels[q];
+      const red = sums[4 * q] / here, green = sums[4 * q + 1] / here, blue = sums[4 * q + 2] / here;
+      pixels[q] = (0xff000000 | ((old >>> 16 & 255) * b + blue * a >>> 8) << 16 | ((old >>> 8 & 255) * b + green * a >>> 8) << 8 | (old & 255) * b + red * a >>> 8) >>> 0;
+    }
+  }
+
+  // Rows of the cells of the grid that are in view.
+  inView() {
+    if (this.zoom < 2) return this.items;
+    const { kx, ky, ox, oy } = this.scales(), cellOf = v => Math.max(0, Math.min(CELLS - 1, Math.floor(v) >> SHIFT));
+    const [x0, x1, y0, y1] = [-ox / kx, (this.canvas.width - ox) / kx, (oy - this.canvas.height) / ky, oy / ky].map(cellOf), runs = [];
+    for (let cy = y0; cy <= y1; cy++) runs.push(this.items.subarray(this.start[cy * CELLS + x0], this.start[cy * CELLS + x1 + 1]));
+    const rows = new Uint32Array(runs.reduce((n, run) => n + run.length, 0));
+    let n = 0;
+    for (const run of runs) { rows.set(run, n); n += run.length; }
+    return rows;
+  }
+
+  // Sums of inks and points a pixel, emptied, and room to spread them.
+  room(size) {
+    if (this.sums?.length !== 4 * size) { this.sums = new Float32Array(4 * size); this.spread = new Float32Array(4 * size); } else this.sums.fill(0);
+    return [this.sums, this.spread];
   }
 
   // One layer of points; which: -1 all, -2 all but the chosen group, else a group.
   // picked: 1 only those that are selected, 0 only the others; paint: one ink for all.
   pass(which, opacity, picked = -1, paint = null) {
-    const { xy, codes, inks, pixels, order, mask } = this, { width, height } = this.canvas, { kx, ky, ox, oy } = this.scales();
+    const { xy, codes, inks, pixels, mask } = this, { width, height } = this.canvas, { kx, ky, ox, oy } = this.scales();
     const r = this.radius(), reach = Math.ceil(r), offsets = [], shares = [];
     for (let dy = -reach; dy <= reach; dy++) for (let dx = -reach; dx <= reach; dx++) {
       const cover = Math.max(0, Math.min(1, r + 0.5 - Math.hypot(dx, dy)));
       if (cover > 0.04) { offsets.push(dy * width + dx); shares.push(Math.round(256 * cover * opacity)); }
     }
     const at = Int32Array.from(offsets), alpha = Int32Array.from(shares), count = at.length;
-    const right = width - reach - 1, bottom = height - reach - 1, mix = 256;
-    for (let j = 0; j < order.length; j++) {
-      const i = order[j], ux = xy[2 * i];
+    const right = width - reach - 1, bottom = height - reach - 1, mix = 256, rows = this.zoom < 2 ? this.order : this.inView();
+    let inSight = 0;
+    for (let j = 0; j < rows.length; j++) {
+      const i = rows[j], ux = xy[2 * i];
       if (ux === NOWHERE) continue;
       if (picked !== -1 && mask[i] !== picked) continue;
       const code = codes[i];
       if (which !== -1 && (which === -2 ? code === this.only : code !== which)) continue;
       const x = Math.round(ux * kx + ox), y = Math.round(oy - xy[2 * i + 1] * ky);
       if (x < reach || y < reach || x > right || y > bottom) continue;
+      inSight++;
       const ink = paint ?? inks[code], red = ink & 0xff00ff, green = ink & 0xff00, centre = y * width + x;
       for (let k = 0; k < count; k++) {
         const p = centre + at[k], a = alpha[k], b = mix - a, old = pixels[p];
         pixels[p] = (0xff000000 | (((old & 0xff00ff) * b + red * a) >>> 8) & 0xff00ff | (((old & 0xff00) * b + green * a) >>> 8) & 0xff00) >>> 0;
       }
     }
+    this.inSight += inSight;
   }
 
   drawOver() {
@@ -147,6 +211,7 @@ export class PointMap {
       over.strokeStyle = colour;
       over.stroke();
     };
+    this.drawNames(over, scale);
     if (this.chosen >= 0 && this.xy[2 * this.chosen] !== NOWHERE) {
       const [x, y] = this.place(this.chosen);
       over.lineWidth = scale;
@@ -173,6 +238,37 @@ export class PointMap {
       over.stroke();
     }
     if (this.focused >= 0 && this.xy[2 * this.focused] !== NOWHERE) ring(this.focused, 6, 2, this.ink);
+  }
+
+  // The names of the clusters that fit, the largest cluster's first.
+  drawNames(over, scale) {
+    const { kx, ky, ox, oy } = this.scales(), tall = 18 * scale;
+    this.labels = [];
+    over.font = `600 ${13 * scale}px system-ui, sans-serif`;
+    over.textAlign = "center";
+    over.textBaseline = "middle";
+    over.lineJoin = "round";
+    over.lineWidth = 4 * scale;
+    for (const one of this.names) {
+      const px = one.x * kx + ox, y = oy - one.y * ky, words = one.shown.length > 28 ? `${one.shown.slice(0, 27)}…` : one.shown;
+      if (px < 0 || px > this.canvas.width || y < tall / 2 || y > this.canvas.height - tall / 2) continue;
+      const half = over.measureText(words).width / 2 + 3 * scale, x = Math.max(half, Math.min(this.canvas.width - half, px));
+      const box = [x - half, y - tall / 2, x + half, y + tall / 2];
+      if (this.labels.some(({ box: b }) => box[0] < b[2] && box[2] > b[0] && box[1] < b[3] && box[3] > b[1])) continue;
+      this.labels.push({ one, box });
+      over.strokeStyle = this.halo;
+      over.strokeText(words, x, y);
+      over.fillStyle = this.ink;
+      over.globalAlpha = one.name ? 1 : 0.75;
+      over.fillText(words, x, y);
+      over.globalAlpha = 1;
+    }
+  }
+
+  // The name at a place (in pixels of the page), with its box there.
+  label(px, py) {
+    const scale = this.ratio || 1, seen = this.labels.find(({ box }) => px * scale >= box[0] && px * scale <= box[2] && py * scale >= box[1] && py * scale <= box[3]);
+    return seen ? { one: seen.one, box: seen.box.map(v => v / scale) } : null;
   }
 
   // A place on the canvas (in pixels of the page), in steps of the map.
@@ -277,6 +373,9 @@ export class PointMap {
     const span = SIDE / this.zoom;
     this.left = Math.max(-span / 2, Math.min(SIDE - span / 2, this.left));
     this.low = Math.max(-span / 2, Math.min(SIDE - span / 2, this.low));
+    this.moving = this.rows > SKETCH;
+    clearTimeout(this.rest);
+    if (this.moving) this.rest = setTimeout(() => { this.moving = false; this.draw(); }, REST);
     this.draw();
   }
 }

@@ -4,17 +4,18 @@ import { Named, sayAgain } from "./acts.js";
 import { readAddress, writeAddress } from "./address.js";
 import { Linked } from "./linked.js";
 import { PointMap } from "./map.js";
+import { ClusterNames } from "./names.js";
 import { mountPictureSearch } from "./search.js";
 import { Selection } from "./select.js";
 import { NONE, OTHER, ask, count, darkness, enlarge, guarded, inksOf, json, kind, kindColour, make, openTab, own, packed, parts, portrait, query, answered, readColour, say, scaleColour, shown, tile, title, variable } from "./shared.js";
 
-const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes. S starts a frame: arrows move it, Shift and an arrow size it, Enter selects, A adds, X takes out; Ctrl+Z undoes.";
+const KEYS = "Arrows move, + and − zoom, 0 shows all. N and P go to the next and previous nearest point, Shift and an arrow to the nearest in that direction; Enter opens it, Escape closes. A double click on a name changes it. S starts a frame: arrows move it, Shift and an arrow size it, Enter selects, A adds, X takes out; Ctrl+Z undoes.";
 
 export function mountMap(root) {
   const canvas = make("canvas", { class: "studio-canvas", tabindex: 0, role: "application", "aria-label": `Map of all samples. ${KEYS}` });
   const overlay = make("canvas", { class: "studio-over", "aria-hidden": "true" });
   const tip = make("div", { class: "studio-tip", hidden: true }), live = make("p", { class: "studio-live", "aria-live": "polite" });
-  const by = make("select", { "aria-label": "Colour by" }), how = make("span", { class: "studio-how" });
+  const by = make("select", { "aria-label": "Colour by" }), how = make("p", { class: "studio-how" });
   const legend = make("div", { class: "studio-legend" }), side = make("div", { "aria-label": "Chosen sample" });
   const chosen = make("section", { class: "studio-selected", "aria-label": "Selection", hidden: true });
   const kept = make("section", { class: "studio-selected", "aria-label": "Named selections", hidden: true });
@@ -24,20 +25,21 @@ export function mountMap(root) {
   const button = (text, label, act) => make("button", { type: "button", class: "studio-small", "aria-label": label, title: label, onclick: act }, text);
   const box = make("div", { class: "studio-box" }, canvas, overlay, tip);
   const modes = ["Move", "Rectangle", "Lasso"].map((name, i) => make("button", { type: "button", class: "studio-small", "aria-pressed": String(!i), title: i ? `Drag to select by a ${name.toLowerCase()}; Shift adds, Alt takes out` : "Drag to move the map; Shift and drag selects a rectangle", onclick: () => choose(i) }, name));
-  const bar = make("div", { class: "studio-bar" }, make("label", {}, "Colour by ", by), how,
+  const map = new PointMap(canvas, overlay), names = new ClusterNames(map, box);
+  const bar = make("div", { class: "studio-bar" }, make("label", {}, "Colour by ", by), names.button,
     make("span", { class: "studio-zoom", role: "group", "aria-label": "What dragging does" }, ...modes),
     make("span", { class: "studio-zoom" }, button("−", "Zoom out", () => map.zoomBy(1 / 1.6)), button("+", "Zoom in", () => map.zoomBy(1.6)), button("Show all", "Show the whole map", () => map.whole())));
   const field = make("input", { type: "search", maxlength: 1000, placeholder: "Find an id, a text, or year > 2015 AND class = 'cat'", "aria-label": "Find samples by id, text, or an SQL condition", autocomplete: "off", spellcheck: "false" });
   const finding = make("form", { class: "studio-bar studio-find", role: "search" }, field, make("button", { type: "submit", class: "studio-main" }, "Find"));
   finding.addEventListener("submit", event => { event.preventDefault(); guarded(() => find(field.value.trim()))(); });
-  const plane = make("div", { class: "studio-plane" }, finding, bar, box, legend, make("p", { class: "studio-keys" }, KEYS), live);
+  const plane = make("div", { class: "studio-plane" }, finding, bar, box, legend, how, make("p", { class: "studio-keys" }, KEYS), live);
   root.replaceChildren(plane, aside);
   root.removeAttribute("aria-busy");
-  const map = new PointMap(canvas, overlay);
   const address = readAddress();
   const selection = new Selection(map, chosen, () => { if (map.chosen < 0) empty(); named.show(); linked.changed(); note(); }, () => found);
   const named = new Named(kept, selection), linked = new Linked(plane, selection);
-  const part = parts.map = { map, open, told, changed, selection, linked };
+  const part = parts.map = { map, open, told, changed, selection, linked, names };
+  names.changed = () => parts.head.again();
   let found = null, current = "", origin = [], step = -1, asked = 0, hovered = -1, mode = 0, layout = "", frame = null, deleted = 0, waits = address.sel ?? "";
   const trail = [];
 
@@ -91,7 +93,7 @@ export function mountMap(root) {
 
   function told(state) {
     if (part.stage !== undefined && part.stage < state.stage) guarded(reload)();
-    if (part.clusters !== undefined && part.clusters !== state.clusters) guarded(recolour)();
+    if (part.clusters !== undefined && part.clusters !== state.clusters) { guarded(recolour)(); part.names.load(); }
     part.clusters = state.clusters;
     const names = state.columns;
     if (deleted !== state.deleted) { deleted = state.deleted; selection.show(); }
@@ -146,7 +148,7 @@ export function mountMap(root) {
     if (better) selection.moved();
     layout = about.how.split(" ")[0];
     if (waits && address.on === layout) { selection.read(waits); waits = ""; }
-    if (better) say(`The map is now by ${about.how}.`);
+    if (better) { say(`The map is now by ${about.how}.`); names.load(); }
   }
 
   async function reload() {
@@ -387,7 +389,7 @@ export function mountMap(root) {
       else guarded(() => find(address.q))();
     }
     if (Number.isInteger(address.row) && address.row < map.rows) open(address.row);
-    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; sayAgain(); parts.head.again(); }));
+    requestAnimationFrame(() => requestAnimationFrame(() => { part.painted ??= performance.now(); root.dataset.ready = "true"; own.drawn = true; sayAgain(); parts.head.again(); names.load(); }));
     if (parts.state) told(parts.state);
   });
   first();

@@ -109,9 +109,13 @@ export const variable = name => getComputedStyle(document.body).getPropertyValue
 export const darkness = matchMedia("(prefers-color-scheme: dark)");
 export const dark = () => darkness.matches;
 
+// Up to FEW kinds differ in hue; more in hue, and neighbours in how light and how strong they are.
+const FEW = 20, TONES = [[-0.14, 0.05], [0.02, -0.05], [0.16, 0.01]];
+
 export function kindColour(i, n) {
-  const hue = Math.round(250 + 360 * i / Math.max(n, 1)) % 360, light = (dark() ? 0.72 : 0.6) + 0.1 * (i % 2);
-  return `oklch(${light} ${dark() ? 0.14 : 0.16} ${hue})`;
+  const many = n > FEW, turn = many ? Math.floor(i / TONES.length) / Math.ceil(n / TONES.length) : i / Math.max(n, 1);
+  const hue = Math.round(250 + 360 * turn) % 360, [lighter, stronger] = many ? TONES[i % TONES.length] : [0.1 * (i % 2), 0];
+  return `oklch(${(dark() ? 0.72 : 0.6) + lighter} ${(dark() ? 0.14 : 0.16) + stronger} ${hue})`;
 }
 
 export function scaleColour(share) {
