@@ -89,6 +89,12 @@ def test_rows_that_are_all_alike_lie_nowhere(tmp_path):
         widget.improve()
 
 
+def test_its_script_is_one_file_that_imports_nothing(widget):
+    script = widget.get_state()["_esm"]
+    assert [line for line in script.splitlines() if line.startswith("import ")] == []
+    assert script.count("export default") == 1 and "body {" not in widget.get_state()["_css"]
+
+
 def answers(widget, monkeypatch, *questions):
     said = []
     monkeypatch.setattr(widget, "send", lambda content, buffers=None: said.append(content))
