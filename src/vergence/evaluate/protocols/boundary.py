@@ -78,8 +78,10 @@ def boundary(
 
     Source: Martin, Fowlkes, Malik 2004 and Arbelaez et al. 2011. Their ``correspondPixels`` looks for the
     same matching, but pixels are left over by way of links that it draws at random: it misses about one
-    match in 2,000, and counts a little differently whenever it is run. On 20 BSDS photos at half size
-    (Canny's edges, people's) both counts agree within 0.07 % in sum and 0.11 % at each of 99 thresholds.
+    match in 2,000, and counts a little differently whenever it is run. On 20 BSDS photos at half size,
+    against all people who drew, both counts agree within 0.07 % in sum and 0.11 % at each of 99 thresholds
+    for Canny's edges and people's, within 0.04 % and 0.10 % for Sobel's, ``suppressed``; thinned pixels are
+    the same but for 5 of 2 million. A core scores 2 such photos a second at all thresholds, 107 at one.
     """
     levels = np.arange(1, thresholds + 1) / (thresholds + 1)
     rows = [
