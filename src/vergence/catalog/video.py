@@ -9,7 +9,7 @@ PAPERS = (
     Paper("iic", 76, "Self-supervised Video Representation Learning Using Inter-intra Contrastive Framework", 2020, "2008.02531", "video", "representation", "learner", "vergence.methods.video.iic:IIC"),
     Paper("timecycle", 80, "Learning Correspondence from the Cycle-Consistency of Time", 2019, "1903.07593", "video", "correspondence", "learner", "vergence.methods.video.timecycle:TimeCycle"),
     Paper("fgvc", 83, "Learning Fine-Grained Features for Pixel-wise Video Correspondences", 2023, None, "video", "correspondence", "learner"),
-    Paper("odct", 92, "Online Deep Clustering with Video Track Consistency", 2022, "2206.03086", "video", "representation", "learner"),
+    Paper("odct", 92, "Online Deep Clustering with Video Track Consistency", 2022, "2206.03086", "video", "representation", "learner", "vergence.methods.video.odct:ODCT"),
     Paper("gmrw", 104, "Self-Supervised Any-Point Tracking by Contrastive Random Walks", 2024, "2409.16288", "video", "correspondence", "learner", "vergence.methods.video.gmrw:GMRW"),
     Paper("scaling4d", 110, "Scaling 4D Representations", 2024, "2412.15212", "video", "representation", "learner"),
     Paper("scale", 116, "Spatio-Temporal Crop Aggregation for Video Representation Learning", 2023, "2211.17042", "video", "representation", "learner"),

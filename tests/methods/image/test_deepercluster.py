@@ -12,9 +12,10 @@ from two_processes import few_digits
 from vergence.core import BadInput, Clock
 from vergence.data.image.batch import ImageBatch
 from vergence.methods.image import deepercluster
-from vergence.methods.image.deepercluster import DeeperCluster, kmeans, nearest, whitened
+from vergence.methods.image.deepercluster import DeeperCluster, whitened
 from vergence.methods.image.encoders import build
 from vergence.nets.image_encoder import MEAN, STD
+from vergence.nets.kmeans import kmeans, nearest
 from vergence.nets.sobel import Sobel
 
 CONTRACT = {

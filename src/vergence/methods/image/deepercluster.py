@@ -17,13 +17,12 @@ from vergence.data.image.batch import ImageBatch
 from vergence.engine.distributed import from_first, world
 from vergence.nets import width_of
 from vergence.nets.image_encoder import image_size
+from vergence.nets.kmeans import kmeans
 from vergence.nets.sobel import Sobel
 from vergence.views.pixels.augment import Augment
 from vergence.views.pixels.geometry import quarter_turns
 
 Views = tuple[Tensor, Tensor, Tensor]
-_DISTANCES = 1 << 24  # held at a time
-_ASIDE = 1e-7  # from the centre of a group that is divided
 _LEAST = 1e-5  # share of the largest variance that every direction is taken to have
 
 
@@ -203,31 +202,3 @@ def whitened(vectors: Tensor, components: int) -> Tensor:
     variance = variance.clamp_min(_LEAST * variance[-1].clamp_min(torch.finfo(x.dtype).tiny))
     kept = slice(max(0, x.shape[1] - components), None)
     return normalize(x @ (directions[:, kept] / variance[kept].sqrt()), dim=1).float()
-
-
-def kmeans(x: Tensor, k: int, iterations: int) -> Tensor:
-    """Return the group ``(n,)`` of each row by k-means from ``k`` random rows; draws from torch's generator.
-
-    The centre of an empty group goes beside that of another one, which it divides.
-    """
-    centres = x[torch.randperm(len(x))[:k].to(x.device)]
-    sign = torch.ones_like(x[0])
-    sign[::2] = -1
-    for _ in range(iterations):
-        of = nearest(x, centres)
-        count = of.bincount(minlength=k)
-        sums = torch.zeros_like(centres).index_add_(0, of, x)
-        centres = torch.where(count[:, None] > 0, sums / count.clamp_min(1)[:, None], centres)
-        full = (count > 0).nonzero()[:, 0]
-        for empty in (count == 0).nonzero()[:, 0].tolist():
-            divided = full[torch.randint(len(full), ())]
-            centres[empty] = centres[divided] + _ASIDE * sign
-            centres[divided] -= _ASIDE * sign
-    return nearest(x, centres)
-
-
-def nearest(x: Tensor, centres: Tensor) -> Tensor:
-    """Return the nearest centre ``(n,)`` of each row."""
-    half = (centres * centres).sum(1) / 2
-    parts = x.split(max(1, _DISTANCES // len(centres)))
-    return torch.cat([(part @ centres.T - half).argmax(1) for part in parts])
