@@ -77,6 +77,7 @@ def test_a_query_is_an_id_a_condition_or_text(store, query, kind, rows):
         ("1=1; DROP TABLE x", "understood|Cannot|condition"),
         ("id = 'a' UNION SELECT 1", "understood|Cannot|condition"),
         ("nothing of this", "contains"),
+        ("length(repeat('x', 2000000000)) > 5", "repeat"),
         ("\x00", "contains|understood|condition"),
         ("../../etc/passwd", "contains|understood|condition"),
     ],

@@ -13,7 +13,7 @@ from PIL import Image
 
 from vergence.core.errors import BadInput, unknown
 from vergence.data.arrow_types import times_as_words
-from vergence.store.conditions import as_filter
+from vergence.store.conditions import BOUNDED, as_filter
 from vergence.store.table import Store
 from vergence.studio.encoder_session import picture
 
@@ -23,12 +23,6 @@ _LONGEST = 300  # characters of a value
 _LINE = 600  # characters of an error
 _USUAL = ("id", "class")
 _CONDITION = 50_000  # characters
-_FUNCTIONS = {  # their values are no larger than what they are given
-    "abs", "array_has", "array_length", "btrim", "cardinality", "char_length", "coalesce",
-    "contains", "date_part", "date_trunc", "ends_with", "exp", "greatest", "isnan", "least", "left",
-    "length", "ln", "log10", "lower", "ltrim", "nullif", "octet_length", "power", "regexp_like",
-    "right", "round", "rtrim", "split_part", "sqrt", "starts_with", "strpos", "trunc", "upper",
-}  # fmt: skip
 
 
 def between(name: str, value: int, least: int, most: int) -> int:
@@ -58,7 +52,7 @@ def check(store: Store, condition: str | None) -> None:
         return
     if len(condition) > _CONDITION:
         raise BadInput(f"A condition has up to {_CONDITION:,} characters; got {len(condition):,}.")
-    as_filter(condition, store.table.schema, functions=_FUNCTIONS)
+    as_filter(condition, store.table.schema, functions=BOUNDED)
 
 
 def shown_columns(store: Store) -> list[str]:

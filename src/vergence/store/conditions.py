@@ -31,6 +31,12 @@ _RESERVED = {"AND", "OR", "NOT", "IN", "IS", "BETWEEN", "LIKE", "ILIKE", "NULL",
 _COMPARED = {"=", "==", "<>", "!=", "<", "<=", ">", ">="}
 _DEEPEST = 50  # parentheses in each other; Lance's parser has about that limit too
 _EXAMPLE = "A condition looks like \"class = 'cat' AND label IS NOT NULL\"."
+BOUNDED = {  # functions whose values are no larger than what they are given
+    "abs", "array_has", "array_length", "btrim", "cardinality", "char_length", "coalesce",
+    "contains", "date_part", "date_trunc", "ends_with", "exp", "greatest", "isnan", "least", "left",
+    "length", "ln", "log10", "lower", "ltrim", "nullif", "octet_length", "power", "regexp_like",
+    "right", "round", "rtrim", "split_part", "sqrt", "starts_with", "strpos", "trunc", "upper",
+}  # fmt: skip
 
 
 def as_filter(condition: str, schema: pa.Schema, *, functions: Collection[str] | None = None) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from vergence.core.errors import BadInput
+from vergence.store.conditions import BOUNDED, as_filter
 from vergence.store.table import Store
 
 LONGEST = 1_000  # characters of a query
@@ -32,7 +33,8 @@ def find(store: Store, query: str) -> Found:
     """Return the row whose id a query is, else those that fulfil it as a condition, else that contain it.
 
     Text is looked for as it stands, in any case, in ids, places (``uri``), classes and every column of text.
-    A condition is read by the store's own strict grammar (``store.conditions``).
+    A condition is read by the store's own strict grammar (``store.conditions``), and calls no function that
+    could fill the memory: a link to the page may bring one along.
 
     Raises:
         BadInput: If it is empty or too long, nothing contains it, or it looks like a condition and is none.
@@ -45,6 +47,7 @@ def find(store: Store, query: str) -> Found:
     except BadInput:
         pass
     try:
+        as_filter(query, store.table.schema, functions=BOUNDED)
         return Found("condition", store.where(query))
     except BadInput as error:
         refused = error
