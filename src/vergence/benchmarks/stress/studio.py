@@ -41,7 +41,7 @@ CLICKS, FRAMES = 20, 60
 class Made:
     """Pictures of as many classes, one colour each, with two lines that tell samples apart."""
 
-    uri, modality = "generated", "image"
+    uri, modality, root, label_name = "generated", "image", None, "class"
 
     def __init__(self, of: np.ndarray) -> None:
         self.labels, self.skipped = of.astype(np.int64), Skipped(0.5)
@@ -52,7 +52,10 @@ class Made:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def sample(self, i: int) -> np.ndarray:
+    def store_columns(self, index: np.ndarray) -> dict[str, Any]:
+        return {}
+
+    def small_sample(self, i: int) -> np.ndarray:
         picture = np.empty((24, 24, 3), np.uint8)
         picture[...] = self.colours[self.labels[i]]
         picture[i % 24], picture[:, i // 24 % 24] = 250, 20
