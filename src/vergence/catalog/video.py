@@ -11,7 +11,7 @@ PAPERS = (
     Paper("fgvc", 83, "Learning Fine-Grained Features for Pixel-wise Video Correspondences", 2023, None, "video", "correspondence", "learner"),
     Paper("odct", 92, "Online Deep Clustering with Video Track Consistency", 2022, "2206.03086", "video", "representation", "learner", "vergence.methods.video.odct:ODCT"),
     Paper("gmrw", 104, "Self-Supervised Any-Point Tracking by Contrastive Random Walks", 2024, "2409.16288", "video", "correspondence", "learner", "vergence.methods.video.gmrw:GMRW"),
-    Paper("scaling4d", 110, "Scaling 4D Representations", 2024, "2412.15212", "video", "representation", "learner"),
+    Paper("scaling4d", 110, "Scaling 4D Representations", 2024, "2412.15212", "video", "representation", "learner", "vergence.methods.video.scaling4d:Scaling4D"),
     Paper("scale", 116, "Spatio-Temporal Crop Aggregation for Video Representation Learning", 2023, "2211.17042", "video", "representation", "learner"),
     Paper("visage", 121, "VISAGE: Video Instance Segmentation with Appearance-Guided Enhancement", 2024, "2312.04885", "video", "objects", "readout", "vergence.use.visage:follow_objects"),
     Paper("cubicpuzzles", 140, "Self-Supervised Video Representation Learning with Space-Time Cubic Puzzles", 2019, "1811.09795", "video", "representation", "learner", "vergence.methods.video.cubicpuzzles:CubicPuzzles"),
