@@ -2,9 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from vergence.benchmarks.records.iic import FRAMES, WAYS, drifts, one_frame, shuffled
 from vergence.core import BadInput, Clock
 from vergence.data.video.example import example
 from vergence.methods.video.encoders import build
@@ -109,3 +111,18 @@ def test_mistakes_are_answered_in_one_line():
         IIC(encoder, negatives=0)
     with pytest.raises(ValueError, match=r"call setup\(source\)"):
         IIC(encoder).loss(None)
+
+
+def test_the_clips_of_its_record_drift_and_what_judges_them_has_lost_time_alone():
+    learned, judged = drifts(None, 100)
+    frames = next(judged.loader(40, spec={"size": 12, "frames": FRAMES})).pixels.float()
+    assert frames.shape == (40, FRAMES, 3, 12, 12) and learned.classes == sorted(WAYS)
+    assert np.bincount(judged.labels).tolist() == [300] * 4
+    for change, still in ((one_frame, True), (shuffled, False)):
+        same, changed = drifts(None, 100, change=change)
+        broken = next(changed.loader(40, spec={"size": 12, "frames": FRAMES})).pixels.float()
+        assert (broken[:, 1:] == broken[:, :-1]).all() == still
+        if not still:
+            torch.testing.assert_close(broken.sort(1).values, frames.sort(1).values)
+        again = next(same.loader(20, spec={"size": 12, "frames": FRAMES})).pixels
+        assert torch.equal(again, next(learned.loader(20, spec={"size": 12, "frames": FRAMES})).pixels)
