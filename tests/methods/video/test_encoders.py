@@ -65,6 +65,14 @@ def test_the_order_of_frames_matters_to_networks_of_time_and_not_to_the_mean_ove
         assert equal is same, name
 
 
+def test_a_class_on_frames_is_made_again_from_its_spec():
+    place = "vergence.benchmarks.records._looks:Linear"
+    made = encoders.build("frames", frames=4, encoder={"name": place})
+    assert made.spec["encoder"] == {"name": place}
+    again = encoders.build(**made.spec)
+    again.load_state_dict(made.state_dict())
+
+
 def test_an_image_encoder_on_frames_is_the_mean_of_its_vectors():
     images = vergence.encoder("resnet-tiny", size=16, width=8).eval()
     encoder = encoders.on_frames(images, frames=4)

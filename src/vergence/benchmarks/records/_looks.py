@@ -37,7 +37,6 @@ class Linear(ImageEncoder):
         super().__init__(size=SIDE)
         self.out_dim, self.depth = DIM, 1
         self.map = nn.Linear(3 * SIDE * SIDE, DIM)
-        self.spec = {"name": f"{__name__}:Linear"}
 
     def forward(self, images: Images, *, need: Sequence[str] = ()) -> Tensor:  # type: ignore[override]
         self.check(need)

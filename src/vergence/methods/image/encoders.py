@@ -126,9 +126,13 @@ def _build_class(place: str, size: int | None, options: dict[str, Any]) -> Image
     if size is not None and "size" in inspect.signature(cls).parameters:
         options = {**options, "size": size}
     try:
-        return cast(ImageEncoder, cls(**options))
+        made = cast(ImageEncoder, cls(**options))
     except TypeError as error:
         raise BadInput(f"{place} cannot be made: {error}.") from error
+    if not made.spec:
+        inner = {"encoder": options["encoder"].spec} if isinstance(wrapped, Mapping) else {}
+        made.spec = {"name": place, **options, **inner}
+    return made
 
 
 def shorter_side(source: Source) -> int:
