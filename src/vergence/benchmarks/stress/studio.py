@@ -1,13 +1,14 @@
-"""Measure the studio on 100,000 points in headless Chromium: first paint, and how soon it answers.
+"""Measure the studio on generated points in headless Chromium: first paint, how soon it answers, and memory.
 
-    python -m vergence.benchmarks.stress.studio [--rows 100000] [--width 128] [--loads 5] [--bare]
+    python -m vergence.benchmarks.stress.studio [--rows 100000,1000000] [--width 64] [--loads 5]
 
-Builds a store of generated points (small pictures, 12 classes, three further columns), serves it as
-``vergence studio`` does, and times what a person waits for: from the command, with the browser open, and from
-asking for the page to the first picture of the map, from a click to the neighbours, from a choice of colour
-to the picture in it, from a lasso to the count, and a frame while zooming. The first load is that of a store
-nobody has looked at: the map is by PCA and the better one is being worked out meanwhile; the others come when
-that is there. Screenshots go beside ``--shots``.
+Builds stores of generated points (small pictures up to 100,000 rows, 12 classes, three further columns),
+serves each as ``vergence studio`` does, and times what a person waits for: from the command, with the browser
+open, and from asking for the page to the first picture of the map, from a click to the neighbours, from a
+choice of colour to the picture in it, from a lasso to the count, the turns of the wheel drawn in three
+seconds, and from a bar of a column to the counts of all columns. The first load is that of a store nobody has
+looked at: the map is by PCA and the better one is being worked out meanwhile; the others come when that is
+there. Screenshots go beside ``--shots``.
 """
 
 from __future__ import annotations
@@ -36,6 +37,13 @@ from vergence.store.table import Store
 
 CLASSES = 12
 CLICKS, FRAMES = 20, 60
+BARS_OF = {
+    "start_to_first_paint": {"100000": 4.0, "1000000": 6.0},
+    "click": 0.3,
+    "colour": 0.5,
+    "wheel_in_3_s": 40,
+}
+PICTURES = 100_000  # rows up to which the store has pictures
 
 
 class Made:
@@ -153,6 +161,35 @@ ZOOM = """async n => {
 }"""
 
 
+WHEEL = """async limit => {
+  const canvas = document.querySelector(".studio-canvas"), map = window.studio.parts.map.map;
+  const { left, top, width, height } = canvas.getBoundingClientRect();
+  const middle = { clientX: left + width / 2, clientY: top + height / 2, bubbles: true, cancelable: true };
+  const began = performance.now(), frame = () => new Promise(requestAnimationFrame);
+  let turns = 0;
+  while (performance.now() - began < limit) {
+    canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: turns % 20 < 10 ? -100 : 100, ...middle }));
+    do await frame(); while (map.waiting);
+    turns++;
+  }
+  map.whole();
+  return turns;
+}"""
+BARS = """async () => {
+  const linked = window.studio.parts.map.linked, found = [];
+  document.querySelector(".studio-linked summary").click();
+  while (!linked.took) await new Promise(next => setTimeout(next, 5));
+  for (const bins of [[0], [1], [0, 1], [2], [0, 1, 2]]) {
+    const began = performance.now();
+    linked.took = null;
+    await linked.choose("camera", bins);
+    while (!linked.took) await new Promise(next => setTimeout(next, 1));
+    found.push(performance.now() - began);
+  }
+  window.studio.parts.map.selection.clear();
+  document.querySelector(".studio-linked summary").click();
+  return found;
+}"""
 LASSO = """() => {
   const part = window.studio.parts.map, corners = [];
   const at = turn => Math.round(32767 + 30000 * turn);
@@ -236,6 +273,27 @@ def frames(page: Page) -> list[float]:
     return [time / 1000 for time in page.evaluate(ZOOM, FRAMES)]
 
 
+def wheel(page: Page) -> int:
+    """Return how many turns of the wheel are drawn in three seconds, each after the one before."""
+    return page.evaluate(WHEEL, 3000)
+
+
+def bars(page: Page) -> list[float]:
+    """Press bars of a column and return seconds until the rows are selected and all columns counted anew."""
+    return [time / 1000 for time in page.evaluate(BARS)]
+
+
+def memory(served: Served) -> dict[str, float]:
+    """Return the gigabytes of the server, at most so far and now, and those of the browser now."""
+    server = psutil.Process(served.process.pid)
+    status = Path(f"/proc/{server.pid}/status").read_text()
+    most = int(status.split("VmHWM:")[1].split()[0]) * 1024
+    browsers = [p for p in psutil.Process().children(recursive=True) if "chrom" in p.name()]
+    browser = sum(process.memory_full_info().pss for process in browsers)
+    sizes = {"server": server.memory_info().rss, "server_at_most": most, "browser": browser}
+    return {name: round(size / 1e9, 2) for name, size in sizes.items()}
+
+
 def summary(seconds: list[float]) -> dict[str, float]:
     middle, worst = statistics.median(seconds), max(seconds)
     return {"median": round(middle, 4), "worst": round(worst, 4), "times": len(seconds)}
@@ -245,73 +303,74 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rows", type=int, default=100_000)
-    parser.add_argument("--width", type=int, default=128, help="values of a vector")
-    parser.add_argument("--bare", action="store_true", help="a store without pictures, which is made sooner")
+    parser.add_argument("--rows", default="100000,1000000", help="of each store, with a comma between")
+    parser.add_argument("--width", type=int, default=64, help="values of a vector")
     parser.add_argument("--loads", type=int, default=5)
     parser.add_argument("--out", type=Path, default=RESULTS / "studio.json")
     parser.add_argument("--shots", type=Path, help="folder for screenshots")
-    parser.add_argument("--store", type=Path, help="folder to keep the store in, or to take it from")
+    parser.add_argument("--stores", type=Path, help="folder to keep the stores in, or to take them from")
     args = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="studio-"))
-    path = args.store or folder / "generated.lance"
-    if not path.exists():
-        build(path, args.rows, args.width, pictures=not args.bare)
-    shutil.rmtree(path / "_studio", ignore_errors=True)
-    try:
-        with sync_playwright() as playwright:
-            measured = measure(playwright.chromium, path, args)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-    result = {
-        "what": "vergence studio in headless Chromium, seconds",
-        "rows": args.rows,
+    result: dict[str, Any] = {
+        "what": "vergence studio in headless Chromium, seconds and GB",
         "width": args.width,
         "cores": os.cpu_count(),
-        "load_average": [round(value, 1) for value in os.getloadavg()],
-        **measured,
-        "bars": {"start_to_first_paint": 4.0 if args.rows <= 100_000 else 6.0, "answer": 0.3},
+        "bars": BARS_OF,
+        "stores": [],
     }
-    write_json(args.out, result)
+    with tempfile.TemporaryDirectory(prefix="studio-") as temporary:
+        for rows in map(int, args.rows.split(",")):
+            path = (args.stores or Path(temporary)) / f"{rows}.lance"
+            if not path.exists():
+                build(path, rows, args.width, pictures=rows <= PICTURES)
+            shutil.rmtree(path / "_studio", ignore_errors=True)
+            load_average = [round(value, 1) for value in os.getloadavg()]
+            with sync_playwright() as playwright:
+                measured = measure(playwright.chromium, path, rows, args)
+            result["stores"].append({"rows": rows, "load_average": load_average, **measured})
+            write_json(args.out, result)
     print(json.dumps(result, indent=2))
 
 
-def measure(chromium: Any, path: Path, args: argparse.Namespace) -> dict[str, Any]:
+def measure(chromium: Any, path: Path, rows: int, args: argparse.Namespace) -> dict[str, Any]:
     names = ("chromium", "chromium-browser", "google-chrome")
     program = next(place for name in names if (place := shutil.which(name)))
     browser = chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
     served = Served(path)
     try:
-        return measure_served(browser, served, args)
+        return measure_served(browser, served, rows, args)
     finally:
         served.close()
         browser.close()
 
 
-def measure_served(browser: Any, served: Served, args: argparse.Namespace) -> dict[str, Any]:
+def measure_served(browser: Any, served: Served, rows: int, args: argparse.Namespace) -> dict[str, Any]:
     page, first = load(browser, served.url)
     start = {
         "server_start": round(served.started, 2),
         "start_to_first_paint": round(time.perf_counter() - served.began, 2),
         "server_processor": round(served.cpu(), 2),
     }
-    early = {"first_paint": round(first, 3), "click": summary(clicks(page, args.rows))}
-    shot(page, args.shots, "pca")
+    early = {"first_paint": round(first, 3), "click": summary(clicks(page, rows))}
+    shot(page, args.shots, f"{rows}-pca")
     page.context.close()
     began = time.perf_counter()
     while served.state()["doing"]:
         time.sleep(0.5)
     early["until_better"] = round(time.perf_counter() - began, 1)
-    paints, settled = [], {}
+    paints: list[float] = []
+    settled: dict[str, Any] = {}
     for i in range(args.loads):
         page, seconds = load(browser, served.url)
         paints.append(seconds)
         if i == 0:
-            settled["click"] = summary(clicks(page, args.rows))
+            settled["click"] = summary(clicks(page, rows))
             settled["colour"] = summary(colours(page))
             settled["lasso"] = lassos(page)
             walk(page)
+            settled["bars"] = summary(bars(page))
             settled["zoom_frame"] = summary(frames(page))
+            settled["wheel_in_3_s"] = wheel(page)
+            settled["memory"] = memory(served)
         page.context.close()
     for scheme in ("light", "dark") if args.shots else ():
         for width in (1280, 400):
@@ -319,7 +378,7 @@ def measure_served(browser: Any, served: Served, args: argparse.Namespace) -> di
             page, _ = load(browser, served.url, **view)
             page.evaluate("window.studio.parts.map.open(4321)")
             page.wait_for_selector(".studio-near .studio-tile")
-            shot(page, args.shots, f"{scheme}-{width}")
+            shot(page, args.shots, f"{rows}-{scheme}-{width}")
             page.context.close()
     return {**start, "first_paint": summary(paints), **settled, "while_the_map_is_worked_out": early}
 
