@@ -93,7 +93,8 @@ def test_somebody_elses_encoder_in_one_line(place, weights, capsys):
 
 
 def test_learning_that_begins_with_weights(place, weights):
-    ran("Learning that begins with weights")
+    names = ran("Learning that begins with weights")
+    assert (names["moved"].init, names["moved"].rows) == ("timm:tf_efficientnet_lite0", 16)
     config = vergence.open_run("runs/tuned").config
     assert (config.init, config.size) == ("timm:tf_efficientnet_lite0", 32)
     assert config.encoder["preprocessing"]["interpolation"] == "bicubic"
@@ -116,4 +117,4 @@ def test_trackers_and_callbacks(place, capsys):
 
 
 def test_every_block_of_the_page_is_run():
-    assert len(re.findall(r"^```(?:sh|python)$", PAGE, re.MULTILINE)) == 7
+    assert len(re.findall(r"^```(?:sh|python)$", PAGE, re.MULTILINE)) == 8

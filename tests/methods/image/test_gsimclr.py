@@ -10,7 +10,7 @@ from vergence.methods.image.encoders import build
 from vergence.methods.image.gsimclr import Denoising, GSimCLR, Guided, collision_rate, denoising_encoder
 from vergence.views.pixels.augment import View
 
-CONTRACT = {"options": {"clusters": 32, "temperature": 0.5}}
+CONTRACT = {"options": {"clusters": 32, "temperature": 0.2}, "learn": {"epochs": 8}}
 
 
 def digits(count=60):

@@ -115,7 +115,7 @@ ARMS: dict[str, Arm] = {
     "untrained": train.untrained,
     "raw": raw,
 }
-RIVALS = tuple(arm for arm in ARMS if arm != "paper")
+RIVALS = tuple(arm for arm in ARMS if arm not in ("paper", "untrained", "raw"))
 
 RECORD = Record(
     key="iic",

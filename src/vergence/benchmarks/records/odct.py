@@ -102,7 +102,7 @@ ARMS: dict[str, Arm] = {
     "raw": raw,
 }
 
-RIVALS = ("crops on their own (ODC)", "tracks shuffled", "untrained", "raw")
+RIVALS = ("crops on their own (ODC)", "tracks shuffled")
 
 RECORD = Record(
     key="odct",
