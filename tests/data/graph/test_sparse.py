@@ -159,6 +159,18 @@ def test_a_matlab_file_gives_the_graph_that_it_holds(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("kind", [np.asarray, sp.csc_array])
+def test_a_matlab_matrix_that_is_not_square_is_one_line(kind, tmp_path):
+    ring(tmp_path / "wide.mat", network=kind(np.ones((4, 5))))
+    with pytest.raises(BadInput, match=r"needs a square matrix called network; it is \(4, 5\)\."):
+        vergence.open(tmp_path / "wide.mat")
+
+
+def test_a_matlab_file_with_groups_of_no_columns_has_no_labels(tmp_path):
+    ring(tmp_path / "bare.mat", group=sp.csc_array((4, 0)))
+    assert vergence.open(tmp_path / "bare.mat").labels is None
+
+
 def test_a_matlab_file_that_ends_its_reader_ends_nothing_else(tmp_path):
     raw = ring(tmp_path / "bad.mat").read_bytes()
     pointers = np.array([0, 2, 4, 6, 8], np.int32).tobytes()

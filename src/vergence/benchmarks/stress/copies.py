@@ -73,7 +73,7 @@ def plant(folder: Path, seed: int) -> dict[str, tuple[str, str]]:
 
 def answers(store: Store, page: Path) -> dict[str, int]:
     """Return how many pairs the command, the report's page and the studio find in ``store``."""
-    command = [sys.executable, "-m", "vergence", "duplicates", str(store.path), "--json"]
+    command = [sys.executable, "-m", "vergence.cli", "duplicates", str(store.path), "--json"]
     printed = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     tile = re.search(r"<dt>Near-duplicates</dt><dd>([\d,]+)", page.read_text())
     review = Review(store, "vector")

@@ -26,7 +26,8 @@ def matlab(path: Path, uri: str) -> NodeSource:
     arrays = read_matlab("graph", path.read_bytes(), uri)
     matrix = _matrix(arrays, "network", uri)
     if matrix is None or matrix.shape[0] != matrix.shape[1]:
-        raise BadInput(f"{uri} needs a square matrix called network; it is {matrix and matrix.shape}.")
+        shape = "missing" if matrix is None else str(matrix.shape)
+        raise BadInput(f"{uri} needs a square matrix called network; it is {shape}.")
     n, values = matrix.shape[0], {}
     if matrix.nnz and not (matrix.data == 1).all():
         values["edge_weight"] = np.asarray(matrix.data, np.float64)
@@ -51,6 +52,8 @@ def _groups(group: sp.coo_array | None, n: int, uri: str) -> tuple[np.ndarray | 
     marks = dense(group, f"group of {uri}", dtype=group.dtype)
     if marks.shape[0] != n:
         raise BadInput(f"{uri}: group has {marks.shape[0]:,} rows for {n:,} nodes.")
+    if not marks.size:
+        return None, None
     if marks.shape[1] == 1:
         known, y = np.unique(marks[:, 0], return_inverse=True)
         return y, [str(k) for k in known]
