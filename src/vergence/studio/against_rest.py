@@ -43,8 +43,8 @@ def against_rest(store: Store, rows: np.ndarray) -> dict[str, Any]:
     for name in [*columns(store), "id"]:
         values = decoded(store, name)
         if _is_number(values.type):
-            if (found := _means(values, inside)) is not None:
-                numbers.append({"column": name, **found})
+            if (means := _means(values, inside)) is not None:
+                numbers.append({"column": name, **means})
         elif more := _more(values, inside):
             kinds.append({"column": name, **more})
     numbers.sort(key=lambda about: -abs(about["effect"]))
@@ -80,8 +80,8 @@ def _more(values: pa.Array, inside: np.ndarray) -> dict[str, Any] | None:
     best = tried[sure][np.argsort(chance[sure], kind="stable")[:_SHOWN]]
     if not len(best):
         return None
-    found = [{"name": str(names[i]), "counts": counts[:, i].tolist()} for i in best]
-    return {"words": words, "found": found}
+    shown = [{"name": str(names[i]), "counts": counts[:, i].tolist()} for i in best]
+    return {"words": words, "found": shown}
 
 
 def _values(values: pa.Array) -> tuple[list[Any], np.ndarray, np.ndarray]:

@@ -13,6 +13,7 @@ from torch import nn
 import vergence
 from vergence.benchmarks.arms import Training
 from vergence.benchmarks.record import Mechanism, Parity, Record
+from vergence.benchmarks.records import sit
 from vergence.benchmarks.records.sit import CELL, SIDE, ClassAndMean, raw_looks, weave_and_wave, woven_waves
 from vergence.benchmarks.tasks import Metric, generated
 from vergence.data import Source
@@ -107,13 +108,7 @@ class Looks(HeurPT):
         return Seen(first, self.hide(len(batch), batch.pixels.device), [first, second])
 
 
-tiny = Training(
-    "vergence.benchmarks.records._waves:TinyViT",
-    {"positions": "learned", "pool": "cls"},
-    epochs=16,
-    batch=64,
-    settings={"optimizer": "adamw", "lr": 4e-3, "weight_decay": 0.05, "warmup": 1},
-)
+tiny = replace(sit.tiny, epochs=16)
 MECHANISM = Mechanism(
     "SiT's world: pairs of looks at a weave, which both have in common, under a wave drawn anew in each "
     "look, by which hidden cells can be repaired. Here a look has threads, too: four patterns in colour, "

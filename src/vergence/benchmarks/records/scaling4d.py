@@ -6,60 +6,46 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.arms import raw
 from vergence.benchmarks.record import Mechanism, Parity, Record
-from vergence.benchmarks.records._motions import clips
-from vergence.benchmarks.records._reordered import Reordered, neighbours
-from vergence.benchmarks.tasks import Arm, Metric, generated
+from vergence.benchmarks.records._changes import (
+    CELL,
+    CHANGE,
+    CLIPS,
+    COUNT,
+    FRAMES,
+    KINDS,
+    LIGHTS,
+    METRICS,
+    PLACES,
+    SIDE,
+    STEPS,
+    TUBELET,
+    WIDTH,
+    changes,
+    learned_and_judged,
+    training,
+)
+from vergence.benchmarks.tasks import Arm, generated
 from vergence.data import Source
 from vergence.data.video.batch import VideoBatch
-from vergence.evaluate.score import Score
 from vergence.methods.video.scaling4d import Masked, Scaling4D
 from vergence.nets.tubelet_vit import TubeletViT
-from vergence.nets.video_encoder import VideoEncoder
 
-COUNT, KNOWN, JUDGED = 1_000, 500, 1_000
-GRID, CELL, TUBELET, FRAMES = 4, 4, 2, 4
-SIDE, PLACES, STEPS = GRID * CELL, GRID**2, FRAMES // TUBELET
-KINDS, CHANGE, LIGHTS = 8, 6, 24  # kinds of change; numbers that each cause consists of
-SPREAD, LOUD, TONE = 0.5, 4.0, 0.8  # deviations: of a kind of change, of a cell's light, of a clip's
+LOUD, TONE = 4.0, 0.8  # deviations: of a cell's light, of a clip's
 
 
 def lit(source: Any, seed: int) -> tuple[Source, Source]:
     """Generate clips that all change alike from frame to frame, under light that differs by cell."""
     random = np.random.default_rng(seed)
-    n = COUNT + KNOWN + JUDGED
-    label = np.arange(n) % KINDS
-    change = random.normal(size=(KINDS, CHANGE))[label] + SPREAD * random.normal(size=(n, CHANGE))
-    light = TONE * random.normal(size=(n, 1, LIGHTS)) + LOUD * random.normal(size=(n, STEPS * PLACES, LIGHTS))
-    width = 3 * CELL**2  # of a cell in one frame
-    still = light @ random.normal(size=(LIGHTS, width))
-    turn = (change @ random.normal(size=(CHANGE, width)))[:, None]
-    cells = np.stack([still + turn, still - turn], 2)  # of the two frames of a tubelet
-    cells = 0.5 + 0.15 / cells.std() * cells
-    shape = (n, STEPS, GRID, GRID, TUBELET, CELL, CELL, 3)
-    pixels = cells.reshape(shape).transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(n, FRAMES, SIDE, SIDE, 3)
-    names = [f"change {kind}" for kind in range(KINDS)]
-    return clips(pixels[:COUNT], label[:COUNT], names), clips(pixels[COUNT:], label[COUNT:], names)
-
-
-def judged_by(**shown: Any) -> Any:
-    """Return a protocol: the accuracy of the 20 nearest of 500 other clips.
-
-    Args:
-        **shown: Of ``Reordered``; none leaves clips as they are.
-    """
-
-    def protocol(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score | None:
-        if shown and not isinstance(encoder, VideoEncoder):
-            return None
-        known, judged = np.split(np.arange(KNOWN + JUDGED), [KNOWN])
-        seen = Reordered(encoder, seed=seed, **shown) if shown else encoder  # type: ignore[arg-type]
-        return neighbours(seen, test.subset(known), test.subset(judged))
-
-    return protocol
+    label, change = changes(random)
+    light = TONE * random.normal(size=(CLIPS, 1, LIGHTS)) + LOUD * random.normal(
+        size=(CLIPS, STEPS * PLACES, LIGHTS)
+    )
+    still = light @ random.normal(size=(LIGHTS, WIDTH))
+    turn = (change @ random.normal(size=(CHANGE, WIDTH)))[:, None]
+    return learned_and_judged(still, turn, label)
 
 
 class OneBlock(TubeletViT):
@@ -79,20 +65,8 @@ class OneFrame(Scaling4D):
         return Masked(seen.clips[:, :1].expand_as(seen.clips), seen.shown, seen.hidden)
 
 
-TASK = generated(
-    lit,
-    Metric("kind of change, told by the 20 nearest clips", judged_by()),
-    Metric("the same, frames in an order of chance", judged_by(one=False)),
-    Metric("the same, of the first frame alone", judged_by(one=True)),
-)
-train = Training(
-    f"{__name__}:OneBlock",
-    {"frames": FRAMES, "read": FRAMES},
-    epochs=16,
-    batch=50,
-    size=SIDE,
-    settings={"optimizer": "adamw", "lr": 2e-2, "weight_decay": 1e-4, "warmup": 1},
-)
+TASK = generated(lit, *METRICS)
+train = training(f"{__name__}:OneBlock")
 ARMS: dict[str, Arm] = {
     "paper": train(Scaling4D),
     "one frame": train(OneFrame),

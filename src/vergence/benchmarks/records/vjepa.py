@@ -7,63 +7,49 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vergence.benchmarks.arms import Training, raw
+from vergence.benchmarks.arms import raw
 from vergence.benchmarks.record import Mechanism, Parity, Record
-from vergence.benchmarks.records._motions import clips
-from vergence.benchmarks.records._reordered import Reordered, neighbours
-from vergence.benchmarks.tasks import Arm, Metric, generated
+from vergence.benchmarks.records._changes import (
+    CELL,
+    CHANGE,
+    CLIPS,
+    COUNT,
+    FRAMES,
+    KINDS,
+    LIGHTS,
+    METRICS,
+    PLACES,
+    SIDE,
+    STEPS,
+    TUBELET,
+    WIDTH,
+    changes,
+    learned_and_judged,
+    training,
+)
+from vergence.benchmarks.tasks import Arm, generated
 from vergence.data import Source
-from vergence.evaluate.score import Score
 from vergence.methods.video.vjepa import VJEPA
 from vergence.nets.masked import CellValues, Target
 from vergence.nets.tubelet_vit import TubeletViT
-from vergence.nets.video_encoder import VideoEncoder
 
-COUNT, KNOWN, JUDGED = 1_000, 500, 1_000
-GRID, CELL, TUBELET, FRAMES = 4, 4, 2, 4
-SIDE, PLACES, STEPS = GRID * CELL, GRID**2, FRAMES // TUBELET
-KINDS, CHANGE, LIGHTS, LOOKS = 8, 6, 24, 24  # kinds of change; numbers that each cause consists of
-SPREAD, LOUD, SHARED, LOOK = 0.5, 3.0, 0.2, 3.0  # deviations; the share of light that a clip has in common
+LOOKS = 24  # numbers that a look consists of
+LOUD, SHARED, LOOK = 3.0, 0.2, 3.0  # deviations; the share of light that a clip has in common
 
 
 def lit(source: Any, seed: int) -> tuple[Source, Source]:
     """Generate clips that all change alike from frame to frame, under light that mostly differs by cell."""
     random = np.random.default_rng(seed)
-    n = COUNT + KNOWN + JUDGED
-    label = np.arange(n) % KINDS
-    change = random.normal(size=(KINDS, CHANGE))[label] + SPREAD * random.normal(size=(n, CHANGE))
-    light = np.sqrt(SHARED) * random.normal(size=(n, 1, LIGHTS))
-    light = LOUD * (light + np.sqrt(1 - SHARED) * random.normal(size=(n, STEPS * PLACES, LIGHTS)))
-    look = LOOK * np.tile(random.normal(size=(n, PLACES, LOOKS)), (1, STEPS, 1))
-    width = 3 * CELL**2  # of a cell in one frame
-    stays, moves = random.normal(size=(LIGHTS + LOOKS, width)), random.normal(size=(CHANGE, width))
-    still = np.concatenate([light, look], 2) @ stays  # (n, cells, width)
+    label, change = changes(random)
+    light = np.sqrt(SHARED) * random.normal(size=(CLIPS, 1, LIGHTS))
+    light = LOUD * (light + np.sqrt(1 - SHARED) * random.normal(size=(CLIPS, STEPS * PLACES, LIGHTS)))
+    look = LOOK * np.tile(random.normal(size=(CLIPS, PLACES, LOOKS)), (1, STEPS, 1))
+    stays, moves = random.normal(size=(LIGHTS + LOOKS, WIDTH)), random.normal(size=(CHANGE, WIDTH))
+    still = np.concatenate([light, look], 2) @ stays  # (n, cells, WIDTH)
     turn = (change @ moves)[:, None]
-    cells = np.stack([still + turn, still - turn], 2)  # of the two frames of a tubelet
-    cells = 0.5 + 0.15 / cells.std() * cells
-    shape = (n, STEPS, GRID, GRID, TUBELET, CELL, CELL, 3)
-    pixels = cells.reshape(shape).transpose(0, 1, 4, 2, 5, 3, 6, 7).reshape(n, FRAMES, SIDE, SIDE, 3)
-    names = [f"change {kind}" for kind in range(KINDS)]
-    return clips(pixels[:COUNT], label[:COUNT], names), clips(pixels[COUNT:], label[COUNT:], names)
-
-
-def judged_by(**shown: Any) -> Any:
-    """Return a protocol: the accuracy of the 20 nearest of 500 other clips.
-
-    Args:
-        **shown: Of ``Reordered``; none leaves clips as they are.
-    """
-
-    def protocol(encoder: nn.Module, train: Source, test: Source, seed: int) -> Score | None:
-        if shown and not isinstance(encoder, VideoEncoder):
-            return None
-        known, judged = np.split(np.arange(KNOWN + JUDGED), [KNOWN])
-        seen = Reordered(encoder, seed=seed, **shown) if shown else encoder  # type: ignore[arg-type]
-        return neighbours(seen, test.subset(known), test.subset(judged))
-
-    return protocol
+    return learned_and_judged(still, turn, label)
 
 
 class Linear(TubeletViT):
@@ -102,20 +88,8 @@ class Scattered(VJEPA):
         return order[:, : shown.shape[1]], order[:, shown.shape[1] :][:, : hidden.shape[1]]
 
 
-TASK = generated(
-    lit,
-    Metric("kind of change, told by the 20 nearest clips", judged_by()),
-    Metric("the same, frames in an order of chance", judged_by(one=False)),
-    Metric("the same, of the first frame alone", judged_by(one=True)),
-)
-train = Training(
-    f"{__name__}:Linear",
-    {"frames": FRAMES, "read": FRAMES},
-    epochs=16,
-    batch=50,
-    size=SIDE,
-    settings={"optimizer": "adamw", "lr": 2e-2, "weight_decay": 1e-4, "warmup": 1},
-)
+TASK = generated(lit, *METRICS)
+train = training(f"{__name__}:Linear")
 small: dict[str, Any] = {"width": 48, "depth": 1, "heads": 3, "momentum": 0.95}
 ARMS: dict[str, Arm] = {
     "paper": train(partial(VJEPA, **small)),
