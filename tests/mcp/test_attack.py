@@ -101,15 +101,15 @@ def calls(tools, names):
 def test_every_argument_takes_anything_and_nothing_changes(hostile, column):
     before = everything(hostile.path)
     tools = ReadingTools(hostile, column=column)
-    asked = [
+    queries = [
         (name, about) for name, about in calls(tools, READING) if name != "clusters" or column == "other"
     ]
     began = time.process_time()
-    results = Agent(tools).results(*asked)
+    results = Agent(tools).results(*queries)
     assert time.process_time() - began < 120
-    for call, result in zip(asked, results, strict=True):
+    for call, result in zip(queries, results, strict=True):
         assert_answered(call, result)
-    assert len(asked) > 700 and sum(result.is_error for result in results) > 500
+    assert len(queries) > 700 and sum(result.is_error for result in results) > 500
     assert everything(hostile.path) == before
 
 
@@ -117,14 +117,14 @@ def test_tools_that_write_refuse_what_is_no_tag_and_no_number_of_rows(hostile):
     tools, n, version = WritingTools(hostile), len(hostile), hostile.version
     columns = ("id", "vector", "class", *(name for name in TEXT if not name.isidentifier()), *OTHER)
     words = ("nul\x00", "\x1b[31m", "\u202e", "x" * 61, 1, None)
-    asked = [
+    queries = [
         *(call for call in calls(tools, ["delete"]) if call[1]["rows"] not in (True, "1")),  # both are 1
         *(("tag", {**NEEDED["tag"], "column": name}) for name in columns),
         *(("tag", {**NEEDED["tag"], "tag": word}) for word in words),
         ("delete", {"rows": 60, "where": "TRUE"}),
         ("delete", {"rows": 30, "where": "id IS NOT NULL OR light > 1"}),
     ]
-    for call, result in zip(asked, Agent(tools).results(*asked), strict=True):
+    for call, result in zip(queries, Agent(tools).results(*queries), strict=True):
         assert result.is_error, call
         assert_answered(call, result)
     now = Store.open(hostile.path)
@@ -147,7 +147,7 @@ def test_every_id_is_found_as_it_is_and_comes_back_whole(hostile):
 @pytest.mark.parametrize("column", ["vector", "other", "same"])
 def test_zeros_huge_vectors_and_missing_ones_make_no_number_that_is_none(hostile, column):
     tools = ReadingTools(hostile, column=column)
-    asked = [
+    queries = [
         *(("search", {"id": name, "k": 60}) for name in hostile.names[18:48]),
         *(("clusters", {"k": k}) for k in (1, 2, 15)),
         *(("compare", {"first": first, "second": second, "k": 2})
@@ -157,8 +157,8 @@ def test_zeros_huge_vectors_and_missing_ones_make_no_number_that_is_none(hostile
           for by in ("neighbours", "cosine", "hash", "pixels", None)
           for threshold in (None, 0, 1, 64, 65, 0.5, 1e-300, -1, 1e300)),
     ]  # fmt: skip
-    results = Agent(tools).results(*asked)
-    for call, result in zip(asked, results, strict=True):
+    results = Agent(tools).results(*queries)
+    for call, result in zip(queries, results, strict=True):
         assert_answered(call, result)
     assert sum(not result.is_error for result in results) > 10
 
@@ -194,7 +194,7 @@ BOMBS = [
 @pytest.mark.parametrize("condition", BOMBS, ids=lambda text: text[:30])
 def test_a_condition_that_would_fill_the_memory_or_ends_one_is_refused_at_once(hostile, condition):
     tools = ReadingTools(hostile)
-    asked = [
+    queries = [
         ("where", {"condition": condition}),
         ("search", {"id": "p1", "where": condition}),
         ("search", {"text": "p", "where": condition}),
@@ -204,7 +204,7 @@ def test_a_condition_that_would_fill_the_memory_or_ends_one_is_refused_at_once(h
         ("sample", {"where": condition}),
     ]
     began = time.process_time()
-    for call, result in zip(asked, Agent(tools).results(*asked), strict=True):
+    for call, result in zip(queries, Agent(tools).results(*queries), strict=True):
         assert_answered(call, result)
         assert result.is_error or condition.startswith(("NOT NOT", "id = 'a' OR")), call
     assert time.process_time() - began < 20
@@ -240,8 +240,8 @@ def test_many_calls_at_once_are_answered_one_after_the_other(hostile):
                 ("clusters", {"k": 2}),
                 ("search", {"id": "p1"}),
             ] * 4
-            asked = [one for pair in zip(changes, questions, strict=False) for one in pair]
-            return await asyncio.gather(*(client.call_tool(name, about) for name, about in asked))
+            queries = [one for pair in zip(changes, questions, strict=False) for one in pair]
+            return await asyncio.gather(*(client.call_tool(name, about) for name, about in queries))
 
     results = asyncio.run(talk())
     assert [result.content[0].text for result in results if result.is_error] == []

@@ -55,18 +55,18 @@ def captions(tmp_path):
 
 def test_words_values_and_means_that_set_a_selection_apart_are_those_that_fisher_s_test_names(captions):
     store, cat, inside = captions
-    found = against_rest(store, np.flatnonzero(inside))
-    assert found["rows"] == [100, ROWS - 100]
-    kinds = {about["column"]: about for about in found["kinds"]}
+    answered = against_rest(store, np.flatnonzero(inside))
+    assert answered["rows"] == [100, ROWS - 100]
+    kinds = {about["column"]: about for about in answered["kinds"]}
     assert set(kinds) == {"caption", "camera"} and kinds["caption"]["words"]  # each row's own number is none
     words = {word["name"]: word["counts"] for word in kinds["caption"]["found"]}
     assert words == {"cat": [int(cat[:100].sum()), int(cat[100:].sum())]}  # once a row, in any case
     (a, b) = words["cat"]
     assert fisher_exact([[a, 100 - a], [b, ROWS - 100 - b]], "greater").pvalue < 1e-6
     assert [value["name"] for value in kinds["camera"]["found"]] == ["north"]
-    numbers = {about["column"]: about for about in found["numbers"]}
+    numbers = {about["column"]: about for about in answered["numbers"]}
     bright = np.array(store.read(["bright"])["bright"])
-    assert found["numbers"][0]["column"] == "bright"
+    assert answered["numbers"][0]["column"] == "bright"
     assert numbers["bright"]["means"] == pytest.approx([bright[:100].mean(), bright[100:].mean()])
     assert numbers["bright"]["medians"][0] == pytest.approx(np.median(bright[:100]))
     assert numbers["bright"]["effect"] > 1 > 0.3 > abs(numbers["even"]["effect"])
@@ -93,15 +93,15 @@ def test_pictures_are_listed_as_coco_with_their_sizes_and_tags(filled, tmp_path)
     with TestClient(serving(session), base_url=HERE) as client:
         answer = client.post("/studio/coco", json={"mask": masked([3, 5], n), "column": "tag"})
         assert answer.headers["content-disposition"] == 'attachment; filename="selection.coco.json"'
-        found = answer.json()
+        answered = answer.json()
         by_class = client.post("/studio/coco", json={"mask": masked([3, 5], n), "column": "x' OR 1=1"}).json()
         without = client.post("/studio/coco", json={"mask": masked([3, n - 1], n), "column": "tag"})
-    assert [image["file_name"] for image in found["images"]] == [store.names[3], store.names[5]]
-    assert {(image["width"], image["height"]) for image in found["images"]} == {(16, 16)}
-    assert [kind["name"] for kind in found["categories"]] == [HOSTILE[2]]
-    (annotation,) = found["annotations"]
-    assert annotation["image_id"] == found["images"][0]["id"] and annotation["bbox"] == [0, 0, 16, 16]
-    assert annotation["category_id"] == found["categories"][0]["id"] and annotation["area"] == 256
+    assert [image["file_name"] for image in answered["images"]] == [store.names[3], store.names[5]]
+    assert {(image["width"], image["height"]) for image in answered["images"]} == {(16, 16)}
+    assert [kind["name"] for kind in answered["categories"]] == [HOSTILE[2]]
+    (annotation,) = answered["annotations"]
+    assert annotation["image_id"] == answered["images"][0]["id"] and annotation["bbox"] == [0, 0, 16, 16]
+    assert annotation["category_id"] == answered["categories"][0]["id"] and annotation["area"] == 256
     assert len(by_class["annotations"]) == 2 and by_class["categories"][0]["name"] == store.classes[0]
     assert without.status_code == 400 and "sizes" in without.json()["error"]
 

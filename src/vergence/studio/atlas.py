@@ -109,8 +109,8 @@ def near_rows(unit: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         scores, rows = IVF.of(unit).nearest(unit, k)
         few = np.flatnonzero((rows < 0).any(1))
         if len(few):
-            found = topk(as_tensor(unit[few]), as_tensor(unit), k, "dot")
-            scores[few], rows[few] = (part.cpu().numpy() for part in found)
+            nearest_of_few = topk(as_tensor(unit[few]), as_tensor(unit), k, "dot")
+            scores[few], rows[few] = (part.cpu().numpy() for part in nearest_of_few)
     own = np.arange(n)[:, None]
     scores = np.where(rows == own, np.inf, scores)
     scores[(rows != own).all(1), -1] = np.inf  # where equal rows have put it out, or it is zero

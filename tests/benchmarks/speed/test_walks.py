@@ -13,10 +13,10 @@ from vergence.data.graph.csr import as_csr
 PECANPY = """
 import json, os
 class SparseOTF:
-    def __init__(self, **options): self.told = {"options": options}
-    def read_edg(self, path, **options): self.told["graph"] = open(path).read()
+    def __init__(self, **options): self.given = {"options": options}
+    def read_edg(self, path, **options): self.given["graph"] = open(path).read()
     def simulate_walks(self, **sizes):
-        json.dump({**self.told, "sizes": sizes}, open(os.environ["TOLD"], "w"))
+        json.dump({**self.given, "sizes": sizes}, open(os.environ["TOLD"], "w"))
         return [["0", "1"]]
 """
 GENSIM = """
