@@ -30,7 +30,7 @@ from vergence.engine import Run, embed
 from vergence.engine.embedding import Embeddings
 from vergence.engine.encoders import encoder_for
 from vergence.evaluate.inputs import stratified
-from vergence.evaluate.protocols.corruptions import right_when_corrupted
+from vergence.evaluate.protocols.corruptions import probe_answer, right_when_corrupted
 from vergence.evaluate.protocols.isc2021 import embed_pixels
 from vergence.evaluate.protocols.linear import Softmax, fit_probe
 from vergence.evaluate.score import Score, mean_score
@@ -368,7 +368,7 @@ def _edited(
     """Return whether corrupted pictures are still answered, and whether edited copies find their original."""
     size = image_size(encoder)
     shown = source.subset(embedded.index[judged])
-    right = right_when_corrupted(encoder, probe, known, shown, seed=seed)
+    right = right_when_corrupted(encoder, probe_answer(encoder, probe, known), shown, seed=seed)
     generator, copies = torch.Generator().manual_seed(seed), Copies(size)
     bank = torch.from_numpy(embedded.vectors)
     hit = np.full(len(judged), np.nan)

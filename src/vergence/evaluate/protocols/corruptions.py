@@ -106,20 +106,34 @@ def corruptions(
     x, y = labelled(*train, "corruptions")
     known, code = y.unique(return_inverse=True)
     probe = fit_probe(x, code, len(known), seed=seed)
-    shares = right_when_corrupted(encoder, probe, known, test, seed=seed)
+    shares = right_when_corrupted(encoder, probe_answer(encoder, probe, known), test, seed=seed)
     return {name: mean_score(share, seed=seed) for name, share in shares.items()}
+
+
+def probe_answer(encoder: nn.Module, probe: Softmax, known: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return what names pictures ``(B, 3, H, W)`` by a probe of the encoder's features.
+
+    Args:
+        encoder: Of images.
+        probe: Of its features.
+        known: ``(C,)`` labels of the probe's classes.
+    """
+
+    def answer(shown: Tensor) -> Tensor:
+        return known[probe.logits(pooled(encoder(shown)).float().to(known.device)).argmax(1)]
+
+    return answer
 
 
 @torch.no_grad()
 def right_when_corrupted(
-    encoder: nn.Module, probe: Softmax, known: Tensor, test: Source, *, seed: int = 0
+    encoder: nn.Module, answer: Callable[[Tensor], Tensor], test: Source, *, seed: int = 0
 ) -> dict[str, Tensor]:
-    """Ask a linear probe of clean pictures about corrupted ones.
+    """Ask what has learned from clean pictures to name corrupted ones.
 
     Args:
-        encoder: Of images, with ``input_spec``.
-        probe: Of its features.
-        known: ``(C,)`` labels of the probe's classes.
+        encoder: Of images, with ``input_spec``; it does not train meanwhile.
+        answer: (pictures ``(B, 3, H, W)`` on the encoder's device) -> labels ``(B,)``.
         test: Labelled pictures, each corrupted in every way.
         seed: Of the noise.
 
@@ -135,14 +149,13 @@ def right_when_corrupted(
     for batch in test.loader(256, spec={"size": size}):
         pixels = plain(batch, size).to(device)
 
-        def answers(shown: Tensor, truth: Tensor = batch.label) -> Tensor:
-            guess = known[probe.logits(pooled(encoder(shown)).float().to(known.device)).argmax(1)]
-            return (guess.cpu() == truth).float()
+        def is_right(shown: Tensor, truth: Tensor = batch.label) -> Tensor:
+            return (answer(shown).cpu() == truth).float()
 
-        right["clean"].append(answers(pixels))
+        right["clean"].append(is_right(pixels))
         for name in CORRUPTIONS:
             severities = range(1, SEVERITIES + 1)
-            each = [answers(corrupt(pixels, name, severity, generator)) for severity in severities]
+            each = [is_right(corrupt(pixels, name, severity, generator)) for severity in severities]
             right[name].append(torch.stack(each).mean(0))
     encoder.train(training)
     shares = {name: torch.cat(parts) for name, parts in right.items()}
