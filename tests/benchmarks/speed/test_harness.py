@@ -136,7 +136,16 @@ def test_bf16_is_compared_where_the_hardware_has_it(precision, names, monkeypatc
 
 @pytest.mark.parametrize(
     ("name", "contests"),
-    [("clips", 1), ("halo", 2), ("photos", 2), ("queries", 2), ("step", 1), ("training", 1), ("views", 2)],
+    [
+        ("clips", 1),
+        ("halo", 2),
+        ("masked", 1),
+        ("photos", 2),
+        ("queries", 2),
+        ("step", 1),
+        ("training", 1),
+        ("views", 2),
+    ],
 )
 def test_quick_subjects_run(name, contests, tmp_path, capsys):
     words = ["bench", "speed", "--only", name, "--quick", "--repeats", "1", "--out", str(tmp_path), "--json"]

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from vergence.benchmarks.speed.harness import Contest, Contestant, Round, cpu_seconds
-from vergence.core import Clock
+from vergence.core import Clock, Method
 from vergence.data import Source
 from vergence.data.image.reader import PixelReader
 from vergence.data.image.source import ImageSource
@@ -77,34 +77,41 @@ class Enough(Exception):
     """The steps that are timed are done."""
 
 
-class Timed(SimCLR):
-    """Notes when each step is done, and stops after ``steps``."""
+class Timed(Method):
+    """To mix into a method: notes when each step is done, and stops after ``steps``."""
 
-    def __init__(self, encoder: torch.nn.Module, steps: int) -> None:
-        super().__init__(encoder)
-        self.steps, self.laps = steps, list[tuple[float, float]]()
+    steps: int
+    laps: list[tuple[float, float]]
 
     def step_end(self, clock: Clock) -> None:
+        super().step_end(clock)
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.laps.append((time.perf_counter(), cpu_seconds()))
         if len(self.laps) == self.steps:
             raise Enough
 
-    @property
-    def took(self) -> Mapping[str, float]:
-        """Seconds of the steps after the first two."""
-        (began, busy), (ended, all_) = self.laps[WARM - 1], self.laps[-1]
-        return {"seconds": ended - began, "cpu": all_ - busy}
-
 
 def _learn(case: Case, precision: str = "auto") -> Mapping[str, float]:
-    return trained(case, _photos(case.batch * (WARM + case.steps), case.size), precision)
+    return trained(case, photos(case.batch * (WARM + case.steps), case.size), precision)
 
 
 def trained(case: Case, source: Source | str, precision: str = "auto") -> Mapping[str, float]:
-    """Train for ``steps`` after two and return the seconds they took."""
-    method = Timed(build(case.encoder, size=case.size), WARM + case.steps)
+    """Train SimCLR for ``steps`` after two and return the seconds they took."""
+    return time_steps(SimCLR, build(case.encoder, size=case.size), case, source, precision)
+
+
+def time_steps(
+    kind: type[Method],
+    encoder: torch.nn.Module,
+    case: Case,
+    source: Source | str,
+    precision: str = "auto",
+    **options: Any,
+) -> Mapping[str, float]:
+    """Train a kind of method for ``steps`` after two and return the seconds they took."""
+    method = type(kind.__name__, (Timed, kind), {})(encoder, **options)
+    method.steps, method.laps = WARM + case.steps, []
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Enough):
         learn(
             method,
@@ -116,7 +123,8 @@ def trained(case: Case, source: Source | str, precision: str = "auto") -> Mappin
             out=Path(folder) / "run",
             quiet=True,
         )
-    return method.took
+    (began, busy), (ended, all_) = method.laps[WARM - 1], method.laps[-1]
+    return {"seconds": ended - began, "cpu": all_ - busy}
 
 
 def bare(case: Case) -> Round:
@@ -151,6 +159,6 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _photos(count: int, size: int) -> ImageSource:
+def photos(count: int, size: int) -> ImageSource:
     pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
     return ImageSource(PixelReader(pixels, None, None, "noise"), "noise", pixels=pixels)
