@@ -112,7 +112,7 @@ class Served:
         return times.user + times.system
 
     def close(self) -> None:
-        self.process.terminate()
+        self.process.kill()
         self.process.wait()
 
 
@@ -125,16 +125,17 @@ def load(browser: Any, url: str, **options: Any) -> tuple[Page, float]:
 
 
 ONE_CLICK = """() => {
-  const side = document.querySelector(".studio-side"), canvas = document.querySelector(".studio-canvas");
-  window.seen = new Promise(done => {
-    let began;
-    canvas.addEventListener("pointerup", () => { began = performance.now(); }, { once: true, capture: true });
-    const watch = new MutationObserver(() => {
-      if (!side.querySelector(".studio-near")) return;
-      watch.disconnect();
+  const canvas = document.querySelector(".studio-canvas"), part = window.studio.parts.map;
+  part.opened = null;
+  window.seen = new Promise((done, fail) => {
+    canvas.addEventListener("pointerup", async () => {
+      const began = performance.now();
+      while (part.opened === null) {
+        if (performance.now() - began > 20000) return fail(new Error("a click opened nothing in 20 s"));
+        await new Promise(next => setTimeout(next, 1));
+      }
       requestAnimationFrame(() => setTimeout(() => done(performance.now() - began)));
-    });
-    watch.observe(side, { childList: true });
+    }, { once: true, capture: true });
   });
 }"""
 ONE_COLOUR = """async column => {
