@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from vergence.core.errors import BadInput, unknown
 from vergence.data.arrays import read_npy, read_npz
 from vergence.data.columns import coded, plain, read_parquet, text
+from vergence.data.source import LabelName
 from vergence.store.lance_io import one_line
 from vergence.store.rows import COLUMNS, column_name, table_schema, vector_array
 
@@ -33,12 +34,18 @@ class Imported:
         classes: Names of the labels, or None.
         renamed: Columns that a store calls otherwise: the new names by those of the file.
         numbered: Whether its rows have no ids of their own but are counted from 0.
+        label_name: What a label is called.
     """
 
     table: pa.Table
     classes: list[str] | None
     renamed: dict[str, str]
     numbered: bool = False
+    label_name: LabelName = "class"
+
+    def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in the shape of ``schema``."""
+        yield from self.table.cast(schema).to_batches(max_chunksize=8192)
 
 
 def read(file: Path, *, vector: str | None = None, table: Path | None = None) -> Imported:

@@ -28,9 +28,10 @@ from lance.fragment import FragmentMetadata, write_fragments
 from vergence.core.errors import BadInput, VergenceError
 from vergence.data.source import Source
 from vergence.store.lance_io import PARTS, batch_reader, is_begun, is_table, lance_errors, write_errors
+from vergence.store.notes import note, write_skipped
 from vergence.store.placing import recover
 from vergence.store.rows import Rows, table_schema
-from vergence.store.table import Store, note, write_skipped
+from vergence.store.table import Store
 
 _MOST = 10_000  # parts; each becomes a file of the table
 _USUAL = 8192  # rows a part of a large source, while they are not too many

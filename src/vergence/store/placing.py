@@ -10,6 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from vergence.core.errors import BadInput
+from vergence.store.lance_io import is_table
+
 if sys.platform != "win32":
     import fcntl
 
@@ -66,6 +69,16 @@ def put_in_place(made: Path, path: Path) -> None:
             old.rename(path)
             raise
         shutil.rmtree(old, ignore_errors=True)
+
+
+def free_path(path: str | Path, overwrite: bool) -> Path:
+    """Return where a table may be written; raise ``BadInput`` if something is there that has to stay."""
+    path = Path(path)
+    recover(path)
+    if path.exists() and not (overwrite and is_table(path)):
+        hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
+        raise BadInput(f"{path} exists already: choose another path{hint}.")
+    return path
 
 
 def recover(path: Path) -> None:

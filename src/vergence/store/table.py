@@ -23,56 +23,30 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lance
 import numpy as np
 import pyarrow as pa
 
 from vergence.core.errors import BadInput, unknown
-from vergence.data.source import Skipped, Source
+from vergence.data.source import Source
 from vergence.store.changes import is_new_name, put_column
 from vergence.store.exports import export
-from vergence.store.imports import read
+from vergence.store.imports import Imported, read
 from vergence.store.lance_index import EFFORTS, Index, build, query_options
-from vergence.store.lance_io import batch_reader, is_table, lance_errors, one_line, quoted, write_errors
-from vergence.store.placing import aside, exclusive, put_in_place, recover, tidy
-from vergence.store.reading import ENCODER, MODEL, NOTE, SKIPPED, TableReader
+from vergence.store.lance_io import batch_reader, lance_errors, one_line, quoted, write_errors
+from vergence.store.notes import note, write_skipped
+from vergence.store.placing import aside, exclusive, free_path, put_in_place, tidy
+from vergence.store.reading import ENCODER, MODEL, NOTE, TableReader
 from vergence.store.rows import COLUMNS, HasVectors, Rows, checked, vector_array
+
+if TYPE_CHECKING:
+    from vergence.store.pictures import Pictures
 
 INDEX_FROM = 5_000  # rows; below, looking at every vector is faster than any index
 _GRAPH_TO = 200_000  # rows; a graph of more takes many minutes to build
 _SAMPLE = 100  # rows that are asked for their neighbours to measure an index
-
-
-def note(
-    source: str | None,
-    classes: list[str] | None,
-    model: str,
-    encoder: Mapping[str, Any] | None = None,
-    **more: Any,
-) -> dict[str, str]:
-    """Return what a new table says about itself, as its schema keeps it; see ``Store.about``."""
-    about = {"format": 1, "source": source, "classes": classes, "models": {"vector": model}, "info": {}}
-    known = {"encoders": {"vector": encoder}} if encoder else {}
-    return {NOTE: json.dumps({**about, **known, **more})}
-
-
-def write_skipped(path: Path, skipped: Skipped) -> None:
-    """Put what could not be read beside the table at ``path``; no file where everything could."""
-    if skipped.reasons:
-        (path / SKIPPED).write_text(skipped.table())
-    else:
-        (path / SKIPPED).unlink(missing_ok=True)
-
-
-def _free(path: str | Path, overwrite: bool) -> Path:
-    path = Path(path)
-    recover(path)
-    if path.exists() and not (overwrite and is_table(path)):
-        hint = ", or pass overwrite=True to replace it" if is_table(path) else ""
-        raise BadInput(f"{path} exists already: choose another path{hint}.")
-    return path
 
 
 class Store(TableReader):
@@ -117,7 +91,7 @@ class Store(TableReader):
                 vector is not finite.
             VergenceError: If the disk refuses.
         """
-        path = _free(path, overwrite)
+        path = free_path(path, overwrite)
         rows = Rows(source, embeddings, ids=ids, labels=labels, metadata=metadata, thumbnail=thumbnail)
         made_from = source.uri if source is not None else None
         label_name = "class" if source is None else source.label_name
@@ -151,19 +125,17 @@ class Store(TableReader):
             BadInput: If the file has no ids and vectors, a row does not fit, it is not clear which picture
                 belongs to a row, or something is at ``path``.
         """
-        path = _free(path, overwrite)
+        path = free_path(path, overwrite)
         imported = read(Path(file), vector=vector, table=None if table is None else Path(table))
-        more: dict[str, Any] = {"info": {"renamed": imported.renamed} if imported.renamed else {}}
-        if images is None:
-            schema = imported.table.schema.with_metadata(note(str(file), imported.classes, "", **more))
-            batches = iter(imported.table.cast(schema).to_batches(max_chunksize=8192))
-            return cls._write(path, batches, schema)
-        from vergence.store.pictures import Pictures
+        rows: Imported | Pictures = imported
+        if images is not None:
+            from vergence.store.pictures import Pictures
 
-        pictures = Pictures(images, imported)
-        about = note(str(file), pictures.classes, "", label_name=pictures.label_name, **more)
-        schema = pictures.table.schema.with_metadata(about)
-        return cls._write(path, pictures.batches(schema), schema)
+            rows = Pictures(images, imported)
+        info = {"renamed": imported.renamed} if imported.renamed else {}
+        about = note(str(file), rows.classes, "", label_name=rows.label_name, info=info)
+        schema = rows.table.schema.with_metadata(about)
+        return cls._write(path, rows.batches(schema), schema)
 
     @classmethod
     def _write(

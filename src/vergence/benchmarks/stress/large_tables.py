@@ -32,8 +32,8 @@ def make(path: Path, rows: int) -> None:
     import lance
 
     from vergence.benchmarks.speed.queries import DIM, drawn
+    from vergence.store.notes import note
     from vergence.store.rows import table_schema, vector_array
-    from vergence.store.table import note
 
     vectors = drawn(rows)
     random = np.random.default_rng(1)
