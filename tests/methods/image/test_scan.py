@@ -19,6 +19,7 @@ from vergence.views.pixels.strong import CHANGES, Strong
 CONTRACT = {
     # the clustering's loss says nothing of what SelfLabel makes of the features afterwards
     "options": {"clusters": 10, "neighbours": 3, "pretext": False, "self_label": False, "heads": 2},
+    "learn": {"epochs": 5},
     "exempt": {
         "labels": "it sorts by the features that it gets, here random ones; its run of record measures"
     },

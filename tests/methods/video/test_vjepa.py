@@ -17,7 +17,7 @@ SMALL = {"width": 12, "depth": 1, "heads": 2}
 CONTRACT = {
     "encoder": {"name": "tubelet-micro", "frames": 4},
     "options": {"width": 48, "depth": 1},
-    "learn": {"lr": 5e-4, "epochs": 8},
+    "learn": {"lr": 5e-4, "epochs": 4},
     "exempt": {"labels": "80 steps of predicting show little in frozen features; its record does"},
 }
 
