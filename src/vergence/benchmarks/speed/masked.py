@@ -2,7 +2,7 @@
 
 "vergence" is ``learn(KEY, ...)``: reading, views, the loss forward and backward, optimizer, teacher, logs.
 "bare" takes the loss of one batch's views, forward and backward through encoder, teacher and heads, again
-and again, and does nothing else.
+and again, and does nothing else. HeurPT is left out: noise has no tags to learn from.
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mmc": {**PROTOTYPES, **PAIR},
     "udi": {**PROTOTYPES, **PAIR},
     "cmd": {**PROTOTYPES, **PAIR},
-    "heurpt": PAIR,
     "synfgvr": {"start": 0.0},
 }
 """Key -> options that differ from the paper's: heads no larger than an encoder for small pictures asks."""
-CONVOLUTIONAL = {"cmd", "heurpt", "synfgvr"}
+CONVOLUTIONAL = {"cmd", "synfgvr"}
 """Keys of methods that a residual network learns by; the others take a vision transformer."""
 
 
