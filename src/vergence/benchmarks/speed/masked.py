@@ -8,7 +8,6 @@ and again, and does nothing else. HeurPT is left out: noise has no tags to learn
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator, Mapping
 from functools import partial
 from importlib import import_module
@@ -16,8 +15,8 @@ from typing import Any
 
 import torch
 
-from vergence.benchmarks.speed.harness import Contest, Contestant, Round, cpu_seconds
-from vergence.benchmarks.speed.step import WARM, Case, device, photos, time_steps
+from vergence.benchmarks.speed.harness import Contest, Contestant, Round
+from vergence.benchmarks.speed.step import WARM, Case, device, photos, repeat, time_steps
 from vergence.catalog import find_trained
 from vergence.core import Method
 from vergence.engine.devices import best_precision
@@ -92,14 +91,4 @@ def _bare(key: str, case: Case) -> Round:
         torch.stack(list(terms.values())).sum().backward()
         method.zero_grad(set_to_none=True)
 
-    def round_() -> Mapping[str, float]:
-        for _ in range(WARM):
-            step()
-        began, busy = time.perf_counter(), cpu_seconds()
-        for _ in range(case.steps):
-            step()
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-        return {"seconds": time.perf_counter() - began, "cpu": cpu_seconds() - busy}
-
-    return round_
+    return partial(repeat, step, case.steps)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -142,17 +142,19 @@ def bare(case: Case) -> Round:
         torch.stack([v.float().mean() for v in vectors]).sum().backward()
         encoder.zero_grad(set_to_none=True)
 
-    def round_() -> Mapping[str, float]:
-        for _ in range(WARM):
-            step()
-        began, busy = time.perf_counter(), cpu_seconds()
-        for _ in range(case.steps):
-            step()
-        if where.type == "cuda":
-            torch.cuda.synchronize()
-        return {"seconds": time.perf_counter() - began, "cpu": cpu_seconds() - busy}
+    return partial(repeat, step, case.steps)
 
-    return round_
+
+def repeat(step: Callable[[], None], steps: int) -> Mapping[str, float]:
+    """Take a step again and again and return the seconds of those after the first two."""
+    for _ in range(WARM):
+        step()
+    began, busy = time.perf_counter(), cpu_seconds()
+    for _ in range(steps):
+        step()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return {"seconds": time.perf_counter() - began, "cpu": cpu_seconds() - busy}
 
 
 def device() -> torch.device:
